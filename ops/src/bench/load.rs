@@ -1,0 +1,175 @@
+//! The load generator: connections on one pinned thread, each with one request on its way at most.
+//!
+//! A closed loop sends the next request when the answer is there, and finds what a server can do.
+//! A paced one sends at a fixed rate that every server can bear, and finds what it adds to the
+//! time of a request; a request that must wait for its connection counts from when it was due.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use hdrhistogram::Histogram;
+use tokio::time::{Instant, sleep_until};
+
+use super::cpu::{self, ratio};
+use super::wire::Connection;
+use crate::failure::{Doing as _, Failure, Outcome};
+
+/// The longest time that the histograms tell apart, in microseconds.
+const MAX_MICROSECONDS: u64 = 60_000_000;
+
+/// Significant digits of the histograms.
+const DIGITS: u8 = 3;
+
+/// What to send to whom.
+#[derive(Clone)]
+pub(super) struct Target {
+    /// The server.
+    pub(super) address: SocketAddr,
+    /// The whole request.
+    pub(super) request: Arc<[u8]>,
+}
+
+/// How to send it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// Connections at once.
+    pub(super) connections: u32,
+    /// Requests a second of all connections together; `None` is a closed loop.
+    pub(super) rate: Option<u32>,
+    /// For how long.
+    pub(super) time: Duration,
+}
+
+/// What came back.
+pub(super) struct Report {
+    /// Answers with status 200.
+    pub(super) answers: u64,
+    /// Answers with another status.
+    pub(super) refused: u64,
+    /// From the first request to the last answer.
+    pub(super) elapsed: Duration,
+    times: Histogram<u64>,
+}
+
+// === impl Report ===
+
+impl Report {
+    /// Good answers a second.
+    pub(super) fn rate(&self) -> f64 {
+        ratio(self.answers, 1) / self.elapsed.as_secs_f64()
+    }
+
+    /// The time that this share of the requests took at most, in milliseconds.
+    pub(super) fn milliseconds(&self, quantile: f64) -> f64 {
+        ratio(self.times.value_at_quantile(quantile), 1_000_000)
+    }
+}
+
+/// Runs a load on a thread of its own, pinned to a core, and waits for its end.
+pub(super) fn run(core: usize, target: &Target, shape: Shape) -> Outcome<Report> {
+    let target = target.clone();
+    let address = target.address;
+    let thread = std::thread::spawn(move || -> Outcome<Report> {
+        cpu::pin_here(core)?;
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .doing(|| "starting the load generator".to_owned())?
+            .block_on(generate(&target, shape))
+            .doing(|| format!("sending requests to {address}"))
+    });
+    thread
+        .join()
+        .map_err(|_| Failure::new("the load generator panicked"))?
+}
+
+async fn generate(target: &Target, shape: Shape) -> io::Result<Report> {
+    let opening = (0..shape.connections).map(|_| Connection::open(target.address));
+    let connections = try_join_all(opening).await?;
+    let begun = Instant::now();
+    let mut workers = Vec::new();
+    for (index, connection) in (0..).zip(connections) {
+        let worker = Worker {
+            index,
+            connection,
+            shape,
+            begun,
+        };
+        workers.push(tokio::spawn(worker.run(Arc::clone(&target.request))));
+    }
+    let mut whole = Report {
+        answers: 0,
+        refused: 0,
+        elapsed: Duration::ZERO,
+        times: histogram(),
+    };
+    for worker in workers {
+        let part = worker.await.map_err(io::Error::other)??;
+        whole.answers += part.answers;
+        whole.refused += part.refused;
+        whole.times += part.times;
+    }
+    whole.elapsed = begun.elapsed();
+    Ok(whole)
+}
+
+/// One connection's share of the load.
+struct Worker {
+    index: u32,
+    connection: Connection,
+    shape: Shape,
+    begun: Instant,
+}
+
+impl Worker {
+    async fn run(mut self, request: Arc<[u8]>) -> io::Result<Report> {
+        let mut report = Report {
+            answers: 0,
+            refused: 0,
+            elapsed: Duration::ZERO,
+            times: histogram(),
+        };
+        let end = self.begun + self.shape.time;
+        for number in 0.. {
+            let sent = match self.due(number) {
+                Some(due) if due >= end => break,
+                Some(due) if due > Instant::now() => {
+                    sleep_until(due).await;
+                    // The timer is a millisecond coarse: its lateness is not the server's.
+                    Instant::now()
+                }
+                Some(due) => due,
+                None => Instant::now(),
+            };
+            if sent >= end {
+                break;
+            }
+            let status = self.connection.exchange(&request).await?.status;
+            let taken = sent.elapsed().as_nanos();
+            report
+                .times
+                .saturating_record(u64::try_from(taken).unwrap_or(u64::MAX));
+            if status == 200 {
+                report.answers += 1;
+            } else {
+                report.refused += 1;
+            }
+        }
+        Ok(report)
+    }
+
+    /// When this worker's request of that number is due, in a paced load.
+    fn due(&self, number: u32) -> Option<Instant> {
+        let rate = self.shape.rate?;
+        let place = f64::from(number) * f64::from(self.shape.connections) + f64::from(self.index);
+        Some(self.begun + Duration::from_secs_f64(place / f64::from(rate)))
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1_000, MAX_MICROSECONDS * 1_000, DIGITS)
+        .expect("the bounds are constants that hdrhistogram allows")
+}

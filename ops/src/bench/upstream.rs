@@ -1,0 +1,85 @@
+//! What the yardsticks cost: the mock provider alone, and nginx in front of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::cpu::{self, Cores};
+use super::load::Shape;
+use super::nginx::{self, Nginx};
+use super::provider::{self, Provider};
+use super::round::{Round, measure, middle};
+use super::{Figures, rounded, say};
+use crate::failure::{Doing as _, Outcome};
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The nginx to use, instead of an installed one or Debian's package.
+    #[arg(long, env = "SLUICE_NGINX", value_name = "FILE")]
+    nginx: Option<PathBuf>,
+    /// Rounds of each.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Seconds a round.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+}
+
+/// Measures the mock on the server's core, then nginx there with the mock beside the load.
+pub(super) fn run(args: Args) -> Outcome<Figures> {
+    let Args {
+        nginx,
+        rounds,
+        seconds,
+    } = args;
+    let cores = Cores::choose()?;
+    cpu::pin_here(cores.load)?;
+    let shape = Shape {
+        connections: 32,
+        rate: None,
+        time: Duration::from_secs_f64(seconds),
+    };
+    let provider = Provider::start()?;
+    let direct = provider::question(provider.address, provider::MODEL, "unused");
+
+    say("the mock provider alone on the server's core");
+    cpu::pin(&[provider.pid()], cores.server)?;
+    let alone = (0..rounds)
+        .map(|_| measure(cores, &[provider.pid()], &direct, shape))
+        .collect::<Outcome<Vec<Round>>>()?;
+
+    say("nginx on the server's core, the mock provider beside the load");
+    cpu::pin(&[provider.pid()], cores.load)?;
+    let folder = tempfile::tempdir().doing(|| "making a folder for nginx".to_owned())?;
+    let program = nginx::find(nginx.as_deref(), folder.path())?;
+    let address = provider::free_address()?;
+    let nginx = Nginx::start(
+        &program,
+        folder.path(),
+        cores.server,
+        address,
+        provider.address,
+    )?;
+    let proxied = provider::question(nginx.address, provider::MODEL, "unused");
+    let proxy = (0..rounds)
+        .map(|_| measure(cores, &nginx.pids(), &proxied, shape))
+        .collect::<Outcome<Vec<Round>>>()?;
+
+    let mut figures = Figures::new();
+    for (name, rounds) in [("mock", &alone), ("nginx", &proxy)] {
+        let mut put = |figure: &str, value: f64| {
+            figures.insert(format!("{name}_{figure}"), rounded(value));
+        };
+        put("cpu_us", middle(rounds, |round| round.cpu_us));
+        put("rps_c32", middle(rounds, |round| round.rate));
+        put(
+            "load_core_busy_pct",
+            middle(rounds, |round| round.load_core_busy_pct),
+        );
+        put(
+            "server_core_busy_pct",
+            middle(rounds, |round| round.server_core_busy_pct),
+        );
+    }
+    Ok(figures)
+}

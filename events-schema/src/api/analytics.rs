@@ -1,0 +1,136 @@
+//! The dashboard's questions to the ledger. Latencies are in microseconds, money in nano-dollars.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    money::NanoUsd,
+    time::Timestamp,
+    usage::{Attempt, Endpoint, Outcome, Tokens},
+};
+
+/// Sums over a time range or one of its steps.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Figures {
+    /// Requests.
+    pub requests: u64,
+    /// Requests that did not end well, for whatever reason.
+    pub errors: u64,
+    /// Input tokens.
+    pub input_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+    /// Cost.
+    pub cost: NanoUsd,
+    /// Median time to the last byte.
+    pub p50_us: u64,
+    /// 95th percentile.
+    pub p95_us: u64,
+    /// 99th percentile.
+    pub p99_us: u64,
+}
+
+/// Answer of `GET /analytics/summary`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Summary {
+    /// From when.
+    pub from: Timestamp,
+    /// Until when.
+    pub to: Timestamp,
+    /// The sums over the range.
+    pub total: Figures,
+    /// The sums over the range of the same length before it.
+    pub before: Figures,
+    /// Since when the ledger has records.
+    pub records_since: Option<Timestamp>,
+}
+
+/// By what to group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum GroupBy {
+    /// Not at all.
+    #[default]
+    None,
+    /// By the model that answered.
+    Model,
+    /// By the key's owner.
+    Owner,
+}
+
+/// Answer of `GET /analytics/series`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Series {
+    /// The length of a step, in seconds.
+    pub step_seconds: u32,
+    /// The beginnings of the steps, without gaps.
+    pub times: Vec<Timestamp>,
+    /// The groups, the one with the most requests first; at most 12, the rest as one group `other`.
+    pub groups: Vec<SeriesGroup>,
+}
+
+/// One line of a chart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SeriesGroup {
+    /// What it is grouped by: a full model name, an owner's id (`user:<id>`, `virtual_account:<id>`), or empty.
+    pub key: String,
+    /// What to call it.
+    pub name: String,
+    /// The sums over the whole range.
+    pub total: Figures,
+    /// The sums of each step, in the order of `times`.
+    pub steps: Vec<Figures>,
+}
+
+/// A request in the ledger: item of `GET /analytics/requests`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RequestItem {
+    /// The request's id.
+    pub request: Uuid,
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// What was asked for.
+    pub endpoint: Endpoint,
+    /// Whether a stream was asked for.
+    pub streamed: bool,
+    /// The key's id.
+    pub key: Option<String>,
+    /// The owner: `user:<id>` or `virtual_account:<id>`.
+    pub owner: Option<String>,
+    /// The owner's name as far as it is known now.
+    pub owner_name: Option<String>,
+    /// The model as it was asked for.
+    pub requested_model: String,
+    /// The model that answered.
+    pub target: Option<String>,
+    /// The tries.
+    pub attempts: Vec<Attempt>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The HTTP status.
+    pub status: u16,
+    /// The error's code.
+    pub error_code: Option<String>,
+    /// Tokens.
+    pub tokens: Tokens,
+    /// Cost.
+    pub cost: Option<NanoUsd>,
+    /// Time to the last byte.
+    pub duration_us: u64,
+    /// Time to the first byte of the body.
+    pub first_byte_us: Option<u64>,
+    /// The position of the configuration that decided on it.
+    pub position: u64,
+    /// The gateway.
+    pub gateway: Uuid,
+    /// What the caller said about it.
+    pub metadata: BTreeMap<String, String>,
+}

@@ -1,0 +1,364 @@
+//! `POST /commands`: the one route by which configuration changes.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    events::{GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject},
+    id::{
+        CommandId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId, VirtualModelId,
+    },
+    money::Price,
+    time::Timestamp,
+};
+
+/// Body of `POST /commands`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CommandRequest {
+    /// Chosen by the sender: the same id with the same body gives the same answer again, and changes nothing
+    /// twice. Made by the server when it is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command_id: Option<CommandId>,
+    /// Why, for the history; at most 500 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What to do.
+    pub command: NewCommand,
+}
+
+/// What to do. Names and texts are checked by the server, so that a mistake is answered with its field.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum NewCommand {
+    /// Make an account at a provider known.
+    RegisterProviderAccount {
+        /// 1 to 63 of a-z 0-9 . _ -
+        name: String,
+        /// The dialect.
+        provider: Provider,
+        /// For example `https://api.openai.com/v1`.
+        base_url: String,
+        /// The provider's API key; sealed at once, never shown again.
+        credential: Option<String>,
+    },
+    /// Give a provider account another name.
+    RenameProviderAccount {
+        /// Which.
+        account: ProviderAccountId,
+        /// The new name.
+        name: String,
+    },
+    /// Change where a provider account is. The credential must be given again.
+    MoveProviderAccount {
+        /// Which.
+        account: ProviderAccountId,
+        /// The new base URL.
+        base_url: String,
+        /// The credential for it.
+        credential: Option<String>,
+    },
+    /// Replace a provider account's credential.
+    ReplaceProviderCredential {
+        /// Which.
+        account: ProviderAccountId,
+        /// The new credential; `null`: the provider wants none.
+        credential: Option<String>,
+    },
+    /// Send no requests to a provider account.
+    DisableProviderAccount {
+        /// Which.
+        account: ProviderAccountId,
+    },
+    /// Send requests to it again.
+    EnableProviderAccount {
+        /// Which.
+        account: ProviderAccountId,
+    },
+    /// Delete a provider account that has no models.
+    DeleteProviderAccount {
+        /// Which.
+        account: ProviderAccountId,
+    },
+    /// Make a model of a provider account known.
+    AddModel {
+        /// The account.
+        account: ProviderAccountId,
+        /// Callers ask for `<account's name>/<name>`.
+        name: String,
+        /// The provider's own name for it; `null`: the same.
+        upstream_name: Option<String>,
+        /// What it can be asked for.
+        model_types: BTreeSet<ModelType>,
+    },
+    /// Give a model another name.
+    RenameModel {
+        /// Which.
+        model: ModelId,
+        /// The new name.
+        name: String,
+    },
+    /// Let a model stand for another model of the provider.
+    ChangeModelUpstreamName {
+        /// Which.
+        model: ModelId,
+        /// The provider's name.
+        upstream_name: String,
+    },
+    /// Set a model's price from a moment on.
+    SetModelPrice {
+        /// Which.
+        model: ModelId,
+        /// The price.
+        price: Price,
+        /// From when on; `null`: from now on.
+        effective_at: Option<Timestamp>,
+    },
+    /// Let a model take no requests.
+    DisableModel {
+        /// Which.
+        model: ModelId,
+    },
+    /// Let it take requests again.
+    EnableModel {
+        /// Which.
+        model: ModelId,
+    },
+    /// Delete a model that nothing refers to.
+    DeleteModel {
+        /// Which.
+        model: ModelId,
+    },
+    /// Make a virtual model.
+    CreateVirtualModel {
+        /// The name that callers ask for.
+        name: String,
+        /// How it chooses among its targets.
+        routing: Routing,
+    },
+    /// Give a virtual model another name.
+    RenameVirtualModel {
+        /// Which.
+        virtual_model: VirtualModelId,
+        /// The new name.
+        name: String,
+    },
+    /// Let a virtual model choose differently.
+    ChangeVirtualModelRouting {
+        /// Which.
+        virtual_model: VirtualModelId,
+        /// The new routing.
+        routing: Routing,
+    },
+    /// Let a virtual model take no requests.
+    DisableVirtualModel {
+        /// Which.
+        virtual_model: VirtualModelId,
+    },
+    /// Let it take requests again.
+    EnableVirtualModel {
+        /// Which.
+        virtual_model: VirtualModelId,
+    },
+    /// Delete a virtual model that nothing refers to.
+    DeleteVirtualModel {
+        /// Which.
+        virtual_model: VirtualModelId,
+    },
+    /// Make a person a user, who may own keys.
+    AddUser {
+        /// The person's e-mail address.
+        email: String,
+        /// The person's name.
+        name: String,
+    },
+    /// Change a user's e-mail address.
+    ChangeUserEmail {
+        /// Which.
+        user: UserId,
+        /// The new address.
+        email: String,
+    },
+    /// Let none of a user's keys work.
+    DisableUser {
+        /// Which.
+        user: UserId,
+    },
+    /// Let them work again.
+    EnableUser {
+        /// Which.
+        user: UserId,
+    },
+    /// Delete a user who has neither keys nor grants.
+    DeleteUser {
+        /// Which.
+        user: UserId,
+    },
+    /// Make a virtual account: an owner of keys that is no person.
+    CreateVirtualAccount {
+        /// Its name.
+        name: String,
+    },
+    /// Give a virtual account another name.
+    RenameVirtualAccount {
+        /// Which.
+        virtual_account: VirtualAccountId,
+        /// The new name.
+        name: String,
+    },
+    /// Let none of a virtual account's keys work.
+    DisableVirtualAccount {
+        /// Which.
+        virtual_account: VirtualAccountId,
+    },
+    /// Let them work again.
+    EnableVirtualAccount {
+        /// Which.
+        virtual_account: VirtualAccountId,
+    },
+    /// Delete a virtual account that has neither keys nor grants.
+    DeleteVirtualAccount {
+        /// Which.
+        virtual_account: VirtualAccountId,
+    },
+    /// Make an API key. The answer shows it, once.
+    IssueKey {
+        /// Who owns it.
+        owner: Owner,
+        /// What to call it.
+        label: String,
+        /// When it ceases to work.
+        expires_at: Option<Timestamp>,
+        /// Its limits.
+        #[serde(default)]
+        limits: KeyLimits,
+    },
+    /// Call a key something else.
+    RelabelKey {
+        /// Which.
+        key: KeyId,
+        /// The new label.
+        label: String,
+    },
+    /// Change a key's limits.
+    ChangeKeyLimits {
+        /// Which.
+        key: KeyId,
+        /// The new limits.
+        limits: KeyLimits,
+    },
+    /// Change when a key ceases to work.
+    ChangeKeyExpiry {
+        /// Which.
+        key: KeyId,
+        /// The new time; `null`: never.
+        expires_at: Option<Timestamp>,
+    },
+    /// Let a key not work for now.
+    DisableKey {
+        /// Which.
+        key: KeyId,
+    },
+    /// Let it work again.
+    EnableKey {
+        /// Which.
+        key: KeyId,
+    },
+    /// Let a key never work again.
+    RevokeKey {
+        /// Which.
+        key: KeyId,
+    },
+    /// Let a subject use models.
+    GrantAccess {
+        /// Who.
+        subject: Subject,
+        /// What.
+        models: GrantedModels,
+    },
+    /// Change what a grant opens.
+    ChangeGrantedModels {
+        /// Which.
+        grant: GrantId,
+        /// What it opens now.
+        models: GrantedModels,
+    },
+    /// Take a grant away.
+    RevokeAccess {
+        /// Which.
+        grant: GrantId,
+    },
+    /// Let a person use the console.
+    AddOperator {
+        /// The person's e-mail address.
+        email: String,
+        /// The person's name.
+        name: String,
+        /// What the person may do.
+        role: Role,
+        /// The first password; at least 12 characters.
+        password: String,
+    },
+    /// Change what an operator may do.
+    ChangeOperatorRole {
+        /// Which.
+        operator: OperatorId,
+        /// The new role.
+        role: Role,
+    },
+    /// Set another operator's password.
+    SetOperatorPassword {
+        /// Which.
+        operator: OperatorId,
+        /// The new password; at least 12 characters.
+        password: String,
+    },
+    /// Let an operator not sign in.
+    DisableOperator {
+        /// Which.
+        operator: OperatorId,
+    },
+    /// Let an operator sign in again.
+    EnableOperator {
+        /// Which.
+        operator: OperatorId,
+    },
+    /// Remove an operator.
+    RemoveOperator {
+        /// Which.
+        operator: OperatorId,
+    },
+}
+
+/// What a command answers.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CommandAnswer {
+    /// The command.
+    pub command_id: CommandId,
+    /// The position of its last event: pass it as `at_least` to read what it wrote, or to `/served` to await it.
+    pub position: u64,
+    /// Its events; none when everything already was as the command wants it.
+    pub events: Vec<EventSummary>,
+    /// The id of what it made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The key or token that it made: shown here, once, and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// An event in a few words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EventSummary {
+    /// Its position.
+    pub position: u64,
+    /// What happened.
+    pub kind: String,
+    /// To what: `<aggregate>.<id>`.
+    pub stream: String,
+}

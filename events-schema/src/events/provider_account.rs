@@ -1,0 +1,61 @@
+//! Events of provider accounts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    names::{BaseUrl, Slug},
+    secrets::SealedRef,
+};
+
+/// The dialect that a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// OpenAI itself.
+    Openai,
+    /// Anthropic itself.
+    Anthropic,
+    /// Any other that speaks OpenAI's wire format.
+    OpenaiCompatible,
+}
+
+/// What happens to a provider account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ProviderAccountEvent {
+    /// An account at a provider was made known.
+    ProviderAccountRegistered {
+        /// Its name: the first part of its models' full names.
+        name: Slug,
+        /// The dialect.
+        provider: Provider,
+        /// Where it is.
+        base_url: BaseUrl,
+        /// The sealed credential; `None` for a provider that wants none.
+        credential: Option<SealedRef>,
+    },
+    /// It was given another name; its models' full names change with it.
+    ProviderAccountRenamed {
+        /// The new name.
+        name: Slug,
+    },
+    /// Its base URL changed. The credential is bound to the URL's origin and so was given again, or taken away.
+    ProviderAccountMoved {
+        /// The new base URL.
+        base_url: BaseUrl,
+        /// The credential sealed for it.
+        credential: Option<SealedRef>,
+    },
+    /// Its credential was replaced.
+    ProviderCredentialReplaced {
+        /// The new one; `None`: the provider wants none.
+        credential: Option<SealedRef>,
+    },
+    /// No requests go to it any more.
+    ProviderAccountDisabled {},
+    /// Requests go to it again.
+    ProviderAccountEnabled {},
+    /// It is gone.
+    ProviderAccountDeleted {},
+}

@@ -1,0 +1,50 @@
+//! What a gateway says about itself, once a second, over core NATS as JSON.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{envelope::Epoch, time::Timestamp};
+
+/// The state of one gateway process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct GatewayReport {
+    /// The gateway: stays the same over restarts with the same data folder.
+    pub gateway: Uuid,
+    /// This life of its process.
+    pub incarnation: Uuid,
+    /// Where it runs, as its operator calls it.
+    pub region: String,
+    /// Its version of Sluice.
+    pub version: String,
+    /// When the report was made, by the gateway's clock.
+    pub at: Timestamp,
+    /// When the process started.
+    pub started_at: Timestamp,
+    /// The epoch that it serves; `None`: nothing is loaded.
+    pub epoch: Option<Epoch>,
+    /// The position that it serves; 0: nothing is loaded.
+    pub position: u64,
+    /// How many entries it holds.
+    pub entries: u64,
+    /// The digest over its entries, as hexadecimal digits.
+    pub entries_digest: String,
+    /// Whether no heartbeat has agreed with its entries.
+    pub unproven: bool,
+    /// Whether it serves from its disk because the stream is away.
+    pub from_disk: bool,
+    /// Milliseconds since it last heard from the stream.
+    pub stream_silent_ms: u64,
+    /// How many entries it refused since it started.
+    pub refused_entries: u64,
+    /// Requests since it started.
+    pub requests: u64,
+    /// Requests under way.
+    pub in_flight: u64,
+    /// Request records that wait in memory.
+    pub records_in_ring: u64,
+    /// Bytes of request records that wait on disk.
+    pub spool_bytes: u64,
+    /// Request records that were dropped since it started.
+    pub records_dropped: u64,
+}

@@ -1,0 +1,510 @@
+//! The entries: what a gateway must know of each thing, as rkyv archives, and how they follow from the state.
+//!
+//! One type for each kind, read in place as `ArchivedKeyEntry` and so on. The layout (rkyv 0.8, little-endian,
+//! 32-bit offsets, aligned) is fixed by [`super::SCHEMA`]; a change of shape is a new schema, and readers of the
+//! old and the new run side by side during an upgrade. A thing that is disabled stays an entry: a gateway says
+//! "disabled", not "unknown".
+
+use std::{fmt, str::FromStr};
+
+use rkyv::{Archive, Serialize};
+
+use crate::{
+    events::{GrantedModels, ModelRef, ModelType, Owner, Provider, Routing, Stream, Subject},
+    state::{Grant, Key, Model, Organisation, ProviderAccount, User, VirtualAccount, VirtualModel},
+};
+
+/// The kinds of things that gateways know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntryKind {
+    /// [`ProviderAccountEntry`]
+    ProviderAccount,
+    /// [`ModelEntry`]
+    Model,
+    /// [`VirtualModelEntry`]
+    VirtualModel,
+    /// [`UserEntry`]
+    User,
+    /// [`VirtualAccountEntry`]
+    VirtualAccount,
+    /// [`KeyEntry`]
+    Key,
+    /// [`GrantEntry`]
+    Grant,
+}
+
+impl EntryKind {
+    /// All kinds.
+    pub const ALL: [Self; 7] = [
+        Self::ProviderAccount,
+        Self::Model,
+        Self::VirtualModel,
+        Self::User,
+        Self::VirtualAccount,
+        Self::Key,
+        Self::Grant,
+    ];
+
+    /// Its token in subjects.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ProviderAccount => "provider_account",
+            Self::Model => "model",
+            Self::VirtualModel => "virtual_model",
+            Self::User => "user",
+            Self::VirtualAccount => "virtual_account",
+            Self::Key => "key",
+            Self::Grant => "grant",
+        }
+    }
+}
+
+/// Where an entry stands: `snap.v1.<kind>.<id>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntrySubject {
+    /// What kind of thing.
+    pub kind: EntryKind,
+    /// The thing's id.
+    pub id: [u8; 16],
+}
+
+impl EntrySubject {
+    /// The entry that events of this stream change; `None` where gateways need not know of it.
+    #[must_use]
+    pub const fn of_stream(stream: Stream) -> Option<Self> {
+        let (kind, id) = match stream {
+            Stream::Log | Stream::Operator(_) => return None,
+            Stream::ProviderAccount(id) => (EntryKind::ProviderAccount, id.bytes()),
+            Stream::Model(id) => (EntryKind::Model, id.bytes()),
+            Stream::VirtualModel(id) => (EntryKind::VirtualModel, id.bytes()),
+            Stream::User(id) => (EntryKind::User, id.bytes()),
+            Stream::VirtualAccount(id) => (EntryKind::VirtualAccount, id.bytes()),
+            Stream::Key(id) => (EntryKind::Key, id.bytes()),
+            Stream::Grant(id) => (EntryKind::Grant, id.bytes()),
+        };
+        Some(Self { kind, id })
+    }
+}
+
+impl fmt::Display for EntrySubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}.{}", super::ENTRY_PREFIX, self.kind.as_str(), uuid::Uuid::from_bytes(self.id).as_simple())
+    }
+}
+
+/// Text that is no entry's subject.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an entry's subject is snap.v1.<kind>.<id>")]
+pub struct InvalidEntrySubject;
+
+impl FromStr for EntrySubject {
+    type Err = InvalidEntrySubject;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEntrySubject> {
+        let rest = text.strip_prefix(super::ENTRY_PREFIX).ok_or(InvalidEntrySubject)?;
+        let (kind, id) = rest.split_once('.').ok_or(InvalidEntrySubject)?;
+        let kind = EntryKind::ALL.into_iter().find(|it| it.as_str() == kind).ok_or(InvalidEntrySubject)?;
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(id, &mut bytes).map_err(|_| InvalidEntrySubject)?;
+        Ok(Self { kind, id: bytes })
+    }
+}
+
+/// A provider account.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct ProviderAccountEntry {
+    /// Its id.
+    pub id: [u8; 16],
+    /// Its name.
+    pub name: String,
+    /// The dialect.
+    pub provider: ProviderDialect,
+    /// Where it is.
+    pub base_url: String,
+    /// The credential, sealed to the gateways.
+    pub credential: Option<SealedCredential>,
+    /// Whether no requests go to it.
+    pub disabled: bool,
+}
+
+/// The dialect that a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
+#[rkyv(derive(Debug, Clone, Copy, PartialEq, Eq))]
+pub enum ProviderDialect {
+    /// OpenAI's own.
+    Openai,
+    /// Anthropic's own.
+    Anthropic,
+    /// OpenAI's, by another.
+    OpenaiCompatible,
+}
+
+/// A credential sealed with HPKE to the gateways' key.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct SealedCredential {
+    /// The id of the gateways' key in the unsealing ring.
+    pub key: String,
+    /// The encapsulated key (32 bytes) and the ciphertext.
+    pub sealed: Vec<u8>,
+}
+
+/// A model of a provider account.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct ModelEntry {
+    /// Its id.
+    pub id: [u8; 16],
+    /// Its account's id.
+    pub account: [u8; 16],
+    /// Its name within the account.
+    pub name: String,
+    /// The provider's name for it.
+    pub upstream_name: String,
+    /// Whether it can be asked to chat.
+    pub chat: bool,
+    /// Whether it can be asked for embeddings.
+    pub embedding: bool,
+    /// Its prices, by the time from which they apply.
+    pub prices: Vec<PriceEntry>,
+    /// Whether it takes no requests.
+    pub disabled: bool,
+}
+
+/// A price and from when on it applies.
+#[derive(Debug, Clone, Copy, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct PriceEntry {
+    /// From when on, in microseconds since 1970.
+    pub effective_at_us: i64,
+    /// Nano-dollars per million input tokens.
+    pub input: u64,
+    /// Nano-dollars per million output tokens.
+    pub output: u64,
+    /// Nano-dollars per million cached input tokens.
+    pub cached_input: u64,
+}
+
+/// A virtual model with weighted routing.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct VirtualModelEntry {
+    /// Its id.
+    pub id: [u8; 16],
+    /// Its name.
+    pub name: String,
+    /// Its targets.
+    pub targets: Vec<TargetEntry>,
+    /// Whether it takes no requests.
+    pub disabled: bool,
+}
+
+/// A target of a virtual model.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct TargetEntry {
+    /// The model's id.
+    pub model: [u8; 16],
+    /// Its share of the requests.
+    pub weight: u32,
+    /// On which statuses another target is tried.
+    pub fallback_status_codes: Vec<u16>,
+    /// Whether others may fall back to it.
+    pub fallback_candidate: bool,
+}
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct UserEntry {
+    /// The user's id.
+    pub id: [u8; 16],
+    /// Whether none of the user's keys works.
+    pub disabled: bool,
+}
+
+/// A virtual account.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct VirtualAccountEntry {
+    /// Its id.
+    pub id: [u8; 16],
+    /// Its name.
+    pub name: String,
+    /// Whether none of its keys works.
+    pub disabled: bool,
+}
+
+/// Who owns a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
+#[rkyv(derive(Debug, Clone, Copy, PartialEq, Eq))]
+pub enum OwnerEntry {
+    /// A user.
+    User([u8; 16]),
+    /// A virtual account.
+    VirtualAccount([u8; 16]),
+}
+
+/// An API key.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct KeyEntry {
+    /// Its id.
+    pub id: [u8; 16],
+    /// Who owns it.
+    pub owner: OwnerEntry,
+    /// Its keyed BLAKE3 hash.
+    pub hash: [u8; 32],
+    /// The id of the pepper that made the hash.
+    pub pepper: String,
+    /// When it ceases to work, in microseconds since 1970.
+    pub expires_at_us: Option<i64>,
+    /// Requests per minute.
+    pub requests_per_minute: Option<u64>,
+    /// Tokens per minute.
+    pub tokens_per_minute: Option<u64>,
+    /// Whether it does not work.
+    pub disabled: bool,
+}
+
+/// To whom access is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
+#[rkyv(derive(Debug, Clone, Copy, PartialEq, Eq))]
+pub enum SubjectEntry {
+    /// Whoever has a key that works.
+    Everyone,
+    /// A user.
+    User([u8; 16]),
+    /// A virtual account.
+    VirtualAccount([u8; 16]),
+    /// One key.
+    Key([u8; 16]),
+}
+
+/// Something that a grant opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
+#[rkyv(derive(Debug, Clone, Copy, PartialEq, Eq))]
+pub enum ModelRefEntry {
+    /// Everything.
+    All,
+    /// One model.
+    Model([u8; 16]),
+    /// A virtual model.
+    VirtualModel([u8; 16]),
+    /// All models of a provider account.
+    ProviderAccount([u8; 16]),
+}
+
+/// An access grant.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct GrantEntry {
+    /// Its id.
+    pub id: [u8; 16],
+    /// Who.
+    pub subject: SubjectEntry,
+    /// What: `[All]`, or the list in order.
+    pub models: Vec<ModelRefEntry>,
+}
+
+/// The statuses on which another target is tried where a target names none.
+pub const DEFAULT_FALLBACK_STATUS_CODES: [u16; 7] = [401, 403, 404, 429, 500, 502, 503];
+
+/// An entry before it is archived.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// A provider account; its sealed credential is still to be filled in where [`Entry::sealed`] names one.
+    ProviderAccount(ProviderAccountEntry),
+    /// A model.
+    Model(ModelEntry),
+    /// A virtual model.
+    VirtualModel(VirtualModelEntry),
+    /// A user.
+    User(UserEntry),
+    /// A virtual account.
+    VirtualAccount(VirtualAccountEntry),
+    /// An API key.
+    Key(KeyEntry),
+    /// An access grant.
+    Grant(GrantEntry),
+}
+
+impl Entry {
+    /// The archive that is published.
+    #[must_use]
+    pub fn archive(&self) -> rkyv::util::AlignedVec {
+        let archived = match self {
+            Self::ProviderAccount(entry) => rkyv::to_bytes::<rkyv::rancor::Error>(entry),
+            Self::Model(entry) => rkyv::to_bytes(entry),
+            Self::VirtualModel(entry) => rkyv::to_bytes(entry),
+            Self::User(entry) => rkyv::to_bytes(entry),
+            Self::VirtualAccount(entry) => rkyv::to_bytes(entry),
+            Self::Key(entry) => rkyv::to_bytes(entry),
+            Self::Grant(entry) => rkyv::to_bytes(entry),
+        };
+        archived.expect("an entry is far smaller than 2 GiB")
+    }
+}
+
+impl Organisation {
+    /// The subjects of all live entries, in order.
+    pub fn entry_subjects(&self) -> impl Iterator<Item = EntrySubject> + '_ {
+        let accounts = self.provider_accounts().keys().map(|id| (EntryKind::ProviderAccount, id.bytes()));
+        let models = self.models().keys().map(|id| (EntryKind::Model, id.bytes()));
+        let virtual_models = self.virtual_models().keys().map(|id| (EntryKind::VirtualModel, id.bytes()));
+        let users = self.users().keys().map(|id| (EntryKind::User, id.bytes()));
+        let virtual_accounts = self.virtual_accounts().keys().map(|id| (EntryKind::VirtualAccount, id.bytes()));
+        let keys = self.keys().keys().map(|id| (EntryKind::Key, id.bytes()));
+        let grants = self.grants().keys().map(|id| (EntryKind::Grant, id.bytes()));
+        let callers = users.chain(virtual_accounts).chain(keys).chain(grants);
+        accounts
+            .chain(models)
+            .chain(virtual_models)
+            .chain(callers)
+            .map(|(kind, id)| EntrySubject { kind, id })
+    }
+
+    /// The entry of a subject and the position of the thing's last event; `None` when the thing is not there.
+    ///
+    /// `credential` gives the sealed credential for a reference; what it does not give stays out of the entry,
+    /// and the gateway then says that the account's credential is missing.
+    pub fn entry(
+        &self,
+        subject: EntrySubject,
+        credential: impl FnOnce(&crate::secrets::SealedRef) -> Option<SealedCredential>,
+    ) -> Option<(u64, Entry)> {
+        use crate::id::Id;
+        let EntrySubject { kind, id } = subject;
+        Some(match kind {
+            EntryKind::ProviderAccount => {
+                let it = self.provider_accounts().get(&Id::from_bytes(id))?;
+                let credential = it.credential.as_ref().and_then(credential);
+                (it.life.position, Entry::ProviderAccount(provider_account(it, credential)))
+            }
+            EntryKind::Model => {
+                let it = self.models().get(&Id::from_bytes(id))?;
+                (it.life.position, Entry::Model(model(it)))
+            }
+            EntryKind::VirtualModel => {
+                let it = self.virtual_models().get(&Id::from_bytes(id))?;
+                (it.life.position, Entry::VirtualModel(virtual_model(it)))
+            }
+            EntryKind::User => {
+                let User { id, life, email: _, disabled } = self.users().get(&Id::from_bytes(id))?;
+                (life.position, Entry::User(UserEntry { id: id.bytes(), disabled: *disabled }))
+            }
+            EntryKind::VirtualAccount => {
+                let VirtualAccount { id, life, name, disabled } = self.virtual_accounts().get(&Id::from_bytes(id))?;
+                let entry = VirtualAccountEntry { id: id.bytes(), name: name.to_string(), disabled: *disabled };
+                (life.position, Entry::VirtualAccount(entry))
+            }
+            EntryKind::Key => {
+                let it = self.keys().get(&Id::from_bytes(id))?;
+                (it.life.position, Entry::Key(key(it)))
+            }
+            EntryKind::Grant => {
+                let it = self.grants().get(&Id::from_bytes(id))?;
+                (it.life.position, Entry::Grant(grant(it)))
+            }
+        })
+    }
+}
+
+fn provider_account(it: &ProviderAccount, credential: Option<SealedCredential>) -> ProviderAccountEntry {
+    let ProviderAccount { id, life: _, name, provider, base_url, credential: _, disabled } = it;
+    ProviderAccountEntry {
+        id: id.bytes(),
+        name: name.to_string(),
+        provider: match provider {
+            Provider::Openai => ProviderDialect::Openai,
+            Provider::Anthropic => ProviderDialect::Anthropic,
+            Provider::OpenaiCompatible => ProviderDialect::OpenaiCompatible,
+        },
+        base_url: base_url.to_string(),
+        credential,
+        disabled: *disabled,
+    }
+}
+
+fn model(it: &Model) -> ModelEntry {
+    let Model { id, life: _, account, name, upstream_name, model_types, prices, disabled } = it;
+    let price = |point: &crate::state::PricePoint| PriceEntry {
+        effective_at_us: point.effective_at.micros(),
+        input: point.price.input.nanos(),
+        output: point.price.output.nanos(),
+        cached_input: point.price.cached_input.unwrap_or(point.price.input).nanos(),
+    };
+    ModelEntry {
+        id: id.bytes(),
+        account: account.bytes(),
+        name: name.to_string(),
+        upstream_name: upstream_name.to_string(),
+        chat: model_types.contains(&ModelType::Chat),
+        embedding: model_types.contains(&ModelType::Embedding),
+        prices: prices.iter().map(price).collect(),
+        disabled: *disabled,
+    }
+}
+
+fn virtual_model(it: &VirtualModel) -> VirtualModelEntry {
+    let VirtualModel { id, life: _, name, routing, disabled } = it;
+    let Routing::Weighted { targets } = routing;
+    let target = |target: &crate::events::WeightedTarget| TargetEntry {
+        model: target.model.bytes(),
+        weight: target.weight,
+        fallback_status_codes: match &target.fallback_status_codes {
+            Some(codes) => codes.iter().copied().collect(),
+            None => DEFAULT_FALLBACK_STATUS_CODES.to_vec(),
+        },
+        fallback_candidate: target.fallback_candidate,
+    };
+    VirtualModelEntry {
+        id: id.bytes(),
+        name: name.to_string(),
+        targets: targets.iter().map(target).collect(),
+        disabled: *disabled,
+    }
+}
+
+fn key(it: &Key) -> KeyEntry {
+    let Key { id, life: _, owner, label: _, hash, hint: _, expires_at, limits, disabled } = it;
+    KeyEntry {
+        id: id.bytes(),
+        owner: match owner {
+            Owner::User(id) => OwnerEntry::User(id.bytes()),
+            Owner::VirtualAccount(id) => OwnerEntry::VirtualAccount(id.bytes()),
+        },
+        hash: hash.hash,
+        pepper: hash.key.clone(),
+        expires_at_us: expires_at.map(crate::time::Timestamp::micros),
+        requests_per_minute: limits.requests_per_minute,
+        tokens_per_minute: limits.tokens_per_minute,
+        disabled: *disabled,
+    }
+}
+
+fn grant(it: &Grant) -> GrantEntry {
+    let Grant { id, life: _, subject, models } = it;
+    GrantEntry {
+        id: id.bytes(),
+        subject: match subject {
+            Subject::Everyone => SubjectEntry::Everyone,
+            Subject::User(id) => SubjectEntry::User(id.bytes()),
+            Subject::VirtualAccount(id) => SubjectEntry::VirtualAccount(id.bytes()),
+            Subject::Key(id) => SubjectEntry::Key(id.bytes()),
+        },
+        models: match models {
+            GrantedModels::All => vec![ModelRefEntry::All],
+            GrantedModels::Listed(models) => models
+                .iter()
+                .map(|model| match model {
+                    ModelRef::Model(id) => ModelRefEntry::Model(id.bytes()),
+                    ModelRef::VirtualModel(id) => ModelRefEntry::VirtualModel(id.bytes()),
+                    ModelRef::ProviderAccount(id) => ModelRefEntry::ProviderAccount(id.bytes()),
+                })
+                .collect(),
+        },
+    }
+}

@@ -1,0 +1,193 @@
+//! What each thing is made of, as of a position.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    events::{GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject},
+    id::{GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TokenId, UserId, VirtualAccountId, VirtualModelId},
+    money::Price,
+    names::{BaseUrl, Label, ModelName, Slug},
+    secrets::{KeyedHash, SealedRef},
+    time::Timestamp,
+};
+
+/// Where a thing stands in the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Life {
+    /// How many events it has.
+    pub version: u64,
+    /// When its first event was recorded.
+    pub created_at: Timestamp,
+    /// When its last event was recorded.
+    pub changed_at: Timestamp,
+    /// The position of its last event.
+    pub position: u64,
+}
+
+/// An account at a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderAccount {
+    /// Its id.
+    pub id: ProviderAccountId,
+    /// Where it stands in the history.
+    pub life: Life,
+    /// Its name.
+    pub name: Slug,
+    /// The dialect.
+    pub provider: Provider,
+    /// Where it is.
+    pub base_url: BaseUrl,
+    /// Its sealed credential.
+    pub credential: Option<SealedRef>,
+    /// Whether no requests go to it.
+    pub disabled: bool,
+}
+
+/// A price and from when on it applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PricePoint {
+    /// From when on.
+    pub effective_at: Timestamp,
+    /// The price.
+    pub price: Price,
+}
+
+/// A model of a provider account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Model {
+    /// Its id.
+    pub id: ModelId,
+    /// Where it stands in the history.
+    pub life: Life,
+    /// Its account.
+    pub account: ProviderAccountId,
+    /// Its name within the account.
+    pub name: ModelName,
+    /// The provider's name for it.
+    pub upstream_name: ModelName,
+    /// What it can be asked for.
+    pub model_types: BTreeSet<ModelType>,
+    /// Its prices, by the time from which they apply, one for each time.
+    pub prices: Vec<PricePoint>,
+    /// Whether it takes no requests.
+    pub disabled: bool,
+}
+
+impl Model {
+    /// The price that applies at `time`, if any.
+    #[must_use]
+    pub fn price_at(&self, time: Timestamp) -> Option<Price> {
+        self.prices.iter().rev().find(|point| point.effective_at <= time).map(|point| point.price)
+    }
+}
+
+/// A name behind which several models stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualModel {
+    /// Its id.
+    pub id: VirtualModelId,
+    /// Where it stands in the history.
+    pub life: Life,
+    /// The name that callers ask for.
+    pub name: Slug,
+    /// How it chooses.
+    pub routing: Routing,
+    /// Whether it takes no requests.
+    pub disabled: bool,
+}
+
+/// A person who may own keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The id, also in the table `people`.
+    pub id: UserId,
+    /// Where it stands in the history.
+    pub life: Life,
+    /// Fingerprint of the e-mail address.
+    pub email: KeyedHash,
+    /// Whether none of the keys works.
+    pub disabled: bool,
+}
+
+/// An owner of keys that is no person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualAccount {
+    /// Its id.
+    pub id: VirtualAccountId,
+    /// Where it stands in the history.
+    pub life: Life,
+    /// Its name.
+    pub name: Slug,
+    /// Whether none of its keys works.
+    pub disabled: bool,
+}
+
+/// An API key (never the key itself).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Its id.
+    pub id: KeyId,
+    /// Where it stands in the history.
+    pub life: Life,
+    /// Who owns it.
+    pub owner: Owner,
+    /// What people call it.
+    pub label: Label,
+    /// Its hash under the pepper.
+    pub hash: KeyedHash,
+    /// Its last four characters.
+    pub hint: String,
+    /// When it ceases to work.
+    pub expires_at: Option<Timestamp>,
+    /// Its limits.
+    pub limits: KeyLimits,
+    /// Whether it does not work.
+    pub disabled: bool,
+}
+
+/// Who may use what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// Where it stands in the history.
+    pub life: Life,
+    /// Who.
+    pub subject: Subject,
+    /// What.
+    pub models: GrantedModels,
+}
+
+/// A token for automation (never the token itself).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorToken {
+    /// Its id.
+    pub id: TokenId,
+    /// What the operator calls it.
+    pub label: Label,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ceases to work.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A person who may use the console.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// The id, also in the table `people`.
+    pub id: OperatorId,
+    /// Where it stands in the history.
+    pub life: Life,
+    /// What the person may do.
+    pub role: Role,
+    /// Fingerprint of the e-mail address.
+    pub email: KeyedHash,
+    /// Whether the person may not sign in.
+    pub disabled: bool,
+    /// The tokens that were not revoked, in the order of their making.
+    pub tokens: Vec<OperatorToken>,
+}

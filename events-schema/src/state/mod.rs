@@ -1,0 +1,244 @@
+//! The state: everything that the events add up to.
+//!
+//! [`Organisation::evolve`] is the one definition of what an event means. It is pure and total: no clock, no
+//! chance, no I/O, no order of a hash map, and no event that it cannot take. `commands` decides on this state,
+//! `projections` emits snapshots from it, auditors look at it as of any position.
+//!
+//! The maps are persistent (structure is shared between copies), so a copy costs nothing: an overlay for
+//! undecided commands, or a reader's view, is a clone. Indexes are derived and stand in no digest or checkpoint.
+//!
+//! `evolve` never changes for a released (kind, schema version). When it must, [`FOLD_VERSION`] goes up:
+//! digests and checkpoints carry it.
+
+mod checkpoint;
+mod digest;
+mod entities;
+mod evolve;
+
+use imbl::{OrdMap, OrdSet};
+
+pub use self::{
+    checkpoint::{Checkpoint, CheckpointError},
+    digest::StateDigest,
+    entities::{
+        Grant, Key, Life, Model, Operator, OperatorToken, PricePoint, ProviderAccount, User, VirtualAccount, VirtualModel,
+    },
+};
+use crate::{
+    envelope::Epoch,
+    events::{ModelRef, Owner, Stream, Subject},
+    id::{
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId, VirtualModelId,
+    },
+    names::{ModelName, Slug},
+    secrets::KeyedHash,
+};
+
+/// The version of the fold.
+pub const FOLD_VERSION: u16 = 1;
+
+/// The whole configuration as of one position.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Organisation {
+    position: u64,
+    epoch: Option<Epoch>,
+    log_version: u64,
+    provider_accounts: OrdMap<ProviderAccountId, ProviderAccount>,
+    models: OrdMap<ModelId, Model>,
+    virtual_models: OrdMap<VirtualModelId, VirtualModel>,
+    users: OrdMap<UserId, User>,
+    virtual_accounts: OrdMap<VirtualAccountId, VirtualAccount>,
+    keys: OrdMap<KeyId, Key>,
+    grants: OrdMap<GrantId, Grant>,
+    operators: OrdMap<OperatorId, Operator>,
+    /// The last stream version of what is gone: an id is never used again.
+    gone: OrdMap<Stream, u64>,
+    index: Index,
+}
+
+/// Derived from the maps; see the module.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Index {
+    provider_accounts: OrdMap<Slug, ProviderAccountId>,
+    models: OrdMap<(ProviderAccountId, ModelName), ModelId>,
+    virtual_models: OrdMap<Slug, VirtualModelId>,
+    virtual_accounts: OrdMap<Slug, VirtualAccountId>,
+    users: OrdMap<KeyedHash, UserId>,
+    operators: OrdMap<KeyedHash, OperatorId>,
+    key_hashes: OrdMap<KeyedHash, KeyId>,
+    keys_by_owner: OrdSet<(Owner, KeyId)>,
+    grants_by_subject: OrdSet<(Subject, GrantId)>,
+    grants_by_model: OrdSet<(ModelRef, GrantId)>,
+    virtual_models_by_target: OrdSet<(ModelId, VirtualModelId)>,
+}
+
+impl Organisation {
+    /// The position of the last event folded in; 0 before the first.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The epoch; `None` before the log was initialised.
+    #[must_use]
+    pub const fn epoch(&self) -> Option<Epoch> {
+        self.epoch
+    }
+
+    /// How many events the stream has; 0 when it has none.
+    #[must_use]
+    pub fn stream_version(&self, stream: Stream) -> u64 {
+        let life = match stream {
+            Stream::Log => return self.log_version,
+            Stream::ProviderAccount(id) => self.provider_accounts.get(&id).map(|it| it.life),
+            Stream::Model(id) => self.models.get(&id).map(|it| it.life),
+            Stream::VirtualModel(id) => self.virtual_models.get(&id).map(|it| it.life),
+            Stream::User(id) => self.users.get(&id).map(|it| it.life),
+            Stream::VirtualAccount(id) => self.virtual_accounts.get(&id).map(|it| it.life),
+            Stream::Key(id) => self.keys.get(&id).map(|it| it.life),
+            Stream::Grant(id) => self.grants.get(&id).map(|it| it.life),
+            Stream::Operator(id) => self.operators.get(&id).map(|it| it.life),
+        };
+        life.map(|life| life.version).or_else(|| self.gone.get(&stream).copied()).unwrap_or(0)
+    }
+
+    /// All provider accounts, by id.
+    #[must_use]
+    pub const fn provider_accounts(&self) -> &OrdMap<ProviderAccountId, ProviderAccount> {
+        &self.provider_accounts
+    }
+
+    /// All models, by id.
+    #[must_use]
+    pub const fn models(&self) -> &OrdMap<ModelId, Model> {
+        &self.models
+    }
+
+    /// All virtual models, by id.
+    #[must_use]
+    pub const fn virtual_models(&self) -> &OrdMap<VirtualModelId, VirtualModel> {
+        &self.virtual_models
+    }
+
+    /// All users, by id.
+    #[must_use]
+    pub const fn users(&self) -> &OrdMap<UserId, User> {
+        &self.users
+    }
+
+    /// All virtual accounts, by id.
+    #[must_use]
+    pub const fn virtual_accounts(&self) -> &OrdMap<VirtualAccountId, VirtualAccount> {
+        &self.virtual_accounts
+    }
+
+    /// All keys that were not revoked, by id.
+    #[must_use]
+    pub const fn keys(&self) -> &OrdMap<KeyId, Key> {
+        &self.keys
+    }
+
+    /// All access grants, by id.
+    #[must_use]
+    pub const fn grants(&self) -> &OrdMap<GrantId, Grant> {
+        &self.grants
+    }
+
+    /// All operators, by id.
+    #[must_use]
+    pub const fn operators(&self) -> &OrdMap<OperatorId, Operator> {
+        &self.operators
+    }
+
+    /// The provider account of this name.
+    #[must_use]
+    pub fn provider_account_named(&self, name: &Slug) -> Option<&ProviderAccount> {
+        self.index.provider_accounts.get(name).and_then(|id| self.provider_accounts.get(id))
+    }
+
+    /// The model of this name in this account.
+    #[must_use]
+    pub fn model_named(&self, account: ProviderAccountId, name: &ModelName) -> Option<&Model> {
+        self.index.models.get(&(account, name.clone())).and_then(|id| self.models.get(id))
+    }
+
+    /// The virtual model of this name.
+    #[must_use]
+    pub fn virtual_model_named(&self, name: &Slug) -> Option<&VirtualModel> {
+        self.index.virtual_models.get(name).and_then(|id| self.virtual_models.get(id))
+    }
+
+    /// The virtual account of this name.
+    #[must_use]
+    pub fn virtual_account_named(&self, name: &Slug) -> Option<&VirtualAccount> {
+        self.index.virtual_accounts.get(name).and_then(|id| self.virtual_accounts.get(id))
+    }
+
+    /// The user with this e-mail fingerprint.
+    #[must_use]
+    pub fn user_by_email(&self, email: &KeyedHash) -> Option<&User> {
+        self.index.users.get(email).and_then(|id| self.users.get(id))
+    }
+
+    /// The operator with this e-mail fingerprint.
+    #[must_use]
+    pub fn operator_by_email(&self, email: &KeyedHash) -> Option<&Operator> {
+        self.index.operators.get(email).and_then(|id| self.operators.get(id))
+    }
+
+    /// The key with this hash.
+    #[must_use]
+    pub fn key_by_hash(&self, hash: &KeyedHash) -> Option<&Key> {
+        self.index.key_hashes.get(hash).and_then(|id| self.keys.get(id))
+    }
+
+    /// The models of an account, in the order of their names.
+    pub fn models_of(&self, account: ProviderAccountId) -> impl Iterator<Item = &Model> {
+        let from = (account, ModelName::least());
+        self.index
+            .models
+            .range(from..)
+            .take_while(move |((of, _), _)| *of == account)
+            .filter_map(|(_, id)| self.models.get(id))
+    }
+
+    /// The keys of an owner.
+    pub fn keys_of(&self, owner: Owner) -> impl Iterator<Item = &Key> {
+        let from = (owner, KeyId::from_bytes([0; 16]));
+        self.index
+            .keys_by_owner
+            .range(from..)
+            .take_while(move |(of, _)| *of == owner)
+            .filter_map(|(_, id)| self.keys.get(id))
+    }
+
+    /// The grants of a subject.
+    pub fn grants_of(&self, subject: Subject) -> impl Iterator<Item = &Grant> {
+        let from = (subject, GrantId::from_bytes([0; 16]));
+        self.index
+            .grants_by_subject
+            .range(from..)
+            .take_while(move |(of, _)| *of == subject)
+            .filter_map(|(_, id)| self.grants.get(id))
+    }
+
+    /// The grants that name this model, virtual model or account.
+    pub fn grants_on(&self, model: ModelRef) -> impl Iterator<Item = &Grant> {
+        let from = (model, GrantId::from_bytes([0; 16]));
+        self.index
+            .grants_by_model
+            .range(from..)
+            .take_while(move |(on, _)| *on == model)
+            .filter_map(|(_, id)| self.grants.get(id))
+    }
+
+    /// The virtual models that route to this model.
+    pub fn virtual_models_over(&self, model: ModelId) -> impl Iterator<Item = &VirtualModel> {
+        let from = (model, VirtualModelId::from_bytes([0; 16]));
+        self.index
+            .virtual_models_by_target
+            .range(from..)
+            .take_while(move |(on, _)| *on == model)
+            .filter_map(|(_, id)| self.virtual_models.get(id))
+    }
+}

@@ -1,0 +1,44 @@
+//! Names of JetStream streams and NATS subjects. Ids are `[a-z0-9]`; user text never stands in a subject.
+
+use crate::events::Aggregate;
+
+/// The stream of all events; a message's sequence is the event's position.
+pub const EVENTS: &str = "EVENTS";
+/// What `EVENTS` takes.
+pub const EVENTS_SUBJECTS: &str = "events.>";
+/// The compacted stream of what gateways need: the newest entry of each subject.
+pub const SNAPSHOTS: &str = "SNAPSHOTS";
+/// What `SNAPSHOTS` takes.
+pub const SNAPSHOTS_SUBJECTS: &str = "snap.>";
+/// The publisher's heartbeat, in `SNAPSHOTS`.
+pub const HEARTBEAT: &str = "snap.hb";
+/// Fillers, in `SNAPSHOTS`: they pass the highest sequence that anyone has seen after a lost tail.
+pub const FILLER: &str = "snap.filler";
+/// The stream of request records.
+pub const USAGE: &str = "USAGE";
+/// What `USAGE` takes.
+pub const USAGE_SUBJECTS: &str = "usage.>";
+/// The stream of request records that could not be read.
+pub const USAGE_DEAD: &str = "USAGE_DEAD";
+/// What `USAGE_DEAD` takes.
+pub const USAGE_DEAD_SUBJECTS: &str = "usage_dead.>";
+/// What gateways report on, each on a subject of its own; core NATS, not stored.
+pub const GATEWAY_REPORTS: &str = "report.gateway.*";
+
+/// The subject of events of this aggregate.
+#[must_use]
+pub fn events(aggregate: Aggregate) -> String {
+    format!("events.{aggregate}")
+}
+
+/// The subject of request records of one life of one gateway process.
+#[must_use]
+pub fn usage(incarnation: uuid::Uuid) -> String {
+    format!("usage.{}", incarnation.as_simple())
+}
+
+/// The subject on which a gateway reports its state.
+#[must_use]
+pub fn gateway_report(gateway: uuid::Uuid) -> String {
+    format!("report.gateway.{}", gateway.as_simple())
+}

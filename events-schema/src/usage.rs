@@ -1,0 +1,204 @@
+//! Request records: what became of each request, as it travels from gateways over `USAGE` to the ledger.
+//!
+//! A message holds a [`UsageBatch`] as JSON, on a subject of its gateway's incarnation.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    envelope::Epoch,
+    events::{ModelRef, Owner},
+    id::{KeyId, ModelId},
+    money::NanoUsd,
+    time::Timestamp,
+};
+
+/// Records of one gateway incarnation, numbered without gaps from `first_number`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageBatch {
+    /// The gateway.
+    pub gateway: Uuid,
+    /// The life of its process.
+    pub incarnation: Uuid,
+    /// Where it runs.
+    pub region: String,
+    /// The number of the first record in the incarnation, from 1.
+    pub first_number: u64,
+    /// The records, in the order of their numbers.
+    pub records: Vec<UsageRecord>,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// An answer was delivered whole.
+    Success,
+    /// The request was malformed.
+    BadRequest,
+    /// No key, or none that works.
+    Unauthenticated,
+    /// The key may not use the model.
+    Forbidden,
+    /// There is no such model.
+    UnknownModel,
+    /// A limit refused it.
+    LimitExceeded,
+    /// The provider answered with an error, after all fallbacks.
+    ProviderError,
+    /// No provider could be reached or answered in time.
+    ProviderUnreachable,
+    /// The provider broke off in the middle of its answer.
+    StreamCut,
+    /// The caller went away.
+    ClientGone,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Success,
+        Self::BadRequest,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::UnknownModel,
+        Self::LimitExceeded,
+        Self::ProviderError,
+        Self::ProviderUnreachable,
+        Self::StreamCut,
+        Self::ClientGone,
+    ];
+
+    /// Its name in metrics, tables and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::BadRequest => "bad_request",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::UnknownModel => "unknown_model",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::ProviderError => "provider_error",
+            Self::ProviderUnreachable => "provider_unreachable",
+            Self::StreamCut => "stream_cut",
+            Self::ClientGone => "client_gone",
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    /// `/v1/chat/completions`
+    ChatCompletions,
+    /// `/v1/embeddings`
+    Embeddings,
+}
+
+impl Endpoint {
+    /// Its name in metrics, tables and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat_completions",
+            Self::Embeddings => "embeddings",
+        }
+    }
+}
+
+/// Tokens that a request used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    /// Input (prompt) tokens.
+    pub input: u64,
+    /// Of these, read from the provider's cache.
+    pub cached_input: u64,
+    /// Output (completion) tokens.
+    pub output: u64,
+    /// Of these, spent on reasoning.
+    pub reasoning: u64,
+    /// Whether the provider gave no numbers and these are estimates.
+    pub estimated: bool,
+}
+
+/// One try at one model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Attempt {
+    /// The model.
+    pub model: ModelId,
+    /// Its full name at that time: `account/model`.
+    pub target: String,
+    /// The provider's HTTP status; `None`: there was no answer.
+    pub status: Option<u16>,
+    /// What went wrong, as a short code (`connect`, `timeout`, `cut`, …).
+    pub error: Option<String>,
+    /// From the request's arrival to the beginning of this attempt, in microseconds.
+    pub began_us: u64,
+    /// From its beginning to the provider's first byte of the body, in microseconds.
+    pub first_byte_us: Option<u64>,
+    /// From its beginning to its end, in microseconds.
+    pub duration_us: u64,
+}
+
+/// What became of one request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageRecord {
+    /// The request: a UUID version 7, also in the header `x-request-id`.
+    pub request: Uuid,
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// The epoch of the configuration that decided on it.
+    pub epoch: Option<Epoch>,
+    /// The position of the configuration that decided on it.
+    pub position: u64,
+    /// What was asked for.
+    pub endpoint: Endpoint,
+    /// Whether a stream was asked for.
+    pub streamed: bool,
+    /// The key, when it is known.
+    pub key: Option<KeyId>,
+    /// The key's owner.
+    pub owner: Option<Owner>,
+    /// The model as it was asked for, cut to 200 bytes; empty when the request named none.
+    pub requested_model: String,
+    /// What that name stood for.
+    pub resolved: Option<ModelRef>,
+    /// The model that answered.
+    pub answered_by: Option<ModelId>,
+    /// The full name of the model that answered.
+    pub target: Option<String>,
+    /// The tries, in order.
+    pub attempts: Vec<Attempt>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The HTTP status that the caller got.
+    pub status: u16,
+    /// The code of the error that the caller got.
+    pub error_code: Option<String>,
+    /// The rules that fired, by their names.
+    pub rules: Vec<String>,
+    /// The seed of the choice among targets: with the position it gives the same order again.
+    pub seed: u64,
+    /// Tokens.
+    pub tokens: Tokens,
+    /// What it cost at the price of the model that answered; `None`: the model has no price.
+    pub cost: Option<NanoUsd>,
+    /// From arrival to the last byte sent, in microseconds.
+    pub duration_us: u64,
+    /// From arrival to the first byte of the body sent, in microseconds.
+    pub first_byte_us: Option<u64>,
+    /// What the caller said about the request (`x-sluice-metadata`).
+    pub metadata: BTreeMap<String, String>,
+}

@@ -11,17 +11,13 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::cpu::{self, ratio};
 use super::wire::Connection;
+use super::{histogram, milliseconds};
 use crate::failure::{Doing as _, Failure, Outcome};
-
-/// The longest time that the histograms tell apart, in microseconds.
-const MAX_MICROSECONDS: u64 = 60_000_000;
-
-/// Significant digits of the histograms.
-const DIGITS: u8 = 3;
 
 /// What to send to whom.
 #[derive(Clone)]
@@ -64,26 +60,31 @@ impl Report {
 
     /// The time that this share of the requests took at most, in milliseconds.
     pub(super) fn milliseconds(&self, quantile: f64) -> f64 {
-        ratio(self.times.value_at_quantile(quantile), 1_000_000)
+        milliseconds(&self.times, quantile)
     }
 }
 
-/// Runs a load on a thread of its own, pinned to a core, and waits for its end.
-pub(super) fn run(core: usize, target: &Target, shape: Shape) -> Outcome<Report> {
+/// Runs a load on a thread of its own, perhaps pinned to a core, and waits for its end.
+pub(super) async fn run(core: Option<usize>, target: &Target, shape: Shape) -> Outcome<Report> {
     let target = target.clone();
-    let address = target.address;
-    let thread = std::thread::spawn(move || -> Outcome<Report> {
-        cpu::pin_here(core)?;
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .doing(|| "starting the load generator".to_owned())?
-            .block_on(generate(&target, shape))
-            .doing(|| format!("sending requests to {address}"))
+    let (sender, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        // Nobody waits any more when the measurement was broken off.
+        let _ = sender.send(run_here(core, &target, shape));
     });
-    thread
-        .join()
+    receiver
+        .await
         .map_err(|_| Failure::new("the load generator panicked"))?
+}
+
+fn run_here(core: Option<usize>, target: &Target, shape: Shape) -> Outcome<Report> {
+    core.map_or(Ok(()), cpu::pin_here)?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .doing(|| "starting the load generator".to_owned())?
+        .block_on(generate(target, shape))
+        .doing(|| format!("sending requests to {}", target.address))
 }
 
 async fn generate(target: &Target, shape: Shape) -> io::Result<Report> {
@@ -167,9 +168,4 @@ impl Worker {
         let place = f64::from(number) * f64::from(self.shape.connections) + f64::from(self.index);
         Some(self.begun + Duration::from_secs_f64(place / f64::from(rate)))
     }
-}
-
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1_000, MAX_MICROSECONDS * 1_000, DIGITS)
-        .expect("the bounds are constants that hdrhistogram allows")
 }

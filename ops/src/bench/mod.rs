@@ -1,40 +1,109 @@
 #![doc = include_str!("README.md")]
 
+mod api;
+mod append;
+mod coldstart;
 mod cpu;
+mod gateway;
 mod load;
 mod nginx;
+mod propagation;
 mod provider;
+mod release;
 mod round;
+mod scene;
+mod stack;
 mod upstream;
 mod wire;
 
-use serde_json::{Map, Value};
+use std::future::Future;
+use std::path::PathBuf;
 
-use crate::failure::Outcome;
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::failure::{Doing as _, Failure, Outcome};
+use crate::paths;
 
 /// The subcommand's flags.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
     bench: Bench,
+    /// Print one line of JSON instead of one line for each figure.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Measure the programs that lie beside this one, whatever they were built for: a trial of the
+    /// measurement itself.
+    #[arg(long, global = true)]
+    as_built: bool,
 }
 
 #[derive(clap::Subcommand)]
 enum Bench {
+    /// From a command's commit to the first request that is answered by it.
+    Propagation(propagation::Args),
+    /// From a gateway's start to its first authenticated answer.
+    Coldstart(coldstart::Args),
+    /// What the gateway costs a request, beside nginx.
+    Gateway(gateway::Args),
+    /// Events a second that the log takes.
+    Append(append::Args),
     /// What the yardsticks cost: the mock provider, and nginx in front of it.
     Upstream(upstream::Args),
 }
 
-/// Named figures of a measurement, in the order in which they are printed.
+/// Named figures of a measurement.
 type Figures = Map<String, Value>;
 
-/// Measures, and prints the figures: one line of JSON with `--json`, else one line each.
+/// Measures, and prints the figures.
 pub(crate) fn run(args: Args) -> Outcome {
-    let figures = match args.bench {
-        Bench::Upstream(args) => upstream::run(args)?,
+    let Args {
+        bench,
+        json,
+        as_built,
+    } = args;
+    if !as_built {
+        release::become_release()?;
+    }
+    let figures = match bench {
+        Bench::Propagation(args) => block_on(propagation::run(args))?,
+        Bench::Coldstart(args) => block_on(coldstart::run(args))?,
+        Bench::Gateway(args) => block_on(gateway::run(args))?,
+        Bench::Append(args) => block_on(append::run(args))?,
+        Bench::Upstream(args) => block_on(upstream::run(args))?,
     };
-    println!("{}", Value::Object(figures));
+    if json {
+        println!("{}", Value::Object(figures));
+    } else {
+        for (name, value) in figures {
+            println!("{name:28} {value}");
+        }
+    }
     Ok(())
+}
+
+/// Runs a measurement to its end, or until Ctrl-C: what it started is stopped in either case.
+fn block_on(measurement: impl Future<Output = Outcome<Figures>>) -> Outcome<Figures> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .doing(|| "starting the measurement".to_owned())?;
+    runtime.block_on(async {
+        let mut terminate =
+            signal(SignalKind::terminate()).doing(|| "waiting for SIGTERM".to_owned())?;
+        tokio::select! {
+            figures = measurement => figures,
+            _ = terminate.recv() => Err(Failure::new("the measurement was told to stop")),
+            _ = tokio::signal::ctrl_c() => Err(Failure::new("the measurement was broken off")),
+        }
+    })
+}
+
+/// Where downloaded parts are kept.
+fn cache() -> Outcome<PathBuf> {
+    paths::cache_root()
 }
 
 /// Says on stderr how far a measurement is.
@@ -51,4 +120,15 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// A figure with three decimals: more would only look exact.
 fn rounded(value: f64) -> Value {
     Value::from((value * 1_000.0).round() / 1_000.0)
+}
+
+/// For times in nanoseconds from a microsecond to a minute, with three digits.
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1_000, 60_000_000_000, 3)
+        .expect("the bounds are constants that hdrhistogram allows")
+}
+
+/// The time under which this share of those in a histogram lie, in milliseconds.
+fn milliseconds(times: &Histogram<u64>, quantile: f64) -> f64 {
+    cpu::ratio(times.value_at_quantile(quantile), 1_000_000)
 }

@@ -24,11 +24,16 @@ pub(super) struct Round {
 }
 
 /// Measures one round; an answer that is not 200 fails it, because it would cost less.
-pub(super) fn measure(cores: Cores, pids: &[u32], target: &Target, shape: Shape) -> Outcome<Round> {
+pub(super) async fn measure(
+    cores: Cores,
+    pids: &[u32],
+    target: &Target,
+    shape: Shape,
+) -> Outcome<Round> {
     let load_core = CoreWatch::begin(cores.load)?;
     let server_core = CoreWatch::begin(cores.server)?;
     let before = cpu::time_used(pids)?;
-    let report = load::run(cores.load, target, shape)?;
+    let report = load::run(Some(cores.load), target, shape).await?;
     let used = cpu::time_used(pids)?.saturating_sub(before);
     let (load_core, server_core) = (load_core.busy_percent()?, server_core.busy_percent()?);
     check(&report)?;

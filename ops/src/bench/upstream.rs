@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cpu::{self, Cores};
-use super::load::Shape;
+use super::load::{Shape, Target};
 use super::nginx::{self, Nginx};
 use super::provider::{self, Provider};
 use super::round::{Round, measure, middle};
-use super::{Figures, rounded, say};
+use super::{Figures, cache, rounded, say};
 use crate::failure::{Doing as _, Outcome};
 
 /// What to measure.
@@ -26,7 +26,7 @@ pub(super) struct Args {
 }
 
 /// Measures the mock on the server's core, then nginx there with the mock beside the load.
-pub(super) fn run(args: Args) -> Outcome<Figures> {
+pub(super) async fn run(args: Args) -> Outcome<Figures> {
     let Args {
         nginx,
         rounds,
@@ -44,14 +44,12 @@ pub(super) fn run(args: Args) -> Outcome<Figures> {
 
     say("the mock provider alone on the server's core");
     cpu::pin(&[provider.pid()], cores.server)?;
-    let alone = (0..rounds)
-        .map(|_| measure(cores, &[provider.pid()], &direct, shape))
-        .collect::<Outcome<Vec<Round>>>()?;
+    let alone = turns(rounds, cores, &[provider.pid()], &direct, shape).await?;
 
     say("nginx on the server's core, the mock provider beside the load");
     cpu::pin(&[provider.pid()], cores.load)?;
     let folder = tempfile::tempdir().doing(|| "making a folder for nginx".to_owned())?;
-    let program = nginx::find(nginx.as_deref(), folder.path())?;
+    let program = nginx::find(nginx.as_deref(), &cache()?)?;
     let address = provider::free_address()?;
     let nginx = Nginx::start(
         &program,
@@ -61,9 +59,7 @@ pub(super) fn run(args: Args) -> Outcome<Figures> {
         provider.address,
     )?;
     let proxied = provider::question(nginx.address, provider::MODEL, "unused");
-    let proxy = (0..rounds)
-        .map(|_| measure(cores, &nginx.pids(), &proxied, shape))
-        .collect::<Outcome<Vec<Round>>>()?;
+    let proxy = turns(rounds, cores, &nginx.pids(), &proxied, shape).await?;
 
     let mut figures = Figures::new();
     for (name, rounds) in [("mock", &alone), ("nginx", &proxy)] {
@@ -82,4 +78,18 @@ pub(super) fn run(args: Args) -> Outcome<Figures> {
         );
     }
     Ok(figures)
+}
+
+async fn turns(
+    turns: u32,
+    cores: Cores,
+    pids: &[u32],
+    target: &Target,
+    shape: Shape,
+) -> Outcome<Vec<Round>> {
+    let mut rounds = Vec::new();
+    for _ in 0..turns {
+        rounds.push(measure(cores, pids, target, shape).await?);
+    }
+    Ok(rounds)
 }

@@ -116,6 +116,26 @@ impl Reply<'_> {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         header(self.head, name)
     }
+
+    /// The body without the frames of a chunked one.
+    pub(super) fn whole_body(&self) -> Vec<u8> {
+        if self.header("transfer-encoding").is_none() {
+            return self.body.to_vec();
+        }
+        let (mut whole, mut rest) = (Vec::new(), self.body);
+        while let Some(line) = find(rest, b"\r\n") {
+            let size = std::str::from_utf8(&rest[..line]).ok();
+            let size = size
+                .and_then(|size| usize::from_str_radix(size.trim(), 16).ok())
+                .unwrap_or(0);
+            let Some(chunk) = rest.get(line + 2..line + 2 + size).filter(|_| size > 0) else {
+                break;
+            };
+            whole.extend_from_slice(chunk);
+            rest = rest.get(line + 2 + size + 2..).unwrap_or_default();
+        }
+        whole
+    }
 }
 
 /// The bytes of a request with a JSON body.

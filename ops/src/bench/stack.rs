@@ -1,0 +1,258 @@
+//! A private stack for one measurement: `sluice up` with data and ports of its own, and gateways
+//! beside it that the measurement starts and stops as it likes.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Deserialize;
+
+use super::cpu;
+use super::provider::free_address;
+use super::wire::{self, Connection};
+use crate::failure::{Doing as _, Failure, Outcome};
+use crate::supervise::state::StackState;
+
+/// How long a gateway may take to be ready.
+const READY_TIME: Duration = Duration::from_secs(60);
+
+/// How long a gateway may take to stop.
+const STOP_TIME: Duration = Duration::from_secs(20);
+
+/// How often a gateway is asked whether it is ready: what that adds to a figure is half of it.
+const ASK_EVERY: Duration = Duration::from_millis(1);
+
+/// A running stack, taken down and deleted when dropped.
+pub(super) struct Stack {
+    tool: PathBuf,
+    folder: tempfile::TempDir,
+    /// Where everything is.
+    pub(super) ready: Ready,
+}
+
+/// The line with which `sluice up --detach` ends.
+#[derive(Deserialize)]
+pub(super) struct Ready {
+    /// The console's and the API's URL.
+    pub(super) console: String,
+    /// The gateway's URL.
+    pub(super) gateway: String,
+    /// NATS' URL.
+    pub(super) nats: String,
+    /// Who may use the console.
+    pub(super) operator: Operator,
+}
+
+/// The first operator.
+#[derive(Deserialize)]
+pub(super) struct Operator {
+    /// E-mail address.
+    pub(super) email: String,
+    /// Password.
+    pub(super) password: String,
+}
+
+/// A gateway of the measurement's own, killed when dropped.
+pub(super) struct Gateway {
+    child: Child,
+    started: Instant,
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+}
+
+// === impl Stack ===
+
+impl Stack {
+    /// Brings a stack up, of the programs that lie beside this one.
+    pub(super) fn up() -> Outcome<Self> {
+        let tool = std::env::current_exe().doing(|| "finding this program".to_owned())?;
+        // Postgres runs as somebody else when this is root, and must be able to enter.
+        let folder = tempfile::Builder::new()
+            .prefix("sluice-bench-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .tempdir()
+            .doing(|| "making a folder for the stack".to_owned())?;
+        let mut command = Command::new(&tool);
+        command.args(["up", "--detach", "--no-build", "--port-base", "0", "--data"]);
+        let output = command
+            .arg(folder.path().join("data"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .doing(|| "starting sluice up".to_owned())?;
+        if !output.status.success() {
+            return Err(Failure::new("the private stack did not come up"));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let ready = serde_json::from_str(text.lines().last().unwrap_or_default())
+            .doing(|| "reading what sluice up says at its end".to_owned())?;
+        Ok(Self {
+            tool,
+            folder,
+            ready,
+        })
+    }
+
+    /// The stack's data folder.
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A folder that disappears with the stack.
+    pub(super) fn scratch(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The control plane's address.
+    pub(super) fn api(&self) -> Outcome<SocketAddr> {
+        address(&self.ready.console)
+    }
+
+    /// The address of the stack's own gateway.
+    pub(super) fn gateway(&self) -> Outcome<SocketAddr> {
+        address(&self.ready.gateway)
+    }
+
+    /// All processes of the stack.
+    pub(super) fn processes(&self) -> Outcome<Vec<u32>> {
+        let file = self.data().join("stack.json");
+        let state = StackState::read(&file)?;
+        let state = state.ok_or_else(|| Failure::new(format!("there is no {}", file.display())))?;
+        Ok(cpu::family(state.supervisor.pid.unsigned_abs()))
+    }
+
+    /// The program of that name beside this one.
+    fn program(&self, name: &str) -> PathBuf {
+        self.tool.with_file_name(name)
+    }
+
+    /// Starts another gateway with a data folder of its own; it inherits the calling thread's core.
+    pub(super) fn start_gateway(&self, data: &Path, nats_url: &str) -> Outcome<Gateway> {
+        std::fs::create_dir_all(data).doing(|| format!("making {}", data.display()))?;
+        let program = self.program("sluice-gateway");
+        let address = free_address()?;
+        let mut command = Command::new(&program);
+        command
+            .args(["--listen", &address.to_string(), "--nats-url", nats_url])
+            .args(["--worker-threads", "1", "--region", "bench", "--data-dir"])
+            .arg(data)
+            .arg("--secrets-dir")
+            .arg(self.data().join("secrets"))
+            .stdin(Stdio::null())
+            .stdout(log_file(data)?);
+        let started = Instant::now();
+        let child = command
+            .spawn()
+            .doing(|| format!("starting {}", program.display()))?;
+        Ok(Gateway {
+            child,
+            started,
+            address,
+        })
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let mut down = Command::new(&self.tool);
+        let down = down
+            .arg("down")
+            .arg("--data")
+            .arg(self.data())
+            .stdin(Stdio::null());
+        if !down
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+        {
+            eprintln!("bench: sluice down did not take the private stack down");
+        }
+    }
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for 200 from `/readyz` and then for a 200 to `question`; the time since the start.
+    pub(super) async fn first_answer(&mut self, question: &[u8]) -> Outcome<Duration> {
+        self.wait_for_200(&wire::request("GET", "/readyz", &[], ""))
+            .await?;
+        self.wait_for_200(question).await?;
+        Ok(self.started.elapsed())
+    }
+
+    async fn wait_for_200(&mut self, request: &[u8]) -> Outcome {
+        let mut last = String::from("nothing");
+        while self.started.elapsed() < READY_TIME {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(Failure::new(format!(
+                    "a gateway stopped at its start ({status})"
+                )));
+            }
+            match ask(self.address, request).await {
+                Ok(200) => return Ok(()),
+                Ok(status) => last = format!("status {status}"),
+                Err(error) => last = error.to_string(),
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        let (address, seconds) = (self.address, READY_TIME.as_secs());
+        Err(Failure::new(format!(
+            "the gateway at {address} is not ready after {seconds} s: {last}"
+        )))
+    }
+
+    /// Stops it as a deployment would: it finishes what it does and writes what it knows.
+    pub(super) async fn stop(mut self) -> Outcome {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX));
+        kill(pid, Signal::SIGTERM).doing(|| "stopping a gateway".to_owned())?;
+        let deadline = Instant::now() + STOP_TIME;
+        while Instant::now() < deadline {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Err(Failure::new("a gateway did not stop when it was told to"))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // After `stop` there is nothing left to kill; else its data is thrown away anyway.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn ask(address: SocketAddr, request: &[u8]) -> std::io::Result<u16> {
+    Ok(Connection::open(address)
+        .await?
+        .exchange(request)
+        .await?
+        .status)
+}
+
+fn log_file(data: &Path) -> Outcome<std::fs::File> {
+    let path = data.join("bench-gateway.log");
+    std::fs::File::create(&path).doing(|| format!("making {}", path.display()))
+}
+
+fn address(url: &str) -> Outcome<SocketAddr> {
+    let authority = url
+        .split("://")
+        .last()
+        .unwrap_or_default()
+        .trim_end_matches('/');
+    authority
+        .parse()
+        .doing(|| format!("reading the address in {url}"))
+}

@@ -1,2 +1,3 @@
-//! x
+//! The gateway's process.
+
 fn main() {}

@@ -1,0 +1,137 @@
+//! What an operator sets: flags with environment twins, and the key rings in files. The only reader of either.
+
+use std::{fmt, fs, io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use events_schema::keyring::{InvalidKeyRing, KeyRing};
+
+/// Sluice's gateway: OpenAI's API in front of providers, all decisions in memory.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "sluice-gateway", version)]
+pub struct Config {
+    /// Where to listen for requests.
+    #[arg(long, env = "SLUICE_LISTEN", default_value = "127.0.0.1:7800")]
+    pub listen: SocketAddr,
+    /// The NATS server that has the snapshots and takes the request records.
+    #[arg(long, env = "SLUICE_NATS_URL", default_value = "nats://127.0.0.1:7702")]
+    pub nats_url: String,
+    /// The folder for the view, the spool and this gateway's identity.
+    #[arg(long, env = "SLUICE_DATA_DIR")]
+    pub data_dir: PathBuf,
+    /// The folder with api-key-pepper.json, snapshot-mac.json and sealing-private.json.
+    #[arg(long, env = "SLUICE_SECRETS_DIR")]
+    pub secrets_dir: PathBuf,
+    /// Where this gateway runs, as you call it.
+    #[arg(long, env = "SLUICE_REGION", default_value = "default")]
+    pub region: String,
+    /// How many threads serve requests; 0: one for each core.
+    #[arg(long, env = "SLUICE_WORKER_THREADS", default_value_t = 0)]
+    pub worker_threads: usize,
+    /// How old a view on disk may be to be served when the stream is away, in seconds.
+    #[arg(long, env = "SLUICE_VIEW_MAX_AGE_SECONDS", default_value_t = 7 * 24 * 3600)]
+    pub view_max_age_seconds: u64,
+    /// How long to wait for a connection to a provider, in milliseconds.
+    #[arg(long, env = "SLUICE_CONNECT_TIMEOUT_MS", default_value_t = 5_000)]
+    pub connect_timeout_ms: u64,
+    /// How long to wait for a provider's response head, in milliseconds.
+    #[arg(long, env = "SLUICE_RESPONSE_TIMEOUT_MS", default_value_t = 300_000)]
+    pub response_timeout_ms: u64,
+    /// How long a provider's answer may pause, in milliseconds.
+    #[arg(long, env = "SLUICE_IDLE_TIMEOUT_MS", default_value_t = 120_000)]
+    pub idle_timeout_ms: u64,
+    /// How long requests under way may go on after SIGTERM, in milliseconds.
+    #[arg(long, env = "SLUICE_DRAIN_TIMEOUT_MS", default_value_t = 30_000)]
+    pub drain_timeout_ms: u64,
+    /// How many bytes of request records may wait on disk; the oldest are dropped beyond that, and counted.
+    #[arg(long, env = "SLUICE_SPOOL_MAX_BYTES", default_value_t = 1 << 30)]
+    pub spool_max_bytes: u64,
+    /// How to write the log.
+    #[arg(long, env = "SLUICE_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What to log, as `level` or `target=level,…`.
+    #[arg(long, env = "SLUICE_LOG", default_value = "info")]
+    pub log: String,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// How many threads serve requests.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        match self.worker_threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            some => some,
+        }
+    }
+
+    /// How long requests under way may go on after SIGTERM.
+    #[must_use]
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
+    }
+}
+
+/// The key rings that a gateway needs.
+#[derive(Clone)]
+pub struct Secrets {
+    /// Peppers of API keys' hashes.
+    pub pepper: KeyRing,
+    /// MAC keys of snapshots.
+    pub snapshot_mac: KeyRing,
+    /// X25519 private keys to which credentials are sealed.
+    pub sealing: KeyRing,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+/// Why a key ring cannot be had. Never quotes what it holds.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// The file cannot be read.
+    #[error("reading the key ring {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no key ring.
+    #[error("the file {path} is no key ring")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: InvalidKeyRing,
+    },
+}
+
+impl Secrets {
+    /// Reads the rings from the folder that the configuration names.
+    ///
+    /// # Errors
+    /// When a file is missing or no key ring.
+    pub fn read(config: &Config) -> Result<Self, SecretsError> {
+        let ring = |name: &str| {
+            let path = config.secrets_dir.join(name);
+            let text = fs::read_to_string(&path).map_err(|source| SecretsError::Read { path: path.clone(), source })?;
+            KeyRing::parse(&text).map_err(|source| SecretsError::Parse { path, source })
+        };
+        Ok(Self {
+            pepper: ring("api-key-pepper.json")?,
+            snapshot_mac: ring("snapshot-mac.json")?,
+            sealing: ring("sealing-private.json")?,
+        })
+    }
+}

@@ -1,0 +1,344 @@
+//! Commands: orders to change the configuration. Names are parsed, and everything that needs a clock, chance or a
+//! secret is already inside: ids, hashes, references to sealed secrets, the time.
+
+use std::collections::BTreeSet;
+
+use events_schema::{
+    envelope::Epoch,
+    events::{GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject},
+    id::{
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TokenId, UserId, VirtualAccountId, VirtualModelId,
+    },
+    money::Price,
+    names::{BaseUrl, Label, ModelName, Slug},
+    secrets::{KeyedHash, SealedRef},
+    time::Timestamp,
+};
+
+/// An order, and what it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// For the log itself.
+    Log(LogCommand),
+    /// For a provider account.
+    ProviderAccount(ProviderAccountId, ProviderAccountCommand),
+    /// For a model.
+    Model(ModelId, ModelCommand),
+    /// For a virtual model.
+    VirtualModel(VirtualModelId, VirtualModelCommand),
+    /// For a user.
+    User(UserId, UserCommand),
+    /// For a virtual account.
+    VirtualAccount(VirtualAccountId, VirtualAccountCommand),
+    /// For an API key.
+    Key(KeyId, KeyCommand),
+    /// For an access grant.
+    Grant(GrantId, GrantCommand),
+    /// For an operator.
+    Operator(OperatorId, OperatorCommand),
+}
+
+/// Orders for the log itself; only Sluice's own parts give them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogCommand {
+    /// Begin the log. Nothing happens when it has begun.
+    Initialise {
+        /// The first epoch.
+        epoch: Epoch,
+    },
+    /// Accept that the log was forked or lost, and go on under a higher epoch.
+    StartEpoch {
+        /// The new epoch; its seconds are higher than those of any before.
+        epoch: Epoch,
+    },
+}
+
+/// A credential that lies sealed beside the log, and the origin to which it is bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedCredential {
+    /// Where the ciphertext lies.
+    pub sealed: SealedRef,
+    /// The origin of the base URL for which it was sealed ([`BaseUrl::origin`]).
+    pub origin: String,
+}
+
+/// Orders for a provider account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProviderAccountCommand {
+    /// Make it known, under a fresh id.
+    Register {
+        /// Its name.
+        name: Slug,
+        /// The dialect.
+        provider: Provider,
+        /// Where it is.
+        base_url: BaseUrl,
+        /// Its credential, sealed for that base URL.
+        credential: Option<SealedCredential>,
+    },
+    /// Give it another name.
+    Rename {
+        /// The new name.
+        name: Slug,
+    },
+    /// Change where it is. Without a credential, the old one stays where the origin stays; where the origin
+    /// changes, an account that had a credential needs one again.
+    Move {
+        /// The new base URL.
+        base_url: BaseUrl,
+        /// The credential, sealed for the new base URL.
+        credential: Option<SealedCredential>,
+    },
+    /// Replace its credential, or take it away.
+    ReplaceCredential {
+        /// The new one, sealed for the base URL that the account has.
+        credential: Option<SealedCredential>,
+    },
+    /// Send no requests to it.
+    Disable,
+    /// Send requests to it again.
+    Enable,
+    /// Delete it.
+    Delete,
+}
+
+/// Orders for a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelCommand {
+    /// Make it known, under a fresh id.
+    Add {
+        /// Its account.
+        account: ProviderAccountId,
+        /// Its name within the account.
+        name: ModelName,
+        /// The provider's own name for it.
+        upstream_name: ModelName,
+        /// What it can be asked for.
+        model_types: BTreeSet<ModelType>,
+    },
+    /// Give it another name.
+    Rename {
+        /// The new name.
+        name: ModelName,
+    },
+    /// Let it stand for another model of the provider.
+    ChangeUpstreamName {
+        /// The provider's name for it.
+        upstream_name: ModelName,
+    },
+    /// Set its price from a moment on.
+    SetPrice {
+        /// The price.
+        price: Price,
+        /// From when on.
+        effective_at: Timestamp,
+    },
+    /// Let it take no requests.
+    Disable,
+    /// Let it take requests again.
+    Enable,
+    /// Delete it.
+    Delete,
+}
+
+/// Orders for a virtual model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VirtualModelCommand {
+    /// Make it, under a fresh id.
+    Create {
+        /// Its name.
+        name: Slug,
+        /// How it chooses.
+        routing: Routing,
+    },
+    /// Give it another name.
+    Rename {
+        /// The new name.
+        name: Slug,
+    },
+    /// Let it choose differently.
+    ChangeRouting {
+        /// The new routing.
+        routing: Routing,
+    },
+    /// Let it take no requests.
+    Disable,
+    /// Let it take requests again.
+    Enable,
+    /// Delete it.
+    Delete,
+}
+
+/// Orders for a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserCommand {
+    /// Make the person a user, under a fresh id.
+    Add {
+        /// Fingerprint of the e-mail address.
+        email: KeyedHash,
+    },
+    /// Change the e-mail address.
+    ChangeEmail {
+        /// Fingerprint of the new address.
+        email: KeyedHash,
+    },
+    /// Let none of the user's keys work.
+    Disable,
+    /// Let them work again.
+    Enable,
+    /// Delete the user.
+    Delete,
+}
+
+/// Orders for a virtual account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VirtualAccountCommand {
+    /// Make it, under a fresh id.
+    Create {
+        /// Its name.
+        name: Slug,
+    },
+    /// Give it another name.
+    Rename {
+        /// The new name.
+        name: Slug,
+    },
+    /// Let none of its keys work.
+    Disable,
+    /// Let them work again.
+    Enable,
+    /// Delete it.
+    Delete,
+}
+
+/// Orders for an API key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyCommand {
+    /// Make it, under a fresh id.
+    Issue {
+        /// Who owns it.
+        owner: Owner,
+        /// What to call it.
+        label: Label,
+        /// Its hash under the pepper.
+        hash: KeyedHash,
+        /// Its last four characters.
+        hint: String,
+        /// When it ceases to work.
+        expires_at: Option<Timestamp>,
+        /// Its limits.
+        limits: KeyLimits,
+        /// The time now.
+        now: Timestamp,
+    },
+    /// Call it something else.
+    Relabel {
+        /// The new label.
+        label: Label,
+    },
+    /// Change its limits.
+    ChangeLimits {
+        /// The new limits.
+        limits: KeyLimits,
+    },
+    /// Change when it ceases to work.
+    ChangeExpiry {
+        /// The new time; `None`: never.
+        expires_at: Option<Timestamp>,
+        /// The time now.
+        now: Timestamp,
+    },
+    /// Let it not work for now.
+    Disable,
+    /// Let it work again.
+    Enable,
+    /// Let it never work again. Grants to the key go with it.
+    Revoke,
+}
+
+/// Orders for an access grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrantCommand {
+    /// Let a subject use models, under a fresh id.
+    Grant {
+        /// Who.
+        subject: Subject,
+        /// What.
+        models: GrantedModels,
+    },
+    /// Change what it opens.
+    ChangeModels {
+        /// What it opens now.
+        models: GrantedModels,
+    },
+    /// Take it away.
+    Revoke,
+}
+
+/// Orders for an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OperatorCommand {
+    /// Let a person use the console, under a fresh id.
+    Add {
+        /// What the person may do.
+        role: Role,
+        /// Fingerprint of the e-mail address.
+        email: KeyedHash,
+    },
+    /// Change what the operator may do.
+    ChangeRole {
+        /// The new role.
+        role: Role,
+    },
+    /// Record that the password was changed, by the operator or for the operator.
+    ChangePassword,
+    /// Let the operator not sign in.
+    Disable,
+    /// Let the operator sign in again.
+    Enable,
+    /// Remove the operator.
+    Remove,
+    /// Make a token for automation.
+    IssueToken {
+        /// The token's fresh id.
+        token: TokenId,
+        /// What to call it.
+        label: Label,
+        /// When it ceases to work.
+        expires_at: Option<Timestamp>,
+        /// The time now.
+        now: Timestamp,
+    },
+    /// Let a token never work again.
+    RevokeToken {
+        /// The token.
+        token: TokenId,
+    },
+}
+
+impl Command {
+    /// The id of the thing that the command makes, as the answer shows it; `None` when it makes none.
+    #[must_use]
+    pub fn makes(&self) -> Option<String> {
+        match self {
+            Self::ProviderAccount(id, ProviderAccountCommand::Register { .. }) => Some(id.to_string()),
+            Self::Model(id, ModelCommand::Add { .. }) => Some(id.to_string()),
+            Self::VirtualModel(id, VirtualModelCommand::Create { .. }) => Some(id.to_string()),
+            Self::User(id, UserCommand::Add { .. }) => Some(id.to_string()),
+            Self::VirtualAccount(id, VirtualAccountCommand::Create { .. }) => Some(id.to_string()),
+            Self::Key(id, KeyCommand::Issue { .. }) => Some(id.to_string()),
+            Self::Grant(id, GrantCommand::Grant { .. }) => Some(id.to_string()),
+            Self::Operator(id, OperatorCommand::Add { .. }) => Some(id.to_string()),
+            Self::Operator(_, OperatorCommand::IssueToken { token, .. }) => Some(token.to_string()),
+            Self::Log(_)
+            | Self::ProviderAccount(..)
+            | Self::Model(..)
+            | Self::VirtualModel(..)
+            | Self::User(..)
+            | Self::VirtualAccount(..)
+            | Self::Key(..)
+            | Self::Grant(..)
+            | Self::Operator(..) => None,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The business rules, pure: a state and a command in, events or a rejection out.
+//!
+//! No clock, no chance, no I/O: time, ids, hashes and references to ciphertexts stand in the command. A command
+//! that asks for what already is so changes nothing, and yields no event.
+
+mod command;
+mod decide;
+mod rejection;
+
+pub use self::{
+    command::{
+        Command, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand, ProviderAccountCommand,
+        SealedCredential, UserCommand, VirtualAccountCommand, VirtualModelCommand,
+    },
+    decide::decide,
+    rejection::{Rejection, RejectionOutcome, RoutingFault, UsedBy},
+};

@@ -1,0 +1,238 @@
+//! Why a command is refused: one closed enum, one total table from it to code, HTTP status and field, and its
+//! wording for people.
+
+use events_schema::{events::Aggregate, names::Slug};
+
+/// Why a command is refused. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// What the command is for does not exist (any more).
+    #[error("There is no {} with this id.", noun(*.0))]
+    NotFound(Aggregate),
+    /// Something that the command refers to does not exist (any more).
+    #[error("There is no {} with the id {id}.", noun(*.what))]
+    MissingReference {
+        /// What kind of thing.
+        what: Aggregate,
+        /// Its id.
+        id: String,
+        /// Where in the request it stands.
+        field: &'static str,
+    },
+    /// Another thing of the kind has this name.
+    #[error("There is already a {} named '{name}'{}.", noun(*.what), in_account(.account.as_ref()))]
+    NameTaken {
+        /// What kind of thing.
+        what: Aggregate,
+        /// The name.
+        name: String,
+        /// The provider account within which the name is taken, for a model.
+        account: Option<Slug>,
+    },
+    /// Another person of the kind has this e-mail address.
+    #[error("There is already {} {} with this e-mail address.", article(*.0), noun(*.0))]
+    EmailTaken(Aggregate),
+    /// The fresh id is not fresh.
+    #[error("The id of the new {} has been used before. Send the command again.", noun(*.0))]
+    IdUsed(Aggregate),
+    /// The key's hash is that of another key.
+    #[error("The new key could not be told apart from another one. Send the command again.")]
+    KeyNotUnique,
+    /// Other things refer to what would be deleted.
+    #[error("The {} {name}cannot be deleted: {by}.", noun(*.what))]
+    StillUsed {
+        /// What kind of thing.
+        what: Aggregate,
+        /// Its name in quotes and a blank; empty for what has none.
+        name: String,
+        /// What refers to it.
+        by: UsedBy,
+    },
+    /// A routing that cannot be followed.
+    #[error("{0}.")]
+    Routing(RoutingFault),
+    /// A model that can be asked for nothing.
+    #[error("A model needs at least one type: chat or embedding.")]
+    NoModelType,
+    /// A grant that lists nothing, or too much.
+    #[error("A grant lists 1 to {most} models, virtual models and provider accounts, and this one lists {found}.")]
+    GrantSize {
+        /// How many it lists.
+        found: usize,
+        /// How many it may list.
+        most: usize,
+    },
+    /// A price above what any model costs.
+    #[error("A price is at most 1,000,000 dollars per million tokens.")]
+    PriceTooHigh(&'static str),
+    /// A limit that no request passes.
+    #[error("A limit is at least 1. To let a key not work at all, disable it.")]
+    LimitTooLow(&'static str),
+    /// An end that lies in the past.
+    #[error("The expiry must lie in the future.")]
+    ExpiryInPast,
+    /// The account had a credential and goes elsewhere without one.
+    #[error("The credential is bound to {old_origin}. Give it again to move the provider account to {new_origin}.")]
+    CredentialNeeded {
+        /// Where the credential may be used.
+        old_origin: String,
+        /// Where the account would go.
+        new_origin: String,
+    },
+    /// The account was moved while the credential was sealed.
+    #[error("The provider account was moved to {origin} in the meantime. Give the credential again.")]
+    CredentialForElsewhere {
+        /// Where the account is.
+        origin: String,
+    },
+    /// Nobody would be left to manage operators.
+    #[error("This is the last owner who can sign in. Make somebody else an owner first.")]
+    LastOwner,
+    /// An epoch that is not higher than the one before.
+    #[error("A new epoch must be higher than the log's.")]
+    EpochNotHigher,
+}
+
+/// What refers to a thing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UsedBy {
+    /// A provider account's models.
+    #[error("it has {} (for example '{example}')", counted(*.count, "model"))]
+    Models {
+        /// How many.
+        count: usize,
+        /// The name of one.
+        example: String,
+    },
+    /// A virtual model routes to the model.
+    #[error("the virtual model '{0}' routes to it")]
+    VirtualModel(Slug),
+    /// An owner's keys.
+    #[error("it owns {}; revoke them first", counted(*.0, "key"))]
+    Keys(usize),
+    /// Grants to a subject, or on a model.
+    #[error("{} of access name it; revoke them first", counted(*.0, "grant"))]
+    Grants(usize),
+}
+
+/// What is wrong with a routing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RoutingFault {
+    /// It has no target, or too many.
+    #[error("A virtual model has 1 to {most} targets, and this one has {found}")]
+    Count {
+        /// How many it has.
+        found: usize,
+        /// How many it may have.
+        most: usize,
+    },
+    /// A model stands in it twice.
+    #[error("The model '{0}' is a target twice")]
+    Twice(String),
+    /// No target has a weight.
+    #[error("At least one target needs a weight above 0")]
+    NoWeight,
+    /// A weight is too large.
+    #[error("A weight is at most {most}, and '{model}' has {found}")]
+    Weight {
+        /// The target's name.
+        model: String,
+        /// Its weight.
+        found: u32,
+        /// The largest allowed.
+        most: u32,
+    },
+    /// The targets cannot be asked for the same thing.
+    #[error("The targets have no type in common: '{first}' and '{second}' cannot stand for each other")]
+    NoCommonType {
+        /// The name of one target.
+        first: String,
+        /// The name of the first that does not fit.
+        second: String,
+    },
+    /// A status that is none of an error.
+    #[error("{0} is no HTTP status to fall back on: those are 400 to 599")]
+    StatusCode(u16),
+}
+
+/// How a rejection goes over the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RejectionOutcome {
+    /// For programs.
+    pub code: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// The field of the request that it belongs to, as a path within `command`.
+    pub field: Option<&'static str>,
+}
+
+impl Rejection {
+    /// The one table from a rejection to what goes over the wire. The wording for people is its `Display`.
+    #[must_use]
+    pub const fn outcome(&self) -> RejectionOutcome {
+        const fn row(code: &'static str, status: u16, field: Option<&'static str>) -> RejectionOutcome {
+            RejectionOutcome { code, status, field }
+        }
+        match self {
+            Self::NotFound(_) => row("not_found", 404, None),
+            Self::MissingReference { field, .. } => row("missing_reference", 422, Some(*field)),
+            Self::NameTaken { .. } => row("name_taken", 409, Some("name")),
+            Self::EmailTaken(_) => row("email_taken", 409, Some("email")),
+            Self::IdUsed(_) => row("id_used", 409, None),
+            Self::KeyNotUnique => row("key_not_unique", 409, None),
+            Self::StillUsed { .. } => row("still_used", 409, None),
+            Self::Routing(RoutingFault::Count { .. }) => row("bad_routing", 422, Some("routing.weighted.targets")),
+            Self::Routing(RoutingFault::Twice(_)) => row("bad_routing", 422, Some("routing.weighted.targets")),
+            Self::Routing(RoutingFault::NoWeight) => row("bad_routing", 422, Some("routing.weighted.targets")),
+            Self::Routing(RoutingFault::Weight { .. }) => row("bad_routing", 422, Some("routing.weighted.targets")),
+            Self::Routing(RoutingFault::NoCommonType { .. }) => row("bad_routing", 422, Some("routing.weighted.targets")),
+            Self::Routing(RoutingFault::StatusCode(_)) => row("bad_routing", 422, Some("routing.weighted.targets")),
+            Self::NoModelType => row("no_model_type", 422, Some("model_types")),
+            Self::GrantSize { .. } => row("bad_grant", 422, Some("models")),
+            Self::PriceTooHigh(field) => row("price_too_high", 422, Some(*field)),
+            Self::LimitTooLow(field) => row("limit_too_low", 422, Some(*field)),
+            Self::ExpiryInPast => row("expiry_in_past", 422, Some("expires_at")),
+            Self::CredentialNeeded { .. } => row("credential_needed", 422, Some("credential")),
+            Self::CredentialForElsewhere { .. } => row("credential_for_elsewhere", 409, Some("credential")),
+            Self::LastOwner => row("last_owner", 409, None),
+            Self::EpochNotHigher => row("epoch_not_higher", 409, None),
+        }
+    }
+}
+
+/// What people call a thing of this kind.
+const fn noun(what: Aggregate) -> &'static str {
+    match what {
+        Aggregate::Log => "log",
+        Aggregate::ProviderAccount => "provider account",
+        Aggregate::Model => "model",
+        Aggregate::VirtualModel => "virtual model",
+        Aggregate::User => "user",
+        Aggregate::VirtualAccount => "virtual account",
+        Aggregate::Key => "key",
+        Aggregate::Grant => "grant",
+        Aggregate::Operator => "operator",
+    }
+}
+
+const fn article(what: Aggregate) -> &'static str {
+    match what {
+        Aggregate::Operator => "an",
+        Aggregate::Log
+        | Aggregate::ProviderAccount
+        | Aggregate::Model
+        | Aggregate::VirtualModel
+        | Aggregate::User
+        | Aggregate::VirtualAccount
+        | Aggregate::Key
+        | Aggregate::Grant => "a",
+    }
+}
+
+fn in_account(account: Option<&Slug>) -> String {
+    account.map(|name| format!(" in the account '{name}'")).unwrap_or_default()
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}

@@ -19,7 +19,10 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 impl Failure {
     /// A failure that needs no deeper cause.
     pub(crate) fn new(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), source: None }
+        Self {
+            sentence: sentence.into(),
+            source: None,
+        }
     }
 }
 
@@ -33,7 +36,10 @@ pub(crate) trait Doing<T> {
 
 impl<T, E: Into<Box<dyn Error + Send + Sync>>> Doing<T> for Result<T, E> {
     fn doing(self, sentence: impl FnOnce() -> String) -> Outcome<T> {
-        self.map_err(|cause| Failure { sentence: sentence(), source: Some(cause.into()) })
+        self.map_err(|cause| Failure {
+            sentence: sentence(),
+            source: Some(cause.into()),
+        })
     }
 }
 
@@ -47,7 +53,11 @@ impl fmt::Display for Failure {
         while let Some(inner) = cause {
             write!(f, ": {inner}")?;
             // A `Failure` prints its own causes already.
-            cause = if inner.is::<Failure>() { None } else { inner.source() };
+            cause = if inner.is::<Failure>() {
+                None
+            } else {
+                inner.source()
+            };
         }
         Ok(())
     }
@@ -55,6 +65,8 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
     }
 }

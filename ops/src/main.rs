@@ -1,11 +1,27 @@
 #![doc = include_str!("../README.md")]
-#![expect(clippy::print_stdout, reason = "this is the command line tool: it talks to the terminal")]
+#![expect(
+    clippy::print_stdout,
+    reason = "this is the command line tool: it talks to the terminal"
+)]
 
+mod api;
 mod bench;
+mod client;
 mod clickhouse;
+mod clock;
 mod console;
+mod down;
 mod failure;
 mod mock;
+mod parts;
+mod paths;
+mod progress;
+mod seed;
+mod stack;
+mod status;
+mod supervise;
+mod tidy;
+mod up;
 
 use std::process::ExitCode;
 
@@ -23,6 +39,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Bring a stack up: fetch, build, start, wait until it is ready, fill with an example.
+    Up(up::Args),
+    /// Stop a stack.
+    Down(down::Args),
+    /// Show a stack's processes and the position of its history.
+    Status(status::Args),
+    /// Keep a stack's processes running (what `up` starts).
+    #[command(hide = true)]
+    Supervise(supervise::Args),
+    /// Check the rules of this codebase that no compiler knows.
+    Tidy,
     /// Serve ClickHouse's HTTP interface around the embedded engine (libchdb).
     Clickhouse(clickhouse::Args),
     /// Serve a scripted provider that speaks OpenAI's wire format.
@@ -46,6 +73,11 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Outcome {
     match task {
+        Task::Up(args) => up::run(&args),
+        Task::Down(args) => down::run(&args),
+        Task::Status(args) => status::run(&args),
+        Task::Supervise(args) => supervise::run(&args),
+        Task::Tidy => tidy::run(),
         Task::Clickhouse(args) => clickhouse::run(args),
         Task::MockProvider(args) => mock::run(args),
         Task::Bench(args) => bench::run(args),

@@ -1,0 +1,126 @@
+//! The control plane's public HTTP API, as this tool uses it: signed in as an operator.
+
+use events_schema::api::Page;
+use events_schema::api::commands::{CommandAnswer, CommandRequest, NewCommand};
+use events_schema::api::problem::Problem;
+use events_schema::api::session::{SessionInfo, SignIn};
+use http::header::{COOKIE, HeaderName, HeaderValue, SET_COOKIE};
+use http::{Method, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::failure::{Doing, Failure, Outcome};
+use crate::client::{self, Answer};
+use crate::stack::secrets::Operator;
+
+/// An operator's session.
+pub(crate) struct Api {
+    base: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Signing in worked, or this address and password are not known.
+pub(crate) enum SignedIn {
+    Yes(Api),
+    Refused,
+}
+
+// === impl Api ===
+
+impl Api {
+    /// Signs in at `console`, for example `http://127.0.0.1:7700`.
+    pub(crate) async fn sign_in(console: &str, operator: &Operator) -> Outcome<SignedIn> {
+        let base = format!("{console}/api/v1");
+        let body = to_json(&SignIn {
+            email: operator.email.clone(),
+            password: operator.password.clone(),
+        })?;
+        let url = format!("{base}/sessions");
+        let answer = client::call(Method::POST, &url, &[], Some(&body)).await?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            return Ok(SignedIn::Refused);
+        }
+        let session: SessionInfo = understood(&answer).doing(|| "signing in".into())?;
+        let cookie = answer
+            .headers
+            .get(SET_COOKIE)
+            .and_then(|header| header.to_str().ok())
+            .and_then(|header| header.split(';').next())
+            .ok_or_else(|| Failure::new("signing in brought no cookie"))?;
+        let header =
+            |value: &str| HeaderValue::from_str(value).doing(|| "reading the session".into());
+        Ok(SignedIn::Yes(Self {
+            base,
+            headers: vec![
+                (COOKIE, header(cookie)?),
+                (
+                    HeaderName::from_static("x-csrf-token"),
+                    header(&session.csrf_token)?,
+                ),
+            ],
+        }))
+    }
+
+    /// `GET` of a path below `/api/v1`.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
+        let url = format!("{}{path}", self.base);
+        let answer = client::call(Method::GET, &url, &self.headers, None).await?;
+        understood(&answer).doing(|| format!("asking for {path}"))
+    }
+
+    /// Ends the session.
+    pub(crate) async fn sign_out(&self) -> Outcome {
+        let url = format!("{}/sessions/current", self.base);
+        let answer = client::call(Method::DELETE, &url, &self.headers, None).await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        Err(Failure::new(format!("signing out: {}", answer.status)))
+    }
+
+    /// The item of a list that `is_it` accepts.
+    pub(crate) async fn find<T: DeserializeOwned>(
+        &self,
+        list: &str,
+        is_it: impl Fn(&T) -> bool,
+    ) -> Outcome<Option<T>> {
+        let mut cursor = String::new();
+        loop {
+            let page: Page<T> = self.get(&format!("{list}?limit=100{cursor}")).await?;
+            if let Some(found) = page.items.into_iter().find(|item| is_it(item)) {
+                return Ok(Some(found));
+            }
+            match page.next_cursor {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// One command.
+    pub(crate) async fn command(&self, why: &str, command: NewCommand) -> Outcome<CommandAnswer> {
+        let body = to_json(&CommandRequest {
+            command_id: None,
+            why: Some(why.to_owned()),
+            command,
+        })?;
+        let url = format!("{}/commands", self.base);
+        let answer = client::call(Method::POST, &url, &self.headers, Some(&body)).await?;
+        understood(&answer).doing(|| format!("the command {}", body["command"]["type"]))
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Outcome<serde_json::Value> {
+    serde_json::to_value(value).doing(|| "writing a request".into())
+}
+
+/// The answer, or the sentence that the API refused with.
+fn understood<T: DeserializeOwned>(answer: &Answer) -> Outcome<T> {
+    if answer.status.is_success() {
+        return answer.json();
+    }
+    Err(match serde_json::from_slice::<Problem>(&answer.body) {
+        Ok(problem) => Failure::new(problem.detail),
+        Err(_) => Failure::new(format!("{}: {}", answer.status, answer.text())),
+    })
+}

@@ -1,0 +1,189 @@
+//! The processes of a stack: what is started, with what, and in which order.
+
+use std::path::{Path, PathBuf};
+
+use super::binaries::Binaries;
+use super::ports::Ports;
+use super::secrets::PostgresPasswords;
+use super::{DataDir, nats, postgres};
+use crate::failure::{Doing, Outcome};
+use crate::paths;
+use crate::supervise::plan::{Plan, Probe, Service, StopSignal};
+
+/// Everything that the processes of a stack are started with.
+pub(crate) struct Ingredients<'a> {
+    pub(crate) data: &'a DataDir,
+    pub(crate) ports: Ports,
+    pub(crate) binaries: &'a Binaries,
+    /// What tells this build of the programs from another.
+    pub(crate) build: String,
+    pub(crate) nats_server: PathBuf,
+    pub(crate) postgres_bin: PathBuf,
+    pub(crate) engine: PathBuf,
+    /// The built console.
+    pub(crate) assets: Option<PathBuf>,
+    pub(crate) passwords: PostgresPasswords,
+}
+
+// === impl Ingredients ===
+
+impl Ingredients<'_> {
+    /// The plan for the supervisor.
+    pub(crate) fn plan(&self) -> Outcome<Plan> {
+        let services = vec![
+            postgres::service(self.data, self.ports, &self.postgres_bin),
+            nats::prepare(self.data, self.ports, &self.nats_server)?,
+            self.clickhouse(),
+            self.mock_provider(),
+            self.commands(),
+            self.projections(),
+            self.gateway(),
+        ];
+        let text = serde_json::to_vec(&services).doing(|| "writing the plan".into())?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&text).update(self.build.as_bytes());
+        Ok(Plan {
+            port_base: self.ports.base(),
+            stamp: hasher.finalize().to_hex()[..16].to_owned(),
+            services,
+        })
+    }
+
+    fn clickhouse(&self) -> Service {
+        let port = self.ports.clickhouse();
+        self.ours("clickhouse", "sluice", port, "/ping")
+            .args(["clickhouse", "--listen", &local(port)])
+            .args(["--path", &text(&self.data.clickhouse())])
+            .args(["--lib", &text(&self.engine)])
+            .stopped_at(3)
+    }
+
+    fn mock_provider(&self) -> Service {
+        let port = self.ports.mock_provider();
+        self.ours("mock-provider", "sluice", port, "/v1/models")
+            .args(["mock-provider", "--listen", &local(port)])
+            .stopped_at(2)
+    }
+
+    fn commands(&self) -> Service {
+        let port = self.ports.console();
+        let service = self
+            .ours("commands", "sluice-commands", port, "/readyz")
+            .args(["serve", "--listen", &local(port)])
+            .args(["--nats-url", &self.nats_url()])
+            .args(["--clickhouse-url", &self.clickhouse_url()])
+            .args(["--gateway-url", &url(self.ports.gateway())])
+            .args(["--secrets-dir", &text(&self.data.secrets())])
+            .env(
+                "SLUICE_POSTGRES_URL",
+                &self.role_url("sluice_service", &self.passwords.service_password),
+            )
+            .env(
+                "SLUICE_POSTGRES_OWNER_URL",
+                &self.role_url("sluice_owner", &self.passwords.owner_password),
+            )
+            .after(["postgres", "nats"])
+            .stopped_at(1);
+        match &self.assets {
+            Some(assets) => service.args(["--assets-dir", &text(assets)]),
+            None => service,
+        }
+    }
+
+    fn projections(&self) -> Service {
+        let port = self.ports.projections();
+        self.ours("projections", "sluice-projections", port, "/readyz")
+            .args(["--listen", &local(port)])
+            .args(["--nats-url", &self.nats_url()])
+            .args(["--clickhouse-url", &self.clickhouse_url()])
+            .args(["--secrets-dir", &text(&self.data.secrets())])
+            .env(
+                "SLUICE_POSTGRES_URL",
+                &self.role_url("sluice_reader", &self.passwords.reader_password),
+            )
+            .after(["commands", "clickhouse"])
+            .stopped_at(1)
+    }
+
+    fn gateway(&self) -> Service {
+        let port = self.ports.gateway();
+        self.ours("gateway", "sluice-gateway", port, "/readyz")
+            .args(["--listen", &local(port)])
+            .args(["--nats-url", &self.nats_url()])
+            .args(["--data-dir", &text(&self.data.gateway())])
+            .args(["--secrets-dir", &text(&self.data.secrets())])
+            .after(["nats"])
+            .stopped_at(0)
+    }
+
+    fn ours(&self, name: &str, program: &str, port: u16, ready: &str) -> Service {
+        let service = Service {
+            name: name.into(),
+            program: self.binaries.program(program),
+            args: Vec::new(),
+            env: Vec::new(),
+            user: None,
+            after: Vec::new(),
+            ready: Probe::Http {
+                port,
+                path: ready.into(),
+            },
+            port,
+            stop: StopSignal::Terminate,
+            stop_rank: 0,
+        };
+        match paths::variable("SLUICE_LOG").and_then(|filter| filter.into_string().ok()) {
+            Some(filter) => service.env("SLUICE_LOG", &filter),
+            None => service,
+        }
+    }
+
+    fn nats_url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.ports.nats())
+    }
+
+    fn clickhouse_url(&self) -> String {
+        url(self.ports.clickhouse())
+    }
+
+    fn role_url(&self, role: &str, password: &str) -> String {
+        postgres::url(self.ports, role, password, "sluice")
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    fn args<const N: usize>(mut self, args: [&str; N]) -> Self {
+        self.args.extend(args.map(str::to_owned));
+        self
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn after<const N: usize>(mut self, names: [&str; N]) -> Self {
+        self.after.extend(names.map(str::to_owned));
+        self
+    }
+
+    fn stopped_at(mut self, rank: u8) -> Self {
+        self.stop_rank = rank;
+        self
+    }
+}
+
+/// `http://127.0.0.1:PORT`.
+pub(crate) fn url(port: u16) -> String {
+    format!("http://{}", local(port))
+}
+
+fn local(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}

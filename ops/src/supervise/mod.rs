@@ -1,0 +1,110 @@
+//! The supervisor of one stack: a process that starts the others, starts again what dies, and stops
+//! them in order when it is told to.
+//!
+//! It is a process of its own in the foreground too, so that Ctrl-C reaches `up` alone, which then
+//! asks for an orderly end. What it knows lies in `DATA/stack.json`: a process is named there by its
+//! id *and* the time it started at, so that nothing ever signals a stranger that got the id later.
+
+mod child;
+mod log;
+pub(crate) mod plan;
+pub(crate) mod process;
+pub(crate) mod ready;
+pub(crate) mod state;
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::failure::{Doing, Failure, Outcome};
+use crate::stack::DataDir;
+use child::Keeper;
+pub(crate) use child::die_with_the_parent;
+use plan::Plan;
+use process::ProcessId;
+use state::StackState;
+
+/// The flags of `sluice supervise`, which `up` starts. The plan comes on standard input.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The stack's data folder.
+    #[arg(long)]
+    data: PathBuf,
+}
+
+/// Runs a stack until SIGTERM or SIGINT.
+pub(crate) fn run(args: &Args) -> Outcome {
+    let data = DataDir::locate(Some(&args.data))?;
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .doing(|| "reading the plan".into())?;
+    let plan: Plan = serde_json::from_str(&text).doing(|| "reading the plan".into())?;
+    let _alone = data.lock_as_supervisor()?;
+
+    // One thread: Linux binds a child's death signal to the *thread* that started it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .doing(|| "starting the supervisor's runtime".into())?;
+    LocalSet::new().block_on(&runtime, supervise(data, plan))
+}
+
+async fn supervise(data: DataDir, plan: Plan) -> Outcome {
+    let mut terminate = signal(SignalKind::terminate()).doing(|| "listening for SIGTERM".into())?;
+    let mut interrupt = signal(SignalKind::interrupt()).doing(|| "listening for SIGINT".into())?;
+
+    let keepers = start_all(&data, &plan);
+    let (writing, stop_writing) = watch::channel(false);
+    let reports: Vec<_> = keepers.iter().map(|keeper| keeper.report.clone()).collect();
+    let own = ProcessId::of_self()
+        .ok_or_else(|| Failure::new("/proc does not show the supervisor itself"))?;
+    let writer = tokio::task::spawn_local(state::keep_written(
+        data.state_file(),
+        StackState::new(own, &plan),
+        reports,
+        stop_writing,
+    ));
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop_all(keepers).await;
+    writing.send_replace(true);
+    writer.await.doing(|| "writing the last state".into())?;
+    std::fs::remove_file(data.state_file()).doing(|| "removing the state file".into())
+}
+
+fn start_all(data: &DataDir, plan: &Plan) -> Vec<Keeper> {
+    let mut keepers: Vec<Keeper> = Vec::new();
+    for service in &plan.services {
+        let before = keepers
+            .iter()
+            .filter(|keeper| service.after.contains(&keeper.name))
+            .map(|keeper| keeper.report.clone())
+            .collect();
+        keepers.push(Keeper::start(service.clone(), data.logs(), before));
+    }
+    keepers
+}
+
+/// Stops rank after rank: who serves users first, who keeps data last.
+async fn stop_all(mut keepers: Vec<Keeper>) {
+    keepers.sort_by_key(|keeper| keeper.stop_rank);
+    while let Some(rank) = keepers.first().map(|keeper| keeper.stop_rank) {
+        let (now, later) = keepers
+            .into_iter()
+            .partition::<Vec<_>, _>(|keeper| keeper.stop_rank == rank);
+        keepers = later;
+        for keeper in &now {
+            keeper.ask_to_stop();
+        }
+        for keeper in now {
+            keeper.stopped().await;
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What `up` ends with: where to go, for people and for programs.
+
+use serde_json::json;
+
+use crate::failure::{Doing, Outcome};
+use crate::stack::ports::Ports;
+use crate::stack::secrets::{self, ExampleKey};
+use crate::stack::services::url;
+use crate::stack::{DataDir, postgres};
+
+/// For people, on stderr.
+pub(super) fn print(data: &DataDir, ports: Ports, example: &ExampleKey) -> Outcome {
+    let operator = secrets::operator(data)?;
+    let (console, gateway) = (url(ports.console()), url(ports.gateway()));
+    let key = &example.api_key;
+    let model = &example.model;
+    eprintln!(
+        "
+  Sluice is up.
+
+    console   {console}
+              {email}  {password}
+    gateway   {gateway}/v1
+    key       {key}
+    data      {data}
+
+  Try it:
+
+    curl {gateway}/v1/chat/completions \\
+      -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
+      -d '{{\"model\": \"{model}\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'
+",
+        email = operator.email,
+        password = operator.password,
+        data = data.root().display(),
+    );
+    Ok(())
+}
+
+/// For programs: one line of JSON.
+pub(super) fn line(data: &DataDir, ports: Ports, example: &ExampleKey) -> Outcome<String> {
+    let operator = secrets::operator(data)?;
+    let passwords = secrets::postgres_passwords(data)?;
+    let line = json!({
+        "console": url(ports.console()),
+        "gateway": url(ports.gateway()),
+        "postgres": postgres::url(ports, "postgres", &passwords.superuser_password, "sluice"),
+        "nats": format!("nats://127.0.0.1:{}", ports.nats()),
+        "clickhouse": url(ports.clickhouse()),
+        "operator": operator,
+        "api_key": example.api_key,
+        "model": example.model,
+    });
+    serde_json::to_string(&line).doing(|| "writing the last line".into())
+}

@@ -3,19 +3,23 @@
 //!
 //! The gateway authenticates, authorises, chooses a target, counts against two limits and records
 //! each request; nginx does nothing but pass bytes on. Everything else of the stack lies on the
-//! load's core.
+//! load's core. ClickHouse, which would be on another machine, stands still meanwhile: the records
+//! wait in JetStream.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::api::Account;
+use events_schema::api::status::GatewayItem;
+use events_schema::report::GatewayReport;
+
+use super::api::{Account, Api};
 use super::cpu::{self, Cores};
 use super::load::{Shape, Target};
 use super::nginx::{self, Nginx};
 use super::provider::{self, Provider};
 use super::round::{Round, measure, middle};
 use super::scene::{Scene, VIRTUAL_MODEL};
-use super::stack::{Gateway, Stack};
+use super::stack::{Gateway, REGION, Stack};
 use super::{Figures, cache, rounded, say};
 use crate::failure::{Failure, Outcome};
 
@@ -201,4 +205,15 @@ impl Field {
         let round = measure(self.cores, &candidate.pids, &candidate.target, shape).await;
         round.map_err(|failure| Failure::new(format!("{name}: {failure}")))
     }
+}
+
+/// What the measured gateway says about itself.
+async fn own_report(api: &mut Api) -> Outcome<GatewayReport> {
+    let gateways: Vec<GatewayItem> = api.get("/api/v1/gateways").await?;
+    let mut reports = gateways
+        .into_iter()
+        .filter(|it| it.live)
+        .map(|it| it.report);
+    let own = reports.find(|report| report.region == REGION);
+    own.ok_or_else(|| Failure::new("the measured gateway does not report"))
 }

@@ -14,6 +14,7 @@ use super::cpu;
 use super::provider::free_address;
 use super::wire::{self, Connection};
 use crate::failure::{Doing as _, Failure, Outcome};
+use crate::supervise::process::ProcessId;
 use crate::supervise::state::StackState;
 
 /// How long a gateway may take to be ready.
@@ -24,6 +25,9 @@ const STOP_TIME: Duration = Duration::from_secs(20);
 
 /// How often a gateway is asked whether it is ready: what that adds to a figure is half of it.
 const ASK_EVERY: Duration = Duration::from_millis(1);
+
+/// The region of the measurement's own gateways, by which the control plane tells them apart.
+pub(super) const REGION: &str = "bench";
 
 /// A running stack, taken down and deleted when dropped.
 pub(super) struct Stack {
@@ -63,6 +67,11 @@ pub(super) struct Gateway {
     pub(super) address: SocketAddr,
 }
 
+/// A process that stands still until this is dropped.
+pub(super) struct Paused {
+    process: ProcessId,
+}
+
 // === impl Stack ===
 
 impl Stack {
@@ -76,8 +85,23 @@ impl Stack {
             .tempdir()
             .doing(|| "making a folder for the stack".to_owned())?;
         let mut command = Command::new(&tool);
-        command.args(["up", "--detach", "--no-build", "--port-base", "0", "--data"]);
+        command.args([
+            "up",
+            "--detach",
+            "--no-build",
+            "--no-console",
+            "--port-base",
+            "0",
+        ]);
+        // The programs of the stack are of the same build as this one.
+        if tool
+            .parent()
+            .is_some_and(|folder| folder.ends_with("release"))
+        {
+            command.arg("--release");
+        }
         let output = command
+            .arg("--data")
             .arg(folder.path().join("data"))
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
@@ -118,10 +142,24 @@ impl Stack {
 
     /// All processes of the stack.
     pub(super) fn processes(&self) -> Outcome<Vec<u32>> {
+        Ok(cpu::family(self.state()?.supervisor.pid.unsigned_abs()))
+    }
+
+    /// Lets one process of the stack stand still.
+    pub(super) fn pause(&self, name: &str) -> Outcome<Paused> {
+        let state = self.state()?;
+        let process = state
+            .service(name)
+            .and_then(|service| service.process.clone());
+        let process = process.ok_or_else(|| Failure::new(format!("{name} does not run")))?;
+        process.signal(Signal::SIGSTOP);
+        Ok(Paused { process })
+    }
+
+    fn state(&self) -> Outcome<StackState> {
         let file = self.data().join("stack.json");
         let state = StackState::read(&file)?;
-        let state = state.ok_or_else(|| Failure::new(format!("there is no {}", file.display())))?;
-        Ok(cpu::family(state.supervisor.pid.unsigned_abs()))
+        state.ok_or_else(|| Failure::new(format!("there is no {}", file.display())))
     }
 
     /// The program of that name beside this one.
@@ -137,7 +175,7 @@ impl Stack {
         let mut command = Command::new(&program);
         command
             .args(["--listen", &address.to_string(), "--nats-url", nats_url])
-            .args(["--worker-threads", "1", "--region", "bench", "--data-dir"])
+            .args(["--worker-threads", "1", "--region", REGION, "--data-dir"])
             .arg(data)
             .arg("--secrets-dir")
             .arg(self.data().join("secrets"))
@@ -152,6 +190,12 @@ impl Stack {
             started,
             address,
         })
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        self.process.signal(Signal::SIGCONT);
     }
 }
 

@@ -111,9 +111,14 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
             target: question,
         },
     };
-    field
-        .figures(rounds, Duration::from_secs_f64(seconds), &gateway)
-        .await
+    let paused = stack.pause("clickhouse")?;
+    let time = Duration::from_secs_f64(seconds);
+    let mut figures = field.figures(rounds, time, &gateway).await?;
+    drop(paused);
+    let report = own_report(&mut api).await?;
+    figures.insert("requests".to_owned(), report.requests.into());
+    figures.insert("records_dropped".to_owned(), report.records_dropped.into());
+    Ok(figures)
 }
 
 // === impl Field ===

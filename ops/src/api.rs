@@ -9,8 +9,8 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::failure::{Doing, Failure, Outcome};
 use crate::client::{self, Answer};
+use crate::failure::{Doing, Failure, Outcome};
 use crate::stack::secrets::Operator;
 
 /// An operator's session.

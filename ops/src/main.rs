@@ -20,6 +20,7 @@ mod seed;
 mod stack;
 mod status;
 mod supervise;
+mod test;
 mod tidy;
 mod up;
 
@@ -48,6 +49,8 @@ enum Task {
     /// Keep a stack's processes running (what `up` starts).
     #[command(hide = true)]
     Supervise(supervise::Args),
+    /// Run everything that must hold, phase by phase.
+    Test(test::Args),
     /// Check the rules of this codebase that no compiler knows.
     Tidy,
     /// Serve ClickHouse's HTTP interface around the embedded engine (libchdb).
@@ -77,6 +80,7 @@ fn run(task: Task) -> Outcome {
         Task::Down(args) => down::run(&args),
         Task::Status(args) => status::run(&args),
         Task::Supervise(args) => supervise::run(&args),
+        Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(),
         Task::Clickhouse(args) => clickhouse::run(args),
         Task::MockProvider(args) => mock::run(args),

@@ -53,6 +53,7 @@ impl Progress {
     }
 
     /// Nothing is shown.
+    #[cfg(test)]
     pub(crate) fn hidden() -> Self {
         Self {
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),

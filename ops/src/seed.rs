@@ -20,8 +20,8 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Method, StatusCode};
 
 use crate::api::{Api, SignedIn};
-use crate::failure::{Doing, Failure, Outcome};
 use crate::client;
+use crate::failure::{Doing, Failure, Outcome};
 use crate::progress::Progress;
 use crate::stack::ports::Ports;
 use crate::stack::secrets::{self, ExampleKey, Operator};

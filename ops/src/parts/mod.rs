@@ -26,7 +26,7 @@ pub(crate) enum Part {
     Postgres,
     /// `libchdb.so`, ClickHouse's engine.
     Engine,
-    /// A folder for `PYTHONPATH` with the official Python clients that the tests use.
+    /// A Python interpreter that finds the official clients that the tests use.
     PythonClients,
 }
 
@@ -62,13 +62,8 @@ impl Cache {
         &self.root
     }
 
-    /// Where `part` lies; it is fetched when it is missing. Nothing is shown meanwhile.
-    pub(crate) fn part(&self, part: Part) -> Outcome<PathBuf> {
-        self.part_with(part, &Progress::hidden())
-    }
-
     /// Where `part` lies; it is fetched when it is missing, with a bar in `progress`.
-    pub(crate) fn part_with(&self, part: Part, progress: &Progress) -> Outcome<PathBuf> {
+    pub(crate) fn part(&self, part: Part, progress: &Progress) -> Outcome<PathBuf> {
         if let Some(own) = part.replacement()? {
             return Ok(own);
         }
@@ -98,7 +93,7 @@ impl Cache {
         std::thread::scope(|scope| {
             let running: Vec<_> = parts
                 .iter()
-                .map(|part| scope.spawn(move || self.part_with(*part, progress)))
+                .map(|part| scope.spawn(move || self.part(*part, progress)))
                 .collect();
             running
                 .into_iter()
@@ -197,7 +192,10 @@ mod tests {
         let place = catalogue::pinned(Part::NatsServer).place(&cache);
         fs::create_dir_all(place.parent().unwrap()).unwrap();
         fs::write(&place, "").unwrap();
-        assert_eq!(cache.part(Part::NatsServer).unwrap(), place);
+        assert_eq!(
+            cache.part(Part::NatsServer, &Progress::hidden()).unwrap(),
+            place
+        );
         assert!(cache.missing_tools(&[Part::NatsServer]).unwrap().is_empty());
     }
 

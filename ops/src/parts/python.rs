@@ -1,6 +1,9 @@
 //! The official Python clients that the end-to-end tests point at a stack: installed with pip into a
-//! folder of the cache (no virtual environment: Debian's python3 comes without `ensurepip`).
+//! folder of the cache (no virtual environment: Debian's python3 comes without `ensurepip`), with a
+//! script beside them that starts Python so that it finds them.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -15,7 +18,13 @@ const REQUIREMENTS: &str = include_str!("../../tests/e2e/requirements.txt");
 /// What they weigh once installed, in bytes, for the progress bar.
 const INSTALLED_BYTES: u64 = 60_000_000;
 
-/// Where they lie: another Python or another pin means another folder.
+/// The script that starts Python with the clients.
+const STARTER_NAME: &str = "python";
+const STARTER: &str = "#!/bin/sh
+PYTHONPATH=\"$(dirname \"$0\")\" PYTHONDONTWRITEBYTECODE=1 exec python3 \"$@\"
+";
+
+/// Where that script lies: another Python or another pin means another folder.
 pub(super) fn place(cache: &Cache) -> Outcome<PathBuf> {
     let output = Command::new("python3")
         .args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
@@ -26,7 +35,8 @@ pub(super) fn place(cache: &Cache) -> Outcome<PathBuf> {
     }
     let python = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let pins = blake3::hash(REQUIREMENTS.as_bytes()).to_hex();
-    Ok(cache.folder(&format!("python-clients-{python}-{}", &pins[..12])))
+    let folder = cache.folder(&format!("python-clients-{python}-{}", &pins[..12]));
+    Ok(folder.join(STARTER_NAME))
 }
 
 /// Installs them.
@@ -43,7 +53,15 @@ pub(super) fn fetch(cache: &Cache, progress: &Progress) -> Outcome {
         .arg("--requirement")
         .arg(&list);
     run_quietly(install, || "installing the official Python clients".into())?;
-    publish(&installed, &place(cache)?)?;
+    let starter = installed.join(STARTER_NAME);
+    std::fs::write(&starter, STARTER).doing(|| format!("writing {}", starter.display()))?;
+    std::fs::set_permissions(&starter, Permissions::from_mode(0o755))
+        .doing(|| format!("making {} a program", starter.display()))?;
+    let place = place(cache)?;
+    let folder = place
+        .parent()
+        .ok_or_else(|| Failure::new("a part needs a folder"))?;
+    publish(&installed, folder)?;
     bar.done();
     Ok(())
 }

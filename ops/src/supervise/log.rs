@@ -12,7 +12,7 @@ const ROTATE_AT_BYTES: u64 = 16 << 20;
 const KEPT: u32 = 3;
 
 /// The file of a service's log.
-pub(super) fn path(logs: &Path, name: &str) -> PathBuf {
+pub(crate) fn path(logs: &Path, name: &str) -> PathBuf {
     logs.join(format!("{name}.log"))
 }
 

@@ -23,8 +23,28 @@ const LAW: [(&str, &[&str]); 7] = [
 const NEVER: [(&str, &[&str]); 3] = [
     // A gateway knows nothing of Postgres or ClickHouse.
     ("gateway", &["sqlx", "clickhouse"]),
-    ("gateway-policy", &["tokio", "sqlx", "async-nats", "hyper", "getrandom", "clickhouse"]),
-    ("events-schema", &["tokio", "sqlx", "async-nats", "hyper", "getrandom", "clickhouse"]),
+    (
+        "gateway-policy",
+        &[
+            "tokio",
+            "sqlx",
+            "async-nats",
+            "hyper",
+            "getrandom",
+            "clickhouse",
+        ],
+    ),
+    (
+        "events-schema",
+        &[
+            "tokio",
+            "sqlx",
+            "async-nats",
+            "hyper",
+            "getrandom",
+            "clickhouse",
+        ],
+    ),
 ];
 
 #[derive(Deserialize)]
@@ -66,10 +86,18 @@ pub(super) fn law(checkout: &Checkout) -> Outcome<Vec<Finding>> {
 }
 
 fn breaches(package: &Package, root: &Path) -> Vec<Finding> {
-    let Package { name, manifest_path, dependencies } = package;
+    let Package {
+        name,
+        manifest_path,
+        dependencies,
+    } = package;
     let file = manifest_path.strip_prefix(root).unwrap_or(manifest_path);
     let Some((_, allowed)) = LAW.iter().find(|(ours, _)| ours == name) else {
-        return vec![Finding::new(file, 0, format!("the law knows no crate '{name}'"))];
+        return vec![Finding::new(
+            file,
+            0,
+            format!("the law knows no crate '{name}'"),
+        )];
     };
     let never = NEVER
         .iter()
@@ -85,7 +113,11 @@ fn breaches(package: &Package, root: &Path) -> Vec<Finding> {
             against_the_law || banned
         })
         .map(|dependency| {
-            Finding::new(file, 0, format!("{name} must not depend on {}", dependency.name))
+            Finding::new(
+                file,
+                0,
+                format!("{name} must not depend on {}", dependency.name),
+            )
         })
         .collect()
 }
@@ -108,7 +140,11 @@ fn declared_here(path: &Path, text: &str) -> Vec<Finding> {
         if let Some(section) = line.strip_prefix('[') {
             in_dependencies = section.trim_end_matches(']').ends_with("dependencies");
             if section.contains("dependencies.") {
-                findings.push(Finding::new(path, at + 1, "write this dependency on one line"));
+                findings.push(Finding::new(
+                    path,
+                    at + 1,
+                    "write this dependency on one line",
+                ));
             }
             continue;
         }
@@ -118,7 +154,11 @@ fn declared_here(path: &Path, text: &str) -> Vec<Finding> {
         let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
         let ours = LAW.iter().any(|(ours, _)| *ours == name);
         if !line.contains("workspace = true") {
-            findings.push(Finding::new(path, at + 1, format!("declare {name} in the root's Cargo.toml")));
+            findings.push(Finding::new(
+                path,
+                at + 1,
+                format!("declare {name} in the root's Cargo.toml"),
+            ));
         } else if line.contains("features") && !ours {
             findings.push(Finding::new(
                 path,
@@ -152,7 +192,10 @@ mod tests {
     }
 
     fn said(findings: &[Finding]) -> Vec<&str> {
-        findings.iter().map(|finding| finding.what.as_str()).collect()
+        findings
+            .iter()
+            .map(|finding| finding.what.as_str())
+            .collect()
     }
 
     #[test]
@@ -160,12 +203,18 @@ mod tests {
         let check = |package: &Package, expected: &[&str]| {
             assert_eq!(said(&breaches(package, Path::new(""))), expected);
         };
-        check(&package("gateway", &[("gateway-policy", None), ("hyper", None)]), &[]);
+        check(
+            &package("gateway", &[("gateway-policy", None), ("hyper", None)]),
+            &[],
+        );
         check(
             &package("gateway", &[("commands", Some("dev"))]),
             &["gateway must not depend on commands"],
         );
-        check(&package("gateway", &[("sqlx", None)]), &["gateway must not depend on sqlx"]);
+        check(
+            &package("gateway", &[("sqlx", None)]),
+            &["gateway must not depend on sqlx"],
+        );
         check(&package("gateway-policy", &[("tokio", Some("dev"))]), &[]);
         check(&package("extra", &[]), &["the law knows no crate 'extra'"]);
     }
@@ -174,16 +223,28 @@ mod tests {
     fn a_version_or_a_feature_in_a_members_manifest_is_found() {
         let check = |lines: &str, expected: &[&str]| {
             let text = format!("[package]\nname = \"x\"\n[lints]\nworkspace = true\n{lines}");
-            assert_eq!(said(&declared_here(Path::new("x/Cargo.toml"), &text)), expected);
+            assert_eq!(
+                said(&declared_here(Path::new("x/Cargo.toml"), &text)),
+                expected
+            );
         };
         check("[dependencies]\nserde.workspace = true", &[]);
-        check("[dependencies]\nevents-schema = { workspace = true, features = [\"openapi\"] }", &[]);
-        check("[dependencies]\nserde = \"1\"", &["declare serde in the root's Cargo.toml"]);
+        check(
+            "[dependencies]\nevents-schema = { workspace = true, features = [\"openapi\"] }",
+            &[],
+        );
+        check(
+            "[dependencies]\nserde = \"1\"",
+            &["declare serde in the root's Cargo.toml"],
+        );
         check(
             "[dev-dependencies]\ntokio = { workspace = true, features = [\"full\"] }",
             &["declare tokio's features in the root's Cargo.toml"],
         );
-        check("[dependencies.serde]\nversion = \"1\"", &["write this dependency on one line"]);
+        check(
+            "[dependencies.serde]\nversion = \"1\"",
+            &["write this dependency on one line"],
+        );
     }
 
     #[test]

@@ -26,7 +26,10 @@ fn readme_of_crate(checkout: &Checkout, manifest: &SourceFile) -> Vec<Finding> {
     let folder = manifest.path.parent().unwrap_or(Path::new(""));
     let readme = folder.join("README.md");
     let mut findings = Vec::new();
-    if checkout.file(&readme).is_none_or(|file| file.text.trim().is_empty()) {
+    if checkout
+        .file(&readme)
+        .is_none_or(|file| file.text.trim().is_empty())
+    {
         findings.push(Finding::new(&readme, 0, "is missing"));
     }
     let roots: Vec<&SourceFile> = ["src/lib.rs", "src/main.rs"]
@@ -34,7 +37,11 @@ fn readme_of_crate(checkout: &Checkout, manifest: &SourceFile) -> Vec<Finding> {
         .filter_map(|root| checkout.file(&folder.join(root)))
         .collect();
     if !roots.iter().any(|root| root.text.contains(TAKEN)) {
-        findings.push(Finding::new(&manifest.path, 0, "no root of this crate takes README.md for its docs"));
+        findings.push(Finding::new(
+            &manifest.path,
+            0,
+            "no root of this crate takes README.md for its docs",
+        ));
     }
     findings
 }
@@ -57,7 +64,11 @@ fn dead_links(checkout: &Checkout, file: &SourceFile) -> Vec<Finding> {
             }
             let led_to = normal(&folder.join(path));
             if checkout.file(&led_to).is_none() && !checkout.root.join(&led_to).exists() {
-                findings.push(Finding::new(&file.path, at + 1, format!("the link {target} leads nowhere")));
+                findings.push(Finding::new(
+                    &file.path,
+                    at + 1,
+                    format!("the link {target} leads nowhere"),
+                ));
             }
         }
     }
@@ -99,7 +110,11 @@ mod tests {
 
     #[test]
     fn a_crate_without_its_readme_is_found() {
-        let whole = [("x/Cargo.toml", ""), ("x/README.md", "# x"), ("x/src/lib.rs", TAKEN)];
+        let whole = [
+            ("x/Cargo.toml", ""),
+            ("x/README.md", "# x"),
+            ("x/src/lib.rs", TAKEN),
+        ];
         assert_eq!(found(&whole), Vec::<String>::new());
         assert_eq!(found(&whole[..2]).len(), 1);
         assert_eq!(found(&whole[..1]).len(), 2);
@@ -111,7 +126,10 @@ mod tests {
             let files = [("docs/a.md", text), ("b.md", "b")];
             assert_eq!(found(&files).len(), dead, "{text}");
         };
-        check("[b](../b.md#top), [web](https://example.com), [here](#here)", 0);
+        check(
+            "[b](../b.md#top), [web](https://example.com), [here](#here)",
+            0,
+        );
         check("[b](b.md)", 1);
         check("```\n[b](nowhere.md)\n```", 0);
     }

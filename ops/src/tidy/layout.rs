@@ -28,7 +28,13 @@ pub(super) fn check(checkout: &Checkout) -> Outcome<Vec<Finding>> {
     let doing = || format!("reading {}", checkout.root.display());
     let mut names = Vec::new();
     for entry in fs::read_dir(&checkout.root).doing(doing)? {
-        names.push(entry.doing(doing)?.file_name().to_string_lossy().into_owned());
+        names.push(
+            entry
+                .doing(doing)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned(),
+        );
     }
     Ok(compare(&names))
 }
@@ -67,6 +73,12 @@ mod tests {
         names.retain(|name| name != "LICENSE");
         names.push("scripts".into());
         let found: Vec<String> = compare(&names).iter().map(ToString::to_string).collect();
-        assert_eq!(found, ["scripts: has no place in the top folder", "LICENSE: is missing"]);
+        assert_eq!(
+            found,
+            [
+                "scripts: has no place in the top folder",
+                "LICENSE: is missing"
+            ]
+        );
     }
 }

@@ -6,7 +6,11 @@ pub(super) fn code_of(source: &str) -> String {
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
         let skipped = length_of_text(rest, &code);
-        let taken = if skipped > 0 { skipped } else { first.len_utf8() };
+        let taken = if skipped > 0 {
+            skipped
+        } else {
+            first.len_utf8()
+        };
         let (piece, after) = rest.split_at(taken);
         if skipped > 0 {
             code.extend(piece.chars().filter(|c| *c == '\n').collect::<Vec<_>>());
@@ -61,7 +65,9 @@ fn length_of_raw_string(rest: &str) -> usize {
     }
     let end = format!("\"{}", "#".repeat(hashes));
     let body = 2 + hashes;
-    rest[body..].find(&end).map_or(rest.len(), |at| body + at + end.len())
+    rest[body..]
+        .find(&end)
+        .map_or(rest.len(), |at| body + at + end.len())
 }
 
 /// `'a'` and `'\n'`, but not the lifetime `'a`.

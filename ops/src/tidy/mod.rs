@@ -45,11 +45,20 @@ type Check = (&'static str, fn(&Checkout) -> Outcome<Vec<Finding>>);
 
 const CHECKS: [Check; 6] = [
     ("the folders are those of the architecture", layout::check),
-    ("crates depend only on what the law allows", dependencies::law),
-    ("dependencies are declared in one place", dependencies::one_place),
+    (
+        "crates depend only on what the law allows",
+        dependencies::law,
+    ),
+    (
+        "dependencies are declared in one place",
+        dependencies::one_place,
+    ),
     ("the pure places are pure", purity::check),
     ("sources keep the house rules", sources::check),
-    ("documents are true to the crates and their links lead somewhere", documents::check),
+    (
+        "documents are true to the crates and their links lead somewhere",
+        documents::check,
+    ),
 ];
 
 /// Checks the checkout and prints what breaks a rule.
@@ -58,7 +67,10 @@ pub(crate) fn run() -> Outcome {
     if failed == 0 {
         return Ok(());
     }
-    Err(Failure::new(format!("{failed} of {} rules are broken", CHECKS.len())))
+    Err(Failure::new(format!(
+        "{failed} of {} rules are broken",
+        CHECKS.len()
+    )))
 }
 
 /// How many rules there are.
@@ -86,7 +98,11 @@ pub(crate) fn report(root: &Path) -> Outcome<usize> {
 
 impl Finding {
     fn new(file: &Path, line: usize, what: impl Into<String>) -> Self {
-        Self { file: file.to_path_buf(), line, what: what.into() }
+        Self {
+            file: file.to_path_buf(),
+            line,
+            what: what.into(),
+        }
     }
 }
 
@@ -104,11 +120,15 @@ impl fmt::Display for Finding {
 
 impl SourceFile {
     fn is_rust(&self) -> bool {
-        self.path.extension().is_some_and(|extension| extension == "rs")
+        self.path
+            .extension()
+            .is_some_and(|extension| extension == "rs")
     }
 
     fn is_markdown(&self) -> bool {
-        self.path.extension().is_some_and(|extension| extension == "md")
+        self.path
+            .extension()
+            .is_some_and(|extension| extension == "md")
     }
 }
 
@@ -116,7 +136,10 @@ impl SourceFile {
 
 impl Checkout {
     fn read(root: &Path) -> Outcome<Self> {
-        let mut checkout = Self { root: root.to_path_buf(), files: Vec::new() };
+        let mut checkout = Self {
+            root: root.to_path_buf(),
+            files: Vec::new(),
+        };
         checkout.read_folder(root)?;
         Ok(checkout)
     }
@@ -125,17 +148,26 @@ impl Checkout {
         let doing = || format!("reading {}", folder.display());
         for entry in fs::read_dir(folder).doing(doing)? {
             let path = entry.doing(doing)?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
             if path.is_dir() {
-                if !matches!(name, "target" | ".git" | "node_modules" | "golden" | "fixtures") {
+                if !matches!(
+                    name,
+                    "target" | ".git" | "node_modules" | "golden" | "fixtures"
+                ) {
                     self.read_folder(&path)?;
                 }
             } else if is_text(name)
                 && let Ok(relative) = path.strip_prefix(&self.root)
             {
-                let text = fs::read_to_string(&path)
-                    .doing(|| format!("reading {}", path.display()))?;
-                self.files.push(SourceFile { path: relative.to_path_buf(), text });
+                let text =
+                    fs::read_to_string(&path).doing(|| format!("reading {}", path.display()))?;
+                self.files.push(SourceFile {
+                    path: relative.to_path_buf(),
+                    text,
+                });
             }
         }
         Ok(())
@@ -152,9 +184,11 @@ impl Checkout {
 
 /// What of the checkout is read.
 fn is_text(name: &str) -> bool {
-    [".rs", ".md", ".toml", ".css", ".js", ".mjs", ".html", ".py", ".sql"]
-        .iter()
-        .any(|ending| name.ends_with(ending))
+    [
+        ".rs", ".md", ".toml", ".css", ".js", ".mjs", ".html", ".py", ".sql",
+    ]
+    .iter()
+    .any(|ending| name.ends_with(ending))
 }
 
 /// A checkout of the given files, for tests.
@@ -162,7 +196,13 @@ fn is_text(name: &str) -> bool {
 fn checkout_of(files: &[(&str, &str)]) -> Checkout {
     let files = files
         .iter()
-        .map(|(path, text)| SourceFile { path: path.into(), text: (*text).to_owned() })
+        .map(|(path, text)| SourceFile {
+            path: path.into(),
+            text: (*text).to_owned(),
+        })
         .collect();
-    Checkout { root: PathBuf::new(), files }
+    Checkout {
+        root: PathBuf::new(),
+        files,
+    }
 }

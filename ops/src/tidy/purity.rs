@@ -6,7 +6,11 @@ use super::{Checkout, Finding, SourceFile};
 use crate::failure::Outcome;
 
 /// Folders whose code is pure.
-const PURE: [&str; 3] = ["events-schema/src", "gateway/policy/src", "commands/src/domain"];
+const PURE: [&str; 3] = [
+    "events-schema/src",
+    "gateway/policy/src",
+    "commands/src/domain",
+];
 
 /// What pure code does not say, and why.
 const BANNED: [(&str, &str); 21] = [
@@ -29,8 +33,14 @@ const BANNED: [(&str, &str); 21] = [
     ("rand::", "draws at random"),
     ("getrandom", "draws at random"),
     ("RandomState", "has an order that differs from run to run"),
-    ("HashMap", "has an order that differs from run to run: BTreeMap or a sorted Vec"),
-    ("HashSet", "has an order that differs from run to run: BTreeSet or a sorted Vec"),
+    (
+        "HashMap",
+        "has an order that differs from run to run: BTreeMap or a sorted Vec",
+    ),
+    (
+        "HashSet",
+        "has an order that differs from run to run: BTreeSet or a sorted Vec",
+    ),
 ];
 
 /// Hash maps of these crates iterate in an order that depends on the contents alone.
@@ -81,7 +91,10 @@ mod tests {
     #[test]
     fn a_clock_in_a_rule_is_found() {
         assert_eq!(
-            found("commands/src/domain/key.rs", "fn f() {\n    let now = Utc::now();\n}\n"),
+            found(
+                "commands/src/domain/key.rs",
+                "fn f() {\n    let now = Utc::now();\n}\n"
+            ),
             ["commands/src/domain/key.rs:2: `Utc::now` reads the clock"]
         );
     }
@@ -90,17 +103,27 @@ mod tests {
     fn a_map_without_an_order_is_found_in_the_fold() {
         let text = "use std::collections::HashMap;\n";
         assert_eq!(found("events-schema/src/state/mod.rs", text).len(), 1);
-        assert_eq!(found("gateway/policy/src/lib.rs", "type M = BTreeMap<u8, u8>;\n").len(), 0);
+        assert_eq!(
+            found("gateway/policy/src/lib.rs", "type M = BTreeMap<u8, u8>;\n").len(),
+            0
+        );
     }
 
     #[test]
     fn words_in_comments_strings_tests_and_longer_names_do_not_count() {
-        let text = "// no tokio here\nlet strand::x = \"std::fs\";\n#[cfg(test)]\nmod t { use tokio; }\n";
-        assert_eq!(found("gateway/policy/src/lib.rs", text), Vec::<String>::new());
+        let text =
+            "// no tokio here\nlet strand::x = \"std::fs\";\n#[cfg(test)]\nmod t { use tokio; }\n";
+        assert_eq!(
+            found("gateway/policy/src/lib.rs", text),
+            Vec::<String>::new()
+        );
     }
 
     #[test]
     fn the_shells_may_do_what_the_pure_places_may_not() {
-        assert_eq!(found("commands/src/log.rs", "use tokio::time;\n"), Vec::<String>::new());
+        assert_eq!(
+            found("commands/src/log.rs", "use tokio::time;\n"),
+            Vec::<String>::new()
+        );
     }
 }

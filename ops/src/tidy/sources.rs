@@ -9,7 +9,11 @@ use crate::failure::Outcome;
 const MAX_LINES: usize = 800;
 
 /// What is left for later has an issue, not a place in the code.
-const LATER: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:")];
+const LATER: [&str; 3] = [
+    concat!("TO", "DO"),
+    concat!("FIX", "ME"),
+    concat!("XX", "X:"),
+];
 
 /// How the name of a function begins that waits for a condition, and may pause between two looks.
 const WAITS: [&str; 5] = ["wait", "until", "eventually", "poll", "within"];
@@ -22,7 +26,11 @@ fn breaches(file: &SourceFile) -> Vec<Finding> {
     let code = code_of(&file.text);
     let mut findings = Vec::new();
     if !file.text.starts_with("//!") && !file.text.starts_with("#![doc") {
-        findings.push(Finding::new(&file.path, 1, "does not say why it exists (`//!`)"));
+        findings.push(Finding::new(
+            &file.path,
+            1,
+            "does not say why it exists (`//!`)",
+        ));
     }
     let lines = file.text.lines().count();
     if lines > MAX_LINES {
@@ -31,15 +39,27 @@ fn breaches(file: &SourceFile) -> Vec<Finding> {
     }
     for (at, line) in file.text.lines().enumerate() {
         if LATER.iter().any(|word| line.contains(word)) {
-            findings.push(Finding::new(&file.path, at + 1, "leaves something for later"));
+            findings.push(Finding::new(
+                &file.path,
+                at + 1,
+                "leaves something for later",
+            ));
         }
     }
     for (at, line) in code.lines().enumerate() {
         if line.contains("#[ignore") {
-            findings.push(Finding::new(&file.path, at + 1, "a test that does not run is no test"));
+            findings.push(Finding::new(
+                &file.path,
+                at + 1,
+                "a test that does not run is no test",
+            ));
         }
         if line.contains("todo!(") || line.contains("unimplemented!(") {
-            findings.push(Finding::new(&file.path, at + 1, "leaves something for later"));
+            findings.push(Finding::new(
+                &file.path,
+                at + 1,
+                "leaves something for later",
+            ));
         }
     }
     findings.extend(naps(file, &code));
@@ -48,7 +68,10 @@ fn breaches(file: &SourceFile) -> Vec<Finding> {
 
 /// Sleeps in tests that wait for nothing.
 fn naps(file: &SourceFile, code: &str) -> Vec<Finding> {
-    let in_tests = file.path.components().any(|part| part.as_os_str() == "tests");
+    let in_tests = file
+        .path
+        .components()
+        .any(|part| part.as_os_str() == "tests");
     let tests = if in_tests { code } else { only_tests(code) };
     let skipped = code.lines().count() - tests.lines().count();
     let mut function = "";
@@ -68,7 +91,9 @@ fn naps(file: &SourceFile, code: &str) -> Vec<Finding> {
 
 fn function_name(line: &str) -> Option<&str> {
     let after = &line[line.find("fn ")? + 3..];
-    after.split(|c: char| !c.is_alphanumeric() && c != '_').next()
+    after
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .next()
 }
 
 #[cfg(test)]
@@ -92,18 +117,26 @@ mod tests {
         let later = format!("//! x\n// {}: more\n", LATER[0]);
         assert_eq!(found("a.rs", &later).len(), 1);
         assert_eq!(found("a.rs", "//! x\nfn f() { todo!() }\n").len(), 1);
-        assert_eq!(found("a.rs", "//! x\n#[ignore = \"slow\"]\nfn f() {}\n").len(), 1);
+        assert_eq!(
+            found("a.rs", "//! x\n#[ignore = \"slow\"]\nfn f() {}\n").len(),
+            1
+        );
     }
 
     #[test]
     fn a_nap_in_a_test_is_found_and_a_wait_is_not() {
-        let test = |name: &str| format!("//! x\n\n#[cfg(test)]\nmod tests {{\nfn {name}() {{\nsleep(1);\n}}\n}}\n");
+        let test = |name: &str| {
+            format!("//! x\n\n#[cfg(test)]\nmod tests {{\nfn {name}() {{\nsleep(1);\n}}\n}}\n")
+        };
         let naps = found("a.rs", &test("keys_are_revoked"));
         assert_eq!(naps.len(), 1);
         assert!(naps[0].starts_with("a.rs:6:"), "{naps:?}");
         assert_eq!(found("a.rs", &test("wait_for_the_key")).len(), 0);
         assert_eq!(found("a.rs", "//! x\nfn f() { sleep(1); }\n").len(), 0);
-        assert_eq!(found("gateway/tests/it/a.rs", "//! x\nfn f() { sleep(1); }\n").len(), 1);
+        assert_eq!(
+            found("gateway/tests/it/a.rs", "//! x\nfn f() { sleep(1); }\n").len(),
+            1
+        );
     }
 
     #[test]

@@ -1,0 +1,98 @@
+//! `test`: everything that must hold, phase by phase, each with its seconds; it goes on after a
+//! failure, and ends with one line that says how much passed.
+//!
+//! The integration tests talk to real servers. This tool fetches and starts them and says where they
+//! are in `SLUICE_TEST_…` variables; a test that does not find its variable fails and says so.
+
+mod phase;
+mod report;
+mod servers;
+
+use std::time::Instant;
+
+use phase::{Phase, Tally};
+use report::Report;
+use servers::Servers;
+
+use crate::failure::{Failure, Outcome};
+use crate::parts::{Cache, Part, TO_RUN};
+use crate::progress::Progress;
+
+/// The subcommand's flags.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// One phase (format, lints, tidy, build, unit, docs, integration, console, end-to-end), or part
+    /// of the name of a test. Without it, everything.
+    #[arg(value_name = "PHASE|FILTER")]
+    only: Option<String>,
+}
+
+/// Runs the phases.
+pub(crate) fn run(args: &Args) -> Outcome {
+    let cache = Cache::open()?;
+    let missing = cache.missing_tools(&[&TO_RUN[..], &[Part::PythonClients]].concat())?;
+    if !missing.is_empty() {
+        return Err(Failure::new(missing.join("; ")));
+    }
+    let (phases, filter) = chosen(args.only.as_deref());
+    let mut report = Report::default();
+    let mut servers: Option<Servers> = None;
+    for phase in phases {
+        let started = Instant::now();
+        eprintln!("\n── {} ──", phase.name());
+        if phase.needs_servers() && servers.is_none() {
+            servers = Some(Servers::start(&cache, &Progress::on_stderr())?);
+        }
+        let tally = match phase.run(&cache, servers.as_ref(), filter.as_deref()) {
+            Ok(tally) => tally,
+            Err(failure) => {
+                eprintln!("{}: {failure}", phase.name());
+                Tally::failed()
+            }
+        };
+        report.add(phase, tally, started.elapsed());
+        if phase.is_vital() && tally.failed > 0 {
+            eprintln!("Nothing after this can pass.");
+            break;
+        }
+    }
+    drop(servers);
+    println!("{report}");
+    match report.failed() {
+        0 => Ok(()),
+        failed => Err(Failure::new(format!("{failed} failed"))),
+    }
+}
+
+/// The phases to run and the filter for tests' names.
+fn chosen(only: Option<&str>) -> (Vec<Phase>, Option<String>) {
+    match only {
+        None => (Phase::ALL.to_vec(), None),
+        Some(word) => match Phase::ALL.iter().find(|phase| phase.name() == word) {
+            Some(phase) => (vec![*phase], None),
+            None => (
+                vec![
+                    Phase::Build,
+                    Phase::Unit,
+                    Phase::Integration,
+                    Phase::EndToEnd,
+                ],
+                Some(word.to_owned()),
+            ),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_a_phase_or_a_filter() {
+        assert_eq!(chosen(None).0.len(), Phase::ALL.len());
+        assert_eq!(chosen(Some("tidy")), (vec![Phase::Tidy], None));
+        let (phases, filter) = chosen(Some("revoked"));
+        assert!(phases.contains(&Phase::Unit) && !phases.contains(&Phase::Lints));
+        assert_eq!(filter.as_deref(), Some("revoked"));
+    }
+}

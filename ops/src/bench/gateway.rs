@@ -14,10 +14,11 @@ use events_schema::report::GatewayReport;
 
 use super::api::{Account, Api};
 use super::cpu::{self, Cores};
-use super::load::{Shape, Target};
+use super::field::{Candidate, Field, Kind};
+use super::load::Shape;
 use super::nginx::{self, Nginx};
 use super::provider::{self, Provider};
-use super::round::{Round, measure, middle};
+use super::round::Round;
 use super::scene::{Scene, VIRTUAL_MODEL};
 use super::stack::{Gateway, REGION, Stack};
 use super::{Figures, cache, rounded, say};
@@ -26,7 +27,10 @@ use crate::failure::{Failure, Outcome};
 /// Requests a second of the paced load: every server bears it without a queue.
 const PACE: u32 = 250;
 
-/// Connections of the paced load.
+/// Streams a second of the paced load.
+const STREAM_PACE: u32 = 50;
+
+/// Connections of the paced loads.
 const PACED_CONNECTIONS: u32 = 8;
 
 /// What to measure.
@@ -41,28 +45,6 @@ pub(super) struct Args {
     /// Seconds a round.
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
-}
-
-/// A server that takes its turns.
-struct Candidate {
-    pids: Vec<u32>,
-    target: Target,
-}
-
-/// The candidates, in the order of their turns.
-struct Field {
-    cores: Cores,
-    direct: Candidate,
-    nginx: Candidate,
-    gateway: Candidate,
-}
-
-/// Rounds of the three under one load.
-#[derive(Default)]
-struct Rounds {
-    direct: Vec<Round>,
-    nginx: Vec<Round>,
-    gateway: Vec<Round>,
 }
 
 /// Sets everything up and lets them take turns.
@@ -95,25 +77,20 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
     let nginx = Nginx::start(&program, &folder, cores.server, address, upstream.address)?;
     cpu::pin(&stack.processes()?, cores.load)?;
     cpu::pin(&[upstream.pid()], cores.load)?;
-    let ask = |address| provider::question(address, provider::MODEL, &key.secret);
+    let candidate = |pids, address, model| Candidate {
+        pids,
+        whole: provider::question(address, model, &key.secret),
+        streamed: provider::streamed_question(address, model, &key.secret),
+    };
     let field = Field {
         cores,
-        direct: Candidate {
-            pids: Vec::new(),
-            target: ask(upstream.address),
-        },
-        nginx: Candidate {
-            pids: nginx.pids(),
-            target: ask(nginx.address),
-        },
-        gateway: Candidate {
-            pids: vec![gateway.pid()],
-            target: question,
-        },
+        direct: candidate(Vec::new(), upstream.address, provider::MODEL),
+        nginx: candidate(nginx.pids(), nginx.address, provider::MODEL),
+        gateway: candidate(vec![gateway.pid()], gateway.address, VIRTUAL_MODEL),
     };
     let paused = stack.pause("clickhouse")?;
     let time = Duration::from_secs_f64(seconds);
-    let mut figures = field.figures(rounds, time, &gateway).await?;
+    let mut figures = compare(&field, rounds, time, &gateway).await?;
     drop(paused);
     let report = own_report(&mut api).await?;
     figures.insert("requests".to_owned(), report.requests.into());
@@ -121,95 +98,98 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
     Ok(figures)
 }
 
-// === impl Field ===
+/// Lets them take turns under each load, and compares.
+async fn compare(
+    field: &Field,
+    rounds: u32,
+    time: Duration,
+    gateway: &Gateway,
+) -> Outcome<Figures> {
+    let closed = |connections| Shape {
+        connections,
+        rate: None,
+        time,
+    };
+    let paced = |rate| Shape {
+        connections: PACED_CONNECTIONS,
+        rate: Some(rate),
+        time,
+    };
+    let fewer = rounds.div_ceil(2);
+    say("warming up");
+    field.turns(1, closed(32), Kind::Whole).await?;
+    let c32 = field.turns(rounds, closed(32), Kind::Whole).await?;
+    let c1 = field.turns(fewer, closed(1), Kind::Whole).await?;
+    let c128 = field.turns(fewer, closed(128), Kind::Whole).await?;
+    let slow = field.turns(rounds, paced(PACE), Kind::Whole).await?;
+    let bursts = field.turns(fewer, closed(32), Kind::Stream).await?;
+    let streams = field.turns(fewer, paced(STREAM_PACE), Kind::Stream).await?;
 
-impl Field {
-    async fn figures(&self, rounds: u32, time: Duration, gateway: &Gateway) -> Outcome<Figures> {
-        let closed = |connections| Shape {
-            connections,
-            rate: None,
-            time,
-        };
-        let paced = Shape {
-            connections: PACED_CONNECTIONS,
-            rate: Some(PACE),
-            time,
-        };
-        say("warming up");
-        self.turns(1, closed(32)).await?;
-        let c32 = self.turns(rounds, closed(32)).await?;
-        let c1 = self.turns(rounds.div_ceil(2), closed(1)).await?;
-        let c128 = self.turns(rounds.div_ceil(2), closed(128)).await?;
-        let paced = self.turns(rounds, paced).await?;
-        let rss = cpu::resident_mib(gateway.pid())?;
-
-        let mut figures = Figures::new();
-        let mut put = |name: &str, value: f64| {
-            figures.insert(name.to_owned(), rounded(value));
-        };
-        let cpu_us = |rounds: &[Round]| middle(rounds, |round| round.cpu_us);
-        let rate = |rounds: &[Round]| middle(rounds, |round| round.rate);
-        let p50 = |rounds: &[Round]| middle(rounds, |round| round.p50_ms);
-        let p99 = |rounds: &[Round]| middle(rounds, |round| round.p99_ms);
-        put("cpu_ratio", cpu_us(&c32.gateway) / cpu_us(&c32.nginx));
-        put("rps_ratio_c32", rate(&c32.gateway) / rate(&c32.nginx));
-        put(
-            "load_core_busy_pct",
-            middle(&c32.gateway, |round| round.load_core_busy_pct),
-        );
-        put("added_p50_ms", p50(&paced.gateway) - p50(&paced.direct));
-        put("added_p99_ms", p99(&paced.gateway) - p99(&paced.direct));
-        put("rss_mib", rss);
-        put("cpu_us", cpu_us(&c32.gateway));
-        put("cpu_us_at_250_per_s", cpu_us(&paced.gateway));
-        put(
-            "server_core_busy_pct",
-            middle(&c32.gateway, |round| round.server_core_busy_pct),
-        );
-        put("nginx_cpu_us", cpu_us(&c32.nginx));
-        put("nginx_cpu_us_at_250_per_s", cpu_us(&paced.nginx));
-        put("nginx_added_p50_ms", p50(&paced.nginx) - p50(&paced.direct));
-        put("nginx_added_p99_ms", p99(&paced.nginx) - p99(&paced.direct));
-        put(
-            "nginx_load_core_busy_pct",
-            middle(&c32.nginx, |round| round.load_core_busy_pct),
-        );
-        for (connections, rounds) in [(1, &c1), (32, &c32), (128, &c128)] {
-            put(&format!("direct_rps_c{connections}"), rate(&rounds.direct));
-            put(&format!("nginx_rps_c{connections}"), rate(&rounds.nginx));
-            put(&format!("rps_c{connections}"), rate(&rounds.gateway));
-        }
-        put("p99_ms_c32", p99(&c32.gateway));
-        put("nginx_p99_ms_c32", p99(&c32.nginx));
-        Ok(figures)
+    let mut figures = Figures::new();
+    let mut put = |name: &str, value: f64| {
+        figures.insert(name.to_owned(), rounded(value));
+    };
+    put("rss_mib", cpu::resident_mib(gateway.pid())?);
+    put("cpu_ratio", c32.gateway(cpu_us) / c32.nginx(cpu_us));
+    put("rps_ratio_c32", c32.gateway(rate) / c32.nginx(rate));
+    put(
+        "load_core_busy_pct",
+        c32.gateway(|round| round.load_core_busy_pct),
+    );
+    put(
+        "nginx_load_core_busy_pct",
+        c32.nginx(|round| round.load_core_busy_pct),
+    );
+    put(
+        "server_core_busy_pct",
+        c32.gateway(|round| round.server_core_busy_pct),
+    );
+    put("cpu_us", c32.gateway(cpu_us));
+    put("nginx_cpu_us", c32.nginx(cpu_us));
+    put("cpu_us_at_250_per_s", slow.gateway(cpu_us));
+    put("nginx_cpu_us_at_250_per_s", slow.nginx(cpu_us));
+    put("added_p50_ms", slow.gateway(p50) - slow.direct(p50));
+    put("added_p99_ms", slow.gateway(p99) - slow.direct(p99));
+    put("nginx_added_p50_ms", slow.nginx(p50) - slow.direct(p50));
+    put("nginx_added_p99_ms", slow.nginx(p99) - slow.direct(p99));
+    for (connections, rounds) in [(1, &c1), (32, &c32), (128, &c128)] {
+        put(&format!("rps_c{connections}"), rounds.gateway(rate));
+        put(&format!("nginx_rps_c{connections}"), rounds.nginx(rate));
+        put(&format!("direct_rps_c{connections}"), rounds.direct(rate));
     }
+    put(
+        "stream_cpu_ratio",
+        bursts.gateway(cpu_us) / bursts.nginx(cpu_us),
+    );
+    put("stream_cpu_us", bursts.gateway(cpu_us));
+    put("nginx_stream_cpu_us", bursts.nginx(cpu_us));
+    put("streams_per_s_c32", bursts.gateway(rate));
+    put("nginx_streams_per_s_c32", bursts.nginx(rate));
+    put(
+        "stream_added_first_bytes_p50_ms",
+        streams.gateway(first_bytes) - streams.direct(first_bytes),
+    );
+    Ok(figures)
+}
 
-    /// Lets each have so many turns, one after the other, so that all meet the same conditions.
-    async fn turns(&self, turns: u32, shape: Shape) -> Outcome<Rounds> {
-        let mut rounds = Rounds::default();
-        for turn in 1..=turns {
-            let load = match shape.rate {
-                Some(rate) => format!("{rate} requests a second"),
-                None => format!("{} connections", shape.connections),
-            };
-            say(&format!("{load}, turn {turn} of {turns}"));
-            rounds
-                .direct
-                .push(self.round("the mock provider", &self.direct, shape).await?);
-            rounds
-                .nginx
-                .push(self.round("nginx", &self.nginx, shape).await?);
-            rounds
-                .gateway
-                .push(self.round("the gateway", &self.gateway, shape).await?);
-        }
-        Ok(rounds)
-    }
+fn cpu_us(round: &Round) -> f64 {
+    round.cpu_us
+}
 
-    async fn round(&self, name: &str, candidate: &Candidate, shape: Shape) -> Outcome<Round> {
-        let round = measure(self.cores, &candidate.pids, &candidate.target, shape).await;
-        round.map_err(|failure| Failure::new(format!("{name}: {failure}")))
-    }
+fn rate(round: &Round) -> f64 {
+    round.rate
+}
+
+fn p50(round: &Round) -> f64 {
+    round.p50_ms
+}
+
+fn p99(round: &Round) -> f64 {
+    round.p99_ms
+}
+
+fn first_bytes(round: &Round) -> f64 {
+    round.first_bytes_p50_ms
 }
 
 /// What the measured gateway says about itself.

@@ -48,6 +48,7 @@ pub(super) struct Report {
     /// From the first request to the last answer.
     pub(super) elapsed: Duration,
     times: Histogram<u64>,
+    first_bytes: Histogram<u64>,
 }
 
 // === impl Report ===
@@ -61,6 +62,32 @@ impl Report {
     /// The time that this share of the requests took at most, in milliseconds.
     pub(super) fn milliseconds(&self, quantile: f64) -> f64 {
         milliseconds(&self.times, quantile)
+    }
+
+    /// The time that this share of the requests waited for the first bytes at most, in milliseconds.
+    pub(super) fn first_bytes_milliseconds(&self, quantile: f64) -> f64 {
+        milliseconds(&self.first_bytes, quantile)
+    }
+
+    fn empty() -> Self {
+        Self {
+            answers: 0,
+            refused: 0,
+            elapsed: Duration::ZERO,
+            times: histogram(),
+            first_bytes: histogram(),
+        }
+    }
+
+    fn record(&mut self, status: u16, first_bytes: Duration, whole: Duration) {
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.times.saturating_record(nanoseconds(whole));
+        self.first_bytes.saturating_record(nanoseconds(first_bytes));
+        if status == 200 {
+            self.answers += 1;
+        } else {
+            self.refused += 1;
+        }
     }
 }
 
@@ -101,17 +128,13 @@ async fn generate(target: &Target, shape: Shape) -> io::Result<Report> {
         };
         workers.push(tokio::spawn(worker.run(Arc::clone(&target.request))));
     }
-    let mut whole = Report {
-        answers: 0,
-        refused: 0,
-        elapsed: Duration::ZERO,
-        times: histogram(),
-    };
+    let mut whole = Report::empty();
     for worker in workers {
         let part = worker.await.map_err(io::Error::other)??;
         whole.answers += part.answers;
         whole.refused += part.refused;
         whole.times += part.times;
+        whole.first_bytes += part.first_bytes;
     }
     whole.elapsed = begun.elapsed();
     Ok(whole)
@@ -127,12 +150,7 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self, request: Arc<[u8]>) -> io::Result<Report> {
-        let mut report = Report {
-            answers: 0,
-            refused: 0,
-            elapsed: Duration::ZERO,
-            times: histogram(),
-        };
+        let mut report = Report::empty();
         let end = self.begun + self.shape.time;
         for number in 0.. {
             let sent = match self.due(number) {
@@ -148,16 +166,9 @@ impl Worker {
             if sent >= end {
                 break;
             }
-            let status = self.connection.exchange(&request).await?.status;
-            let taken = sent.elapsed().as_nanos();
-            report
-                .times
-                .saturating_record(u64::try_from(taken).unwrap_or(u64::MAX));
-            if status == 200 {
-                report.answers += 1;
-            } else {
-                report.refused += 1;
-            }
+            let reply = self.connection.exchange(&request).await?;
+            let first_bytes = reply.first_bytes.saturating_duration_since(sent);
+            report.record(reply.status, first_bytes, sent.elapsed());
         }
         Ok(report)
     }

@@ -4,6 +4,7 @@ mod api;
 mod append;
 mod coldstart;
 mod cpu;
+mod field;
 mod gateway;
 mod load;
 mod nginx;

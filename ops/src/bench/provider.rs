@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::load::Target;
 use super::wire;
@@ -79,7 +79,16 @@ pub(super) fn free_address() -> Outcome<SocketAddr> {
 
 /// The question of every measurement (about 570 bytes), for a server that knows the model by this name.
 pub(super) fn question(address: SocketAddr, model: &str, key: &str) -> Target {
-    let body = json!({
+    ask(address, key, &body(model, false))
+}
+
+/// The same question, to be answered as a stream of some 64 chunks.
+pub(super) fn streamed_question(address: SocketAddr, model: &str, key: &str) -> Target {
+    ask(address, key, &body(model, true))
+}
+
+fn body(model: &str, stream: bool) -> Value {
+    json!({
         "model": model,
         "messages": [
             { "role": "system", "content": "You are the assistant of a shipping company. Answer in \
@@ -91,7 +100,11 @@ pub(super) fn question(address: SocketAddr, model: &str, key: &str) -> Target {
               be on the quay?" },
         ],
         "temperature": 0.2,
-    });
+        "stream": stream,
+    })
+}
+
+fn ask(address: SocketAddr, key: &str, body: &Value) -> Target {
     let authorization = format!("Bearer {key}");
     let headers = [("authorization", authorization.as_str())];
     let request = wire::request("POST", "/v1/chat/completions", &headers, &body.to_string());

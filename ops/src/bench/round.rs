@@ -17,6 +17,8 @@ pub(super) struct Round {
     pub(super) p50_ms: f64,
     /// All but one in a hundred took at most this long, in milliseconds.
     pub(super) p99_ms: f64,
+    /// Half of the requests had their first bytes after this, in milliseconds.
+    pub(super) first_bytes_p50_ms: f64,
     /// How busy the core with the load was, in per cent.
     pub(super) load_core_busy_pct: f64,
     /// How busy the server's core was, in per cent.
@@ -42,6 +44,7 @@ pub(super) async fn measure(
         cpu_us: microseconds(used) / ratio(report.answers, 1),
         p50_ms: report.milliseconds(0.5),
         p99_ms: report.milliseconds(0.99),
+        first_bytes_p50_ms: report.first_bytes_milliseconds(0.5),
         load_core_busy_pct: load_core,
         server_core_busy_pct: server_core,
     })

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// The longest head of an answer, in bytes.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -18,12 +19,16 @@ pub(super) struct Connection {
     stream: TcpStream,
     /// What was read; an answer's head begins at 0.
     buffer: Vec<u8>,
+    /// When the first bytes of the last answer came.
+    first_bytes: Instant,
 }
 
 /// An answer, as far as a measurement needs it.
 pub(super) struct Reply<'a> {
     /// The status.
     pub(super) status: u16,
+    /// When its first bytes came.
+    pub(super) first_bytes: Instant,
     head: &'a [u8],
     /// The body as it lay on the wire (with the frames of a chunked one).
     pub(super) body: &'a [u8],
@@ -45,6 +50,7 @@ impl Connection {
         Ok(Self {
             stream,
             buffer: Vec::with_capacity(16 << 10),
+            first_bytes: Instant::now(),
         })
     }
 
@@ -52,14 +58,16 @@ impl Connection {
     pub(super) async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
         self.buffer.clear();
         self.stream.write_all(request).await?;
+        self.read_more().await?;
+        self.first_bytes = Instant::now();
         let head = loop {
-            self.read_more().await?;
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
                 break end + 4;
             }
             if self.buffer.len() > MAX_HEAD_BYTES {
                 return Err(malformed("the head of an answer is too long"));
             }
+            self.read_more().await?;
         };
         let status = status(&self.buffer[..head])?;
         let end = match framing(&self.buffer[..head])? {
@@ -73,6 +81,7 @@ impl Connection {
         };
         Ok(Reply {
             status,
+            first_bytes: self.first_bytes,
             head: &self.buffer[..head],
             body: &self.buffer[head..end],
         })

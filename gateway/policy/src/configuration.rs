@@ -6,8 +6,8 @@
 use events_schema::{
     envelope::Epoch,
     snapshot::entries::{
-        ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedUserEntry,
-        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
+        ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
+        ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
     },
 };
 

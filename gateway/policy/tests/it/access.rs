@@ -1,0 +1,143 @@
+//! What a key may use.
+
+use events_schema::snapshot::entries::{Entry, ModelRefEntry, SubjectEntry};
+use gateway_policy::{
+    Denial, authenticate, authorize, resolve, usable_models, usable_virtual_models,
+};
+
+use crate::memory::{
+    ACCOUNT, BIG, BOB, BOT, CHAT, KEY, Memory, SMALL, grant, grant_id, id, now, organisation,
+};
+
+const NAMES: [&str; 4] = ["chat", "main/big", "main/embed", "other/org/small"];
+
+fn with_grant(subject: SubjectEntry, models: &[ModelRefEntry]) -> Memory {
+    let mut entries = organisation();
+    entries.push(grant(61, subject, models.to_vec()));
+    Memory::with(entries)
+}
+
+/// Which of all names a grant opens, by asking for each and by listing.
+fn check(subject: SubjectEntry, models: &[ModelRefEntry], open: &[&str]) {
+    let config = with_grant(subject, models);
+    let caller = authenticate(&config, &[9; 32], now()).expect("the key works");
+    for name in NAMES {
+        let resolved = resolve(&config, name).expect("the model is there");
+        let expected = if open.contains(&name) {
+            Ok(grant_id(61))
+        } else {
+            Err(Denial::NotGranted)
+        };
+        assert_eq!(authorize(&config, caller, resolved), expected, "{name}");
+    }
+    let listed: Vec<String> = usable_virtual_models(&config, caller)
+        .iter()
+        .map(|it| it.name.to_string())
+        .chain(
+            usable_models(&config, caller)
+                .iter()
+                .map(|it| format!("{}/{}", it.account.name, it.model.name)),
+        )
+        .collect();
+    assert_eq!(listed, open);
+}
+
+#[test]
+fn a_grant_opens_what_it_lists_and_nothing_else() {
+    let everyone = SubjectEntry::Everyone;
+    check(everyone, &[ModelRefEntry::All], &NAMES);
+    check(everyone, &[ModelRefEntry::VirtualModel(CHAT)], &["chat"]);
+    check(everyone, &[ModelRefEntry::Model(BIG)], &["main/big"]);
+    check(
+        everyone,
+        &[ModelRefEntry::ProviderAccount(ACCOUNT)],
+        &["main/big", "main/embed"],
+    );
+    check(
+        everyone,
+        &[
+            ModelRefEntry::Model(SMALL),
+            ModelRefEntry::VirtualModel(CHAT),
+        ],
+        &["chat", "other/org/small"],
+    );
+    check(everyone, &[], &[]);
+}
+
+#[test]
+fn a_grant_holds_for_the_key_its_owner_and_everyone() {
+    for subject in [
+        SubjectEntry::Key(KEY),
+        SubjectEntry::User(BOB),
+        SubjectEntry::Everyone,
+    ] {
+        check(subject, &[ModelRefEntry::VirtualModel(CHAT)], &["chat"]);
+    }
+    for subject in [
+        SubjectEntry::Key(id(52)),
+        SubjectEntry::User(KEY),
+        SubjectEntry::VirtualAccount(BOT),
+    ] {
+        check(subject, &[ModelRefEntry::All], &[]);
+    }
+}
+
+#[test]
+fn the_grant_with_the_smallest_id_is_the_one_that_counts() {
+    let mut entries = organisation();
+    for number in [64, 62, 63] {
+        entries.push(grant(
+            number,
+            SubjectEntry::User(BOB),
+            vec![ModelRefEntry::All],
+        ));
+    }
+    let config = Memory::with(entries);
+    let caller = authenticate(&config, &[9; 32], now()).expect("the key works");
+    let resolved = resolve(&config, "chat").expect("it is there");
+    assert_eq!(authorize(&config, caller, resolved), Ok(grant_id(62)));
+}
+
+#[test]
+fn names_that_stand_for_nothing_are_unknown() {
+    let config = Memory::with(organisation());
+    for name in [
+        "",
+        "/",
+        "big",
+        "main/",
+        "/big",
+        "main/chat",
+        "main/small",
+        "other/small",
+        "chat/",
+        "Chat",
+    ] {
+        assert_eq!(
+            resolve(&config, name).map(|_| ()),
+            Err(Denial::UnknownModel),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_is_disabled_is_not_listed() {
+    let mut entries = organisation();
+    entries.push(grant(61, SubjectEntry::Everyone, vec![ModelRefEntry::All]));
+    for entry in &mut entries {
+        match entry {
+            Entry::ProviderAccount(account) => account.disabled = account.id == ACCOUNT,
+            Entry::VirtualModel(model) => model.disabled = true,
+            _ => {}
+        }
+    }
+    let config = Memory::with(entries);
+    let caller = authenticate(&config, &[9; 32], now()).expect("the key works");
+    assert!(usable_virtual_models(&config, caller).is_empty());
+    let names: Vec<&str> = usable_models(&config, caller)
+        .iter()
+        .map(|it| it.model.name.as_str())
+        .collect();
+    assert_eq!(names, ["org/small"]);
+}

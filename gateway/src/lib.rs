@@ -2,4 +2,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod identity;
 pub mod metrics;
+pub mod nats;
+pub mod report;
+pub mod view;

@@ -180,3 +180,66 @@ impl Worker {
         Some(self.begun + Duration::from_secs_f64(place / f64::from(rate)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire;
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// A server that answers every read with these bytes.
+    async fn server(answer: &'static [u8]) -> Target {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("has an address");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut request = [0; 4096];
+                    while stream
+                        .read(&mut request)
+                        .await
+                        .is_ok_and(|length| length > 0)
+                    {
+                        stream.write_all(answer).await.expect("writes");
+                    }
+                });
+            }
+        });
+        let request = wire::request("GET", "/", &[], "").into();
+        Target { address, request }
+    }
+
+    #[tokio::test]
+    async fn a_paced_load_sends_as_many_requests_as_its_rate_says() {
+        let target = server(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        let time = Duration::from_millis(500);
+        let shape = Shape {
+            connections: 3,
+            rate: Some(100),
+            time,
+        };
+        let report = run(None, &target, shape).await.expect("runs");
+        assert_eq!((report.answers, report.refused), (50, 0));
+        assert!(report.milliseconds(0.5) > 0.0);
+    }
+
+    #[tokio::test]
+    async fn answers_other_than_200_are_counted_apart() {
+        let target = server(b"HTTP/1.1 429 Slow down\r\ncontent-length: 0\r\n\r\n").await;
+        let time = Duration::from_millis(50);
+        let report = run(
+            None,
+            &target,
+            Shape {
+                connections: 2,
+                rate: None,
+                time,
+            },
+        )
+        .await;
+        let report = report.expect("runs");
+        assert_eq!(report.answers, 0);
+        assert!(report.refused > 2);
+    }
+}

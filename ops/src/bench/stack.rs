@@ -14,6 +14,9 @@ use super::cpu;
 use super::provider::free_address;
 use super::wire::{self, Connection};
 use crate::failure::{Doing as _, Failure, Outcome};
+use crate::parts::Cache;
+use crate::stack::DataDir;
+use crate::stack::binaries::Binaries;
 use crate::supervise::process::ProcessId;
 use crate::supervise::state::StackState;
 
@@ -207,14 +210,24 @@ impl Drop for Stack {
             .arg("--data")
             .arg(self.data())
             .stdin(Stdio::null());
-        if !down
-            .stdout(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-        {
+        if !down.status().is_ok_and(|status| status.success()) {
             eprintln!("bench: sluice down did not take the private stack down");
         }
+        // The copies of the programs that `up` made for this data folder serve nothing else.
+        if let Ok(copies) = copies_of_the_programs(&self.data()) {
+            let _ = std::fs::remove_dir_all(copies);
+        }
     }
+}
+
+fn copies_of_the_programs(data: &Path) -> Outcome<PathBuf> {
+    let binaries = Binaries::of(&Cache::open()?, &DataDir::locate(Some(data))?);
+    let folder = binaries
+        .program("sluice")
+        .parent()
+        .and_then(Path::parent)
+        .map(Path::to_owned);
+    folder.ok_or_else(|| Failure::new("the programs lie in no folder"))
 }
 
 // === impl Gateway ===

@@ -96,6 +96,8 @@ impl Stack {
             "--port-base",
             "0",
         ]);
+        // However this process ends, the stack does, too.
+        command.args(["--bound-to", &std::process::id().to_string()]);
         // The programs of the stack are of the same build as this one.
         if tool
             .parent()

@@ -14,6 +14,7 @@ pub(crate) mod state;
 
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -33,7 +34,14 @@ pub(crate) struct Args {
     /// The stack's data folder.
     #[arg(long)]
     data: PathBuf,
+    /// Stop the stack when this process has ended.
+    #[arg(long, value_name = "PID")]
+    bound_to: Option<u32>,
 }
+
+/// How often it is looked whether the process that the stack is bound to has ended.
+const LOOK_AT_BOND_EVERY: Duration = Duration::from_millis(500);
+
 
 /// Runs a stack until SIGTERM or SIGINT.
 pub(crate) fn run(args: &Args) -> Outcome {
@@ -50,10 +58,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
         .enable_all()
         .build()
         .doing(|| "starting the supervisor's runtime".into())?;
-    LocalSet::new().block_on(&runtime, supervise(data, plan))
+    let bond = args.bound_to.and_then(ProcessId::of);
+    LocalSet::new().block_on(&runtime, supervise(data, plan, bond))
 }
 
-async fn supervise(data: DataDir, plan: Plan) -> Outcome {
+async fn supervise(data: DataDir, plan: Plan, bond: Option<ProcessId>) -> Outcome {
     let mut terminate = signal(SignalKind::terminate()).doing(|| "listening for SIGTERM".into())?;
     let mut interrupt = signal(SignalKind::interrupt()).doing(|| "listening for SIGINT".into())?;
 
@@ -72,11 +81,23 @@ async fn supervise(data: DataDir, plan: Plan) -> Outcome {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = ended(bond) => {}
     }
     stop_all(keepers).await;
     writing.send_replace(true);
     writer.await.doing(|| "writing the last state".into())?;
     std::fs::remove_file(data.state_file()).doing(|| "removing the state file".into())
+}
+
+/// Waits until the process has ended; for ever when there is none.
+async fn ended(process: Option<ProcessId>) {
+    let Some(process) = process else {
+        return std::future::pending().await;
+    };
+    let mut look = tokio::time::interval(LOOK_AT_BOND_EVERY);
+    while process.is_running() {
+        look.tick().await;
+    }
 }
 
 fn start_all(data: &DataDir, plan: &Plan) -> Vec<Keeper> {

@@ -89,12 +89,19 @@ fn length_of_char(rest: &str) -> usize {
 
 /// The code without its unit tests, which stand last in a file.
 pub(super) fn without_tests(code: &str) -> &str {
-    code.find("#[cfg(test)]").map_or(code, |at| &code[..at])
+    &code[..start_of_tests(code)]
 }
 
 /// Only the unit tests.
 pub(super) fn only_tests(code: &str) -> &str {
-    code.find("#[cfg(test)]").map_or("", |at| &code[at..])
+    &code[start_of_tests(code)..]
+}
+
+fn start_of_tests(code: &str) -> usize {
+    const MARK: &str = "#[cfg(test)]";
+    code.match_indices(MARK)
+        .find(|(at, _)| code[at + MARK.len()..].trim_start().starts_with("mod "))
+        .map_or(code.len(), |(at, _)| at)
 }
 
 #[cfg(test)]

@@ -31,7 +31,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const SHOWN_LINES: usize = 12;
 
 /// Starts `sluice supervise`; in the foreground it ends when this process does.
-pub(super) fn start_supervisor(data: &DataDir, plan: &Plan, foreground: bool) -> Outcome<Child> {
+pub(super) fn start_supervisor(
+    data: &DataDir,
+    plan: &Plan,
+    foreground: bool,
+    bound_to: Option<u32>,
+) -> Outcome<Child> {
     let doing = || "starting the supervisor".to_owned();
     let log = data.logs().join("supervisor.log");
     let out = OpenOptions::new()
@@ -55,6 +60,9 @@ pub(super) fn start_supervisor(data: &DataDir, plan: &Plan, foreground: bool) ->
         .current_dir("/")
         // Ctrl-C reaches this process alone, which then asks for an orderly end.
         .process_group(0);
+    if let Some(pid) = bound_to {
+        command.args(["--bound-to", &pid.to_string()]);
+    }
     if foreground {
         die_with_the_parent(&mut command, Signal::SIGTERM);
     }

@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Do without the console's pages (the API is there all the same).
     #[arg(long)]
     no_console: bool,
+    /// Stop the stack when this process has ended (for tests, which may be killed).
+    #[arg(long, value_name = "PID", hide = true)]
+    bound_to: Option<u32>,
 }
 
 /// Brings a stack up.
@@ -74,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let mine = if running.is_some_and(|state| state.stamp == plan.stamp) {
         None
     } else {
-        Some(launch::start_supervisor(&data, &plan, !args.detach)?)
+        Some(launch::start_supervisor(&data, &plan, !args.detach, args.bound_to)?)
     };
     let up = launch::wait_until_ready(&data, &plan, &progress)
         .and_then(|()| runtime.block_on(seed::seed(&data, ports, &progress)));

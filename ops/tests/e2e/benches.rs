@@ -1,0 +1,66 @@
+//! Each measurement, reduced: that it runs to its end and says what it promises. How fast anything is
+//! only `cargo ops bench` can say.
+
+use serde_json::Value;
+
+use crate::stack::{alone, said, sluice};
+
+/// Runs a measurement with these flags and returns its figures.
+fn figures(flags: &str) -> Value {
+    let _alone = alone();
+    let mut args = vec!["bench", "--json", "--as-built"];
+    args.extend(flags.split_whitespace());
+    let output = sluice(&args);
+    assert!(output.status.success(), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(text.lines().last().unwrap_or_default()).expect("the last line is JSON")
+}
+
+fn check(figures: &Value, names: &[&str]) {
+    for name in names {
+        assert!(figures[name].is_number(), "{name} is missing in {figures}");
+    }
+}
+
+#[test]
+fn a_change_shows_at_the_gateway_while_no_request_fails() {
+    let figures = figures("propagation --keys 100 --changes 10 --rate 20");
+    check(&figures, &["p50_ms", "p99_ms"]);
+    assert_eq!(figures["failed"], 0, "{figures}");
+}
+
+#[test]
+fn a_gateway_starts_from_the_stream_from_its_disk_and_with_nothing() {
+    let figures = figures("coldstart --keys 100 --starts 1");
+    check(
+        &figures,
+        &[
+            "stream_ready_ms",
+            "disk_ready_ms",
+            "empty_ready_ms",
+            "rss_mib",
+        ],
+    );
+    assert_eq!(figures["keys"], 100, "{figures}");
+}
+
+#[test]
+fn the_gateway_is_measured_beside_nginx() {
+    let figures = figures("gateway --rounds 1 --seconds 0.3");
+    check(
+        &figures,
+        &[
+            "cpu_ratio",
+            "rps_ratio_c32",
+            "load_core_busy_pct",
+            "rss_mib",
+        ],
+    );
+    check(&figures, &["added_p50_ms", "added_p99_ms"]);
+    assert_eq!(figures["records_dropped"], 0, "{figures}");
+}
+
+#[test]
+fn the_log_takes_events_from_many_clients_at_once() {
+    check(&figures("append --events 200"), &["events_per_s", "p99_ms"]);
+}

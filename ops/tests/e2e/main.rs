@@ -1,0 +1,17 @@
+//! End to end: every test brings up a whole stack of its own, on free ports and a temporary data
+//! folder, with the programs as they were last built, and treats it as its users and accidents do.
+//!
+//! `cargo ops test` builds the programs before and names the parts in `SLUICE_TEST_…` variables.
+
+mod benches;
+#[path = "../../src/client.rs"]
+mod client;
+mod crash;
+#[path = "../../src/failure.rs"]
+mod failure;
+mod load;
+mod rebuild;
+mod sdk;
+mod stack;
+mod supervisor;
+mod tamper;

@@ -1,0 +1,64 @@
+//! What commands for operators do.
+
+use events_schema::{
+    events::{Aggregate, Event, OperatorEvent as E, Role, Stream},
+    id::OperatorId,
+    state::{Operator, Organisation},
+};
+
+use super::{Decision, is_fresh, key::ends_later, when};
+use crate::domain::{command::OperatorCommand as C, rejection::Rejection};
+
+pub(super) fn decide(state: &Organisation, id: OperatorId, command: &C) -> Decision {
+    let event = |event| Event::Operator(id, event);
+    let known = || state.operators().get(&id).ok_or(Rejection::NotFound(Aggregate::Operator));
+    match command {
+        C::Add { role, email } => {
+            is_fresh(state, Stream::Operator(id))?;
+            if state.operator_by_email(email).is_some() {
+                return Err(Rejection::EmailTaken(Aggregate::Operator));
+            }
+            Ok(vec![event(E::OperatorAdded { role: *role, email: email.clone() })])
+        }
+        C::ChangeRole { role } => {
+            let it = known()?;
+            if *role != Role::Owner {
+                an_owner_remains(state, it)?;
+            }
+            Ok(when(it.role != *role, || event(E::OperatorRoleChanged { role: *role })))
+        }
+        C::ChangePassword => known().map(|_| vec![event(E::OperatorPasswordChanged {})]),
+        C::Disable => {
+            let it = known()?;
+            an_owner_remains(state, it)?;
+            Ok(when(!it.disabled, || event(E::OperatorDisabled {})))
+        }
+        C::Enable => Ok(when(known()?.disabled, || event(E::OperatorEnabled {}))),
+        C::Remove => {
+            an_owner_remains(state, known()?)?;
+            Ok(vec![event(E::OperatorRemoved {})])
+        }
+        C::IssueToken { token, label, expires_at, now } => {
+            let it = known()?;
+            if it.tokens.iter().any(|known| known.id == *token) {
+                return Err(Rejection::IdUsed(Aggregate::Operator));
+            }
+            ends_later(*expires_at, *now)?;
+            Ok(vec![event(E::OperatorTokenIssued { token: *token, label: label.clone(), expires_at: *expires_at })])
+        }
+        C::RevokeToken { token } => {
+            let is_there = known()?.tokens.iter().any(|known| known.id == *token);
+            Ok(when(is_there, || event(E::OperatorTokenRevoked { token: *token })))
+        }
+    }
+}
+
+/// Whether somebody other than `it` is an owner who can sign in, or `it` is none to begin with.
+fn an_owner_remains(state: &Organisation, it: &Operator) -> Result<(), Rejection> {
+    let rules = |operator: &Operator| operator.role == Role::Owner && !operator.disabled;
+    if !rules(it) || state.operators().values().any(|other| other.id != it.id && rules(other)) {
+        Ok(())
+    } else {
+        Err(Rejection::LastOwner)
+    }
+}

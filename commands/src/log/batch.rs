@@ -1,0 +1,315 @@
+//! One batch of commands: decided one after another on an overlay, written in one transaction.
+//!
+//! The head's row is locked from the first statement to the commit, so that no other replica decides in between:
+//! rules that look across things are never wrong through a race, and nothing is ever tried again for a conflict.
+
+use std::{collections::HashMap, sync::Arc};
+
+use events_schema::{
+    api::commands::EventSummary,
+    envelope::{DecodedEnvelope, Envelope},
+    events::{Event, codec},
+    state::Organisation,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use uuid::Uuid;
+
+use super::{CHANNEL, LogError, ReadError, append::Waiting, compare::write_head, read, rows, side};
+use crate::{
+    clock,
+    control::{CommandOutcome, Head, Logged, SubmitError},
+    domain::decide,
+    fresh,
+};
+
+/// What was decided for each command of a batch, in their order.
+pub(super) type Answers = Vec<Result<CommandOutcome, SubmitError>>;
+
+/// State and head, and how they came to be.
+#[derive(Debug, Clone)]
+pub(super) struct Overlay {
+    pub(super) state: Organisation,
+    pub(super) head: Head,
+    pub(super) logged: Vec<Arc<Logged>>,
+}
+
+/// Why a batch was not written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BatchError {
+    /// The database refused something, or went away.
+    #[error("{doing} failed: {source}")]
+    Database { doing: &'static str, #[source] source: sqlx::Error },
+    /// The log cannot be folded on.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The database's head is not one that follows from what this process has seen.
+    #[error("{0}")]
+    Head(String),
+}
+
+impl BatchError {
+    fn doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { doing, source }
+    }
+}
+
+impl From<ReadError> for BatchError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Database { doing, source } => Self::Database { doing, source },
+            error @ ReadError::Column { .. } => Self::Log(error.into()),
+        }
+    }
+}
+
+/// What `command_results` keeps of an answer: no secrets.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredAnswer {
+    position: u64,
+    events: Vec<EventSummary>,
+    made: Option<String>,
+}
+
+/// An answer given before.
+#[derive(Debug, Clone)]
+struct Given {
+    actor: String,
+    request_hash: Vec<u8>,
+    outcome: CommandOutcome,
+}
+
+/// What a batch is about to write.
+#[derive(Debug, Default)]
+struct Draft {
+    envelopes: Vec<Envelope>,
+    /// Which commands' rows beside the log are written.
+    effective: Vec<usize>,
+    /// Which commands' answers are kept.
+    answered: Vec<usize>,
+}
+
+/// Decides and writes the batch. `overlay` begins as the state that this process knows; when this returns `Ok`, it is the
+/// state after the commit. `committing` is set as soon as the outcome of a failure is unknown.
+pub(super) async fn append(
+    connection: &mut PgConnection,
+    overlay: &mut Overlay,
+    batch: &[Waiting],
+    committing: &mut bool,
+) -> Result<Answers, BatchError> {
+    let mut transaction = connection.begin().await.map_err(BatchError::doing("beginning a transaction"))?;
+    let head = read::locked_head(&mut *transaction).await?;
+    catch_up(&mut transaction, overlay, &head).await?;
+    let mut given = given_before(&mut transaction, batch).await?;
+    let mut draft = Draft::default();
+    let mut answers = Vec::with_capacity(batch.len());
+    for (index, waiting) in batch.iter().enumerate() {
+        answers.push(answer(overlay, &mut draft, &mut given, index, waiting));
+    }
+    if draft.answered.is_empty() {
+        transaction.rollback().await.map_err(BatchError::doing("letting the log go"))?;
+        return Ok(answers);
+    }
+    write(&mut transaction, overlay, batch, &draft, &answers).await?;
+    *committing = true;
+    transaction.commit().await.map_err(BatchError::doing("committing"))?;
+    Ok(answers)
+}
+
+/// Folds in what other replicas wrote.
+pub(super) async fn catch_up(
+    connection: &mut PgConnection,
+    overlay: &mut Overlay,
+    head: &Head,
+) -> Result<(), BatchError> {
+    while overlay.head.position < head.position {
+        let page = read::between(&mut *connection, overlay.head.position, head.position, read::PAGE).await?;
+        if page.is_empty() {
+            let missing = overlay.head.position + 1;
+            return Err(BatchError::Head(format!(
+                "the event at position {missing} is missing, though the log's head is {}", head.position
+            )));
+        }
+        for row in page {
+            fold(overlay, row)?;
+        }
+    }
+    let (ours, theirs) = (&overlay.head, head);
+    if theirs.position < ours.position {
+        return Err(BatchError::Head(format!(
+            "the log's head went back from {} to {}: events were dropped, or an old copy of the database was brought back",
+            ours.position, theirs.position
+        )));
+    }
+    if theirs.hash != ours.hash {
+        return Err(BatchError::Head(format!(
+            "the event at position {} is another than it was: the log was changed, or forked", ours.position
+        )));
+    }
+    Ok(())
+}
+
+fn fold(overlay: &mut Overlay, envelope: Envelope) -> Result<(), LogError> {
+    envelope.check_follows(overlay.head.position, &overlay.head.hash)?;
+    let event = envelope.event().map_err(|source| LogError::Decode { position: envelope.position, source })?;
+    push(overlay, envelope, event);
+    Ok(())
+}
+
+/// Folds in one event.
+fn push(overlay: &mut Overlay, envelope: Envelope, event: Event) {
+    overlay.state.evolve(&DecodedEnvelope::new(&envelope, &event));
+    overlay.head = Head {
+        position: envelope.position,
+        hash: envelope.hash,
+        epoch: overlay.state.epoch(),
+        recorded_at: Some(envelope.recorded_at),
+    };
+    overlay.logged.push(Arc::new(Logged { envelope, event }));
+}
+
+async fn given_before(
+    transaction: &mut Transaction<'_, Postgres>,
+    batch: &[Waiting],
+) -> Result<HashMap<Uuid, Given>, BatchError> {
+    let ids: Vec<Uuid> = batch.iter().map(|waiting| waiting.submission.command_id.uuid()).collect();
+    let sql = "SELECT command_id, actor, request_hash, answer FROM command_results WHERE command_id = ANY($1)";
+    let found: Vec<(Uuid, String, Vec<u8>, String)> = sqlx::query_as(sql)
+        .bind(ids)
+        .fetch_all(&mut **transaction)
+        .await
+        .map_err(BatchError::doing("looking for answers given before"))?;
+    let mut given = HashMap::new();
+    for (id, actor, request_hash, answer) in found {
+        let unreadable = |error| BatchError::doing("reading an answer")(sqlx::Error::Decode(Box::new(error)));
+        let StoredAnswer { position, events, made } = serde_json::from_str(&answer).map_err(unreadable)?;
+        let outcome = CommandOutcome { position, events, made, replayed: true };
+        given.insert(id, Given { actor, request_hash, outcome });
+    }
+    Ok(given)
+}
+
+/// Decides one command on the overlay.
+fn answer(
+    overlay: &mut Overlay,
+    draft: &mut Draft,
+    given: &mut HashMap<Uuid, Given>,
+    index: usize,
+    waiting: &Waiting,
+) -> Result<CommandOutcome, SubmitError> {
+    let submission = &waiting.submission;
+    let (id, actor) = (submission.command_id.uuid(), submission.actor.to_string());
+    if let Some(before) = given.get(&id) {
+        if before.actor != actor || before.request_hash != submission.request_hash {
+            return Err(SubmitError::CommandIdReused);
+        }
+        let mut outcome = before.outcome.clone();
+        // A batch whose commit was in doubt is tried again: what it made then is this very submission's.
+        outcome.replayed = outcome.made.is_none() || outcome.made != submission.command.makes();
+        return Ok(outcome);
+    }
+    let events = decide(&overlay.state, &submission.command)?;
+    let made = if events.is_empty() { None } else { submission.command.makes() };
+    let mut summaries = Vec::with_capacity(events.len());
+    for event in events {
+        let envelope = envelope(overlay, waiting, &event);
+        summaries.push(EventSummary {
+            position: envelope.position,
+            kind: envelope.kind.clone(),
+            stream: envelope.stream.to_string(),
+        });
+        draft.envelopes.push(envelope.clone());
+        push(overlay, envelope, event);
+    }
+    if !summaries.is_empty() {
+        draft.effective.push(index);
+    }
+    draft.answered.push(index);
+    let outcome = CommandOutcome { position: overlay.head.position, events: summaries, made, replayed: false };
+    let mut again = outcome.clone();
+    again.replayed = true;
+    given.insert(id, Given { actor, request_hash: submission.request_hash.to_vec(), outcome: again });
+    Ok(outcome)
+}
+
+/// Puts an event into its place at the end of the log.
+fn envelope(overlay: &Overlay, waiting: &Waiting, event: &Event) -> Envelope {
+    let submission = &waiting.submission;
+    let stream = event.stream();
+    let encoded = codec::encode(event);
+    let mut envelope = Envelope {
+        position: overlay.head.position + 1,
+        event_id: fresh::id(),
+        stream,
+        stream_version: overlay.state.stream_version(stream) + 1,
+        kind: encoded.kind,
+        schema_version: encoded.schema_version,
+        // Never earlier than the event before it, whatever the clocks of several replicas say.
+        recorded_at: clock::now().max(overlay.head.recorded_at.unwrap_or(Timestamp::MIN)),
+        actor: submission.actor,
+        cause: submission.command_id,
+        correlation: submission.correlation.unwrap_or(submission.command_id.uuid()),
+        why: submission.why.clone(),
+        payload: encoded.payload,
+        prev_hash: overlay.head.hash,
+        hash: [0; 32],
+    };
+    envelope.hash = envelope.computed_hash();
+    envelope
+}
+
+async fn write(
+    transaction: &mut Transaction<'_, Postgres>,
+    overlay: &Overlay,
+    batch: &[Waiting],
+    draft: &Draft,
+    answers: &Answers,
+) -> Result<(), BatchError> {
+    for index in &draft.effective {
+        let effects = &batch[*index].submission.side;
+        side::write(transaction, effects).await.map_err(BatchError::doing("writing beside the log"))?;
+    }
+    write_answers(transaction, batch, draft, answers).await.map_err(BatchError::doing("keeping answers"))?;
+    if draft.envelopes.is_empty() {
+        return Ok(());
+    }
+    rows::insert(&mut **transaction, &draft.envelopes).await.map_err(BatchError::doing("inserting events"))?;
+    write_head(transaction, &overlay.head).await.map_err(BatchError::doing("moving the head"))?;
+    sqlx::query("SELECT pg_notify($1, $2)")
+        .bind(CHANNEL)
+        .bind(overlay.head.position.to_string())
+        .execute(&mut **transaction)
+        .await
+        .map_err(BatchError::doing("notifying"))?;
+    Ok(())
+}
+
+async fn write_answers(
+    transaction: &mut Transaction<'_, Postgres>,
+    batch: &[Waiting],
+    draft: &Draft,
+    answers: &Answers,
+) -> Result<(), sqlx::Error> {
+    let (mut ids, mut actors, mut hashes, mut texts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for index in &draft.answered {
+        let Ok(CommandOutcome { position, events, made, replayed: _ }) = &answers[*index] else { continue };
+        let stored = StoredAnswer { position: *position, events: events.clone(), made: made.clone() };
+        let submission = &batch[*index].submission;
+        ids.push(submission.command_id.uuid());
+        actors.push(submission.actor.to_string());
+        hashes.push(submission.request_hash.to_vec());
+        texts.push(serde_json::to_string(&stored).expect("an answer holds nothing that JSON cannot"));
+    }
+    sqlx::query(
+        "INSERT INTO command_results (command_id, actor, request_hash, answer)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::text[])",
+    )
+    .bind(ids)
+    .bind(actors)
+    .bind(hashes)
+    .bind(texts)
+    .execute(&mut **transaction)
+    .await
+    .map(|_| ())
+}

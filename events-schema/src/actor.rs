@@ -70,7 +70,10 @@ impl FromStr for Actor {
         let rest = text.strip_prefix("operator:").ok_or(InvalidActor)?;
         match rest.split_once("/token:") {
             None => Ok(Self::Operator(id(rest)?)),
-            Some((operator, token)) => Ok(Self::Token(id(operator)?, token.parse().map_err(|_| InvalidActor)?)),
+            Some((operator, token)) => Ok(Self::Token(
+                id(operator)?,
+                token.parse().map_err(|_| InvalidActor)?,
+            )),
         }
     }
 }

@@ -156,13 +156,20 @@ impl Envelope {
     /// What does not fit; see [`ChainError`].
     pub fn check_follows(&self, position: u64, hash: &[u8; 32]) -> Result<(), ChainError> {
         if self.position != position + 1 {
-            return Err(ChainError::Gap { expected: position + 1, found: self.position });
+            return Err(ChainError::Gap {
+                expected: position + 1,
+                found: self.position,
+            });
         }
         if self.prev_hash != *hash {
-            return Err(ChainError::PrevHash { position: self.position });
+            return Err(ChainError::PrevHash {
+                position: self.position,
+            });
         }
         if self.computed_hash() != self.hash {
-            return Err(ChainError::Hash { position: self.position });
+            return Err(ChainError::Hash {
+                position: self.position,
+            });
         }
         Ok(())
     }
@@ -338,7 +345,8 @@ impl EventRow {
             stream_version,
             kind,
             schema_version,
-            recorded_at: Timestamp::from_micros(recorded_at_us).map_err(|_| InvalidRow::Column(position))?,
+            recorded_at: Timestamp::from_micros(recorded_at_us)
+                .map_err(|_| InvalidRow::Column(position))?,
             actor,
             cause,
             correlation,

@@ -81,7 +81,10 @@ impl<T> Id<T> {
     /// Wraps a UUID.
     #[must_use]
     pub const fn from_uuid(uuid: Uuid) -> Self {
-        Self { uuid, of: PhantomData }
+        Self {
+            uuid,
+            of: PhantomData,
+        }
     }
 
     /// The UUID within.
@@ -113,7 +116,9 @@ impl<T> FromStr for Id<T> {
 
     /// Reads 32 hexadecimal digits, with or without a UUID's hyphens.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        Uuid::try_parse(text).map(Self::from_uuid).map_err(|_| InvalidId)
+        Uuid::try_parse(text)
+            .map(Self::from_uuid)
+            .map_err(|_| InvalidId)
     }
 }
 
@@ -185,7 +190,10 @@ mod tests {
         let id = KeyId::from_bytes([0xab; 16]);
         assert_eq!(id.to_string(), "ab".repeat(16));
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!(serde_json::to_string(&id).expect("an id is JSON"), format!("\"{id}\""));
+        assert_eq!(
+            serde_json::to_string(&id).expect("an id is JSON"),
+            format!("\"{id}\"")
+        );
     }
 
     #[test]

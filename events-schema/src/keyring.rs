@@ -19,7 +19,9 @@ pub struct KeyRing {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeyRing {
     /// Not the JSON that a key ring is.
-    #[error("a key ring is JSON: {{\"active\": \"k1\", \"keys\": {{\"k1\": \"<64 hexadecimal digits>\"}}}}")]
+    #[error(
+        "a key ring is JSON: {{\"active\": \"k1\", \"keys\": {{\"k1\": \"<64 hexadecimal digits>\"}}}}"
+    )]
     NotJson,
     /// A key that is not 64 hexadecimal digits.
     #[error("the key '{0}' is not 64 hexadecimal digits")]
@@ -45,11 +47,14 @@ impl KeyRing {
     /// # Errors
     /// See [`InvalidKeyRing`].
     pub fn parse(text: &str) -> Result<Self, InvalidKeyRing> {
-        let File { active, keys } = serde_json::from_str(text).map_err(|_| InvalidKeyRing::NotJson)?;
+        let File { active, keys } =
+            serde_json::from_str(text).map_err(|_| InvalidKeyRing::NotJson)?;
         let mut read = BTreeMap::new();
         for (id, digits) in keys {
             let good_id = (1..=16).contains(&id.len())
-                && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+                && id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
             if !good_id {
                 return Err(InvalidKeyRing::Id(id));
             }
@@ -57,13 +62,20 @@ impl KeyRing {
             hex::decode_to_slice(&digits, &mut key).map_err(|_| InvalidKeyRing::Key(id.clone()))?;
             read.insert(id, key);
         }
-        if read.contains_key(&active) { Ok(Self { active, keys: read }) } else { Err(InvalidKeyRing::ActiveIsMissing(active)) }
+        if read.contains_key(&active) {
+            Ok(Self { active, keys: read })
+        } else {
+            Err(InvalidKeyRing::ActiveIsMissing(active))
+        }
     }
 
     /// The id and the bytes of the active key.
     #[must_use]
     pub fn active(&self) -> (&str, &[u8; 32]) {
-        let key = self.keys.get(&self.active).expect("checked when the ring was read");
+        let key = self
+            .keys
+            .get(&self.active)
+            .expect("checked when the ring was read");
         (&self.active, key)
     }
 
@@ -81,7 +93,12 @@ impl KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyRing({} keys, active '{}')", self.keys.len(), self.active)
+        write!(
+            f,
+            "KeyRing({} keys, active '{}')",
+            self.keys.len(),
+            self.active
+        )
     }
 }
 
@@ -91,7 +108,11 @@ mod tests {
 
     #[test]
     fn a_ring_gives_its_active_key_and_keeps_the_old_ones() {
-        let text = format!(r#"{{"active":"k2","keys":{{"k1":"{}","k2":"{}"}}}}"#, "01".repeat(32), "02".repeat(32));
+        let text = format!(
+            r#"{{"active":"k2","keys":{{"k1":"{}","k2":"{}"}}}}"#,
+            "01".repeat(32),
+            "02".repeat(32)
+        );
         let ring = KeyRing::parse(&text).expect("a good ring");
         assert_eq!(ring.active(), ("k2", &[2; 32]));
         assert_eq!(ring.get("k1"), Some(&[1; 32]));
@@ -100,10 +121,20 @@ mod tests {
 
     #[test]
     fn a_bad_ring_is_refused_without_quoting_its_keys() {
-        let check = |text: &str, error: InvalidKeyRing| assert_eq!(KeyRing::parse(text).err(), Some(error));
+        let check =
+            |text: &str, error: InvalidKeyRing| assert_eq!(KeyRing::parse(text).err(), Some(error));
         check("secret", InvalidKeyRing::NotJson);
-        check(r#"{"active":"k1","keys":{"k1":"ab"}}"#, InvalidKeyRing::Key("k1".into()));
-        check(r#"{"active":"k1","keys":{}}"#, InvalidKeyRing::ActiveIsMissing("k1".into()));
-        check(&format!(r#"{{"active":"K","keys":{{"K":"{}"}}}}"#, "01".repeat(32)), InvalidKeyRing::Id("K".into()));
+        check(
+            r#"{"active":"k1","keys":{"k1":"ab"}}"#,
+            InvalidKeyRing::Key("k1".into()),
+        );
+        check(
+            r#"{"active":"k1","keys":{}}"#,
+            InvalidKeyRing::ActiveIsMissing("k1".into()),
+        );
+        check(
+            &format!(r#"{{"active":"K","keys":{{"K":"{}"}}}}"#, "01".repeat(32)),
+            InvalidKeyRing::Id("K".into()),
+        );
     }
 }

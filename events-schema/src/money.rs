@@ -123,25 +123,40 @@ mod tests {
     #[test]
     fn a_cost_is_the_exact_sum_of_its_parts() {
         check(GPT_4O, (1_000, 0, 0), 2_500_000);
-        check(GPT_4O, (1_000, 400, 10), 600 * 2_500 + 400 * 1_250 + 10 * 10_000);
+        check(
+            GPT_4O,
+            (1_000, 400, 10),
+            600 * 2_500 + 400 * 1_250 + 10 * 10_000,
+        );
     }
 
     #[test]
     fn a_cost_is_rounded_up_once() {
-        let price = Price { input: NanoUsd::new(1), output: NanoUsd::new(1), cached_input: None };
+        let price = Price {
+            input: NanoUsd::new(1),
+            output: NanoUsd::new(1),
+            cached_input: None,
+        };
         check(price, (1, 0, 1), 1);
         check(price, (0, 0, 0), 0);
     }
 
     #[test]
     fn a_cost_that_does_not_fit_is_the_largest_amount() {
-        let price = Price { input: NanoUsd::new(u64::MAX), output: NanoUsd::new(u64::MAX), cached_input: None };
+        let price = Price {
+            input: NanoUsd::new(u64::MAX),
+            output: NanoUsd::new(u64::MAX),
+            cached_input: None,
+        };
         check(price, (u64::MAX, 7, u64::MAX), u64::MAX);
     }
 
     #[test]
     fn an_amount_is_a_string_of_digits() {
-        assert_eq!(serde_json::to_string(&NanoUsd::new(u64::MAX)).expect("JSON"), "\"18446744073709551615\"");
+        assert_eq!(
+            serde_json::to_string(&NanoUsd::new(u64::MAX)).expect("JSON"),
+            "\"18446744073709551615\""
+        );
         assert_eq!("+5".parse::<NanoUsd>(), Err(InvalidAmount));
     }
 }

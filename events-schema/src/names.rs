@@ -29,10 +29,14 @@ pub struct BaseUrl(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// Not a [`Slug`].
-    #[error("a name here has 1 to 63 characters of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit")]
+    #[error(
+        "a name here has 1 to 63 characters of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit"
+    )]
     Slug,
     /// Not a [`ModelName`].
-    #[error("a model's name has 1 to 128 characters of A-Z, a-z, 0-9 and . _ : / @ -, and begins with a letter or digit")]
+    #[error(
+        "a model's name has 1 to 128 characters of A-Z, a-z, 0-9 and . _ : / @ -, and begins with a letter or digit"
+    )]
     ModelName,
     /// Not a [`Label`].
     #[error("a label has 1 to 200 characters on one line, without blanks at its ends")]
@@ -45,14 +49,17 @@ pub enum InvalidName {
 }
 
 fn begins_well(text: &str) -> bool {
-    text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+    text.bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric())
 }
 
 impl FromStr for Slug {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+        let allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
         if text.len() <= 63 && begins_well(text) && text.bytes().all(allowed) {
             Ok(Self(text.to_owned()))
         } else {
@@ -79,7 +86,8 @@ impl FromStr for Label {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let length = text.chars().count();
-        if (1..=200).contains(&length) && text.trim() == text && !text.chars().any(char::is_control) {
+        if (1..=200).contains(&length) && text.trim() == text && !text.chars().any(char::is_control)
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidName::Label)
@@ -91,10 +99,18 @@ impl FromStr for BaseUrl {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
-        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let authority = rest.and_then(|rest| rest.split('/').next()).ok_or(InvalidName::BaseUrl)?;
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
+        let authority = rest
+            .and_then(|rest| rest.split('/').next())
+            .ok_or(InvalidName::BaseUrl)?;
         let allowed = |byte: u8| byte.is_ascii_graphic() && !b"?#@\\\"'<>{}|^`".contains(&byte);
-        if is_authority(authority) && text.len() <= 500 && !text.ends_with('/') && text.bytes().all(allowed) {
+        if is_authority(authority)
+            && text.len() <= 500
+            && !text.ends_with('/')
+            && text.bytes().all(allowed)
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidName::BaseUrl)
@@ -108,10 +124,17 @@ fn is_authority(authority: &str) -> bool {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         Some(_) | None => (authority, None),
     };
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
     let host_is_good = match bracketed {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => begins_well(host) && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)),
+        None => {
+            begins_well(host)
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        }
     };
     host_is_good && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
 }
@@ -121,7 +144,9 @@ impl BaseUrl {
     #[must_use]
     pub fn origin(&self) -> String {
         let after_scheme = self.0.find("://").map_or(0, |at| at + 3);
-        let end = self.0[after_scheme..].find('/').map_or(self.0.len(), |at| after_scheme + at);
+        let end = self.0[after_scheme..]
+            .find('/')
+            .map_or(self.0.len(), |at| after_scheme + at);
         self.0[..end].to_ascii_lowercase()
     }
 }
@@ -163,7 +188,9 @@ impl BaseUrl {
     }
 }
 
-fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err = InvalidName>>(deserializer: D) -> Result<T, D::Error> {
+fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err = InvalidName>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
     text.parse().map_err(de::Error::custom)
 }
@@ -237,7 +264,14 @@ mod tests {
     use super::*;
 
     fn check_url(text: &str, origin: Option<&str>) {
-        assert_eq!(text.parse::<BaseUrl>().ok().map(|url| url.origin()).as_deref(), origin, "{text}");
+        assert_eq!(
+            text.parse::<BaseUrl>()
+                .ok()
+                .map(|url| url.origin())
+                .as_deref(),
+            origin,
+            "{text}"
+        );
     }
 
     #[test]

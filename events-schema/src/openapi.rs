@@ -20,7 +20,11 @@ fn text(description: &str, pattern: Option<&str>, format: Option<KnownFormat>) -
 
 impl<T> PartialSchema for Id<T> {
     fn schema() -> RefOr<Schema> {
-        text("An id: a UUID, written as 32 hexadecimal digits.", Some("^[0-9a-f]{32}$"), None)
+        text(
+            "An id: a UUID, written as 32 hexadecimal digits.",
+            Some("^[0-9a-f]{32}$"),
+            None,
+        )
     }
 }
 
@@ -32,7 +36,11 @@ impl<T> ToSchema for Id<T> {
 
 impl PartialSchema for Timestamp {
     fn schema() -> RefOr<Schema> {
-        text("A point in time (RFC 3339, UTC, microseconds).", None, Some(KnownFormat::DateTime))
+        text(
+            "A point in time (RFC 3339, UTC, microseconds).",
+            None,
+            Some(KnownFormat::DateTime),
+        )
     }
 }
 
@@ -40,7 +48,11 @@ impl ToSchema for Timestamp {}
 
 impl PartialSchema for NanoUsd {
     fn schema() -> RefOr<Schema> {
-        text("Whole nano-dollars (1 USD = 1,000,000,000) as a string of digits.", Some("^[0-9]{1,20}$"), None)
+        text(
+            "Whole nano-dollars (1 USD = 1,000,000,000) as a string of digits.",
+            Some("^[0-9]{1,20}$"),
+            None,
+        )
     }
 }
 
@@ -48,7 +60,11 @@ impl ToSchema for NanoUsd {}
 
 impl PartialSchema for Epoch {
     fn schema() -> RefOr<Schema> {
-        text("One life of the log: seconds since 1970 and an id.", Some("^[0-9]+-[0-9a-f]{32}$"), None)
+        text(
+            "One life of the log: seconds since 1970 and an id.",
+            Some("^[0-9]+-[0-9a-f]{32}$"),
+            None,
+        )
     }
 }
 

@@ -32,7 +32,10 @@ impl KeyedHash {
     /// Hashes `data` with the key of this id.
     #[must_use]
     pub fn of(key_id: &str, key: &[u8; 32], data: &[u8]) -> Self {
-        Self { key: key_id.to_owned(), hash: *blake3::keyed_hash(key, data).as_bytes() }
+        Self {
+            key: key_id.to_owned(),
+            hash: *blake3::keyed_hash(key, data).as_bytes(),
+        }
     }
 }
 
@@ -65,7 +68,8 @@ pub mod hex_32 {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text.as_bytes(), &mut bytes).map_err(|_| de::Error::custom("not 64 hexadecimal digits"))?;
+        hex::decode_to_slice(text.as_bytes(), &mut bytes)
+            .map_err(|_| de::Error::custom("not 64 hexadecimal digits"))?;
         Ok(bytes)
     }
 }

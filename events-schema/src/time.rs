@@ -14,7 +14,9 @@ pub struct Timestamp(i64);
 
 /// A time that cannot be a [`Timestamp`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a time is written as in RFC 3339, for example 2026-11-22T12:00:00Z, and lies between 1970 and 9999")]
+#[error(
+    "a time is written as in RFC 3339, for example 2026-11-22T12:00:00Z, and lies between 1970 and 9999"
+)]
 pub struct InvalidTimestamp;
 
 impl Timestamp {
@@ -28,7 +30,11 @@ impl Timestamp {
     /// # Errors
     /// Outside of the years 1970 to 9999.
     pub const fn from_micros(micros: i64) -> Result<Self, InvalidTimestamp> {
-        if micros >= Self::MIN.0 && micros <= Self::MAX.0 { Ok(Self(micros)) } else { Err(InvalidTimestamp) }
+        if micros >= Self::MIN.0 && micros <= Self::MAX.0 {
+            Ok(Self(micros))
+        } else {
+            Err(InvalidTimestamp)
+        }
     }
 
     /// Microseconds since 1970-01-01T00:00:00Z.
@@ -46,7 +52,11 @@ impl Timestamp {
     /// This point moved by `micros` microseconds (back, when negative), kept within the years 1970 to 9999.
     #[must_use]
     pub fn plus_micros(self, micros: i64) -> Self {
-        Self(self.0.saturating_add(micros).clamp(Self::MIN.0, Self::MAX.0))
+        Self(
+            self.0
+                .saturating_add(micros)
+                .clamp(Self::MIN.0, Self::MAX.0),
+        )
     }
 
     /// Microseconds from `earlier` to this point; zero when `earlier` is later.
@@ -72,7 +82,11 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_chrono().to_rfc3339_opts(SecondsFormat::Micros, true))
+        f.write_str(
+            &self
+                .to_chrono()
+                .to_rfc3339_opts(SecondsFormat::Micros, true),
+        )
     }
 }
 

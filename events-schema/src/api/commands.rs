@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     events::{GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject},
     id::{
-        CommandId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId, VirtualModelId,
+        CommandId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId,
+        VirtualAccountId, VirtualModelId,
     },
     money::Price,
     time::Timestamp,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     events::{KeyLimits, ModelRef, ModelType, Owner, Provider, Role, Subject},
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId, VirtualModelId,
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId,
+        VirtualModelId,
     },
     money::Price,
     state::{Life, PricePoint},

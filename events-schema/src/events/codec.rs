@@ -75,23 +75,42 @@ pub fn encode(event: &Event) -> Encoded {
         Event::Operator(_, event) => to_json(event),
     };
     let (kind, payload) = untag(&tagged).expect("serde writes an enum as {\"kind\":{…}}");
-    Encoded { kind: kind.to_owned(), schema_version: newest_version(kind, UPCASTERS), payload: payload.to_owned() }
+    Encoded {
+        kind: kind.to_owned(),
+        schema_version: newest_version(kind, UPCASTERS),
+        payload: payload.to_owned(),
+    }
 }
 
 /// Reads an event of `stream` back.
 ///
 /// # Errors
 /// See [`DecodeError`].
-pub fn decode(stream: Stream, kind: &str, schema_version: u16, payload: &str) -> Result<Event, DecodeError> {
-    let malformed = |source| DecodeError::Malformed { kind: kind.to_owned(), stream, source };
+pub fn decode(
+    stream: Stream,
+    kind: &str,
+    schema_version: u16,
+    payload: &str,
+) -> Result<Event, DecodeError> {
+    let malformed = |source| DecodeError::Malformed {
+        kind: kind.to_owned(),
+        stream,
+        source,
+    };
     let payload = upcast(stream, kind, schema_version, payload, UPCASTERS)?;
     Ok(match stream {
         Stream::Log => Event::Log(from_json(kind, &payload).map_err(malformed)?),
-        Stream::ProviderAccount(id) => Event::ProviderAccount(id, from_json(kind, &payload).map_err(malformed)?),
+        Stream::ProviderAccount(id) => {
+            Event::ProviderAccount(id, from_json(kind, &payload).map_err(malformed)?)
+        }
         Stream::Model(id) => Event::Model(id, from_json(kind, &payload).map_err(malformed)?),
-        Stream::VirtualModel(id) => Event::VirtualModel(id, from_json(kind, &payload).map_err(malformed)?),
+        Stream::VirtualModel(id) => {
+            Event::VirtualModel(id, from_json(kind, &payload).map_err(malformed)?)
+        }
         Stream::User(id) => Event::User(id, from_json(kind, &payload).map_err(malformed)?),
-        Stream::VirtualAccount(id) => Event::VirtualAccount(id, from_json(kind, &payload).map_err(malformed)?),
+        Stream::VirtualAccount(id) => {
+            Event::VirtualAccount(id, from_json(kind, &payload).map_err(malformed)?)
+        }
         Stream::Key(id) => Event::Key(id, from_json(kind, &payload).map_err(malformed)?),
         Stream::Grant(id) => Event::Grant(id, from_json(kind, &payload).map_err(malformed)?),
         Stream::Operator(id) => Event::Operator(id, from_json(kind, &payload).map_err(malformed)?),
@@ -100,7 +119,12 @@ pub fn decode(stream: Stream, kind: &str, schema_version: u16, payload: &str) ->
 
 /// The version that this code writes for `kind`: one more than the last upcaster reads.
 fn newest_version(kind: &str, upcasters: &[Upcaster]) -> u16 {
-    upcasters.iter().filter(|upcaster| upcaster.kind == kind).map(|upcaster| upcaster.from + 1).max().unwrap_or(1)
+    upcasters
+        .iter()
+        .filter(|upcaster| upcaster.kind == kind)
+        .map(|upcaster| upcaster.from + 1)
+        .max()
+        .unwrap_or(1)
 }
 
 /// Brings `payload` to the newest version of `kind`.
@@ -112,15 +136,25 @@ fn upcast(
     upcasters: &[Upcaster],
 ) -> Result<String, DecodeError> {
     let newest = newest_version(kind, upcasters);
-    let unknown = || DecodeError::UnknownVersion { kind: kind.to_owned(), found: version, newest };
+    let unknown = || DecodeError::UnknownVersion {
+        kind: kind.to_owned(),
+        found: version,
+        newest,
+    };
     if version == 0 || version > newest {
         return Err(unknown());
     }
     let mut payload = payload.to_owned();
     for from in version..newest {
-        let step = upcasters.iter().find(|step| step.kind == kind && step.from == from).ok_or_else(unknown)?;
-        payload = (step.apply)(&payload)
-            .map_err(|source| DecodeError::Malformed { kind: kind.to_owned(), stream, source })?;
+        let step = upcasters
+            .iter()
+            .find(|step| step.kind == kind && step.from == from)
+            .ok_or_else(unknown)?;
+        payload = (step.apply)(&payload).map_err(|source| DecodeError::Malformed {
+            kind: kind.to_owned(),
+            stream,
+            source,
+        })?;
     }
     Ok(payload)
 }
@@ -131,7 +165,10 @@ fn to_json<E: Serialize>(event: &E) -> String {
 
 /// Splits `{"kind":{…}}` into `kind` and `{…}`.
 fn untag(tagged: &str) -> Option<(&str, &str)> {
-    tagged.strip_prefix("{\"")?.strip_suffix('}')?.split_once("\":")
+    tagged
+        .strip_prefix("{\"")?
+        .strip_suffix('}')?
+        .split_once("\":")
 }
 
 fn from_json<E: DeserializeOwned>(kind: &str, payload: &str) -> Result<E, serde_json::Error> {
@@ -148,13 +185,23 @@ mod tests {
     const KEY: Stream = Stream::Key(KeyId::from_bytes([1; 16]));
 
     const STEPS: &[Upcaster] = &[
-        Upcaster { kind: "key_moved", from: 2, apply: |text| Ok(text.replace("\"b\"", "\"c\"")) },
-        Upcaster { kind: "key_moved", from: 1, apply: |text| Ok(text.replace("\"a\"", "\"b\"")) },
+        Upcaster {
+            kind: "key_moved",
+            from: 2,
+            apply: |text| Ok(text.replace("\"b\"", "\"c\"")),
+        },
+        Upcaster {
+            kind: "key_moved",
+            from: 1,
+            apply: |text| Ok(text.replace("\"a\"", "\"b\"")),
+        },
     ];
 
     #[test]
     fn an_old_payload_is_brought_up_one_version_at_a_time() {
-        let check = |version, payload: &str| upcast(KEY, "key_moved", version, payload, STEPS).expect("known");
+        let check = |version, payload: &str| {
+            upcast(KEY, "key_moved", version, payload, STEPS).expect("known")
+        };
         assert_eq!(check(1, r#"{"a":1}"#), r#"{"c":1}"#);
         assert_eq!(check(2, r#"{"b":1}"#), r#"{"c":1}"#);
         assert_eq!(check(3, r#"{"a":1}"#), r#"{"a":1}"#);
@@ -164,20 +211,33 @@ mod tests {
     fn a_version_from_the_future_is_refused() {
         for version in [0, 4] {
             let error = upcast(KEY, "key_moved", version, "{}", STEPS).expect_err("unknown");
-            assert!(matches!(error, DecodeError::UnknownVersion { newest: 3, .. }), "{error}");
+            assert!(
+                matches!(error, DecodeError::UnknownVersion { newest: 3, .. }),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn an_event_without_fields_is_an_empty_object() {
-        let encoded = encode(&Event::Key(KeyId::from_bytes([1; 16]), KeyEvent::KeyRevoked {}));
-        assert_eq!((encoded.kind.as_str(), encoded.payload.as_str()), ("key_revoked", "{}"));
+        let encoded = encode(&Event::Key(
+            KeyId::from_bytes([1; 16]),
+            KeyEvent::KeyRevoked {},
+        ));
+        assert_eq!(
+            (encoded.kind.as_str(), encoded.payload.as_str()),
+            ("key_revoked", "{}")
+        );
     }
 
     #[test]
     fn an_unknown_kind_or_field_is_refused() {
-        for (kind, payload) in [("key_lost", "{}"), ("key_revoked", r#"{"why":"x"}"#), ("key_revoked", "{}}"), ("k\"", "{}")]
-        {
+        for (kind, payload) in [
+            ("key_lost", "{}"),
+            ("key_revoked", r#"{"why":"x"}"#),
+            ("key_revoked", "{}}"),
+            ("k\"", "{}"),
+        ] {
             let error = decode(KEY, kind, 1, payload).expect_err("malformed");
             assert!(matches!(error, DecodeError::Malformed { .. }), "{error}");
         }

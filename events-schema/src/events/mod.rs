@@ -18,7 +18,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    access::{GrantEvent, GrantedModels, KeyEvent, KeyLimits, ModelRef, Owner, Subject, UserEvent, VirtualAccountEvent},
+    access::{
+        GrantEvent, GrantedModels, KeyEvent, KeyLimits, ModelRef, Owner, Subject, UserEvent,
+        VirtualAccountEvent,
+    },
     codec::{DecodeError, Encoded},
     log::LogEvent,
     model::{ModelEvent, ModelType, Routing, VirtualModelEvent, WeightedTarget},
@@ -26,7 +29,8 @@ pub use self::{
     provider_account::{Provider, ProviderAccountEvent},
 };
 use crate::id::{
-    GrantId, InvalidId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId, VirtualModelId,
+    GrantId, InvalidId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId,
+    VirtualModelId,
 };
 
 /// An event: what happened, and to what.
@@ -118,7 +122,10 @@ impl FromStr for Aggregate {
     type Err = InvalidStream;
 
     fn from_str(text: &str) -> Result<Self, InvalidStream> {
-        Self::ALL.into_iter().find(|aggregate| aggregate.as_str() == text).ok_or(InvalidStream)
+        Self::ALL
+            .into_iter()
+            .find(|aggregate| aggregate.as_str() == text)
+            .ok_or(InvalidStream)
     }
 }
 
@@ -222,7 +229,11 @@ impl FromStr for Stream {
 
     fn from_str(text: &str) -> Result<Self, InvalidStream> {
         let Some((aggregate, id)) = text.split_once('.') else {
-            return if text == "log" { Ok(Self::Log) } else { Err(InvalidStream) };
+            return if text == "log" {
+                Ok(Self::Log)
+            } else {
+                Err(InvalidStream)
+            };
         };
         Ok(match aggregate.parse()? {
             Aggregate::Log => return Err(InvalidStream),
@@ -246,7 +257,10 @@ mod tests {
     fn every_aggregate_is_written_and_read_back() {
         for aggregate in Aggregate::ALL {
             assert_eq!(aggregate.as_str().parse(), Ok(aggregate));
-            assert_eq!(serde_json::to_string(&aggregate).expect("JSON"), format!("\"{aggregate}\""));
+            assert_eq!(
+                serde_json::to_string(&aggregate).expect("JSON"),
+                format!("\"{aggregate}\"")
+            );
         }
     }
 
@@ -255,7 +269,13 @@ mod tests {
         for stream in [Stream::Log, Stream::Key(KeyId::from_bytes([7; 16]))] {
             assert_eq!(stream.to_string().parse(), Ok(stream));
         }
-        for text in ["", "key", "log.1", "key.", "bob.00000000000000000000000000000000"] {
+        for text in [
+            "",
+            "key",
+            "log.1",
+            "key.",
+            "bob.00000000000000000000000000000000",
+        ] {
             assert_eq!(text.parse::<Stream>(), Err(InvalidStream), "{text}");
         }
     }

@@ -89,7 +89,13 @@ impl EntrySubject {
 
 impl fmt::Display for EntrySubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}.{}", super::ENTRY_PREFIX, self.kind.as_str(), uuid::Uuid::from_bytes(self.id).as_simple())
+        write!(
+            f,
+            "{}{}.{}",
+            super::ENTRY_PREFIX,
+            self.kind.as_str(),
+            uuid::Uuid::from_bytes(self.id).as_simple()
+        )
     }
 }
 
@@ -102,9 +108,14 @@ impl FromStr for EntrySubject {
     type Err = InvalidEntrySubject;
 
     fn from_str(text: &str) -> Result<Self, InvalidEntrySubject> {
-        let rest = text.strip_prefix(super::ENTRY_PREFIX).ok_or(InvalidEntrySubject)?;
+        let rest = text
+            .strip_prefix(super::ENTRY_PREFIX)
+            .ok_or(InvalidEntrySubject)?;
         let (kind, id) = rest.split_once('.').ok_or(InvalidEntrySubject)?;
-        let kind = EntryKind::ALL.into_iter().find(|it| it.as_str() == kind).ok_or(InvalidEntrySubject)?;
+        let kind = EntryKind::ALL
+            .into_iter()
+            .find(|it| it.as_str() == kind)
+            .ok_or(InvalidEntrySubject)?;
         let mut bytes = [0; 16];
         hex::decode_to_slice(id, &mut bytes).map_err(|_| InvalidEntrySubject)?;
         Ok(Self { kind, id: bytes })
@@ -351,13 +362,28 @@ impl Entry {
 impl Organisation {
     /// The subjects of all live entries, in order.
     pub fn entry_subjects(&self) -> impl Iterator<Item = EntrySubject> + '_ {
-        let accounts = self.provider_accounts().keys().map(|id| (EntryKind::ProviderAccount, id.bytes()));
-        let models = self.models().keys().map(|id| (EntryKind::Model, id.bytes()));
-        let virtual_models = self.virtual_models().keys().map(|id| (EntryKind::VirtualModel, id.bytes()));
+        let accounts = self
+            .provider_accounts()
+            .keys()
+            .map(|id| (EntryKind::ProviderAccount, id.bytes()));
+        let models = self
+            .models()
+            .keys()
+            .map(|id| (EntryKind::Model, id.bytes()));
+        let virtual_models = self
+            .virtual_models()
+            .keys()
+            .map(|id| (EntryKind::VirtualModel, id.bytes()));
         let users = self.users().keys().map(|id| (EntryKind::User, id.bytes()));
-        let virtual_accounts = self.virtual_accounts().keys().map(|id| (EntryKind::VirtualAccount, id.bytes()));
+        let virtual_accounts = self
+            .virtual_accounts()
+            .keys()
+            .map(|id| (EntryKind::VirtualAccount, id.bytes()));
         let keys = self.keys().keys().map(|id| (EntryKind::Key, id.bytes()));
-        let grants = self.grants().keys().map(|id| (EntryKind::Grant, id.bytes()));
+        let grants = self
+            .grants()
+            .keys()
+            .map(|id| (EntryKind::Grant, id.bytes()));
         let callers = users.chain(virtual_accounts).chain(keys).chain(grants);
         accounts
             .chain(models)
@@ -381,7 +407,10 @@ impl Organisation {
             EntryKind::ProviderAccount => {
                 let it = self.provider_accounts().get(&Id::from_bytes(id))?;
                 let credential = it.credential.as_ref().and_then(credential);
-                (it.life.position, Entry::ProviderAccount(provider_account(it, credential)))
+                (
+                    it.life.position,
+                    Entry::ProviderAccount(provider_account(it, credential)),
+                )
             }
             EntryKind::Model => {
                 let it = self.models().get(&Id::from_bytes(id))?;
@@ -392,12 +421,32 @@ impl Organisation {
                 (it.life.position, Entry::VirtualModel(virtual_model(it)))
             }
             EntryKind::User => {
-                let User { id, life, email: _, disabled } = self.users().get(&Id::from_bytes(id))?;
-                (life.position, Entry::User(UserEntry { id: id.bytes(), disabled: *disabled }))
+                let User {
+                    id,
+                    life,
+                    email: _,
+                    disabled,
+                } = self.users().get(&Id::from_bytes(id))?;
+                (
+                    life.position,
+                    Entry::User(UserEntry {
+                        id: id.bytes(),
+                        disabled: *disabled,
+                    }),
+                )
             }
             EntryKind::VirtualAccount => {
-                let VirtualAccount { id, life, name, disabled } = self.virtual_accounts().get(&Id::from_bytes(id))?;
-                let entry = VirtualAccountEntry { id: id.bytes(), name: name.to_string(), disabled: *disabled };
+                let VirtualAccount {
+                    id,
+                    life,
+                    name,
+                    disabled,
+                } = self.virtual_accounts().get(&Id::from_bytes(id))?;
+                let entry = VirtualAccountEntry {
+                    id: id.bytes(),
+                    name: name.to_string(),
+                    disabled: *disabled,
+                };
                 (life.position, Entry::VirtualAccount(entry))
             }
             EntryKind::Key => {
@@ -412,8 +461,19 @@ impl Organisation {
     }
 }
 
-fn provider_account(it: &ProviderAccount, credential: Option<SealedCredential>) -> ProviderAccountEntry {
-    let ProviderAccount { id, life: _, name, provider, base_url, credential: _, disabled } = it;
+fn provider_account(
+    it: &ProviderAccount,
+    credential: Option<SealedCredential>,
+) -> ProviderAccountEntry {
+    let ProviderAccount {
+        id,
+        life: _,
+        name,
+        provider,
+        base_url,
+        credential: _,
+        disabled,
+    } = it;
     ProviderAccountEntry {
         id: id.bytes(),
         name: name.to_string(),
@@ -429,12 +489,25 @@ fn provider_account(it: &ProviderAccount, credential: Option<SealedCredential>) 
 }
 
 fn model(it: &Model) -> ModelEntry {
-    let Model { id, life: _, account, name, upstream_name, model_types, prices, disabled } = it;
+    let Model {
+        id,
+        life: _,
+        account,
+        name,
+        upstream_name,
+        model_types,
+        prices,
+        disabled,
+    } = it;
     let price = |point: &crate::state::PricePoint| PriceEntry {
         effective_at_us: point.effective_at.micros(),
         input: point.price.input.nanos(),
         output: point.price.output.nanos(),
-        cached_input: point.price.cached_input.unwrap_or(point.price.input).nanos(),
+        cached_input: point
+            .price
+            .cached_input
+            .unwrap_or(point.price.input)
+            .nanos(),
     };
     ModelEntry {
         id: id.bytes(),
@@ -449,7 +522,13 @@ fn model(it: &Model) -> ModelEntry {
 }
 
 fn virtual_model(it: &VirtualModel) -> VirtualModelEntry {
-    let VirtualModel { id, life: _, name, routing, disabled } = it;
+    let VirtualModel {
+        id,
+        life: _,
+        name,
+        routing,
+        disabled,
+    } = it;
     let Routing::Weighted { targets } = routing;
     let target = |target: &crate::events::WeightedTarget| TargetEntry {
         model: target.model.bytes(),
@@ -469,7 +548,17 @@ fn virtual_model(it: &VirtualModel) -> VirtualModelEntry {
 }
 
 fn key(it: &Key) -> KeyEntry {
-    let Key { id, life: _, owner, label: _, hash, hint: _, expires_at, limits, disabled } = it;
+    let Key {
+        id,
+        life: _,
+        owner,
+        label: _,
+        hash,
+        hint: _,
+        expires_at,
+        limits,
+        disabled,
+    } = it;
     KeyEntry {
         id: id.bytes(),
         owner: match owner {
@@ -486,7 +575,12 @@ fn key(it: &Key) -> KeyEntry {
 }
 
 fn grant(it: &Grant) -> GrantEntry {
-    let Grant { id, life: _, subject, models } = it;
+    let Grant {
+        id,
+        life: _,
+        subject,
+        models,
+    } = it;
     GrantEntry {
         id: id.bytes(),
         subject: match subject {

@@ -91,19 +91,32 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// See [`FrameError`].
     pub fn open(ring: &KeyRing, subject: &str, message: &'a [u8]) -> Result<Self, FrameError> {
-        let (fixed, rest) = message.split_first_chunk::<FIXED>().ok_or(FrameError::NotAFrame)?;
+        let (fixed, rest) = message
+            .split_first_chunk::<FIXED>()
+            .ok_or(FrameError::NotAFrame)?;
         if fixed[..4] != MAGIC {
             return Err(FrameError::NotAFrame);
         }
-        let (key_id, rest) = rest.split_at_checked(usize::from(fixed[5])).ok_or(FrameError::NotAFrame)?;
-        let (sent, payload) = rest.split_first_chunk::<MAC>().ok_or(FrameError::NotAFrame)?;
+        let (key_id, rest) = rest
+            .split_at_checked(usize::from(fixed[5]))
+            .ok_or(FrameError::NotAFrame)?;
+        let (sent, payload) = rest
+            .split_first_chunk::<MAC>()
+            .ok_or(FrameError::NotAFrame)?;
         let key_text = std::str::from_utf8(key_id).map_err(|_| FrameError::NotAFrame)?;
-        let key = ring.get(key_text).ok_or_else(|| FrameError::UnknownKey(key_text.to_owned()))?;
+        let key = ring
+            .get(key_text)
+            .ok_or_else(|| FrameError::UnknownKey(key_text.to_owned()))?;
         // blake3's comparison takes the same time wherever the two differ.
-        if mac(key, subject, &message[..FIXED + key_id.len()], payload) != blake3::Hash::from_bytes(*sent) {
+        if mac(key, subject, &message[..FIXED + key_id.len()], payload)
+            != blake3::Hash::from_bytes(*sent)
+        {
             return Err(FrameError::Mac);
         }
-        Ok(Self { header: read_header(fixed), payload })
+        Ok(Self {
+            header: read_header(fixed),
+            payload,
+        })
     }
 }
 
@@ -120,7 +133,10 @@ fn read_header(fixed: &[u8; FIXED]) -> FrameHeader {
         schema: u16::from_le_bytes([fixed[6], fixed[7]]),
         position: number(8),
         generation: number(16),
-        epoch: Epoch { seconds: number(24), id: Uuid::from_bytes(id) },
+        epoch: Epoch {
+            seconds: number(24),
+            id: Uuid::from_bytes(id),
+        },
     }
 }
 
@@ -138,11 +154,18 @@ mod tests {
     use super::*;
 
     fn ring(byte: &str) -> KeyRing {
-        KeyRing::parse(&format!(r#"{{"active":"k1","keys":{{"k1":"{}"}}}}"#, byte.repeat(32))).expect("a good ring")
+        KeyRing::parse(&format!(
+            r#"{{"active":"k1","keys":{{"k1":"{}"}}}}"#,
+            byte.repeat(32)
+        ))
+        .expect("a good ring")
     }
 
     const HEADER: FrameHeader = FrameHeader {
-        epoch: Epoch { seconds: 1_795_348_800, id: Uuid::from_bytes([3; 16]) },
+        epoch: Epoch {
+            seconds: 1_795_348_800,
+            id: Uuid::from_bytes([3; 16]),
+        },
         position: 42,
         generation: 7,
         schema: 1,
@@ -152,8 +175,15 @@ mod tests {
     #[test]
     fn a_message_is_read_as_it_was_sealed() {
         let message = HEADER.seal(&ring("01"), "snap.v1.key.a", b"payload");
-        let frame = Frame::open(&ring("01"), "snap.v1.key.a", &message).expect("sealed by this ring");
-        assert_eq!(frame, Frame { header: HEADER, payload: b"payload" });
+        let frame =
+            Frame::open(&ring("01"), "snap.v1.key.a", &message).expect("sealed by this ring");
+        assert_eq!(
+            frame,
+            Frame {
+                header: HEADER,
+                payload: b"payload"
+            }
+        );
     }
 
     #[test]
@@ -163,7 +193,10 @@ mod tests {
             for bit in 0..8 {
                 let mut changed = message.clone();
                 changed[byte] ^= 1 << bit;
-                assert!(Frame::open(&ring("01"), "s", &changed).is_err(), "byte {byte} bit {bit}");
+                assert!(
+                    Frame::open(&ring("01"), "s", &changed).is_err(),
+                    "byte {byte} bit {bit}"
+                );
             }
         }
     }
@@ -171,10 +204,19 @@ mod tests {
     #[test]
     fn a_message_is_refused_at_another_subject_under_another_key_or_cut_short() {
         let message = HEADER.seal(&ring("01"), "s", b"");
-        assert_eq!(Frame::open(&ring("01"), "t", &message), Err(FrameError::Mac));
-        assert_eq!(Frame::open(&ring("02"), "s", &message), Err(FrameError::Mac));
+        assert_eq!(
+            Frame::open(&ring("01"), "t", &message),
+            Err(FrameError::Mac)
+        );
+        assert_eq!(
+            Frame::open(&ring("02"), "s", &message),
+            Err(FrameError::Mac)
+        );
         for length in 0..message.len() {
-            assert!(Frame::open(&ring("01"), "s", &message[..length]).is_err(), "{length} bytes");
+            assert!(
+                Frame::open(&ring("01"), "s", &message[..length]).is_err(),
+                "{length} bytes"
+            );
         }
     }
 }

@@ -42,7 +42,10 @@ impl DigestKey {
     /// Derives the key.
     #[must_use]
     pub fn derive(mac_key: &[u8; 32]) -> Self {
-        Self(blake3::derive_key("sluice 2026-11-22 entries digest v1", mac_key))
+        Self(blake3::derive_key(
+            "sluice 2026-11-22 entries digest v1",
+            mac_key,
+        ))
     }
 
     /// The hash of a live entry.
@@ -128,7 +131,11 @@ mod tests {
     #[test]
     fn a_digest_does_not_depend_on_the_order_and_forgets_what_is_removed() {
         let key = DigestKey::derive(&[1; 32]);
-        let entries = [key.hash("snap.v1.key.a", 1, b"x"), key.hash("snap.v1.key.b", 2, b"y"), key.hash("c", 3, b"")];
+        let entries = [
+            key.hash("snap.v1.key.a", 1, b"x"),
+            key.hash("snap.v1.key.b", 2, b"y"),
+            key.hash("c", 3, b""),
+        ];
         let mut forwards = EntriesDigest::default();
         entries.iter().for_each(|entry| forwards.add(*entry));
         let mut backwards = EntriesDigest::default();
@@ -142,7 +149,11 @@ mod tests {
     fn subject_position_payload_and_key_each_change_the_hash() {
         let key = DigestKey::derive(&[1; 32]);
         let hash = key.hash("a", 1, b"x");
-        for other in [key.hash("b", 1, b"x"), key.hash("a", 2, b"x"), key.hash("a", 1, b"y")] {
+        for other in [
+            key.hash("b", 1, b"x"),
+            key.hash("a", 2, b"x"),
+            key.hash("a", 1, b"y"),
+        ] {
             assert_ne!(hash, other);
         }
         assert_ne!(hash, DigestKey::derive(&[2; 32]).hash("a", 1, b"x"));

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FOLD_VERSION, Grant, Key, Model, Operator, Organisation, ProviderAccount, User, VirtualAccount, VirtualModel,
+    FOLD_VERSION, Grant, Key, Model, Operator, Organisation, ProviderAccount, User, VirtualAccount,
+    VirtualModel,
 };
 use crate::{envelope::Epoch, events::Stream};
 
@@ -59,7 +60,11 @@ impl Organisation {
             keys: self.keys.values().cloned().collect(),
             grants: self.grants.values().cloned().collect(),
             operators: self.operators.values().cloned().collect(),
-            gone: self.gone.iter().map(|(stream, version)| (stream.to_string(), *version)).collect(),
+            gone: self
+                .gone
+                .iter()
+                .map(|(stream, version)| (stream.to_string(), *version))
+                .collect(),
         }
     }
 
@@ -84,19 +89,34 @@ impl Organisation {
             gone,
         } = checkpoint;
         if fold_version != FOLD_VERSION {
-            return Err(CheckpointError::FoldVersion { found: fold_version });
+            return Err(CheckpointError::FoldVersion {
+                found: fold_version,
+            });
         }
-        let mut state = Self { position, epoch, log_version, ..Self::default() };
-        provider_accounts.into_iter().for_each(|it| state.put_provider_account(it));
+        let mut state = Self {
+            position,
+            epoch,
+            log_version,
+            ..Self::default()
+        };
+        provider_accounts
+            .into_iter()
+            .for_each(|it| state.put_provider_account(it));
         models.into_iter().for_each(|it| state.put_model(it));
-        virtual_models.into_iter().for_each(|it| state.put_virtual_model(it));
+        virtual_models
+            .into_iter()
+            .for_each(|it| state.put_virtual_model(it));
         users.into_iter().for_each(|it| state.put_user(it));
-        virtual_accounts.into_iter().for_each(|it| state.put_virtual_account(it));
+        virtual_accounts
+            .into_iter()
+            .for_each(|it| state.put_virtual_account(it));
         keys.into_iter().for_each(|it| state.put_key(it));
         grants.into_iter().for_each(|it| state.put_grant(it));
         operators.into_iter().for_each(|it| state.put_operator(it));
         for (stream, version) in gone {
-            let parsed: Stream = stream.parse().map_err(|_| CheckpointError::Stream(stream))?;
+            let parsed: Stream = stream
+                .parse()
+                .map_err(|_| CheckpointError::Stream(stream))?;
             state.gone.insert(parsed, version);
         }
         Ok(state)

@@ -35,7 +35,8 @@ impl Organisation {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"sluice state digest v1");
         hasher.update(&FOLD_VERSION.to_le_bytes());
-        serde_json::to_writer(&mut hasher, &self.checkpoint()).expect("the state holds nothing that JSON cannot");
+        serde_json::to_writer(&mut hasher, &self.checkpoint())
+            .expect("the state holds nothing that JSON cannot");
         StateDigest(*hasher.finalize().as_bytes())
     }
 }

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     events::{GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject},
-    id::{GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TokenId, UserId, VirtualAccountId, VirtualModelId},
+    id::{
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TokenId, UserId, VirtualAccountId,
+        VirtualModelId,
+    },
     money::Price,
     names::{BaseUrl, Label, ModelName, Slug},
     secrets::{KeyedHash, SealedRef},
@@ -81,7 +84,11 @@ impl Model {
     /// The price that applies at `time`, if any.
     #[must_use]
     pub fn price_at(&self, time: Timestamp) -> Option<Price> {
-        self.prices.iter().rev().find(|point| point.effective_at <= time).map(|point| point.price)
+        self.prices
+            .iter()
+            .rev()
+            .find(|point| point.effective_at <= time)
+            .map(|point| point.price)
     }
 }
 

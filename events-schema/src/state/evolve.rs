@@ -6,16 +6,20 @@
 use imbl::OrdMap;
 
 use super::{
-    Grant, Key, Life, Model, Operator, OperatorToken, Organisation, PricePoint, ProviderAccount, User, VirtualAccount,
-    VirtualModel,
+    Grant, Key, Life, Model, Operator, OperatorToken, Organisation, PricePoint, ProviderAccount,
+    User, VirtualAccount, VirtualModel,
 };
 use crate::{
     envelope::{DecodedEnvelope, Envelope},
     events::{
-        DecodeError, Event, GrantEvent, GrantedModels, KeyEvent, LogEvent, ModelEvent, ModelRef, OperatorEvent,
-        ProviderAccountEvent, Routing, Stream, UserEvent, VirtualAccountEvent, VirtualModelEvent,
+        DecodeError, Event, GrantEvent, GrantedModels, KeyEvent, LogEvent, ModelEvent, ModelRef,
+        OperatorEvent, ProviderAccountEvent, Routing, Stream, UserEvent, VirtualAccountEvent,
+        VirtualModelEvent,
     },
-    id::{GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId, VirtualModelId},
+    id::{
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId,
+        VirtualModelId,
+    },
     time::Timestamp,
 };
 
@@ -29,11 +33,21 @@ struct Now {
 
 impl Now {
     const fn born(self) -> Life {
-        Life { version: self.stream_version, created_at: self.at, changed_at: self.at, position: self.position }
+        Life {
+            version: self.stream_version,
+            created_at: self.at,
+            changed_at: self.at,
+            position: self.position,
+        }
     }
 
     const fn lived(self, life: Life) -> Life {
-        Life { version: self.stream_version, created_at: life.created_at, changed_at: self.at, position: self.position }
+        Life {
+            version: self.stream_version,
+            created_at: life.created_at,
+            changed_at: self.at,
+            position: self.position,
+        }
     }
 }
 
@@ -50,8 +64,17 @@ impl Organisation {
 
     /// Folds in the next event of the log. Total: there is no event that it cannot take.
     pub fn evolve(&mut self, envelope: &DecodedEnvelope<'_>) {
-        let DecodedEnvelope { position, recorded_at, stream_version, event } = *envelope;
-        let now = Now { position, at: recorded_at, stream_version };
+        let DecodedEnvelope {
+            position,
+            recorded_at,
+            stream_version,
+            event,
+        } = *envelope;
+        let now = Now {
+            position,
+            at: recorded_at,
+            stream_version,
+        };
         self.position = position;
         match event {
             Event::Log(event) => self.log(now, event),
@@ -69,14 +92,21 @@ impl Organisation {
     fn log(&mut self, now: Now, event: &LogEvent) {
         self.log_version = now.stream_version;
         match event {
-            LogEvent::LogInitialised { epoch } | LogEvent::EpochStarted { epoch } => self.epoch = Some(*epoch),
+            LogEvent::LogInitialised { epoch } | LogEvent::EpochStarted { epoch } => {
+                self.epoch = Some(*epoch)
+            }
         }
     }
 
     fn provider_account(&mut self, now: Now, id: ProviderAccountId, event: &ProviderAccountEvent) {
         use ProviderAccountEvent as E;
         match event {
-            E::ProviderAccountRegistered { name, provider, base_url, credential } => {
+            E::ProviderAccountRegistered {
+                name,
+                provider,
+                base_url,
+                credential,
+            } => {
                 self.put_provider_account(ProviderAccount {
                     id,
                     life: now.born(),
@@ -88,10 +118,19 @@ impl Organisation {
                 });
             }
             E::ProviderAccountRenamed { name } => {
-                let Some(it) = self.provider_accounts.get(&id).cloned() else { return };
-                self.put_provider_account(ProviderAccount { life: now.lived(it.life), name: name.clone(), ..it });
+                let Some(it) = self.provider_accounts.get(&id).cloned() else {
+                    return;
+                };
+                self.put_provider_account(ProviderAccount {
+                    life: now.lived(it.life),
+                    name: name.clone(),
+                    ..it
+                });
             }
-            E::ProviderAccountMoved { base_url, credential } => {
+            E::ProviderAccountMoved {
+                base_url,
+                credential,
+            } => {
                 change(&mut self.provider_accounts, id, |it| {
                     it.life = now.lived(it.life);
                     it.base_url = base_url.clone();
@@ -105,14 +144,19 @@ impl Organisation {
                 });
             }
             E::ProviderAccountDisabled {} => {
-                change(&mut self.provider_accounts, id, |it| (it.life, it.disabled) = (now.lived(it.life), true));
+                change(&mut self.provider_accounts, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), true)
+                });
             }
             E::ProviderAccountEnabled {} => {
-                change(&mut self.provider_accounts, id, |it| (it.life, it.disabled) = (now.lived(it.life), false));
+                change(&mut self.provider_accounts, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), false)
+                });
             }
             E::ProviderAccountDeleted {} => {
                 self.drop_provider_account(id);
-                self.gone.insert(Stream::ProviderAccount(id), now.stream_version);
+                self.gone
+                    .insert(Stream::ProviderAccount(id), now.stream_version);
             }
         }
     }
@@ -132,7 +176,12 @@ impl Organisation {
     fn model(&mut self, now: Now, id: ModelId, event: &ModelEvent) {
         use ModelEvent as E;
         match event {
-            E::ModelAdded { account, name, upstream_name, model_types } => self.put_model(Model {
+            E::ModelAdded {
+                account,
+                name,
+                upstream_name,
+                model_types,
+            } => self.put_model(Model {
                 id,
                 life: now.born(),
                 account: *account,
@@ -143,24 +192,41 @@ impl Organisation {
                 disabled: false,
             }),
             E::ModelRenamed { name } => {
-                let Some(it) = self.models.get(&id).cloned() else { return };
-                self.put_model(Model { life: now.lived(it.life), name: name.clone(), ..it });
+                let Some(it) = self.models.get(&id).cloned() else {
+                    return;
+                };
+                self.put_model(Model {
+                    life: now.lived(it.life),
+                    name: name.clone(),
+                    ..it
+                });
             }
             E::ModelUpstreamNameChanged { upstream_name } => change(&mut self.models, id, |it| {
                 it.life = now.lived(it.life);
                 it.upstream_name = upstream_name.clone();
             }),
-            E::ModelPriced { price, effective_at } => change(&mut self.models, id, |it| {
+            E::ModelPriced {
+                price,
+                effective_at,
+            } => change(&mut self.models, id, |it| {
                 it.life = now.lived(it.life);
-                it.prices.retain(|point| point.effective_at != *effective_at);
-                it.prices.push(PricePoint { effective_at: *effective_at, price: *price });
+                it.prices
+                    .retain(|point| point.effective_at != *effective_at);
+                it.prices.push(PricePoint {
+                    effective_at: *effective_at,
+                    price: *price,
+                });
                 it.prices.sort_by_key(|point| point.effective_at);
             }),
             E::ModelDisabled {} => {
-                change(&mut self.models, id, |it| (it.life, it.disabled) = (now.lived(it.life), true));
+                change(&mut self.models, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), true)
+                });
             }
             E::ModelEnabled {} => {
-                change(&mut self.models, id, |it| (it.life, it.disabled) = (now.lived(it.life), false));
+                change(&mut self.models, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), false)
+                });
             }
             E::ModelDeleted {} => {
                 self.drop_model(id);
@@ -171,7 +237,9 @@ impl Organisation {
 
     pub(super) fn put_model(&mut self, it: Model) {
         self.drop_model(it.id);
-        self.index.models.insert((it.account, it.name.clone()), it.id);
+        self.index
+            .models
+            .insert((it.account, it.name.clone()), it.id);
         self.models.insert(it.id, it);
     }
 
@@ -192,22 +260,39 @@ impl Organisation {
                 disabled: false,
             }),
             E::VirtualModelRenamed { name } => {
-                let Some(it) = self.virtual_models.get(&id).cloned() else { return };
-                self.put_virtual_model(VirtualModel { life: now.lived(it.life), name: name.clone(), ..it });
+                let Some(it) = self.virtual_models.get(&id).cloned() else {
+                    return;
+                };
+                self.put_virtual_model(VirtualModel {
+                    life: now.lived(it.life),
+                    name: name.clone(),
+                    ..it
+                });
             }
             E::VirtualModelRoutingChanged { routing } => {
-                let Some(it) = self.virtual_models.get(&id).cloned() else { return };
-                self.put_virtual_model(VirtualModel { life: now.lived(it.life), routing: routing.clone(), ..it });
+                let Some(it) = self.virtual_models.get(&id).cloned() else {
+                    return;
+                };
+                self.put_virtual_model(VirtualModel {
+                    life: now.lived(it.life),
+                    routing: routing.clone(),
+                    ..it
+                });
             }
             E::VirtualModelDisabled {} => {
-                change(&mut self.virtual_models, id, |it| (it.life, it.disabled) = (now.lived(it.life), true));
+                change(&mut self.virtual_models, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), true)
+                });
             }
             E::VirtualModelEnabled {} => {
-                change(&mut self.virtual_models, id, |it| (it.life, it.disabled) = (now.lived(it.life), false));
+                change(&mut self.virtual_models, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), false)
+                });
             }
             E::VirtualModelDeleted {} => {
                 self.drop_virtual_model(id);
-                self.gone.insert(Stream::VirtualModel(id), now.stream_version);
+                self.gone
+                    .insert(Stream::VirtualModel(id), now.stream_version);
             }
         }
     }
@@ -234,17 +319,32 @@ impl Organisation {
         use UserEvent as E;
         match event {
             E::UserAdded { email } => {
-                self.put_user(User { id, life: now.born(), email: email.clone(), disabled: false });
+                self.put_user(User {
+                    id,
+                    life: now.born(),
+                    email: email.clone(),
+                    disabled: false,
+                });
             }
             E::UserEmailChanged { email } => {
-                let Some(it) = self.users.get(&id).cloned() else { return };
-                self.put_user(User { life: now.lived(it.life), email: email.clone(), ..it });
+                let Some(it) = self.users.get(&id).cloned() else {
+                    return;
+                };
+                self.put_user(User {
+                    life: now.lived(it.life),
+                    email: email.clone(),
+                    ..it
+                });
             }
             E::UserDisabled {} => {
-                change(&mut self.users, id, |it| (it.life, it.disabled) = (now.lived(it.life), true));
+                change(&mut self.users, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), true)
+                });
             }
             E::UserEnabled {} => {
-                change(&mut self.users, id, |it| (it.life, it.disabled) = (now.lived(it.life), false));
+                change(&mut self.users, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), false)
+                });
             }
             E::UserDeleted {} => {
                 self.drop_user(id);
@@ -269,21 +369,37 @@ impl Organisation {
         use VirtualAccountEvent as E;
         match event {
             E::VirtualAccountCreated { name } => {
-                self.put_virtual_account(VirtualAccount { id, life: now.born(), name: name.clone(), disabled: false });
+                self.put_virtual_account(VirtualAccount {
+                    id,
+                    life: now.born(),
+                    name: name.clone(),
+                    disabled: false,
+                });
             }
             E::VirtualAccountRenamed { name } => {
-                let Some(it) = self.virtual_accounts.get(&id).cloned() else { return };
-                self.put_virtual_account(VirtualAccount { life: now.lived(it.life), name: name.clone(), ..it });
+                let Some(it) = self.virtual_accounts.get(&id).cloned() else {
+                    return;
+                };
+                self.put_virtual_account(VirtualAccount {
+                    life: now.lived(it.life),
+                    name: name.clone(),
+                    ..it
+                });
             }
             E::VirtualAccountDisabled {} => {
-                change(&mut self.virtual_accounts, id, |it| (it.life, it.disabled) = (now.lived(it.life), true));
+                change(&mut self.virtual_accounts, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), true)
+                });
             }
             E::VirtualAccountEnabled {} => {
-                change(&mut self.virtual_accounts, id, |it| (it.life, it.disabled) = (now.lived(it.life), false));
+                change(&mut self.virtual_accounts, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), false)
+                });
             }
             E::VirtualAccountDeleted {} => {
                 self.drop_virtual_account(id);
-                self.gone.insert(Stream::VirtualAccount(id), now.stream_version);
+                self.gone
+                    .insert(Stream::VirtualAccount(id), now.stream_version);
             }
         }
     }
@@ -303,7 +419,14 @@ impl Organisation {
     fn key(&mut self, now: Now, id: KeyId, event: &KeyEvent) {
         use KeyEvent as E;
         match event {
-            E::KeyIssued { owner, label, hash, hint, expires_at, limits } => self.put_key(Key {
+            E::KeyIssued {
+                owner,
+                label,
+                hash,
+                hint,
+                expires_at,
+                limits,
+            } => self.put_key(Key {
                 id,
                 life: now.born(),
                 owner: *owner,
@@ -319,16 +442,24 @@ impl Organisation {
                 it.label = label.clone();
             }),
             E::KeyLimitsChanged { limits } => {
-                change(&mut self.keys, id, |it| (it.life, it.limits) = (now.lived(it.life), *limits));
+                change(&mut self.keys, id, |it| {
+                    (it.life, it.limits) = (now.lived(it.life), *limits)
+                });
             }
             E::KeyExpiryChanged { expires_at } => {
-                change(&mut self.keys, id, |it| (it.life, it.expires_at) = (now.lived(it.life), *expires_at));
+                change(&mut self.keys, id, |it| {
+                    (it.life, it.expires_at) = (now.lived(it.life), *expires_at)
+                });
             }
             E::KeyDisabled {} => {
-                change(&mut self.keys, id, |it| (it.life, it.disabled) = (now.lived(it.life), true));
+                change(&mut self.keys, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), true)
+                });
             }
             E::KeyEnabled {} => {
-                change(&mut self.keys, id, |it| (it.life, it.disabled) = (now.lived(it.life), false));
+                change(&mut self.keys, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), false)
+                });
             }
             E::KeyRevoked {} => {
                 self.drop_key(id);
@@ -355,11 +486,22 @@ impl Organisation {
         use GrantEvent as E;
         match event {
             E::AccessGranted { subject, models } => {
-                self.put_grant(Grant { id, life: now.born(), subject: *subject, models: models.clone() });
+                self.put_grant(Grant {
+                    id,
+                    life: now.born(),
+                    subject: *subject,
+                    models: models.clone(),
+                });
             }
             E::GrantedModelsChanged { models } => {
-                let Some(it) = self.grants.get(&id).cloned() else { return };
-                self.put_grant(Grant { life: now.lived(it.life), models: models.clone(), ..it });
+                let Some(it) = self.grants.get(&id).cloned() else {
+                    return;
+                };
+                self.put_grant(Grant {
+                    life: now.lived(it.life),
+                    models: models.clone(),
+                    ..it
+                });
             }
             E::AccessRevoked {} => {
                 self.drop_grant(id);
@@ -398,22 +540,32 @@ impl Organisation {
                 tokens: Vec::new(),
             }),
             E::OperatorRoleChanged { role } => {
-                change(&mut self.operators, id, |it| (it.life, it.role) = (now.lived(it.life), *role));
+                change(&mut self.operators, id, |it| {
+                    (it.life, it.role) = (now.lived(it.life), *role)
+                });
             }
             E::OperatorPasswordChanged {} => {
                 change(&mut self.operators, id, |it| it.life = now.lived(it.life));
             }
             E::OperatorDisabled {} => {
-                change(&mut self.operators, id, |it| (it.life, it.disabled) = (now.lived(it.life), true));
+                change(&mut self.operators, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), true)
+                });
             }
             E::OperatorEnabled {} => {
-                change(&mut self.operators, id, |it| (it.life, it.disabled) = (now.lived(it.life), false));
+                change(&mut self.operators, id, |it| {
+                    (it.life, it.disabled) = (now.lived(it.life), false)
+                });
             }
             E::OperatorRemoved {} => {
                 self.drop_operator(id);
                 self.gone.insert(Stream::Operator(id), now.stream_version);
             }
-            E::OperatorTokenIssued { token, label, expires_at } => change(&mut self.operators, id, |it| {
+            E::OperatorTokenIssued {
+                token,
+                label,
+                expires_at,
+            } => change(&mut self.operators, id, |it| {
                 it.life = now.lived(it.life);
                 it.tokens.retain(|known| known.id != *token);
                 it.tokens.push(OperatorToken {

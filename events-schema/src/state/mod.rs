@@ -21,14 +21,16 @@ pub use self::{
     checkpoint::{Checkpoint, CheckpointError},
     digest::StateDigest,
     entities::{
-        Grant, Key, Life, Model, Operator, OperatorToken, PricePoint, ProviderAccount, User, VirtualAccount, VirtualModel,
+        Grant, Key, Life, Model, Operator, OperatorToken, PricePoint, ProviderAccount, User,
+        VirtualAccount, VirtualModel,
     },
 };
 use crate::{
     envelope::Epoch,
     events::{ModelRef, Owner, Stream, Subject},
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId, VirtualModelId,
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId,
+        VirtualModelId,
     },
     names::{ModelName, Slug},
     secrets::KeyedHash,
@@ -99,7 +101,9 @@ impl Organisation {
             Stream::Grant(id) => self.grants.get(&id).map(|it| it.life),
             Stream::Operator(id) => self.operators.get(&id).map(|it| it.life),
         };
-        life.map(|life| life.version).or_else(|| self.gone.get(&stream).copied()).unwrap_or(0)
+        life.map(|life| life.version)
+            .or_else(|| self.gone.get(&stream).copied())
+            .unwrap_or(0)
     }
 
     /// All provider accounts, by id.
@@ -153,43 +157,64 @@ impl Organisation {
     /// The provider account of this name.
     #[must_use]
     pub fn provider_account_named(&self, name: &Slug) -> Option<&ProviderAccount> {
-        self.index.provider_accounts.get(name).and_then(|id| self.provider_accounts.get(id))
+        self.index
+            .provider_accounts
+            .get(name)
+            .and_then(|id| self.provider_accounts.get(id))
     }
 
     /// The model of this name in this account.
     #[must_use]
     pub fn model_named(&self, account: ProviderAccountId, name: &ModelName) -> Option<&Model> {
-        self.index.models.get(&(account, name.clone())).and_then(|id| self.models.get(id))
+        self.index
+            .models
+            .get(&(account, name.clone()))
+            .and_then(|id| self.models.get(id))
     }
 
     /// The virtual model of this name.
     #[must_use]
     pub fn virtual_model_named(&self, name: &Slug) -> Option<&VirtualModel> {
-        self.index.virtual_models.get(name).and_then(|id| self.virtual_models.get(id))
+        self.index
+            .virtual_models
+            .get(name)
+            .and_then(|id| self.virtual_models.get(id))
     }
 
     /// The virtual account of this name.
     #[must_use]
     pub fn virtual_account_named(&self, name: &Slug) -> Option<&VirtualAccount> {
-        self.index.virtual_accounts.get(name).and_then(|id| self.virtual_accounts.get(id))
+        self.index
+            .virtual_accounts
+            .get(name)
+            .and_then(|id| self.virtual_accounts.get(id))
     }
 
     /// The user with this e-mail fingerprint.
     #[must_use]
     pub fn user_by_email(&self, email: &KeyedHash) -> Option<&User> {
-        self.index.users.get(email).and_then(|id| self.users.get(id))
+        self.index
+            .users
+            .get(email)
+            .and_then(|id| self.users.get(id))
     }
 
     /// The operator with this e-mail fingerprint.
     #[must_use]
     pub fn operator_by_email(&self, email: &KeyedHash) -> Option<&Operator> {
-        self.index.operators.get(email).and_then(|id| self.operators.get(id))
+        self.index
+            .operators
+            .get(email)
+            .and_then(|id| self.operators.get(id))
     }
 
     /// The key with this hash.
     #[must_use]
     pub fn key_by_hash(&self, hash: &KeyedHash) -> Option<&Key> {
-        self.index.key_hashes.get(hash).and_then(|id| self.keys.get(id))
+        self.index
+            .key_hashes
+            .get(hash)
+            .and_then(|id| self.keys.get(id))
     }
 
     /// The models of an account, in the order of their names.

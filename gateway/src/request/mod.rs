@@ -1,0 +1,11 @@
+//! What the gateway reads of a request: a few fields of its body, and metadata from its headers.
+//!
+//! The body is scanned once and never serialised again: what goes to the provider is the caller's own bytes, but for
+//! the value of `model` and, on streams, the wish for usage. Fields that the gateway does not know pass untouched.
+
+pub mod metadata;
+pub mod rewrite;
+pub mod scan;
+
+pub use rewrite::{Body, rewrite};
+pub use scan::{Malformed, Scan, UsageWish, scan};

@@ -1,11 +1,18 @@
-//! Hello.
-use yew::prelude::*;
+#![doc = include_str!("../README.md")]
 
-#[component]
-fn App() -> Html {
-    html! { <patternfly_yew::prelude::Content><h1>{"Hello"}</h1></patternfly_yew::prelude::Content> }
-}
+mod api;
+mod app;
+mod browser;
+mod command;
+mod format;
+mod remote;
+mod route;
+mod screens;
+mod session;
+mod shell;
+mod theme;
+mod widgets;
 
 fn main() {
-    yew::Renderer::<App>::new().render();
+    app::start();
 }

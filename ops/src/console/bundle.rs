@@ -49,7 +49,9 @@ pub(super) fn lay_out(crate_dir: &Path, vendored: &Vendored, bound: &Bound, out:
     copy(&static_dir.join("favicon.svg"), &out.join("favicon.svg"))?;
     let page = static_dir.join("index.html");
     let page = fs::read_to_string(&page).doing(|| format!("reading {}", page.display()))?;
-    let page = page.replace("{console}", &console).replace("{vendor}", &vendor);
+    let page = page
+        .replace("{console}", &console)
+        .replace("{vendor}", &vendor);
     fs::write(out.join("index.html"), page).doing(|| "writing index.html".to_owned())?;
     compress_all(out)
 }
@@ -107,7 +109,9 @@ fn copy_tree(from: &Path, into: &Path) -> Outcome {
 }
 
 fn copy(from: &Path, to: &Path) -> Outcome {
-    let folder = to.parent().ok_or_else(|| Failure::new(format!("{} has no folder", to.display())))?;
+    let folder = to
+        .parent()
+        .ok_or_else(|| Failure::new(format!("{} has no folder", to.display())))?;
     fs::create_dir_all(folder).doing(|| format!("making {}", folder.display()))?;
     let content = fs::read(from).doing(|| format!("reading {}", from.display()))?;
     fs::write(to, content).doing(|| format!("writing {}", to.display()))
@@ -116,7 +120,11 @@ fn copy(from: &Path, to: &Path) -> Outcome {
 /// Puts a `.gz` beside each file that gets smaller by it.
 fn compress_all(out: &Path) -> Outcome {
     for file in files_below(out)? {
-        let ending = file.extension().unwrap_or_default().to_string_lossy().into_owned();
+        let ending = file
+            .extension()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if COMPRESSED.contains(&ending.as_str()) {
             compress(&file)?;
         }

@@ -34,17 +34,25 @@ const FOREIGN_ENVIRONMENT: [&str; 7] = [
 
 /// Compiles `ui-yew` and returns where the wasm lies.
 pub(super) fn to_wasm(repo: &Path, target_dir: &Path, toolchain: &Toolchain) -> Outcome<PathBuf> {
-    let mut cargo = Command::new(toolchain.cargo());
-    cargo.current_dir(repo).args(["build", "--quiet", "--locked", "--package", "ui-yew"]);
-    cargo.args(["--profile", "wasm", "--target", TARGET, "--target-dir"]).arg(target_dir);
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(repo)
+        .args(["build", "--quiet", "--locked", "--package", "ui-yew"]);
+    cargo
+        .args(["--profile", "wasm", "--target", TARGET, "--target-dir"])
+        .arg(target_dir);
     for name in FOREIGN_ENVIRONMENT {
         cargo.env_remove(name);
     }
     toolchain.apply(&mut cargo);
-    let output = cargo.output().doing(|| "starting cargo for the console".to_owned())?;
+    let output = cargo
+        .output()
+        .doing(|| "starting cargo for the console".to_owned())?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::new(format!("compiling the console to wasm failed:\n{said}")));
+        return Err(Failure::new(format!(
+            "compiling the console to wasm failed:\n{said}"
+        )));
     }
     Ok(target_dir.join(TARGET).join("wasm").join("ui-yew.wasm"))
 }
@@ -53,8 +61,13 @@ pub(super) fn to_wasm(repo: &Path, target_dir: &Path, toolchain: &Toolchain) -> 
 pub(super) fn bind(wasm: &Path) -> Outcome<Bound> {
     let folder = tempfile::tempdir().doing(|| "making a temporary folder".to_owned())?;
     let mut bindgen = Bindgen::new();
-    bindgen.input_path(wasm).out_name("console").typescript(false);
-    bindgen.remove_name_section(true).remove_producers_section(true);
+    bindgen
+        .input_path(wasm)
+        .out_name("console")
+        .typescript(false);
+    bindgen
+        .remove_name_section(true)
+        .remove_producers_section(true);
     // `init` is told where the wasm lies by boot.js, so the default path is left out.
     bindgen.omit_default_module_path(true);
     bindgen

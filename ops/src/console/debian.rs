@@ -30,19 +30,26 @@ pub(super) struct Unpacked {
 /// What an earlier run left.
 pub(super) fn cached(cache: &Path) -> Option<Unpacked> {
     let root = cache.join(ROOT);
-    let unpacked = Unpacked { root, linker: toolchain::bundled_linker().ok()? };
+    let unpacked = Unpacked {
+        root,
+        linker: toolchain::bundled_linker().ok()?,
+    };
     unpacked.rustc().is_file().then_some(unpacked)
 }
 
 /// Fetches and unpacks the newest packages.
 pub(super) fn fetch(cache: &Path, note: Note<'_>) -> Outcome<Unpacked> {
     fs::create_dir_all(cache).doing(|| format!("making {}", cache.display()))?;
-    let cache = cache.canonicalize().doing(|| format!("finding {}", cache.display()))?;
+    let cache = cache
+        .canonicalize()
+        .doing(|| format!("finding {}", cache.display()))?;
     let scratch =
         tempfile::tempdir_in(&cache).doing(|| format!("making a folder in {}", cache.display()))?;
     let apt = Apt::new(scratch.path())?;
     note("reading Debian's list of packages");
-    run(apt.command("apt-get").arg("update"), || "reading Debian's list of packages".to_owned())?;
+    run(apt.command("apt-get").arg("update"), || {
+        "reading Debian's list of packages".to_owned()
+    })?;
     let names = packages(&apt)?;
     note(&format!("fetching {}", names.join(", ")));
     run(apt.command("apt-get").arg("download").args(&names), || {
@@ -51,13 +58,21 @@ pub(super) fn fetch(cache: &Path, note: Note<'_>) -> Outcome<Unpacked> {
     let root = scratch.path().join("root");
     unpack(scratch.path(), &root)?;
     let linker = toolchain::bundled_linker()?;
-    let staged = Unpacked { root: root.clone(), linker: linker.clone() };
+    let staged = Unpacked {
+        root: root.clone(),
+        linker: linker.clone(),
+    };
     let mut rustc = Command::new(staged.rustc());
-    rustc.arg("--version").env("LD_LIBRARY_PATH", staged.libraries());
+    rustc
+        .arg("--version")
+        .env("LD_LIBRARY_PATH", staged.libraries());
     run(&mut rustc, || "starting Debian's Rust".to_owned())?;
     let place = cache.join(ROOT);
     fs::rename(&root, &place).doing(|| format!("moving Debian's Rust to {}", place.display()))?;
-    Ok(Unpacked { root: place, linker })
+    Ok(Unpacked {
+        root: place,
+        linker,
+    })
 }
 
 /// The packages to fetch: the compiler, its libraries down to LLVM, the sources, and of LLVM's own
@@ -90,7 +105,9 @@ fn minor_version(version: &str) -> Option<(u32, u32)> {
 
 /// Whether dpkg has it installed.
 fn is_installed(name: &str) -> bool {
-    let query = Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status}", name]).output();
+    let query = Command::new("dpkg-query")
+        .args(["-W", "-f=${db:Status-Status}", name])
+        .output();
     query.is_ok_and(|output| output.stdout.starts_with(b"installed"))
 }
 
@@ -98,8 +115,13 @@ fn is_installed(name: &str) -> bool {
 fn unpack(folder: &Path, root: &Path) -> Outcome {
     let entries = fs::read_dir(folder).doing(|| format!("listing {}", folder.display()))?;
     for entry in entries {
-        let package = entry.doing(|| format!("listing {}", folder.display()))?.path();
-        if package.extension().is_some_and(|extension| extension == "deb") {
+        let package = entry
+            .doing(|| format!("listing {}", folder.display()))?
+            .path();
+        if package
+            .extension()
+            .is_some_and(|extension| extension == "deb")
+        {
             let mut dpkg = Command::new("dpkg-deb");
             dpkg.arg("-x").arg(&package).arg(root);
             run(&mut dpkg, || format!("unpacking {}", package.display()))?;
@@ -127,7 +149,9 @@ impl Apt {
             let part = folder.join(part);
             fs::create_dir_all(&part).doing(|| format!("making {}", part.display()))?;
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self {
+            folder: folder.to_owned(),
+        })
     }
 
     fn command(&self, tool: &str) -> Command {
@@ -149,10 +173,15 @@ impl Apt {
     }
 
     fn describe(&self, name: &str) -> Outcome<Description> {
-        let said = run(self.command("apt-cache").args(["show", "--no-all-versions", name]), || {
-            format!("looking for Debian's package {name}")
-        })?;
-        Ok(Description { name: name.to_owned(), text: String::from_utf8_lossy(&said).into_owned() })
+        let said = run(
+            self.command("apt-cache")
+                .args(["show", "--no-all-versions", name]),
+            || format!("looking for Debian's package {name}"),
+        )?;
+        Ok(Description {
+            name: name.to_owned(),
+            text: String::from_utf8_lossy(&said).into_owned(),
+        })
     }
 }
 
@@ -161,25 +190,32 @@ impl Apt {
 impl Description {
     fn field(&self, name: &str) -> Option<&str> {
         let head = format!("{name}: ");
-        self.text.lines().find_map(|line| line.strip_prefix(head.as_str()))
+        self.text
+            .lines()
+            .find_map(|line| line.strip_prefix(head.as_str()))
     }
 
     fn version(&self) -> Outcome<&str> {
-        self.field("Version").ok_or_else(|| {
-            Failure::new(format!("Debian's package {} has no version", self.name))
-        })
+        self.field("Version")
+            .ok_or_else(|| Failure::new(format!("Debian's package {} has no version", self.name)))
     }
 
     /// The names of what the package depends on, without versions; of alternatives the first.
     fn dependencies(&self) -> Vec<String> {
         let list = self.field("Depends").unwrap_or_default();
         let first_word = |entry: &str| entry.split_whitespace().next().unwrap_or("").to_owned();
-        list.split(',').map(first_word).filter(|name| !name.is_empty()).collect()
+        list.split(',')
+            .map(first_word)
+            .filter(|name| !name.is_empty())
+            .collect()
     }
 
     /// The one dependency whose name begins so.
     fn dependency(&self, prefix: &str) -> Outcome<String> {
-        let found = self.dependencies().into_iter().find(|name| name.starts_with(prefix));
+        let found = self
+            .dependencies()
+            .into_iter()
+            .find(|name| name.starts_with(prefix));
         found.ok_or_else(|| {
             Failure::new(format!("Debian's package {} names no {prefix}*", self.name))
         })
@@ -207,20 +243,33 @@ mod tests {
     fn description() -> Description {
         let text = "Package: rustc-web\nVersion: 1.96.0+dfsg1-1~deb12u2\n\
                     Depends: libc6 (>= 2.34), libstd-rust-web-dev (= 1.96.0), gcc | clang\n";
-        Description { name: "rustc-web".to_owned(), text: text.to_owned() }
+        Description {
+            name: "rustc-web".to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     #[test]
     fn a_dependency_is_found_by_how_its_name_begins() {
-        let found = description().dependency("libstd-rust-web").expect("a dependency");
+        let found = description()
+            .dependency("libstd-rust-web")
+            .expect("a dependency");
         assert_eq!(found, "libstd-rust-web-dev");
-        let missing = description().dependency("libllvm").expect_err("there is none");
-        assert_eq!(missing.to_string(), "Debian's package rustc-web names no libllvm*");
+        let missing = description()
+            .dependency("libllvm")
+            .expect_err("there is none");
+        assert_eq!(
+            missing.to_string(),
+            "Debian's package rustc-web names no libllvm*"
+        );
     }
 
     #[test]
     fn versions_compare_by_number() {
-        assert_eq!(minor_version(description().version().expect("a version")), Some((1, 96)));
+        assert_eq!(
+            minor_version(description().version().expect("a version")),
+            Some((1, 96))
+        );
         assert!(minor_version("1.100.0") > Some(MINIMUM));
         assert!(minor_version("1.85.0+dfsg3-1") < Some(MINIMUM));
     }

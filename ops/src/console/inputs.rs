@@ -13,7 +13,13 @@ const STAMP: &str = ".built-from";
 const PIPELINE: &str = "1";
 
 /// The sources that end up in the console: it and what it may depend on, and what pins the rest.
-const SOURCES: [&str; 5] = ["ui-yew", "events-schema", "gateway/policy", "Cargo.toml", "Cargo.lock"];
+const SOURCES: [&str; 5] = [
+    "ui-yew",
+    "events-schema",
+    "gateway/policy",
+    "Cargo.toml",
+    "Cargo.lock",
+];
 
 /// The hash of all that the console of the checkout at `repo` is built from, in hex.
 pub(super) fn fingerprint(repo: &Path) -> Outcome<String> {
@@ -54,8 +60,14 @@ pub(super) fn files_below(path: &Path) -> Outcome<Vec<PathBuf>> {
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder).doing(|| format!("listing {}", folder.display()))?;
         for entry in entries {
-            let path = entry.doing(|| format!("listing {}", folder.display()))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let path = entry
+                .doing(|| format!("listing {}", folder.display()))?
+                .path();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             if path.is_dir() && !matches!(name.as_str(), "target" | "tests" | "benches") {
                 folders.push(path);
             } else if path.is_file() && !name.starts_with('.') {

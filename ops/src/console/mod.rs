@@ -30,7 +30,6 @@ pub(crate) type Note<'a> = &'a (dyn Fn(&str) + Send + Sync);
 /// # Errors
 ///
 /// A sentence that says which step failed, with what the tool it ran said.
-#[expect(dead_code, reason = "`up` calls it as soon as it is there")]
 pub(crate) fn build_console(repo: &Path, cache: &Path, out_dir: &Path, note: Note<'_>) -> Outcome {
     let fingerprint = inputs::fingerprint(repo)?;
     if inputs::is_current(out_dir, &fingerprint) {
@@ -49,10 +48,13 @@ pub(crate) fn build_console(repo: &Path, cache: &Path, out_dir: &Path, note: Not
     swap(&staged, out_dir)
 }
 
-/// The wasm build has a target folder of its own: it differs in compiler, profile and features, and
-/// must not hold the lock of the native build.
+/// The wasm build has a target folder of its own beside this program's: it differs in compiler, profile
+/// and features, and must not hold the lock of the native build.
 fn target_dir(repo: &Path) -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| repo.join("target"), PathBuf::from).join("wasm")
+    let beside_program = env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.parent()?.join("wasm")));
+    beside_program.unwrap_or_else(|| repo.join("target").join("wasm"))
 }
 
 /// Puts `staged` in the place of `out_dir`.

@@ -4,8 +4,6 @@
 //! or, where rustup's server is out of reach, Debian's packages of Rust are unpacked into the cache and
 //! build the standard library from its source.
 
-use std::env;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -55,7 +53,10 @@ fn knows_target() -> Outcome<bool> {
 fn added_by_rustup() -> bool {
     let mut rustup = Command::new("rustup");
     rustup.args(["target", "add", TARGET]);
-    rustup.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    rustup
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let Ok(mut child) = rustup.spawn() else {
         return false;
     };
@@ -68,17 +69,15 @@ fn added_by_rustup() -> bool {
         }
     }
     // It may be gone in this very moment; either way it is no longer waited for.
-    child.kill().and_then(|()| child.wait()).is_ok_and(|status| status.success())
+    child
+        .kill()
+        .and_then(|()| child.wait())
+        .is_ok_and(|status| status.success())
 }
 
 // === impl Toolchain ===
 
 impl Toolchain {
-    /// The cargo that drives it.
-    pub(super) fn cargo(&self) -> OsString {
-        env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-    }
-
     /// Adds the arguments and the environment that this toolchain needs.
     pub(super) fn apply(&self, cargo: &mut Command) {
         let Self::Debian(unpacked) = self else {
@@ -88,7 +87,10 @@ impl Toolchain {
         cargo.env("RUSTC", unpacked.rustc());
         cargo.env("LD_LIBRARY_PATH", unpacked.libraries());
         cargo.env("RUSTC_BOOTSTRAP", "1");
-        cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &unpacked.linker);
+        cargo.env(
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER",
+            &unpacked.linker,
+        );
     }
 }
 
@@ -96,10 +98,14 @@ impl Toolchain {
 pub(super) fn bundled_linker() -> Outcome<PathBuf> {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir"]);
-    let said = run(&mut rustc, || "asking rustc where its libraries lie".to_owned())?;
+    let said = run(&mut rustc, || {
+        "asking rustc where its libraries lie".to_owned()
+    })?;
     // <sysroot>/lib/rustlib/<host>/lib, and the tools in bin beside it.
     let libraries = PathBuf::from(String::from_utf8_lossy(&said).trim());
     let linker = libraries.with_file_name("bin").join("rust-lld");
-    linker.metadata().doing(|| format!("looking for the linker {}", linker.display()))?;
+    linker
+        .metadata()
+        .doing(|| format!("looking for the linker {}", linker.display()))?;
     Ok(linker)
 }

@@ -52,17 +52,27 @@ struct Packed {
 /// Fetches what is not in `cache` yet.
 pub(super) fn fetch(cache: &Path, note: Note<'_>) -> Outcome<Vendored> {
     let [patternfly, uplot] = &PACKAGES;
-    Ok(Vendored { patternfly: unpacked(cache, patternfly, note)?, uplot: unpacked(cache, uplot, note)? })
+    Ok(Vendored {
+        patternfly: unpacked(cache, patternfly, note)?,
+        uplot: unpacked(cache, uplot, note)?,
+    })
 }
 
 /// The folder of one package, fetched when it is missing.
 fn unpacked(cache: &Path, package: &Package, note: Note<'_>) -> Outcome<PathBuf> {
-    let folder = cache.join(format!("{}-{}", package.name.replace(['@', '/'], "_"), package.version));
+    let folder = cache.join(format!(
+        "{}-{}",
+        package.name.replace(['@', '/'], "_"),
+        package.version
+    ));
     let content = folder.join("package");
     if content.is_dir() {
         return Ok(content);
     }
-    note(&format!("fetching {} {} from npm", package.name, package.version));
+    note(&format!(
+        "fetching {} {} from npm",
+        package.name, package.version
+    ));
     fs::create_dir_all(cache).doing(|| format!("making {}", cache.display()))?;
     // Unpacked beside and moved, so that a broken run leaves nothing that looks whole.
     let scratch =
@@ -75,20 +85,28 @@ fn unpacked(cache: &Path, package: &Package, note: Note<'_>) -> Outcome<PathBuf>
     match fs::rename(scratch.keep(), &folder) {
         // Another run was quicker: what it left is the same.
         Err(_) if content.is_dir() => Ok(content),
-        moved => moved.map(|()| content).doing(|| format!("moving {} into place", package.name)),
+        moved => moved
+            .map(|()| content)
+            .doing(|| format!("moving {} into place", package.name)),
     }
 }
 
 /// Runs `npm pack` and compares what it wrote with the pin.
 fn pack(package: &Package, into: &Path) -> Outcome<PathBuf> {
     let mut npm = Command::new("npm");
-    npm.args(["pack", "--json", "--loglevel=error", "--pack-destination"]).arg(into);
-    npm.arg(format!("{}@{}", package.name, package.version)).current_dir(into);
+    npm.args(["pack", "--json", "--loglevel=error", "--pack-destination"])
+        .arg(into);
+    npm.arg(format!("{}@{}", package.name, package.version))
+        .current_dir(into);
     let said = run(&mut npm, || format!("fetching {} with npm", package.name))?;
-    let packed: Vec<Packed> =
-        serde_json::from_slice(&said).doing(|| format!("reading npm's answer for {}", package.name))?;
+    let packed: Vec<Packed> = serde_json::from_slice(&said)
+        .doing(|| format!("reading npm's answer for {}", package.name))?;
     let [packed] = &packed[..] else {
-        return Err(Failure::new(format!("npm packed {} files for {}", packed.len(), package.name)));
+        return Err(Failure::new(format!(
+            "npm packed {} files for {}",
+            packed.len(),
+            package.name
+        )));
     };
     if packed.integrity != package.integrity {
         return Err(Failure::new(format!(
@@ -102,7 +120,11 @@ fn pack(package: &Package, into: &Path) -> Outcome<PathBuf> {
 /// Runs a tool to its end and returns its output; a failure carries what it said.
 pub(super) fn run(command: &mut Command, what: impl Fn() -> String) -> Outcome<Vec<u8>> {
     let output = command.output().doing(|| {
-        format!("{}: starting `{}`", what(), command.get_program().to_string_lossy())
+        format!(
+            "{}: starting `{}`",
+            what(),
+            command.get_program().to_string_lossy()
+        )
     })?;
     if output.status.success() {
         return Ok(output.stdout);

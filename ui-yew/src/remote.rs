@@ -1,0 +1,176 @@
+//! What comes over the network, in every state that a screen must be able to show.
+//!
+//! [`Remote`] is the state; [`use_remote`] loads it, loads it again when its key or the configuration
+//! changes, and drops answers that were overtaken; [`show`] draws each state that is not the content.
+
+use std::future::Future;
+use std::rc::Rc;
+
+use patternfly_yew::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+use yew::prelude::*;
+
+use crate::api::{Client, Failure, use_client};
+
+/// Something that is loaded.
+#[derive(Debug)]
+pub(crate) enum Remote<T> {
+    /// The first answer has not come yet.
+    Loading,
+    /// There is nothing: the screen says what to do next.
+    Empty,
+    /// The content; it stays while it is loaded again.
+    Ready(Rc<T>),
+    /// This operator may not see it.
+    Forbidden(String),
+    /// It could not be loaded.
+    Failed(Failure),
+}
+
+/// Content that knows whether there is anything in it.
+pub(crate) trait Content {
+    /// Whether the screen should say that there is nothing.
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// A loaded thing and the means to load it again.
+pub(crate) struct Loaded<T> {
+    /// What there is now.
+    pub(crate) state: Remote<T>,
+    /// Loads it again.
+    pub(crate) reload: Callback<()>,
+}
+
+/// Loads `fetch(client, key)`, and again whenever the key changes.
+#[hook]
+pub(crate) fn use_remote<K, T, F, A>(key: K, fetch: F) -> Loaded<T>
+where
+    K: Clone + PartialEq + 'static,
+    T: Content + 'static,
+    F: Fn(Client, K) -> A + 'static,
+    A: Future<Output = Result<T, Failure>> + 'static,
+{
+    let client = use_client();
+    let state = use_state(|| Remote::Loading);
+    let round = use_state_eq(|| 0_u64);
+    let newest = use_mut_ref(|| 0_u64);
+    {
+        let state = state.clone();
+        use_effect_with((key, *round), move |(key, _)| {
+            *newest.borrow_mut() += 1;
+            let mine = *newest.borrow();
+            let answer = fetch(client, key.clone());
+            spawn_local(async move {
+                let answer = answer.await;
+                if *newest.borrow() == mine {
+                    state.set(Remote::settled(answer));
+                }
+            });
+        });
+    }
+    let reload = Callback::from(move |()| round.set(*round + 1));
+    Loaded { state: (*state).clone(), reload }
+}
+
+// === impl Remote ===
+
+impl<T: Content> Remote<T> {
+    /// The state after an answer.
+    pub(crate) fn settled(answer: Result<T, Failure>) -> Self {
+        match answer {
+            Ok(content) if content.is_empty() => Self::Empty,
+            Ok(content) => Self::Ready(Rc::new(content)),
+            Err(Failure::Forbidden(why)) => Self::Forbidden(why),
+            Err(failure) => Self::Failed(failure),
+        }
+    }
+}
+
+impl<T> Remote<T> {
+    /// The content, if it is there.
+    pub(crate) fn ready(&self) -> Option<&Rc<T>> {
+        match self {
+            Self::Ready(content) => Some(content),
+            Self::Loading | Self::Empty | Self::Forbidden(_) | Self::Failed(_) => None,
+        }
+    }
+}
+
+impl<T> Clone for Remote<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Loading => Self::Loading,
+            Self::Empty => Self::Empty,
+            Self::Ready(content) => Self::Ready(Rc::clone(content)),
+            Self::Forbidden(why) => Self::Forbidden(why.clone()),
+            Self::Failed(failure) => Self::Failed(failure.clone()),
+        }
+    }
+}
+
+impl<T> Loaded<T> {
+    /// Draws the content, `empty` where there is none, or why there is nothing to draw.
+    pub(crate) fn show(&self, empty: impl FnOnce() -> Html, content: impl FnOnce(&Rc<T>) -> Html) -> Html {
+        match &self.state {
+            Remote::Loading => loading(),
+            Remote::Empty => empty(),
+            Remote::Ready(ready) => content(ready),
+            Remote::Forbidden(why) => forbidden(why),
+            Remote::Failed(failure) => failed(failure, &self.reload),
+        }
+    }
+}
+
+/// A quiet sign that something is on its way.
+pub(crate) fn loading() -> Html {
+    html!(
+        <div class="sl-loading" role="status" aria-label="Loading">
+            <Spinner size={SpinnerSize::Xl} />
+        </div>
+    )
+}
+
+fn forbidden(why: &str) -> Html {
+    html!(
+        <div class="sl-state" data-state="forbidden">
+            <EmptyState title="You may not see this" icon={Icon::Lock}>
+                <p>{ why }</p>
+                <p>{ "Ask an owner of this organisation for another role." }</p>
+            </EmptyState>
+        </div>
+    )
+}
+
+fn failed(failure: &Failure, reload: &Callback<()>) -> Html {
+    let again = Action::new("Try again", reload.clone());
+    html!(
+        <div class="sl-state" data-state="failed">
+            <EmptyState title="This could not be loaded" icon={Icon::ExclamationCircle} primary={again}>
+                <p>{ failure.to_string() }</p>
+            </EmptyState>
+        </div>
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Content for Vec<u8> {
+        fn is_empty(&self) -> bool {
+            self.as_slice().is_empty()
+        }
+    }
+
+    #[test]
+    fn every_answer_has_its_own_state() {
+        assert!(matches!(Remote::settled(Ok(vec![1])), Remote::Ready(_)));
+        assert!(matches!(Remote::settled(Ok(Vec::<u8>::new())), Remote::Empty));
+        let forbidden: Remote<Vec<u8>> = Remote::settled(Err(Failure::Forbidden("no".to_owned())));
+        assert!(matches!(forbidden, Remote::Forbidden(why) if why == "no"));
+        let failed: Remote<Vec<u8>> = Remote::settled(Err(Failure::Unreachable));
+        assert!(failed.ready().is_none() && matches!(failed, Remote::Failed(_)));
+    }
+}

@@ -1,0 +1,165 @@
+//! All screens of the console, in one enum, with all that the shell must know of each.
+
+use patternfly_yew::prelude::Icon;
+use yew_nested_router::prelude::*;
+
+/// A screen: what the path in the address bar stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Target)]
+pub(crate) enum Screen {
+    /// Requests, tokens, cost, errors and latency over time.
+    #[target(index)]
+    Dashboard,
+    /// Chat with a model.
+    Playground,
+    /// Accounts at providers.
+    #[target(rename = "provider-accounts")]
+    ProviderAccounts,
+    /// Models on those accounts.
+    Models,
+    /// Names that route to several models.
+    #[target(rename = "virtual-models")]
+    VirtualModels,
+    /// People who own keys.
+    Users,
+    /// Owners of keys that are no person.
+    #[target(rename = "virtual-accounts")]
+    VirtualAccounts,
+    /// API keys.
+    Keys,
+    /// Who may use which model.
+    Access,
+    /// Every event there ever was.
+    History,
+    /// The history of one thing.
+    #[target(rename = "history-of")]
+    HistoryOf {
+        /// The thing's stream: `<aggregate>.<id>`.
+        stream: String,
+    },
+    /// What each gateway serves.
+    Gateways,
+    /// The operator's own password, sessions and tokens.
+    Account,
+}
+
+/// A part of the navigation.
+pub(crate) struct Group {
+    /// Its heading.
+    pub(crate) title: &'static str,
+    /// What it leads to.
+    pub(crate) screens: &'static [Screen],
+}
+
+/// The navigation, from top to bottom.
+pub(crate) const NAVIGATION: [Group; 4] = [
+    Group { title: "Observe", screens: &[Screen::Dashboard, Screen::Playground] },
+    Group { title: "Models", screens: &[Screen::ProviderAccounts, Screen::Models, Screen::VirtualModels] },
+    Group { title: "Access", screens: &[Screen::Users, Screen::VirtualAccounts, Screen::Keys, Screen::Access] },
+    Group { title: "System", screens: &[Screen::History, Screen::Gateways] },
+];
+
+// === impl Screen ===
+
+impl Screen {
+    /// What the navigation, the heading and the window's title call it.
+    pub(crate) const fn title(&self) -> &'static str {
+        match self {
+            Self::Dashboard => "Dashboard",
+            Self::Playground => "Playground",
+            Self::ProviderAccounts => "Provider accounts",
+            Self::Models => "Models",
+            Self::VirtualModels => "Virtual models",
+            Self::Users => "Users",
+            Self::VirtualAccounts => "Virtual accounts",
+            Self::Keys => "API keys",
+            Self::Access => "Access grants",
+            Self::History => "History",
+            Self::HistoryOf { .. } => "History of one thing",
+            Self::Gateways => "Gateways",
+            Self::Account => "My account",
+        }
+    }
+
+    /// One sentence below the heading.
+    pub(crate) const fn purpose(&self) -> &'static str {
+        match self {
+            Self::Dashboard => "What passes through the gateways: traffic, cost, errors and latency.",
+            Self::Playground => "Talk to a model through the gateway, exactly as your applications do.",
+            Self::ProviderAccounts => "Your accounts at LLM providers. Credentials are sealed: only gateways can read them.",
+            Self::Models => "Models on your provider accounts, with what they cost.",
+            Self::VirtualModels => "One name for several models: traffic by weight, and fallback when a target fails.",
+            Self::Users => "People who own API keys.",
+            Self::VirtualAccounts => "Applications and services that own API keys.",
+            Self::Keys => "Keys that applications present to the gateway. Each is shown once, when it is issued.",
+            Self::Access => "Who may use which models.",
+            Self::History => "Every change there ever was, who made it and why. Nothing can be edited or removed.",
+            Self::HistoryOf { .. } => "Every change of one thing, from its beginning.",
+            Self::Gateways => "Which position of the history each gateway serves, and the digest that proves it.",
+            Self::Account => "Your password, your sessions and your automation tokens.",
+        }
+    }
+
+    /// Its sign in the navigation.
+    pub(crate) const fn icon(&self) -> Icon {
+        match self {
+            Self::Dashboard => Icon::TachometerAlt,
+            Self::Playground => Icon::Play,
+            Self::ProviderAccounts => Icon::Cubes,
+            Self::Models => Icon::Microchip,
+            Self::VirtualModels => Icon::CodeBranch,
+            Self::Users => Icon::Users,
+            Self::VirtualAccounts => Icon::Cog,
+            Self::Keys => Icon::Key,
+            Self::Access => Icon::LockOpen,
+            Self::History | Self::HistoryOf { .. } => Icon::History,
+            Self::Gateways => Icon::Network,
+            Self::Account => Icon::User,
+        }
+    }
+
+    /// The screen above it, for the breadcrumbs.
+    pub(crate) const fn parent(&self) -> Option<Self> {
+        match self {
+            Self::HistoryOf { .. } => Some(Self::History),
+            Self::Dashboard
+            | Self::Playground
+            | Self::ProviderAccounts
+            | Self::Models
+            | Self::VirtualModels
+            | Self::Users
+            | Self::VirtualAccounts
+            | Self::Keys
+            | Self::Access
+            | Self::History
+            | Self::Gateways
+            | Self::Account => None,
+        }
+    }
+
+    /// Whether the navigation marks `entry` while this screen is shown.
+    pub(crate) fn is_within(&self, entry: &Self) -> bool {
+        self == entry || self.parent().as_ref() == Some(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_screen_in_the_navigation_has_a_path_of_its_own_that_leads_back_to_it() {
+        let screens = NAVIGATION.iter().flat_map(|group| group.screens);
+        for screen in screens {
+            let path = screen.render_path();
+            let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+            assert_eq!(Screen::parse_path(&segments).as_ref(), Some(screen), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn the_history_of_one_thing_lies_within_the_history() {
+        let one = Screen::HistoryOf { stream: "key.00".to_owned() };
+        assert!(one.is_within(&Screen::History) && !one.is_within(&Screen::Keys));
+        assert_eq!(one.render_path(), ["history-of", "key.00"]);
+    }
+}

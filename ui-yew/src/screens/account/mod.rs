@@ -1,0 +1,36 @@
+//! The operator's own: password, sessions, automation tokens.
+
+mod password;
+mod sessions;
+mod token;
+mod tokens;
+
+use patternfly_yew::prelude::*;
+use yew::prelude::*;
+
+use crate::route::Screen;
+use crate::session::{role_name, use_session};
+use crate::widgets::heading::Heading;
+
+/// Who one is, then the parts.
+#[component]
+pub(crate) fn Account() -> Html {
+    let session = use_session();
+    html!(
+        <>
+            <Heading screen={Screen::Account} />
+            <section class="pf-v6-c-page__main-section sl-stack">
+                <div class="sl-card sl-pad">
+                    <div class="sl-card-head">
+                        <h2 class="pf-v6-c-title pf-m-lg">{ &session.info.name }</h2>
+                        <Label label={role_name(session.info.role)} color={Color::Blue} compact={true} />
+                    </div>
+                    <p class="sl-quiet">{ &session.info.email }</p>
+                </div>
+                <password::Password />
+                <sessions::Sessions />
+                <tokens::Tokens />
+            </section>
+        </>
+    )
+}

@@ -1,0 +1,141 @@
+//! What passes through the gateways, over time.
+
+mod charts;
+mod range;
+mod recent;
+mod tiles;
+
+use events_schema::api::analytics::{GroupBy, Series, Summary};
+use events_schema::api::status::Status;
+use events_schema::events::Aggregate;
+use patternfly_yew::prelude::*;
+use range::{Range, Window};
+use yew::prelude::*;
+use yew_nested_router::prelude::*;
+
+use crate::api::{Client, use_live};
+use crate::browser::use_now;
+use crate::format;
+use crate::remote::{Content, Remote, use_remote};
+use crate::route::Screen;
+use crate::widgets::heading::Heading;
+
+/// How often the figures are asked for again, in milliseconds.
+const REFRESH_MS: u32 = 5_000;
+
+impl Content for Summary {}
+
+impl Content for Series {}
+
+/// Range and split, figures, charts, and the newest requests.
+#[component]
+pub(crate) fn Dashboard() -> Html {
+    let range = use_state_eq(|| Range::Hour);
+    let group_by = use_state_eq(|| GroupBy::None);
+    let window = range.window(use_now(REFRESH_MS));
+    let newest = use_live().newest(&[Aggregate::Model]);
+    let status = use_remote(window, |client: Client, _| async move { client.get::<Status>("/status").await });
+    let summary = use_remote(window, |client: Client, window: Window| async move {
+        client.get::<Summary>(&format!("/analytics/summary?{}", window.query())).await
+    });
+    let series = use_remote((window, *group_by, newest), |client: Client, (window, group_by, _)| async move {
+        client.get::<Series>(&format!("/analytics/series?{}&by={}", window.series_query(), by(group_by))).await
+    });
+    html!(
+        <>
+            <Heading screen={Screen::Dashboard}>
+                { group_switch(&group_by) }
+                { range_switch(&range) }
+            </Heading>
+            <section class="pf-v6-c-page__main-section sl-stack">
+                { ledger_note(&status.state, &summary.state) }
+                { summary.show(Html::default, |summary| tiles::tiles(summary)) }
+                { series.show(Html::default, |series| charts::charts(series, window, *group_by)) }
+                <recent::Recent {window} />
+            </section>
+        </>
+    )
+}
+
+/// The question's word for a split.
+const fn by(group: GroupBy) -> &'static str {
+    match group {
+        GroupBy::None => "none",
+        GroupBy::Model => "model",
+        GroupBy::Owner => "owner",
+    }
+}
+
+/// Says when the ledger cannot be asked, since when it has records, and what to do when it has none.
+fn ledger_note(status: &Remote<Status>, summary: &Remote<Summary>) -> Html {
+    let error = status.ready().and_then(|status| status.ledger_error.clone());
+    if let Some(error) = error {
+        return html!(
+            <Alert inline={true} r#type={AlertType::Warning} title="The ledger is away: figures are missing or old">
+                { error }
+                { " Requests go on; their records wait and show up here when it is back." }
+            </Alert>
+        );
+    }
+    match summary.ready().map(|summary| summary.records_since) {
+        None => Html::default(),
+        Some(Some(since)) => html!(
+            <p class="sl-quiet sl-since">{ Icon::Database }{ format!(" Records since {}", format::time(since.to_chrono())) }</p>
+        ),
+        Some(None) => html!(<FirstSteps />),
+    }
+}
+
+/// What to do when nothing has passed through yet.
+#[component]
+fn FirstSteps() -> Html {
+    let router = use_router::<Screen>().expect("the screens lie within the router");
+    let to = |screen: Screen| {
+        let router = router.clone();
+        Callback::from(move |()| router.push(screen.clone()))
+    };
+    html!(
+        <div class="sl-card">
+            <EmptyState title="No requests yet" icon={Icon::TachometerAlt}
+                primary={Action::new("Open the playground", to(Screen::Playground))}
+                secondaries={vec![Action::new("Issue a key", to(Screen::Keys))]}>
+                { "Send the first one from the playground, or issue a key and point OpenAI's SDK at the gateway. It shows up \
+                   here within seconds." }
+            </EmptyState>
+        </div>
+    )
+}
+
+fn range_switch(range: &UseStateHandle<Range>) -> Html {
+    let option = |(choice, label): &(Range, &'static str)| {
+        let choice = *choice;
+        let setter = range.setter();
+        toggle(label, **range == choice, Callback::from(move |_| setter.set(choice)))
+    };
+    html!(
+        <div class="pf-v6-c-toggle-group" role="group" aria-label="Time range">{ for Range::ALL.iter().map(option) }</div>
+    )
+}
+
+fn group_switch(group_by: &UseStateHandle<GroupBy>) -> Html {
+    const CHOICES: [(GroupBy, &str); 3] =
+        [(GroupBy::None, "Total"), (GroupBy::Model, "By model"), (GroupBy::Owner, "By owner")];
+    let option = |(choice, label): (GroupBy, &'static str)| {
+        let setter = group_by.setter();
+        toggle(label, **group_by == choice, Callback::from(move |_| setter.set(choice)))
+    };
+    html!(
+        <div class="pf-v6-c-toggle-group" role="group" aria-label="Split by">{ for CHOICES.into_iter().map(option) }</div>
+    )
+}
+
+fn toggle(label: &'static str, chosen: bool, onclick: Callback<MouseEvent>) -> Html {
+    let class = classes!("pf-v6-c-toggle-group__button", chosen.then_some("pf-m-selected"));
+    html!(
+        <div class="pf-v6-c-toggle-group__item">
+            <button type="button" {class} aria-pressed={chosen.to_string()} {onclick}>
+                <span class="pf-v6-c-toggle-group__text">{ label }</span>
+            </button>
+        </div>
+    )
+}

@@ -1,0 +1,98 @@
+//! The newest requests, one by one.
+
+use events_schema::api::Page;
+use events_schema::api::analytics::RequestItem;
+use events_schema::usage::Outcome;
+use patternfly_yew::prelude::*;
+use yew::prelude::*;
+
+use super::range::Window;
+use crate::api::Client;
+use crate::browser::use_now;
+use crate::format;
+use crate::remote::use_remote;
+use crate::widgets::label;
+use crate::widgets::moment::Ago;
+
+/// How many are shown.
+const SHOWN: u32 = 15;
+
+/// How often they are asked for again, in milliseconds.
+const REFRESH_MS: u32 = 3_000;
+
+/// Properties of [`Recent`].
+#[derive(Clone, PartialEq, Properties)]
+pub(super) struct Props {
+    /// The range that they lie in.
+    pub(super) window: Window,
+}
+
+/// The table.
+#[component]
+pub(super) fn Recent(props: &Props) -> Html {
+    let now = use_now(REFRESH_MS);
+    let requests = use_remote((props.window, now), |client: Client, (window, _)| async move {
+        client.get::<Page<RequestItem>>(&format!("/analytics/requests?{}&limit={SHOWN}", window.query())).await
+    });
+    let none = || html!(<p class="sl-quiet">{ "No requests in this time range." }</p>);
+    html!(
+        <div class="sl-card">
+            <div class="sl-card-head sl-pad"><h2 class="pf-v6-c-title pf-m-md">{ "Newest requests" }</h2></div>
+            { requests.show(|| html!(<div class="sl-pad">{ none() }</div>), |page| table(&page.items)) }
+        </div>
+    )
+}
+
+fn table(items: &[RequestItem]) -> Html {
+    const COLUMNS: [&str; 8] = ["When", "Model", "Answered by", "Owner", "Tokens", "Cost", "Latency", "Outcome"];
+    html!(
+        <table class="pf-v6-c-table pf-m-compact pf-m-grid-lg" role="grid" aria-label="Newest requests">
+            <thead class="pf-v6-c-table__thead">
+                <tr class="pf-v6-c-table__tr" role="row">
+                    { for COLUMNS.iter().map(|column| html!(<th class="pf-v6-c-table__th" role="columnheader" scope="col">{ *column }</th>)) }
+                </tr>
+            </thead>
+            <tbody class="pf-v6-c-table__tbody" role="rowgroup">{ for items.iter().map(|item| row(&COLUMNS, item)) }</tbody>
+        </table>
+    )
+}
+
+fn row(columns: &[&'static str], item: &RequestItem) -> Html {
+    let tokens = item.tokens.input.saturating_add(item.tokens.output);
+    let cells = [
+        html!(<Ago at={item.received_at.to_chrono()} />),
+        html!(&item.requested_model),
+        item.target.as_deref().map_or_else(|| html!(format::NOTHING), label::code),
+        html!(item.owner_name.clone().or_else(|| item.owner.clone()).unwrap_or_else(|| format::NOTHING.to_owned())),
+        html!(format!("{}{}", if item.tokens.estimated { "≈ " } else { "" }, format::count(tokens))),
+        html!(item.cost.map_or_else(|| format::NOTHING.to_owned(), |cost| format::usd(cost.nanos()))),
+        html!(format::latency(item.duration_us)),
+        outcome(item),
+    ];
+    let cell = |(label, cell): (&&'static str, Html)| {
+        html!(<td class="pf-v6-c-table__td" role="cell" data-label={*label}>{ cell }</td>)
+    };
+    html!(
+        <tr class="pf-v6-c-table__tr" role="row" key={item.request.to_string()} data-request={item.request.to_string()}>
+            { for columns.iter().zip(cells).map(cell) }
+        </tr>
+    )
+}
+
+fn outcome(item: &RequestItem) -> Html {
+    let color = match item.outcome {
+        Outcome::Success => Color::Green,
+        Outcome::ClientGone => Color::Grey,
+        Outcome::BadRequest
+        | Outcome::Unauthenticated
+        | Outcome::Forbidden
+        | Outcome::UnknownModel
+        | Outcome::LimitExceeded => Color::Orange,
+        Outcome::ProviderError | Outcome::ProviderUnreachable | Outcome::StreamCut => Color::Red,
+    };
+    let label = match item.outcome {
+        Outcome::Success => "Success".to_owned(),
+        other => format!("{} ({})", format::words(other.as_str()), item.status),
+    };
+    html!(<Label {label} {color} compact={true} />)
+}

@@ -1,0 +1,178 @@
+//! API keys.
+
+mod issue;
+mod limits;
+
+use std::rc::Rc;
+
+use events_schema::api::commands::NewCommand;
+use events_schema::api::resources::KeyItem;
+use events_schema::events::{Aggregate, KeyLimits};
+use events_schema::time::Timestamp;
+use issue::IssueKey;
+use limits::ChangeLimits;
+use patternfly_yew::prelude::*;
+use yew::prelude::*;
+
+use crate::route::Screen;
+use crate::session::use_session;
+use crate::widgets::confirm::{Confirm, Question};
+use crate::widgets::dialog::{Dialogs, use_dialogs};
+use crate::widgets::heading::Heading;
+use crate::widgets::label;
+use crate::widgets::listing::{Listing, Row};
+use crate::widgets::menu::{HistoryLink, MenuItem, item};
+use crate::widgets::rename::{OneText, Rename};
+use crate::{browser, format};
+
+/// The aggregates whose changes show in the list.
+const SHOWS: &[Aggregate] = &[Aggregate::Key, Aggregate::User, Aggregate::VirtualAccount];
+
+/// The headings.
+const COLUMNS: &[&str] = &["Label", "Owner", "Ends in", "Limits", "Expires", "State"];
+
+/// Which dialog is open.
+#[derive(Clone, PartialEq)]
+enum Open {
+    Issue,
+    Limits(Rc<KeyItem>),
+    OneText(OneText),
+    Confirm(Question),
+}
+
+/// The list, with all that can be done.
+#[component]
+pub(crate) fn Keys() -> Html {
+    let may_change = use_session().may_change();
+    let Dialogs { open, show, close } = use_dialogs::<Open>();
+    let issue = show.reform(|()| Open::Issue);
+    let row = {
+        let show = show.clone();
+        Callback::from(move |key: KeyItem| {
+            let actions = if may_change { actions(&key, &show) } else { Vec::new() };
+            row(key, actions)
+        })
+    };
+    html!(
+        <>
+            <Heading screen={Screen::Keys}>
+                if may_change {
+                    <Button variant={ButtonVariant::Primary} icon={Icon::Plus} label="Issue key" onclick={issue.reform(|_| ())} />
+                }
+            </Heading>
+            <section class="pf-v6-c-page__main-section">
+                <Listing<KeyItem> path="/keys" noun="keys"
+                    aggregates={SHOWS}
+                    columns={COLUMNS} {row}
+                    empty={empty(may_change, issue)} />
+            </section>
+            { for open.map(|open| dialog(open, close)) }
+        </>
+    )
+}
+
+fn empty(may_change: bool, issue: Callback<()>) -> Html {
+    let primary = may_change.then(|| Action::new("Issue key", issue));
+    html!(
+        <EmptyState title="No keys yet" icon={Icon::Key} {primary}>
+            { "Applications present a key to the gateway. A key belongs to a user or a virtual account, and may use what \
+               its owner, or it itself, was granted." }
+        </EmptyState>
+    )
+}
+
+fn dialog(open: Open, onclose: Callback<()>) -> Html {
+    match open {
+        Open::Issue => html!(<IssueKey {onclose} />),
+        Open::Limits(key) => html!(<ChangeLimits of={key} {onclose} />),
+        Open::OneText(asked) => html!(<Rename {asked} {onclose} />),
+        Open::Confirm(question) => html!(<Confirm {question} {onclose} />),
+    }
+}
+
+fn row(key: KeyItem, actions: Vec<MenuItem>) -> Row {
+    let stream = format!("key.{}", key.id);
+    Row {
+        id: key.id.to_string(),
+        cells: vec![
+            html!(<HistoryLink name={key.label.clone()} {stream} />),
+            html!(&key.owner_name),
+            label::code(&format!("…{}", key.hint)),
+            limits_cell(key.limits),
+            expiry_cell(key.expires_at),
+            state(&key),
+        ],
+        name: key.label,
+        actions,
+    }
+}
+
+fn limits_cell(limits: KeyLimits) -> Html {
+    let line = |limit: Option<u64>, unit: &str| limit.map(|limit| format!("{} {unit}", format::short_count(limit)));
+    let parts = [line(limits.requests_per_minute, "requests/min"), line(limits.tokens_per_minute, "tokens/min")];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        return html!(<span class="sl-quiet">{ "None" }</span>);
+    }
+    html!({ for parts.into_iter().map(|part| html!(<div>{ part }</div>)) })
+}
+
+fn expiry_cell(expires_at: Option<Timestamp>) -> Html {
+    match expires_at {
+        None => html!(<span class="sl-quiet">{ "Never" }</span>),
+        Some(at) => html!(format::time(at.to_chrono())),
+    }
+}
+
+fn state(key: &KeyItem) -> Html {
+    if key.expires_at.is_some_and(|at| at.to_chrono() <= browser::now()) {
+        return html!(<Label label="Expired" color={Color::Grey} compact={true} />);
+    }
+    if key.owner_disabled && !key.disabled {
+        return html!(<Label label="Owner disabled" color={Color::Orange} compact={true} icon={Icon::PauseCircle} />);
+    }
+    label::enabled(!key.disabled)
+}
+
+fn actions(key: &KeyItem, show: &Callback<Open>) -> Vec<MenuItem> {
+    let (id, name) = (key.id, &key.label);
+    let on_off = if key.disabled {
+        Question {
+            title: format!("Enable {name}?"),
+            consequence: "The key works again, as soon as gateways serve the change.",
+            action: "Enable",
+            danger: false,
+            command: NewCommand::EnableKey { key: id },
+        }
+    } else {
+        Question {
+            title: format!("Disable {name}?"),
+            consequence: "The key does not work until it is enabled again.",
+            action: "Disable",
+            danger: true,
+            command: NewCommand::DisableKey { key: id },
+        }
+    };
+    let revoke = Question {
+        title: format!("Revoke {name}?"),
+        consequence: "The key will never work again. This cannot be undone.",
+        action: "Revoke",
+        danger: true,
+        command: NewCommand::RevokeKey { key: id },
+    };
+    let relabel = OneText {
+        title: format!("Change the label of {name}"),
+        consequence: "Only people see the label.",
+        fields: &["label", "why"],
+        label: "Label",
+        kind: "text",
+        now: name.clone(),
+        command: Rc::new(move |label| NewCommand::RelabelKey { key: id, label }),
+    };
+    vec![
+        item("Change limits and expiry", show, Open::Limits(Rc::new(key.clone()))),
+        item("Change label", show, Open::OneText(relabel)),
+        item(on_off.action, show, Open::Confirm(on_off)),
+        item("Revoke", show, Open::Confirm(revoke)).dangerous(),
+    ]
+}

@@ -1,0 +1,48 @@
+//! The screens, one module each; dialogs lie beside the list that opens them, one file each.
+
+mod access;
+mod account;
+mod dashboard;
+mod gateways;
+mod history;
+mod keys;
+mod models;
+mod playground;
+mod provider_accounts;
+pub(crate) mod sign_in;
+mod users;
+mod virtual_accounts;
+mod virtual_models;
+
+use patternfly_yew::prelude::*;
+use yew::prelude::*;
+
+use crate::route::Screen;
+
+/// Draws the screen that the address stands for.
+pub(crate) fn show(screen: Option<&Screen>) -> Html {
+    let Some(screen) = screen else {
+        return html!(
+            <section class="pf-v6-c-page__main-section">
+                <EmptyState title="There is no such page" icon={Icon::Search}>
+                    { "Choose one from the navigation." }
+                </EmptyState>
+            </section>
+        );
+    };
+    match screen {
+        Screen::Dashboard => html!(<dashboard::Dashboard />),
+        Screen::Playground => html!(<playground::Playground />),
+        Screen::ProviderAccounts => html!(<provider_accounts::ProviderAccounts />),
+        Screen::Models => html!(<models::Models />),
+        Screen::VirtualModels => html!(<virtual_models::VirtualModels />),
+        Screen::Users => html!(<users::Users />),
+        Screen::VirtualAccounts => html!(<virtual_accounts::VirtualAccounts />),
+        Screen::Keys => html!(<keys::Keys />),
+        Screen::Access => html!(<access::Access />),
+        Screen::History => html!(<history::History stream={None::<AttrValue>} />),
+        Screen::HistoryOf { stream } => html!(<history::History stream={Some(AttrValue::from(stream.clone()))} />),
+        Screen::Gateways => html!(<gateways::Gateways />),
+        Screen::Account => html!(<account::Account />),
+    }
+}

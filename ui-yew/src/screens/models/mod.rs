@@ -1,0 +1,177 @@
+//! Models on provider accounts.
+
+mod add;
+mod price;
+
+use std::rc::Rc;
+
+use add::AddModel;
+use events_schema::api::commands::NewCommand;
+use events_schema::api::resources::ModelItem;
+use events_schema::events::{Aggregate, ModelType};
+use events_schema::money::Price;
+use patternfly_yew::prelude::*;
+use price::SetPrice;
+use yew::prelude::*;
+
+use crate::format;
+use crate::route::Screen;
+use crate::session::use_session;
+use crate::widgets::confirm::{Confirm, Question};
+use crate::widgets::dialog::{Dialogs, use_dialogs};
+use crate::widgets::heading::Heading;
+use crate::widgets::label;
+use crate::widgets::listing::{Listing, Row};
+use crate::widgets::menu::{HistoryLink, MenuItem, item};
+use crate::widgets::rename::{OneText, Rename};
+
+/// The aggregates whose changes show in the list.
+const SHOWS: &[Aggregate] = &[Aggregate::Model, Aggregate::ProviderAccount];
+
+/// The headings.
+const COLUMNS: &[&str] = &["Name", "At the provider", "For", "Input / 1 M tokens", "Output / 1 M tokens", "State"];
+
+/// Which dialog is open.
+#[derive(Clone, PartialEq)]
+enum Open {
+    Add,
+    SetPrice(Rc<ModelItem>),
+    OneText(OneText),
+    Confirm(Question),
+}
+
+/// The list, with all that can be done.
+#[component]
+pub(crate) fn Models() -> Html {
+    let may_change = use_session().may_change();
+    let Dialogs { open, show, close } = use_dialogs::<Open>();
+    let add = show.reform(|()| Open::Add);
+    let row = {
+        let show = show.clone();
+        Callback::from(move |model: ModelItem| {
+            let actions = if may_change { actions(&model, &show) } else { Vec::new() };
+            row(model, actions)
+        })
+    };
+    html!(
+        <>
+            <Heading screen={Screen::Models}>
+                if may_change {
+                    <Button variant={ButtonVariant::Primary} icon={Icon::Plus} label="Add model" onclick={add.reform(|_| ())} />
+                }
+            </Heading>
+            <section class="pf-v6-c-page__main-section">
+                <Listing<ModelItem> path="/models" noun="models"
+                    aggregates={SHOWS}
+                    columns={COLUMNS}
+                    {row} empty={empty(may_change, add)} />
+            </section>
+            { for open.map(|open| dialog(open, close)) }
+        </>
+    )
+}
+
+fn empty(may_change: bool, add: Callback<()>) -> Html {
+    let primary = may_change.then(|| Action::new("Add model", add));
+    html!(
+        <EmptyState title="No models yet" icon={Icon::Microchip} {primary}>
+            { "A model belongs to a provider account. Callers ask for it as account/model; give it a price, and every \
+               request is costed." }
+        </EmptyState>
+    )
+}
+
+fn dialog(open: Open, onclose: Callback<()>) -> Html {
+    match open {
+        Open::Add => html!(<AddModel {onclose} />),
+        Open::SetPrice(model) => html!(<SetPrice {model} {onclose} />),
+        Open::OneText(asked) => html!(<Rename {asked} {onclose} />),
+        Open::Confirm(question) => html!(<Confirm {question} {onclose} />),
+    }
+}
+
+fn row(model: ModelItem, actions: Vec<MenuItem>) -> Row {
+    let stream = format!("model.{}", model.id);
+    let types = model.model_types.iter().map(|kind| html!(<Label label={type_name(*kind)} compact={true} />));
+    Row {
+        id: model.id.to_string(),
+        cells: vec![
+            html!(<HistoryLink name={model.full_name.clone()} {stream} />),
+            label::code(&model.upstream_name),
+            html!(<span class="sl-labels">{ for types }</span>),
+            amount(model.price, |price| price.input.nanos()),
+            amount(model.price, |price| price.output.nanos()),
+            label::enabled(!model.disabled),
+        ],
+        name: model.full_name,
+        actions,
+    }
+}
+
+fn amount(price: Option<Price>, part: fn(Price) -> u64) -> Html {
+    match price {
+        Some(price) => html!(format::usd(part(price))),
+        None => html!(<span class="sl-quiet">{ "No price" }</span>),
+    }
+}
+
+/// What people call a use of models.
+const fn type_name(kind: ModelType) -> &'static str {
+    match kind {
+        ModelType::Chat => "Chat",
+        ModelType::Embedding => "Embedding",
+    }
+}
+
+fn actions(model: &ModelItem, show: &Callback<Open>) -> Vec<MenuItem> {
+    let (id, name) = (model.id, &model.full_name);
+    let on_off = if model.disabled {
+        Question {
+            title: format!("Enable {name}?"),
+            consequence: "It takes requests again, as soon as gateways serve the change.",
+            action: "Enable",
+            danger: false,
+            command: NewCommand::EnableModel { model: id },
+        }
+    } else {
+        Question {
+            title: format!("Disable {name}?"),
+            consequence: "It takes no requests any more. Virtual models fall back to their other targets.",
+            action: "Disable",
+            danger: true,
+            command: NewCommand::DisableModel { model: id },
+        }
+    };
+    let delete = Question {
+        title: format!("Delete {name}?"),
+        consequence: "Only a model that no virtual model and no grant refers to can be deleted.",
+        action: "Delete",
+        danger: true,
+        command: NewCommand::DeleteModel { model: id },
+    };
+    let rename = OneText {
+        title: format!("Rename {name}"),
+        consequence: "Callers must ask for the new name.",
+        fields: &["name", "why"],
+        label: "Name",
+        kind: "text",
+        now: model.name.clone(),
+        command: Rc::new(move |name| NewCommand::RenameModel { model: id, name }),
+    };
+    let upstream = OneText {
+        title: format!("Change what {name} stands for"),
+        consequence: "Callers keep asking for the same name; the provider is asked for another.",
+        fields: &["upstream_name", "why"],
+        label: "The provider's name for it",
+        kind: "text",
+        now: model.upstream_name.clone(),
+        command: Rc::new(move |upstream_name| NewCommand::ChangeModelUpstreamName { model: id, upstream_name }),
+    };
+    vec![
+        item("Set price", show, Open::SetPrice(Rc::new(model.clone()))),
+        item("Rename", show, Open::OneText(rename)),
+        item("Change upstream name", show, Open::OneText(upstream)),
+        item(on_off.action, show, Open::Confirm(on_off)),
+        item("Delete", show, Open::Confirm(delete)).dangerous(),
+    ]
+}

@@ -1,0 +1,153 @@
+//! Chat with a model through the gateway, and see what it took.
+
+mod ask;
+mod conversation;
+mod settings;
+mod snippet;
+mod transcript;
+
+use ask::{Request, StreamOptions, ask, micros};
+use conversation::{Conversation, Step};
+use events_schema::api::resources::{ModelItem, VirtualModelItem};
+use events_schema::events::{Aggregate, ModelType};
+use patternfly_yew::prelude::*;
+use settings::{Settings, SettingsPanel};
+use snippet::Snippet;
+use transcript::Transcript;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{AbortController, HtmlTextAreaElement};
+use yew::prelude::*;
+
+use crate::api::use_client;
+use crate::route::Screen;
+use crate::widgets::draft::{Draft, use_draft};
+use crate::widgets::field::Choice;
+use crate::widgets::heading::Heading;
+use crate::widgets::listing::use_all;
+
+/// Settings to the left, conversation to the right.
+#[component]
+pub(crate) fn Playground() -> Html {
+    let models = use_all::<ModelItem>("/models", &[Aggregate::Model, Aggregate::ProviderAccount]);
+    let choices = use_model_choices(&models);
+    let settings = use_draft(Settings::default);
+    let conversation = use_reducer_eq(Conversation::default);
+    let question = use_state_eq(String::new);
+    let showing_code = use_state_eq(|| false);
+    let running = use_mut_ref(|| None::<AbortController>);
+    let client = use_client();
+    // Until one is chosen, the first is meant.
+    let model = settings.chosen_of(&choices);
+
+    let send = {
+        let (conversation, question, settings, running) = (conversation.clone(), question.clone(), settings.clone(), running.clone());
+        let model = model.clone();
+        Callback::from(move |()| {
+            let text = question.trim().to_owned();
+            let (Some(model), false, false) = (model.clone(), conversation.answering, text.is_empty()) else { return };
+            let Ok(controller) = AbortController::new() else { return };
+            let request = request(&settings, &conversation, model, &text);
+            let signal = controller.signal();
+            *running.borrow_mut() = Some(controller);
+            question.set(String::new());
+            conversation.dispatch(Step::Asked(text, micros()));
+            spawn_local(ask(client.clone(), request, signal, conversation.dispatcher()));
+        })
+    };
+    let cancel = Callback::from(move |_: MouseEvent| {
+        if let Some(controller) = running.borrow_mut().take() {
+            controller.abort();
+        }
+    });
+    let clear = {
+        let conversation = conversation.dispatcher();
+        Callback::from(move |_: MouseEvent| conversation.dispatch(Step::Cleared))
+    };
+    let code = {
+        let showing_code = showing_code.clone();
+        Callback::from(move |_: MouseEvent| showing_code.set(true))
+    };
+    let close_code = {
+        let showing_code = showing_code.setter();
+        Callback::from(move |()| showing_code.set(false))
+    };
+    html!(
+        <>
+            <Heading screen={Screen::Playground}>
+                <Button variant={ButtonVariant::Secondary} icon={Icon::Code} label="Use it from your code" disabled={model.is_none()} onclick={code} />
+                <Button variant={ButtonVariant::Link} label="Clear" disabled={conversation.messages.is_empty() || conversation.answering} onclick={clear} />
+            </Heading>
+            <section class="pf-v6-c-page__main-section sl-playground">
+                <SettingsPanel settings={settings.clone()} choices={choices} model={model.clone().unwrap_or_default()} />
+                <div class="sl-card sl-chat">
+                    <Transcript conversation={(*conversation).clone()} {models} />
+                    { composer(&question, &conversation, model.is_some(), &send, cancel) }
+                </div>
+            </section>
+            if let (true, Some(model)) = (*showing_code, model) {
+                <Snippet {model} onclose={close_code} />
+            }
+        </>
+    )
+}
+
+/// Virtual models first, then every model that chats.
+#[hook]
+fn use_model_choices(models: &[ModelItem]) -> Vec<Choice> {
+    let virtual_models = use_all::<VirtualModelItem>("/virtual-models", &[Aggregate::VirtualModel]);
+    let choice = |name: &str, kind: &str| Choice { value: name.to_owned().into(), label: format!("{name}{kind}").into() };
+    let virtual_models = virtual_models.iter().filter(|model| !model.disabled);
+    let models = models.iter().filter(|model| !model.disabled && model.model_types.contains(&ModelType::Chat));
+    virtual_models
+        .map(|model| choice(&model.name, " (virtual)"))
+        .chain(models.map(|model| choice(&model.full_name, "")))
+        .collect()
+}
+
+fn request(settings: &Draft<Settings>, conversation: &Conversation, model: String, question: &str) -> Request {
+    Request {
+        model,
+        messages: conversation.to_send(&settings.instructions, question),
+        stream: true,
+        stream_options: StreamOptions { include_usage: true },
+        temperature: settings.temperature.trim().parse().ok(),
+        max_tokens: settings.max_tokens.trim().parse().ok(),
+    }
+}
+
+/// Where one types; Enter sends, Shift+Enter begins a line.
+fn composer(
+    question: &UseStateHandle<String>,
+    conversation: &Conversation,
+    has_model: bool,
+    send: &Callback<()>,
+    cancel: Callback<MouseEvent>,
+) -> Html {
+    let oninput = {
+        let question = question.setter();
+        Callback::from(move |event: InputEvent| question.set(event.target_unchecked_into::<HtmlTextAreaElement>().value()))
+    };
+    let onkeydown = {
+        let send = send.clone();
+        Callback::from(move |event: KeyboardEvent| {
+            if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
+                event.prevent_default();
+                send.emit(());
+            }
+        })
+    };
+    html!(
+        <div class="sl-composer">
+            <span class="pf-v6-c-form-control">
+                <textarea name="question" rows="2" aria-label="Your message" value={(**question).clone()} {oninput} {onkeydown}
+                    placeholder={if has_model { "Say something. Enter sends." } else { "Add a model first." }} disabled={!has_model} />
+            </span>
+            if conversation.answering {
+                <Button variant={ButtonVariant::Secondary} icon={Icon::TimesCircle} label="Cancel" onclick={cancel} />
+            } else {
+                <Button variant={ButtonVariant::Primary} label="Send" disabled={!has_model || question.trim().is_empty()}
+                    onclick={send.reform(|_| ())} />
+            }
+        </div>
+    )
+}

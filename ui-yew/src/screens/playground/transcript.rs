@@ -1,0 +1,98 @@
+//! What was said, and what each answer took.
+
+use std::rc::Rc;
+
+use events_schema::api::resources::ModelItem;
+use patternfly_yew::prelude::*;
+use yew::prelude::*;
+
+use super::conversation::{Conversation, Facts, Message, Role};
+use crate::format;
+
+/// Properties of [`Transcript`].
+#[derive(Clone, PartialEq, Properties)]
+pub(super) struct Props {
+    /// What was said.
+    pub(super) conversation: Conversation,
+    /// The models there are, for their prices.
+    pub(super) models: Rc<Vec<ModelItem>>,
+}
+
+/// The messages; the newest stays in sight.
+#[component]
+pub(super) fn Transcript(props: &Props) -> Html {
+    let place = use_node_ref();
+    {
+        let place = place.clone();
+        use_effect_with(props.conversation.clone(), move |_| {
+            if let Some(place) = place.cast::<web_sys::Element>() {
+                place.set_scroll_top(place.scroll_height());
+            }
+        });
+    }
+    let messages = &props.conversation.messages;
+    if messages.is_empty() {
+        return html!(
+            <div class="sl-transcript" ref={place}>
+                <EmptyState title="Ask something" icon={Icon::Play}>
+                    { "Your message goes through the gateway like any request: it is authorized, routed, measured and recorded." }
+                </EmptyState>
+            </div>
+        );
+    }
+    let last = messages.len() - 1;
+    let draw = |(index, message): (usize, &Message)| {
+        let answering = props.conversation.answering && index == last;
+        match message.role {
+            Role::User | Role::System => html!(<div class="sl-said sl-said-user">{ &message.content }</div>),
+            Role::Assistant => answer(message, answering, &props.models),
+        }
+    };
+    html!(<div class="sl-transcript" ref={place} aria-live="polite">{ for messages.iter().enumerate().map(draw) }</div>)
+}
+
+fn answer(message: &Message, answering: bool, models: &[ModelItem]) -> Html {
+    let waiting = answering && message.content.is_empty();
+    html!(
+        <div class="sl-said sl-said-model" data-answering={answering.to_string()}>
+            if waiting {
+                <span class="sl-typing" aria-label="Waiting for the first token"><i></i><i></i><i></i></span>
+            }
+            if !message.content.is_empty() {
+                <div class="sl-said-text">{ &message.content }</div>
+            }
+            if let Some(broken) = &message.facts.broken {
+                <Alert inline={true} plain={true} r#type={AlertType::Danger} title={broken.clone()} />
+            }
+            if !answering {
+                { facts(&message.facts, models) }
+            }
+        </div>
+    )
+}
+
+fn facts(facts: &Facts, models: &[ModelItem]) -> Html {
+    let fact = |name: &'static str, value: Option<String>| {
+        html!({ for value.map(|value| html!(<span data-fact={name}><b>{ value }</b>{ format!(" {name}") }</span>)) })
+    };
+    let tokens = facts.usage.map(|usage| format!("{} + {}", usage.prompt_tokens, usage.completion_tokens));
+    html!(
+        <div class="sl-said-facts">
+            if let Some(target) = &facts.target {
+                <span data-fact="target">{ Icon::Microchip }{ " " }<b>{ target }</b></span>
+            }
+            { fact("tokens", tokens) }
+            { fact("to first token", facts.first_token_us.map(format::latency)) }
+            { fact("in all", facts.duration_us.map(format::latency)) }
+            { fact("cost", cost(facts, models).map(format::usd)) }
+            { fact("position", facts.position.clone().map(|position| format!("#{position}"))) }
+        </div>
+    )
+}
+
+/// What the answer cost, in nano-dollars, at the price that applies now to the model that answered.
+fn cost(facts: &Facts, models: &[ModelItem]) -> Option<u64> {
+    let (usage, target) = (facts.usage?, facts.target.as_deref()?);
+    let price = models.iter().find(|model| model.full_name == target)?.price?;
+    Some(price.cost(usage.prompt_tokens, 0, usage.completion_tokens).nanos())
+}

@@ -1,0 +1,59 @@
+//! Who is signed in, and what they may do.
+
+use std::rc::Rc;
+
+use events_schema::api::session::SessionInfo;
+use events_schema::events::Role;
+use yew::prelude::*;
+
+/// The session of the operator who looks.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Session {
+    /// As the control plane describes it.
+    pub(crate) info: Rc<SessionInfo>,
+    /// Ends it in this page: shows the sign-in.
+    pub(crate) ended: Callback<()>,
+}
+
+/// The session above.
+#[hook]
+pub(crate) fn use_session() -> Session {
+    use_context().expect("the screens lie within a session")
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Whether the operator may change anything at all; the control plane decides, this only hides buttons.
+    pub(crate) fn may_change(&self) -> bool {
+        may_change(self.info.role)
+    }
+}
+
+const fn may_change(role: Role) -> bool {
+    match role {
+        Role::Owner | Role::Operator => true,
+        Role::Auditor | Role::Viewer => false,
+    }
+}
+
+/// What people call a role.
+pub(crate) const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "Owner",
+        Role::Operator => "Operator",
+        Role::Auditor => "Auditor",
+        Role::Viewer => "Viewer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_only_read_are_offered_no_changes() {
+        let changing = [Role::Owner, Role::Operator, Role::Auditor, Role::Viewer].map(may_change);
+        assert_eq!(changing, [true, true, false, false]);
+    }
+}

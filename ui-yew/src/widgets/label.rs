@@ -1,0 +1,18 @@
+//! Small signs of a thing's state.
+
+use patternfly_yew::prelude::*;
+use yew::prelude::*;
+
+/// Whether something works, or was switched off.
+pub(crate) fn enabled(is_enabled: bool) -> Html {
+    if is_enabled {
+        html!(<Label label="Active" color={Color::Green} compact={true} icon={Icon::CheckCircle} />)
+    } else {
+        html!(<Label label="Disabled" color={Color::Orange} compact={true} icon={Icon::PauseCircle} />)
+    }
+}
+
+/// A name or number of a machine's, in a fixed-width face.
+pub(crate) fn code(text: &str) -> Html {
+    html!(<code class="sl-code">{ text }</code>)
+}

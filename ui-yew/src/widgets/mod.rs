@@ -1,0 +1,20 @@
+//! The console's own building blocks, on PatternFly's styles.
+//!
+//! PatternFly's components for Yew are used where they need no inline style: the content security policy
+//! forbids `style` attributes. What they do not offer, or only so, is here.
+
+pub(crate) mod chart;
+pub(crate) mod confirm;
+pub(crate) mod copy;
+pub(crate) mod dialog;
+pub(crate) mod draft;
+pub(crate) mod field;
+pub(crate) mod heading;
+pub(crate) mod label;
+pub(crate) mod listing;
+pub(crate) mod menu;
+pub(crate) mod moment;
+pub(crate) mod owner;
+pub(crate) mod paging;
+pub(crate) mod rename;
+pub(crate) mod secret;

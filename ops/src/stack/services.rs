@@ -10,6 +10,9 @@ use crate::failure::{Doing, Outcome};
 use crate::paths;
 use crate::supervise::plan::{Plan, Probe, Service, StopSignal};
 
+/// How long a gateway lets requests under way go on when it is stopped, in milliseconds.
+const DRAIN_MS: &str = "10000";
+
 /// Everything that the processes of a stack are started with.
 pub(crate) struct Ingredients<'a> {
     pub(crate) data: &'a DataDir,
@@ -112,6 +115,7 @@ impl Ingredients<'_> {
             .args(["--nats-url", &self.nats_url()])
             .args(["--data-dir", &text(&self.data.gateway())])
             .args(["--secrets-dir", &text(&self.data.secrets())])
+            .args(["--drain-timeout-ms", DRAIN_MS])
             .after(["nats"])
             .stopped_at(0)
     }

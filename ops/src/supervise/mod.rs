@@ -12,7 +12,6 @@ pub(crate) mod process;
 pub(crate) mod ready;
 pub(crate) mod state;
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,7 +27,11 @@ use plan::Plan;
 use process::ProcessId;
 use state::StackState;
 
-/// The flags of `sluice supervise`, which `up` starts. The plan comes on standard input.
+/// The word that lets the stack outlive whoever started it.
+pub(crate) const STAY: &str = "stay";
+
+/// The flags of `sluice supervise`, which `up` starts. The plan comes as the first line of standard
+/// input. When that ends without the word [`STAY`] on a line after it, so does the stack.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The stack's data folder.
@@ -42,15 +45,14 @@ pub(crate) struct Args {
 /// How often it is looked whether the process that the stack is bound to has ended.
 const LOOK_AT_BOND_EVERY: Duration = Duration::from_millis(500);
 
-
 /// Runs a stack until SIGTERM or SIGINT.
 pub(crate) fn run(args: &Args) -> Outcome {
     let data = DataDir::locate(Some(&args.data))?;
-    let mut text = String::new();
+    let mut line = String::new();
     std::io::stdin()
-        .read_to_string(&mut text)
+        .read_line(&mut line)
         .doing(|| "reading the plan".into())?;
-    let plan: Plan = serde_json::from_str(&text).doing(|| "reading the plan".into())?;
+    let plan: Plan = serde_json::from_str(&line).doing(|| "reading the plan".into())?;
     let _alone = data.lock_as_supervisor()?;
 
     // One thread: Linux binds a child's death signal to the *thread* that started it.
@@ -82,11 +84,28 @@ async fn supervise(data: DataDir, plan: Plan, bond: Option<ProcessId>) -> Outcom
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = ended(bond) => {}
+        () = abandoned() => {}
     }
     stop_all(keepers).await;
     writing.send_replace(true);
     writer.await.doing(|| "writing the last state".into())?;
     std::fs::remove_file(data.state_file()).doing(|| "removing the state file".into())
+}
+
+/// Waits until standard input ends without having said that the stack is to stay.
+async fn abandoned() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // Reading blocks a thread, perhaps for ever; the process does not wait for it.
+    std::thread::spawn(move || {
+        let stays = std::io::stdin()
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line == STAY);
+        let _ = tell.send(stays);
+    });
+    if let Ok(true) = told.await {
+        std::future::pending().await
+    }
 }
 
 /// Waits until the process has ended; for ever when there is none.

@@ -3,18 +3,17 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::down;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::progress::{Progress, Step};
 use crate::stack::DataDir;
-use crate::supervise::die_with_the_parent;
+use crate::supervise::STAY;
 use crate::supervise::plan::Plan;
 use crate::supervise::state::{ServiceState, StackState};
 
@@ -30,13 +29,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Lines of a log that are shown when its service does not come up.
 const SHOWN_LINES: usize = 12;
 
-/// Starts `sluice supervise`; in the foreground it ends when this process does.
+/// The supervisor of a stack that this process started.
+pub(super) struct Supervisor {
+    process: Child,
+    /// The stack ends when this does, unless it was told to stay.
+    leash: ChildStdin,
+}
+
+/// Starts `sluice supervise`.
 pub(super) fn start_supervisor(
     data: &DataDir,
     plan: &Plan,
-    foreground: bool,
     bound_to: Option<u32>,
-) -> Outcome<Child> {
+) -> Outcome<Supervisor> {
     let doing = || "starting the supervisor".to_owned();
     let log = data.logs().join("supervisor.log");
     let out = OpenOptions::new()
@@ -63,15 +68,21 @@ pub(super) fn start_supervisor(
     if let Some(pid) = bound_to {
         command.args(["--bound-to", &pid.to_string()]);
     }
-    if foreground {
-        die_with_the_parent(&mut command, Signal::SIGTERM);
+    let mut process = command.spawn().doing(doing)?;
+    let mut text = serde_json::to_vec(plan).doing(doing)?;
+    text.push(b'\n');
+    let mut leash = process.stdin.take().ok_or_else(|| Failure::new(doing()))?;
+    leash.write_all(&text).doing(doing)?;
+    Ok(Supervisor { process, leash })
+}
+
+// === impl Supervisor ===
+
+impl Supervisor {
+    /// Lets the stack outlive this process.
+    pub(super) fn let_it_stay(mut self) -> Outcome {
+        writeln!(self.leash, "{STAY}").doing(|| "letting the stack stay".into())
     }
-    let mut child = command.spawn().doing(doing)?;
-    let text = serde_json::to_vec(plan).doing(doing)?;
-    let mut stdin = child.stdin.take().ok_or_else(|| Failure::new(doing()))?;
-    stdin.write_all(&text).doing(doing)?;
-    drop(stdin);
-    Ok(child)
 }
 
 /// Waits until every process can do its work, with a line for each.
@@ -135,7 +146,8 @@ fn not_ready(service: &ServiceState, what: &str) -> Failure {
 }
 
 /// Stays until Ctrl-C (or SIGTERM), then stops the stack.
-pub(super) async fn until_interrupted(data: &DataDir, mut supervisor: Child) -> Outcome {
+pub(super) async fn until_interrupted(data: &DataDir, supervisor: Supervisor) -> Outcome {
+    let Supervisor { mut process, leash } = supervisor;
     let mut interrupt = signal(SignalKind::interrupt()).doing(|| "listening for Ctrl-C".into())?;
     let mut terminate = signal(SignalKind::terminate()).doing(|| "listening for SIGTERM".into())?;
     eprintln!("Ctrl-C stops it.");
@@ -144,15 +156,16 @@ pub(super) async fn until_interrupted(data: &DataDir, mut supervisor: Child) -> 
             _ = interrupt.recv() => break None,
             _ = terminate.recv() => break None,
             () = tokio::time::sleep(LOOK_EVERY * 10) => {
-                if let Some(status) = supervisor.try_wait().doing(|| "watching the supervisor".into())? {
+                if let Some(status) = process.try_wait().doing(|| "watching the supervisor".into())? {
                     break Some(status);
                 }
             }
         }
     };
     let _alone = data.lock()?;
-    let reaper = thread::spawn(move || supervisor.wait());
+    let reaper = thread::spawn(move || process.wait());
     let stopped = down::stop(data)?;
+    drop(leash);
     reaper
         .join()
         .expect("waiting for a process does not panic")

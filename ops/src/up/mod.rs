@@ -7,7 +7,7 @@
 mod launch;
 mod summary;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::console;
 use crate::down;
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Build optimised programs.
     #[arg(long)]
     release: bool,
-    /// Take the programs as they were last built.
+    /// Take the programs that lie beside this one, and the console, as they were last built.
     #[arg(long)]
     no_build: bool,
     /// Do without the console's pages (the API is there all the same).
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let mine = if running.is_some_and(|state| state.stamp == plan.stamp) {
         None
     } else {
-        Some(launch::start_supervisor(&data, &plan, !args.detach, args.bound_to)?)
+        Some(launch::start_supervisor(&data, &plan, args.bound_to)?)
     };
     let up = launch::wait_until_ready(&data, &plan, &progress)
         .and_then(|()| runtime.block_on(seed::seed(&data, ports, &progress)));
@@ -94,6 +94,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
     drop(alone);
     summary::print(&data, ports, &example)?;
     if args.detach {
+        if let Some(supervisor) = mine {
+            supervisor.let_it_stay()?;
+        }
         println!("{}", summary::line(&data, ports, &example)?);
         return Ok(());
     }
@@ -160,23 +163,8 @@ fn prepare(
     let [nats_server, postgres_bin, engine] =
         <[PathBuf; 3]>::try_from(parts).map_err(|_| Failure::new("a part is missing"))?;
 
-    let target = binaries::target_folder()?;
-    if !args.no_build {
-        progress.suspended(|| binaries::build(args.release))?;
-    }
-    let built = target.join(if args.release { "release" } else { "debug" });
-    let assets = if args.no_console {
-        None
-    } else {
-        let assets = target.join("console");
-        let step = progress.step("console");
-        console::build_console(&paths::checkout()?, cache.root(), &assets, &|text| {
-            step.doing(text)
-        })?;
-        step.done();
-        Some(assets)
-    };
-
+    let built = build(args, progress)?;
+    let assets = assets(args, cache, &built, progress)?;
     let passwords = secrets::postgres_passwords(data)?;
     secrets::create_missing(data)?;
     if !data.postgres().exists() {
@@ -207,4 +195,37 @@ fn prepare(
         binaries.take_over(&built)?;
     }
     Ok(plan)
+}
+
+/// The folder with the programs.
+fn build(args: &Args, progress: &Progress) -> Outcome<PathBuf> {
+    if args.no_build {
+        let own = std::env::current_exe().doing(|| "finding this program".into())?;
+        let beside = own.parent().map(Path::to_path_buf);
+        return beside.ok_or_else(|| Failure::new("this program lies in no folder"));
+    }
+    progress.suspended(|| binaries::build(args.release))?;
+    let profile = if args.release { "release" } else { "debug" };
+    Ok(binaries::target_folder()?.join(profile))
+}
+
+/// The folder with the console's pages, beside the programs' own.
+fn assets(
+    args: &Args,
+    cache: &Cache,
+    built: &Path,
+    progress: &Progress,
+) -> Outcome<Option<PathBuf>> {
+    let folder = built.with_file_name("console");
+    if args.no_console || (args.no_build && !folder.exists()) {
+        return Ok(None);
+    }
+    if !args.no_build {
+        let step = progress.step("console");
+        console::build_console(&paths::checkout()?, cache.root(), &folder, &|text| {
+            step.doing(text)
+        })?;
+        step.done();
+    }
+    Ok(Some(folder))
 }

@@ -4,8 +4,10 @@
 //! `cargo ops test` builds the programs before and names the parts in `SLUICE_TEST_…` variables.
 
 mod benches;
+mod browser;
 #[path = "../../src/client.rs"]
 mod client;
+mod console;
 mod crash;
 #[path = "../../src/failure.rs"]
 mod failure;

@@ -6,6 +6,8 @@ use crate::events::Aggregate;
 pub const EVENTS: &str = "EVENTS";
 /// What `EVENTS` takes.
 pub const EVENTS_SUBJECTS: &str = "events.>";
+/// A header that the relay puts on the last event of each command, with any value: nothing more of it follows.
+pub const COMMAND_END: &str = "Sluice-Command-End";
 /// The compacted stream of what gateways need: the newest entry of each subject.
 pub const SNAPSHOTS: &str = "SNAPSHOTS";
 /// What `SNAPSHOTS` takes.

@@ -1,2 +1,94 @@
-//! x
-fn main() {}
+//! The process of the projections.
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::Parser;
+use projections::{
+    config::{Command, Config, LogFormat, Places},
+    nats,
+    snapshots::{self, PublisherConfig, PublisherPart, PublisherStatus, Rivals},
+    status::{self, Part},
+};
+use tokio::{net::TcpListener, signal::unix, sync::watch};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    debug_assert!(installed.is_ok(), "nothing else installs a provider before main");
+    let Config { command, places } = Config::parse();
+    if let Err(error) = log_to_stdout(&places) {
+        return fail(&*error);
+    }
+    match run(command.unwrap_or(Command::Serve), &places) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&*error),
+    }
+}
+
+/// One clear line, also where the log is filtered away.
+#[expect(clippy::print_stderr, reason = "the reason why the process ends goes to whoever started it")]
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        line = format!("{line}: {error}");
+        source = error.source();
+    }
+    eprintln!("sluice-projections: {line}");
+    ExitCode::FAILURE
+}
+
+type AnyError = Box<dyn std::error::Error>;
+
+fn log_to_stdout(places: &Places) -> Result<(), AnyError> {
+    let filter = EnvFilter::try_new(&places.log)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    match places.log_format {
+        LogFormat::Text => builder.with_ansi(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
+    let shutdown = CancellationToken::new();
+    tokio::spawn(cancel_at_signal(shutdown.clone()));
+    let rivals = match command {
+        Command::Serve => Rivals::StandBy,
+        Command::Publish => Rivals::Stop,
+    };
+    let config = PublisherConfig {
+        ring: places.snapshot_mac()?,
+        postgres: places.postgres_url.parse().map_err(|_| "the Postgres URL cannot be read")?,
+        replicas: places.stream_replicas,
+        rivals,
+    };
+    let link = nats::connect(&places.nats_url, "sluice-projections").await?;
+    let (sender, receiver) = watch::channel(PublisherStatus::new());
+    let publisher = tokio::spawn(snapshots::run(config, link, sender, shutdown.clone()));
+    let parts: Vec<Arc<dyn Part>> = vec![Arc::new(PublisherPart(receiver))];
+    if command == Command::Serve {
+        let listener = TcpListener::bind(places.listen).await;
+        let listener = listener.map_err(|error| format!("listening on {}: {error}", places.listen))?;
+        tracing::info!(listen = %places.listen, "the projections are up");
+        tokio::spawn(status::serve(listener, parts, shutdown.clone()));
+    }
+    publisher.await??;
+    Ok(())
+}
+
+async fn cancel_at_signal(shutdown: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (unix::signal(unix::SignalKind::terminate()), unix::signal(unix::SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be handled: only SIGKILL ends this process");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    shutdown.cancel();
+}

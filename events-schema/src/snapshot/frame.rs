@@ -120,6 +120,13 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// The id of the MAC key that a frame names, verified or not; `None` when it is too short for one.
+#[must_use]
+pub fn key_id(message: &[u8]) -> Option<&str> {
+    let (fixed, rest) = message.split_first_chunk::<FIXED>()?;
+    rest.get(..usize::from(fixed[5])).and_then(|id| std::str::from_utf8(id).ok())
+}
+
 fn read_header(fixed: &[u8; FIXED]) -> FrameHeader {
     let number = |at: usize| {
         let mut bytes = [0; 8];

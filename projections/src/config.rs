@@ -1,0 +1,110 @@
+//! What an operator sets: flags with environment twins, and the key rings in files. The only reader of either.
+
+use std::{fs, io, net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use events_schema::keyring::{InvalidKeyRing, KeyRing};
+
+/// Sluice's projections: snapshots for gateways, the ledger and the audit trail.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "sluice-projections", version)]
+pub struct Config {
+    /// What to run; everything when nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Where everything is.
+    #[command(flatten)]
+    pub places: Places,
+}
+
+/// What to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Everything: the snapshot publisher, the ledger and the audit trail.
+    Serve,
+    /// The snapshot publisher alone; it stops when another publisher is alive.
+    Publish,
+}
+
+/// Where everything is, and how the log is written.
+#[derive(Debug, Clone, Args)]
+pub struct Places {
+    /// The NATS server with EVENTS, SNAPSHOTS and USAGE.
+    #[arg(long, global = true, env = "SLUICE_NATS_URL", default_value = "nats://127.0.0.1:7702")]
+    pub nats_url: String,
+    /// Postgres, of which only the sealed credentials are read.
+    #[arg(
+        long,
+        global = true,
+        env = "SLUICE_POSTGRES_URL",
+        default_value = "postgres://sluice_reader@127.0.0.1:7701/sluice",
+        hide_env_values = true
+    )]
+    pub postgres_url: String,
+    /// ClickHouse's HTTP interface.
+    #[arg(
+        long,
+        global = true,
+        env = "SLUICE_CLICKHOUSE_URL",
+        default_value = "http://127.0.0.1:7704",
+        hide_env_values = true
+    )]
+    pub clickhouse_url: String,
+    /// The folder with snapshot-mac.json.
+    #[arg(long, global = true, env = "SLUICE_SECRETS_DIR", default_value = "secrets")]
+    pub secrets_dir: PathBuf,
+    /// Where to answer /healthz, /readyz and /metrics.
+    #[arg(long, global = true, env = "SLUICE_LISTEN", default_value = "127.0.0.1:7706")]
+    pub listen: SocketAddr,
+    /// How many servers of a NATS cluster keep each stream that is created here.
+    #[arg(long, global = true, env = "SLUICE_STREAM_REPLICAS", default_value_t = 1)]
+    pub stream_replicas: usize,
+    /// How to write the log.
+    #[arg(long, global = true, env = "SLUICE_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What to log, as `level` or `target=level,…`.
+    #[arg(long, global = true, env = "SLUICE_LOG", default_value = "info")]
+    pub log: String,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Why a key ring cannot be had. Never quotes what it holds.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// The file cannot be read.
+    #[error("reading the key ring {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no key ring.
+    #[error("the file {path} is no key ring")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: InvalidKeyRing,
+    },
+}
+
+impl Places {
+    /// Reads the ring of the snapshots' MAC keys.
+    ///
+    /// # Errors
+    /// When the file is missing or no key ring.
+    pub fn snapshot_mac(&self) -> Result<KeyRing, SecretsError> {
+        let path = self.secrets_dir.join("snapshot-mac.json");
+        let text = fs::read_to_string(&path).map_err(|source| SecretsError::Read { path: path.clone(), source })?;
+        KeyRing::parse(&text).map_err(|source| SecretsError::Parse { path, source })
+    }
+}

@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+pub mod audit;
+pub mod clock;
+pub mod config;
+mod feed;
+pub mod ledger;
+pub mod nats;
+pub mod snapshots;
+pub mod status;
+pub mod warehouse;

@@ -1,0 +1,514 @@
+//! One term of a publisher: read, stand by, take over, publish.
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    time::{Duration, Instant},
+};
+
+use async_nats::jetstream::{
+    self, ErrorCode,
+    context::{CreateStreamError, GetStreamErrorKind},
+    stream,
+};
+use events_schema::{
+    envelope::Epoch,
+    snapshot::{EntryKind, EntrySubject, FrameHeader, Heartbeat, SCHEMA},
+    subjects,
+};
+use tokio::{
+    sync::watch,
+    time::{Interval, MissedTickBehavior, interval, sleep},
+};
+
+use super::{
+    PublisherConfig, PublisherStatus, Rivals, Role, Stopped,
+    book::{Book, Change},
+    credentials::{Credentials, Known},
+    fold::{Fold, FoldError},
+    outbox::{Outbox, SendError},
+    reader::{Delivered, ReadError, Reader, look},
+};
+use crate::clock;
+
+/// How often a publisher says that it is there.
+const HEARTBEAT: Duration = Duration::from_millis(250);
+/// A publisher that was not heard for this long has lost its place: three heartbeats and some.
+const TAKEOVER: Duration = Duration::from_millis(900);
+/// How often a publisher that waits looks again.
+const LOOK: Duration = Duration::from_millis(10);
+/// How often entries that wait for Postgres are tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long after an event its command may have more events under way. The relay marks a command's last event with
+/// a header; this is for a relay that does not.
+const GRACE: Duration = Duration::from_millis(2);
+/// A batch under a steady flow of events: its changes fill the pipeline for about 20 ms.
+const BATCH: usize = 1_024;
+/// With more messages than this under way, a batch grows instead of being sent.
+const BUSY: usize = 256;
+/// How long gateways can find out about what is gone, when they were cut off.
+const TOMBSTONE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A lost tail is shorter than this; a greater difference is another stream under the same name.
+const MOST_FILLERS: u64 = 1_000_000;
+
+/// What outlives a term.
+pub(super) struct Held {
+    credentials: Credentials,
+    /// The highest sequence that the stream ever acknowledged.
+    acked: u64,
+    /// The generation of this publisher's last term; 0 before the first.
+    generation: u64,
+}
+
+/// Why a term ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("the connection to NATS was lost")]
+    Disconnected,
+    #[error(transparent)]
+    Rival(#[from] Stopped),
+    #[error("SNAPSHOTS cannot be created")]
+    Create(#[source] CreateStreamError),
+    #[error("SNAPSHOTS keeps more than the newest message of a subject: remove it, and it is made anew")]
+    NotCompacted,
+    #[error("reading")]
+    Read(#[from] ReadError),
+    #[error("the history cannot be followed")]
+    Fold(#[from] FoldError),
+    #[error("SNAPSHOTS says that position {0} of the history has another hash than EVENTS: an operator must decide")]
+    Forked(u64),
+    #[error("SNAPSHOTS")]
+    Send(#[from] SendError),
+}
+
+/// One term.
+pub(super) struct Term<'a> {
+    config: &'a PublisherConfig,
+    context: &'a jetstream::Context,
+    held: &'a mut Held,
+    status: &'a watch::Sender<PublisherStatus>,
+    book: Book,
+    fold: Fold,
+    /// The sequence of the last message read from `SNAPSHOTS`.
+    last: u64,
+    /// Under which epoch entries are sent.
+    epoch: Option<Epoch>,
+    /// Provider accounts that wait for Postgres.
+    pending: BTreeSet<EntrySubject>,
+    /// Whether the last event folded in was its command's last.
+    complete: bool,
+    folded_at: Instant,
+    /// The position that the last heartbeat told.
+    told: Option<u64>,
+}
+
+impl Held {
+    pub(super) const fn new(credentials: Credentials) -> Self {
+        Self { credentials, acked: 0, generation: 0 }
+    }
+}
+
+impl<'a> Term<'a> {
+    pub(super) fn new(
+        config: &'a PublisherConfig,
+        context: &'a jetstream::Context,
+        held: &'a mut Held,
+        status: &'a watch::Sender<PublisherStatus>,
+    ) -> Self {
+        Self {
+            config,
+            context,
+            held,
+            status,
+            book: Book::new(&config.ring),
+            fold: Fold::new(),
+            last: 0,
+            epoch: None,
+            pending: BTreeSet::new(),
+            complete: true,
+            folded_at: Instant::now(),
+            told: None,
+        }
+    }
+
+    /// Serves the term to its end.
+    pub(super) async fn serve(mut self) -> Ended {
+        let Err(ended) = self.try_serve().await;
+        ended
+    }
+
+    async fn try_serve(&mut self) -> Result<Infallible, Ended> {
+        self.enter(Role::Reading);
+        let mut snapshots = self.read_snapshots().await?;
+        let events = self.wait_for_turn(&mut snapshots).await?;
+        drop(snapshots);
+        self.lead(events).await
+    }
+
+    fn enter(&self, role: Role) {
+        self.status.send_if_modified(|status| {
+            let news = status.role != role || status.trouble.is_some();
+            status.role = role;
+            status.trouble = None;
+            news
+        });
+    }
+
+    // === reading ===
+
+    /// Reads the whole of `SNAPSHOTS`, which is created where there is none.
+    async fn read_snapshots(&mut self) -> Result<Reader, Ended> {
+        self.create_where_missing().await?;
+        let life = look(self.context, subjects::SNAPSHOTS).await?;
+        let mut snapshots = Reader::open(self.context, subjects::SNAPSHOTS, None).await?;
+        self.last = life.last;
+        let mut read = if life.messages == 0 { life.last } else { 0 };
+        while read < life.last {
+            read = self.read_snapshot(&snapshots.next().await?);
+        }
+        let held = self.held.generation;
+        if self.config.rivals == Rivals::Stop && held != 0 && self.book.generation > held {
+            return Err(Stopped::Superseded(self.book.generation).into());
+        }
+        Ok(snapshots)
+    }
+
+    fn read_snapshot(&mut self, delivered: &Delivered) -> u64 {
+        let Delivered { sequence, message } = delivered;
+        self.book.read(&self.config.ring, &message.subject, &message.payload);
+        self.last = self.last.max(*sequence);
+        *sequence
+    }
+
+    async fn create_where_missing(&self) -> Result<(), Ended> {
+        match self.context.get_stream(subjects::SNAPSHOTS).await {
+            Ok(stream) if stream.cached_info().config.max_messages_per_subject == 1 => return Ok(()),
+            Ok(_) => return Err(Ended::NotCompacted),
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
+                _ => return Err(ReadError::Stream(error).into()),
+            },
+        }
+        let config = stream::Config {
+            name: subjects::SNAPSHOTS.into(),
+            subjects: vec![subjects::SNAPSHOTS_SUBJECTS.into()],
+            description: Some("Sluice: what gateways load; the newest message of each subject".into()),
+            max_messages_per_subject: 1,
+            // The stream's sequence never goes back, not even when the stream is made anew.
+            first_sequence: Some(clock::now().micros().unsigned_abs()),
+            allow_message_ttl: true,
+            storage: stream::StorageType::File,
+            num_replicas: self.config.replicas,
+            ..stream::Config::default()
+        };
+        tracing::warn!("SNAPSHOTS does not exist: it is created");
+        self.context.create_stream(config).await.map(drop).map_err(Ended::Create)
+    }
+
+    /// Follows both streams until the history is folded to its end and no other publisher is heard.
+    async fn wait_for_turn(&mut self, snapshots: &mut Reader) -> Result<Reader, Ended> {
+        let mut events = None;
+        let mut end = u64::MAX;
+        let mut heard = Instant::now();
+        let mut tick = every(LOOK);
+        loop {
+            if let Some(reader) = events.take_if(|_| self.is_my_turn(end, heard)) {
+                return Ok(reader);
+            }
+            tokio::select! {
+                delivered = snapshots.next() => {
+                    self.read_snapshot(&delivered?);
+                    heard = Instant::now();
+                    self.mind_rivals()?;
+                }
+                delivered = next_of(&mut events) => self.fold_in(&delivered?)?,
+                _ = tick.tick() => {
+                    if events.is_none() {
+                        (events, end) = self.open_events().await;
+                    }
+                    self.tell_progress();
+                }
+            }
+        }
+    }
+
+    /// Opens `EVENTS`, if it is there.
+    async fn open_events(&self) -> (Option<Reader>, u64) {
+        let opened = async {
+            let life = look(self.context, subjects::EVENTS).await?;
+            let reader = Reader::open(self.context, subjects::EVENTS, None).await?;
+            Ok::<_, ReadError>((Some(reader), life.last))
+        };
+        match opened.await {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.trouble(&format!("waits for EVENTS: {}", super::in_full(&error)));
+                sleep(super::PAUSE).await;
+                (None, u64::MAX)
+            }
+        }
+    }
+
+    /// Another publisher was heard: stand by, or stop.
+    fn mind_rivals(&self) -> Result<(), Ended> {
+        let generation = self.book.generation;
+        if generation == self.held.generation {
+            return Ok(());
+        }
+        if self.config.rivals == Rivals::Stop {
+            return Err(Stopped::Alive(generation).into());
+        }
+        self.enter(Role::Standby);
+        Ok(())
+    }
+
+    fn is_my_turn(&self, end: u64, heard: Instant) -> bool {
+        let alone = self.book.generation == 0 || self.book.generation == self.held.generation;
+        let silent = alone || heard.elapsed() >= TAKEOVER;
+        let settled = self.complete || self.folded_at.elapsed() >= GRACE;
+        silent && settled && self.fold.position() >= end && self.knows_enough()
+    }
+
+    /// Whether the history is long enough: never publish an older state than the one that lies on the stream.
+    fn knows_enough(&self) -> bool {
+        let Some(epoch) = self.fold.organisation().epoch() else { return false };
+        if self.book.epoch.is_some_and(|told| told > epoch) {
+            return false;
+        }
+        let told = self.book.heartbeat.as_ref().filter(|(told, _)| *told == epoch);
+        told.is_none_or(|(_, said)| said.position <= self.fold.position())
+    }
+
+    fn tell_progress(&self) {
+        let position = self.fold.position();
+        self.status.send_if_modified(|status| {
+            let news = status.position != position;
+            status.position = position;
+            news
+        });
+    }
+
+    fn trouble(&self, trouble: &str) {
+        self.status.send_if_modified(|status| {
+            let news = status.trouble.as_deref() != Some(trouble);
+            if news {
+                tracing::info!(trouble, "the publisher waits");
+                status.trouble = Some(trouble.to_owned());
+            }
+            news
+        });
+    }
+
+    /// Folds in an event while nothing is published.
+    fn fold_in(&mut self, delivered: &Delivered) -> Result<(), Ended> {
+        let envelope = self.fold.read(delivered.sequence, &delivered.message.payload)?;
+        self.fold.apply(&envelope)?;
+        self.folded(delivered);
+        let organisation = self.fold.organisation();
+        if let Some((epoch, said)) = &self.book.heartbeat
+            && organisation.epoch() == Some(*epoch)
+            && said.position == envelope.position
+            && said.log_hash != envelope.hash
+        {
+            return Err(Ended::Forked(envelope.position));
+        }
+        Ok(())
+    }
+
+    fn folded(&mut self, delivered: &Delivered) {
+        let headers = delivered.message.headers.as_ref();
+        self.complete = headers.is_some_and(|headers| headers.get_last(subjects::COMMAND_END).is_some());
+        self.folded_at = Instant::now();
+    }
+
+    // === leading ===
+
+    async fn lead(&mut self, mut events: Reader) -> Result<Infallible, Ended> {
+        let client = self.context.client();
+        let mut outbox = Outbox::new(client, self.last);
+        self.held.generation = clock::now().micros().unsigned_abs().max(self.book.generation + 1);
+        let led = self.take_over(&mut outbox, &mut events).await;
+        // What was acknowledged is known to others, however the term ended.
+        self.held.acked = self.held.acked.max(outbox.acked());
+        led
+    }
+
+    async fn take_over(&mut self, outbox: &mut Outbox, events: &mut Reader) -> Result<Infallible, Ended> {
+        self.fill(outbox).await?;
+        self.flush(outbox).await?;
+        outbox.settle().await?;
+        self.enter(Role::Leader);
+        let (generation, position) = (self.held.generation, self.fold.position());
+        tracing::info!(generation, position, entries = self.book.entries(), "publishing snapshots");
+        self.publish(outbox, events).await
+    }
+
+    /// After a lost tail: passes the highest sequence that was ever acknowledged, before anything is sent again.
+    async fn fill(&mut self, outbox: &mut Outbox) -> Result<(), Ended> {
+        let missing = self.held.acked.saturating_sub(self.last);
+        if missing > MOST_FILLERS {
+            tracing::error!(missing, "SNAPSHOTS goes on at a far lower sequence: it is taken for another stream");
+            return Ok(());
+        }
+        if missing > 0 {
+            tracing::warn!(missing, "SNAPSHOTS has lost its tail: fillers pass it");
+        }
+        let epoch = self.fold.organisation().epoch();
+        for _ in 0..missing {
+            let message = self.seal(epoch, 0, false, subjects::FILLER, &[]);
+            outbox.send(subjects::FILLER.into(), message, None).await?;
+        }
+        self.status.send_modify(|status| status.fillers += missing);
+        Ok(())
+    }
+
+    async fn publish(&mut self, outbox: &mut Outbox, events: &mut Reader) -> Result<Infallible, Ended> {
+        let mut beat = every(HEARTBEAT);
+        let mut retry = every(RETRY);
+        loop {
+            let news = self.told != Some(self.fold.position());
+            let busy = outbox.waiting() > BUSY;
+            tokio::select! {
+                biased;
+                delivered = events.next() => self.take(&delivered?, outbox).await?,
+                () = std::future::ready(()), if news && self.complete && !busy => {
+                    self.flush(outbox).await?;
+                    beat.reset();
+                }
+                settled = outbox.settle_one(), if outbox.waiting() > 0 => settled?,
+                () = sleep(GRACE.saturating_sub(self.folded_at.elapsed())), if news && !self.complete => {
+                    self.complete = true;
+                }
+                _ = beat.tick(), if !news && !busy => self.heartbeat(outbox).await?,
+                _ = retry.tick(), if !self.pending.is_empty() => {
+                    self.held.credentials.look_again();
+                    if !news {
+                        self.flush(outbox).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Folds in an event. Under a steady flow a batch ends before the event that begins another command.
+    async fn take(&mut self, delivered: &Delivered, outbox: &mut Outbox) -> Result<(), Ended> {
+        let envelope = self.fold.read(delivered.sequence, &delivered.message.payload)?;
+        if self.fold.touched() >= BATCH && self.fold.cause() != Some(envelope.cause) {
+            self.flush(outbox).await?;
+        }
+        self.fold.apply(&envelope)?;
+        self.folded(delivered);
+        Ok(())
+    }
+
+    /// Sends what differs, and a heartbeat after it. At the start of a term, and of an epoch, everything is compared.
+    async fn flush(&mut self, outbox: &mut Outbox) -> Result<(), Ended> {
+        let mut touched = self.fold.take_touched();
+        let epoch = self.fold.organisation().epoch();
+        if self.epoch == epoch {
+            touched.append(&mut self.pending);
+        } else {
+            self.epoch = epoch;
+            self.pending.clear();
+            touched.extend(self.fold.organisation().entry_subjects());
+            touched.extend(self.book.standing());
+        }
+        let mut sent = 0;
+        for subject in touched {
+            if let Some(change) = self.difference(subject).await {
+                self.send(change, outbox).await?;
+                sent += 1;
+            }
+        }
+        self.status.send_modify(|status| status.sent += sent);
+        self.heartbeat(outbox).await
+    }
+
+    async fn difference(&mut self, subject: EntrySubject) -> Option<Change> {
+        let epoch = self.epoch?;
+        let organisation = self.fold.organisation();
+        let mut known = Known::None;
+        if subject.kind == EntryKind::ProviderAccount
+            && let Some(account) = organisation.provider_accounts().get(&events_schema::id::Id::from_bytes(subject.id))
+            && let Some(reference) = &account.credential
+        {
+            match self.held.credentials.find(reference).await {
+                Some(found) => known = found,
+                None if self.book.stands(subject, epoch, account.life.position) => return None,
+                None => {
+                    self.pending.insert(subject);
+                    return None;
+                }
+            }
+        }
+        self.book.difference(organisation, epoch, subject, known)
+    }
+
+    async fn send(&mut self, change: Change, outbox: &mut Outbox) -> Result<(), Ended> {
+        let (subject, message, ttl) = match &change {
+            Change::Entry { subject, position, payload } => {
+                let text = subject.to_string();
+                let message = self.seal(self.epoch, *position, false, &text, payload);
+                (text, message, None)
+            }
+            Change::Tombstone { subject, position } => {
+                let text = subject.to_string();
+                let message = self.seal(self.epoch, *position, true, &text, &[]);
+                (text, message, Some(TOMBSTONE))
+            }
+        };
+        outbox.send(subject, message, ttl).await?;
+        if let Some(epoch) = self.epoch {
+            self.book.sent(&change, epoch);
+        }
+        Ok(())
+    }
+
+    async fn heartbeat(&mut self, outbox: &mut Outbox) -> Result<(), Ended> {
+        let position = self.fold.position();
+        let said = Heartbeat {
+            position,
+            log_hash: self.fold.hash(),
+            entries: self.book.entries(),
+            entries_digest: self.book.digest().bytes(),
+            digest_key: self.config.ring.active().0.to_owned(),
+            published_at_us: clock::now().micros(),
+        };
+        let json = serde_json::to_vec(&said).expect("a heartbeat holds nothing that JSON cannot");
+        let message = self.seal(self.epoch, position, false, subjects::HEARTBEAT, &json);
+        outbox.send(subjects::HEARTBEAT.into(), message, None).await?;
+        self.told = Some(position);
+        self.held.acked = self.held.acked.max(outbox.acked());
+        let (entries, digest) = (self.book.entries(), self.book.digest());
+        let (generation, pending) = (self.held.generation, self.pending.len());
+        let away = self.held.credentials.away();
+        self.status.send_modify(|status| {
+            (status.position, status.told, status.entries) = (position, position, entries);
+            (status.generation, status.pending) = (generation, pending);
+            status.entries_digest = digest.to_string();
+            status.heartbeats += 1;
+            status.trouble = (away && pending > 0).then(|| "provider accounts wait for Postgres".into());
+        });
+        Ok(())
+    }
+
+    fn seal(&self, epoch: Option<Epoch>, position: u64, tombstone: bool, subject: &str, payload: &[u8]) -> Vec<u8> {
+        let epoch = epoch.expect("nobody leads before the history has an epoch");
+        let generation = self.held.generation;
+        FrameHeader { epoch, position, generation, schema: SCHEMA, tombstone }.seal(&self.config.ring, subject, payload)
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// The reader's next message; never, where there is no reader yet.
+async fn next_of(reader: &mut Option<Reader>) -> Result<Delivered, ReadError> {
+    match reader {
+        Some(reader) => reader.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -17,6 +17,16 @@ pub(crate) struct Failure {
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
+    /// A failure about which everything has been said already.
+    pub(crate) fn told() -> Self {
+        Self::new("")
+    }
+
+    /// Whether there is something left to say.
+    pub(crate) fn is_told(&self) -> bool {
+        self.sentence.is_empty()
+    }
+
     /// A failure that needs no deeper cause.
     pub(crate) fn new(sentence: impl Into<String>) -> Self {
         Self {

@@ -68,7 +68,9 @@ fn main() -> ExitCode {
     match run(Cli::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("sluice: {failure}");
+            if !failure.is_told() {
+                eprintln!("sluice: {failure}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -9,6 +9,7 @@ mod browser;
 mod client;
 mod console;
 mod crash;
+#[expect(dead_code, reason = "the tool itself uses more of it")]
 #[path = "../../src/failure.rs"]
 mod failure;
 mod load;

@@ -1,0 +1,1 @@
+//! The business rules as data, and over arbitrary sequences of commands.

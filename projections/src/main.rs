@@ -4,12 +4,16 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use projections::{
+    audit::{self, AuditPart},
+    clock,
     config::{Command, Config, LogFormat, Places},
+    ledger::{self, LedgerPart},
     nats,
     snapshots::{self, PublisherConfig, PublisherPart, PublisherStatus, Rivals},
     status::{self, Part},
+    warehouse::Warehouse,
 };
-use tokio::{net::TcpListener, signal::unix, sync::watch};
+use tokio::{net::TcpListener, signal::unix, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -67,16 +71,41 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
     };
     let link = nats::connect(&places.nats_url, "sluice-projections").await?;
     let (sender, receiver) = watch::channel(PublisherStatus::new());
+    let jetstream = async_nats::jetstream::new(link.client.clone());
     let publisher = tokio::spawn(snapshots::run(config, link, sender, shutdown.clone()));
-    let parts: Vec<Arc<dyn Part>> = vec![Arc::new(PublisherPart(receiver))];
+    let mut parts: Vec<Arc<dyn Part>> = vec![Arc::new(PublisherPart(receiver))];
+    let mut workers = JoinSet::new();
     if command == Command::Serve {
+        let warehouse = Warehouse::new(&places.clickhouse_url)?;
+        let ledger = ledger::Config {
+            jetstream: jetstream.clone(),
+            warehouse: warehouse.clone(),
+            usage_bytes: ledger::USAGE_BYTES,
+            replicas: places.stream_replicas,
+            now: clock::now,
+            worker: random_id()?,
+            status: Arc::default(),
+        };
+        let audit = audit::Config { jetstream, warehouse, status: Arc::default() };
+        parts.push(Arc::new(LedgerPart(Arc::clone(&ledger.status))));
+        parts.push(Arc::new(AuditPart(Arc::clone(&audit.status))));
+        workers.spawn(ledger::run(ledger, shutdown.clone()));
+        workers.spawn(audit::run(audit, shutdown.clone()));
         let listener = TcpListener::bind(places.listen).await;
         let listener = listener.map_err(|error| format!("listening on {}: {error}", places.listen))?;
         tracing::info!(listen = %places.listen, "the projections are up");
         tokio::spawn(status::serve(listener, parts, shutdown.clone()));
     }
     publisher.await??;
+    workers.join_all().await;
     Ok(())
+}
+
+/// Tells this process from any other of its kind.
+fn random_id() -> Result<uuid::Uuid, AnyError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }
 
 async fn cancel_at_signal(shutdown: CancellationToken) {

@@ -1,0 +1,158 @@
+//! Reads a stream from where the warehouse ends.
+//!
+//! The position lies in ClickHouse, beside the rows that it counts, so that it is lost exactly when
+//! they are. The durable consumer only shows operators how far behind a worker is; it is made anew at
+//! each start.
+
+use std::time::Duration;
+
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
+use async_nats::jetstream::stream::Stream;
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// Asked for at once: enough for one batch.
+const MAX_MESSAGES_AHEAD: usize = 512;
+/// Memory for messages that wait here.
+const MAX_BYTES_AHEAD: usize = 16 << 20;
+/// The server says at least so often that it is there; a consumer that was deleted is noticed then.
+const HEARTBEAT: Duration = Duration::from_secs(3);
+/// How long one request for messages stays open.
+const REQUEST_TIME: Duration = Duration::from_secs(15);
+/// Messages that are not acknowledged by then come again; no batch takes so long.
+const ACK_WAIT: Duration = Duration::from_secs(120);
+
+/// What a worker reads from.
+pub(crate) struct Feed {
+    messages: Messages,
+}
+
+/// How much is taken together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Messages at most.
+    pub(crate) messages: usize,
+    /// Bytes after which no more is taken.
+    pub(crate) bytes: usize,
+    /// How long others are waited for after the first.
+    pub(crate) wait: Duration,
+}
+
+/// Why nothing can be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}")]
+pub(crate) struct FeedError {
+    doing: &'static str,
+    #[source]
+    source: async_nats::Error,
+}
+
+// === impl FeedError ===
+
+impl FeedError {
+    /// Says what was being done.
+    pub(crate) fn of<E: Into<async_nats::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self {
+            doing,
+            source: source.into(),
+        }
+    }
+}
+
+// === impl Feed ===
+
+impl Feed {
+    /// Makes the consumer `name` anew, beginning with the sequence `start`.
+    pub(crate) async fn open(stream: &Stream, name: &str, start: u64) -> Result<Self, FeedError> {
+        // The start of a consumer cannot be changed. That there is none yet is the usual case.
+        if let Err(error) = stream.delete_consumer(name).await {
+            tracing::debug!(%error, name, "no consumer was deleted");
+        }
+        let config = Config {
+            durable_name: Some(name.to_owned()),
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: start.max(1),
+            },
+            ack_policy: AckPolicy::All,
+            ack_wait: ACK_WAIT,
+            ..Config::default()
+        };
+        let consumer: Consumer<Config> = stream
+            .create_consumer(config)
+            .await
+            .map_err(FeedError::of("making a consumer"))?;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(MAX_MESSAGES_AHEAD)
+            .max_bytes_per_batch(MAX_BYTES_AHEAD)
+            .expires(REQUEST_TIME)
+            .heartbeat(HEARTBEAT)
+            .messages()
+            .await
+            .map_err(FeedError::of("asking for messages"))?;
+        Ok(Self { messages })
+    }
+
+    /// Waits for a message, then takes what comes soon after it. `None` when it is time to stop.
+    pub(crate) async fn gather(
+        &mut self,
+        limits: Limits,
+        stop: &CancellationToken,
+    ) -> Result<Option<Vec<Message>>, FeedError> {
+        let first = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(None),
+            first = self.next() => first?,
+        };
+        let mut bytes = first.payload.len();
+        let mut gathered = vec![first];
+        let deadline = Instant::now() + limits.wait;
+        while gathered.len() < limits.messages && bytes < limits.bytes {
+            let Ok(next) = timeout_at(deadline, self.next()).await else {
+                break;
+            };
+            let next = next?;
+            bytes += next.payload.len();
+            gathered.push(next);
+        }
+        Ok(Some(gathered))
+    }
+
+    async fn next(&mut self) -> Result<Message, FeedError> {
+        const DOING: &str = "reading messages";
+        match self.messages.next().await {
+            Some(message) => message.map_err(FeedError::of(DOING)),
+            None => Err(FeedError::of(DOING)("the stream of messages has ended")),
+        }
+    }
+}
+
+/// A message's sequence in its stream.
+pub(crate) fn sequence(message: &Message) -> Result<u64, FeedError> {
+    message
+        .info()
+        .map(|info| info.stream_sequence)
+        .map_err(FeedError::of("reading a message's sequence"))
+}
+
+/// Acknowledges everything up to `message`, and waits until the server knows.
+pub(crate) async fn acknowledge(message: &Message) -> Result<(), FeedError> {
+    message
+        .double_ack()
+        .await
+        .map_err(FeedError::of("acknowledging messages"))
+}
+
+/// An error with all its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,227 @@
+//! The ledger worker: request records from `USAGE` into ClickHouse, each counted once.
+//!
+//! A batch is a run of messages. Its range and content hash are written to `ledger_batches` before it
+//! is inserted; after a crash that very batch comes first, with the same deduplication token, so it
+//! counts once in `requests` and in the rollup whatever had been done of it. Across batches, a
+//! record's number in its gateway's incarnation decides whether it was counted before.
+//!
+//! Whatever fails ends the session; the next one begins with what ClickHouse knows. So while
+//! ClickHouse is down, records wait in `USAGE`.
+
+mod batch;
+mod row;
+mod status;
+mod store;
+mod streams;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::jetstream::stream::Stream;
+use events_schema::time::Timestamp;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use self::batch::{Marks, Message, content_hash};
+use self::status::add;
+use self::store::{Intent, Store};
+use crate::feed::{Feed, FeedError, Limits, acknowledge, chain, sequence};
+use crate::warehouse::{Warehouse, WarehouseError};
+
+pub use self::status::{LedgerPart, Status};
+
+/// The consumer's name on `USAGE`.
+const CONSUMER: &str = "ledger";
+/// A batch: records are in the dashboard within a quarter of a second, and a busy hour makes a few
+/// thousand parts, not a hundred thousand.
+const LIMITS: Limits = Limits {
+    messages: 512,
+    bytes: 8 << 20,
+    wait: Duration::from_millis(250),
+};
+/// Between a session that failed and the next.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The space of `USAGE` on the server's disk: a day of 1,000 requests a second.
+pub const USAGE_BYTES: i64 = 8 << 30;
+
+/// What the worker works with.
+pub struct Config {
+    /// JetStream.
+    pub jetstream: Context,
+    /// ClickHouse.
+    pub warehouse: Warehouse,
+    /// The bound of `USAGE` when it is made, in bytes: [`USAGE_BYTES`].
+    pub usage_bytes: i64,
+    /// How many servers of a cluster keep it.
+    pub replicas: usize,
+    /// Reads the clock.
+    pub now: fn() -> Timestamp,
+    /// This process, at random.
+    pub worker: Uuid,
+    /// Where the worker counts.
+    pub status: Arc<Status>,
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error(transparent)]
+    Warehouse(#[from] WarehouseError),
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    #[error("another ledger worker is at work: batch {ordinal} is not ours")]
+    Another { ordinal: u64 },
+}
+
+/// Works until `stop`.
+pub async fn run(config: Config, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let ended = Session::run(&config, &stop).await;
+        let Err(error) = ended else { return };
+        let trouble = chain(&error);
+        if config.status.trouble().as_deref() != Some(&trouble) {
+            tracing::warn!(error = trouble, "the ledger waits");
+        }
+        config.status.set_trouble(Some(trouble));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(RETRY_PAUSE) => {}
+        }
+    }
+}
+
+/// One run from a known state to the first failure.
+struct Session<'c> {
+    config: &'c Config,
+    store: Store,
+    marks: Marks,
+    newest: Option<Intent>,
+}
+
+// === impl Session ===
+
+impl<'c> Session<'c> {
+    async fn run(config: &'c Config, stop: &CancellationToken) -> Result<(), SessionError> {
+        let store = Store::new(config.warehouse.clone());
+        store.prepare().await?;
+        let stream = streams::ensure(config).await?;
+        let newest = store.newest_intent().await?;
+        let marks = store
+            .marks(newest.as_ref().map_or(u64::MAX, |intent| intent.ordinal))
+            .await?;
+        let mut session = Self {
+            config,
+            store,
+            marks,
+            newest,
+        };
+        let start = session.replay(&stream).await?;
+        let mut feed = Feed::open(&stream, CONSUMER, start).await?;
+        if config.status.trouble().is_some() {
+            tracing::info!(start, "the ledger goes on");
+        }
+        config.status.set_trouble(None);
+        while let Some(gathered) = feed.gather(LIMITS, stop).await? {
+            session.add(&gathered).await?;
+        }
+        Ok(())
+    }
+
+    /// Inserts the newest batch again: whatever was done of it counts once. Returns where to go on.
+    async fn replay(&mut self, stream: &Stream) -> Result<u64, SessionError> {
+        let Some(intent) = self.newest.clone() else {
+            return Ok(1);
+        };
+        let messages = streams::read_range(stream, intent.first_sequence, intent.last_sequence).await?;
+        if content_hash(&messages) == intent.hash {
+            self.insert(&intent, &messages).await?;
+            add(&self.config.status.replayed, 1_u64);
+            return Ok(intent.last_sequence + 1);
+        }
+        // `USAGE` lost its tail, was made anew, or has dropped the batch for want of space. What is new in it
+        // may stand anywhere, so all of it is read; the marks tell what was counted already.
+        tracing::warn!(
+            batch = intent.token(),
+            "USAGE no longer holds the newest batch: it is read from its beginning"
+        );
+        self.marks = self.store.marks(u64::MAX).await?;
+        Ok(1)
+    }
+
+    /// Writes a batch's identity, inserts it, and acknowledges it.
+    async fn add(
+        &mut self,
+        gathered: &[async_nats::jetstream::Message],
+    ) -> Result<(), SessionError> {
+        let mut messages = Vec::with_capacity(gathered.len());
+        for message in gathered {
+            messages.push(Message {
+                sequence: sequence(message)?,
+                subject: message.subject.to_string(),
+                payload: message.payload.clone(),
+            });
+        }
+        let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
+            return Ok(());
+        };
+        let intent = Intent {
+            ordinal: self.newest.as_ref().map_or(1, |newest| newest.ordinal + 1),
+            first_sequence: first.sequence,
+            last_sequence: last.sequence,
+            hash: content_hash(&messages),
+            worker: self.config.worker.as_u64_pair(),
+        };
+        let known = self.store.newest_intent().await?;
+        if known != self.newest {
+            return Err(SessionError::Another {
+                ordinal: known.map_or(0, |known| known.ordinal),
+            });
+        }
+        self.store.write_intent(&intent).await?;
+        self.newest = Some(intent.clone());
+        self.insert(&intent, &messages).await?;
+        if let Some(last) = gathered.last() {
+            acknowledge(last).await?;
+        }
+        Ok(())
+    }
+
+    async fn insert(&mut self, intent: &Intent, messages: &[Message]) -> Result<(), SessionError> {
+        let mut batch = self.marks.take(messages);
+        for row in &mut batch.rows {
+            row.ledger_batch = intent.ordinal;
+        }
+        self.store.insert(intent, &batch.rows, &batch.gaps).await?;
+        for poison in &batch.poison {
+            if let Some(message) = messages
+                .iter()
+                .find(|message| message.sequence == poison.sequence)
+            {
+                streams::bury(&self.config.jetstream, message, &poison.reason).await?;
+            }
+            tracing::warn!(
+                sequence = poison.sequence,
+                reason = poison.reason,
+                "a message of USAGE is no batch of records"
+            );
+        }
+        for gap in &batch.gaps {
+            let (gateway, records) = (gap.gateway, gap.records());
+            tracing::warn!(%gateway, records, first = gap.first_number, "records of a gateway never came");
+            add(&self.config.status.lost, records);
+        }
+        let status = &self.config.status;
+        add(&status.rows, batch.rows.len());
+        add(&status.batches, 1_u64);
+        add(&status.repeated, batch.repeated);
+        add(&status.dead, batch.poison.len());
+        status
+            .last_sequence
+            .store(intent.last_sequence, Ordering::Relaxed);
+        Ok(())
+    }
+}

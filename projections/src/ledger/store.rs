@@ -1,0 +1,163 @@
+//! The ledger's tables: what is known, and what a batch adds.
+
+use clickhouse::{Client, Row, RowWrite};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::batch::{Gap, Marks};
+use super::row::{RequestRow, as_pair};
+use crate::warehouse::{Warehouse, WarehouseError, within};
+
+/// What is about to be inserted: enough to do it again.
+#[derive(Debug, Clone, PartialEq, Eq, Row, Serialize, Deserialize)]
+pub(super) struct Intent {
+    /// The how-manieth batch of this ledger.
+    pub(super) ordinal: u64,
+    pub(super) first_sequence: u64,
+    pub(super) last_sequence: u64,
+    /// Of the messages in that range.
+    pub(super) hash: String,
+    /// Which process wrote it: two numbers, as ClickHouse keeps a UUID.
+    pub(super) worker: (u64, u64),
+}
+
+#[derive(Row, Deserialize)]
+struct Mark {
+    incarnation: (u64, u64),
+    number: u64,
+}
+
+#[derive(Row, Serialize)]
+struct GapRow {
+    #[serde(serialize_with = "as_pair")]
+    gateway: Uuid,
+    #[serde(serialize_with = "as_pair")]
+    incarnation: Uuid,
+    first_number: u64,
+    last_number: u64,
+    usage_sequence: u64,
+}
+
+/// The ledger.
+#[derive(Clone)]
+pub(super) struct Store {
+    warehouse: Warehouse,
+}
+
+// === impl Intent ===
+
+impl Intent {
+    /// The same for the same messages only, so that ClickHouse knows a repetition.
+    pub(super) fn token(&self) -> String {
+        format!(
+            "{}-{}:{}",
+            self.first_sequence, self.last_sequence, self.hash
+        )
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    pub(super) const fn new(warehouse: Warehouse) -> Self {
+        Self { warehouse }
+    }
+
+    /// Makes whatever table is missing.
+    pub(super) async fn prepare(&self) -> Result<(), WarehouseError> {
+        self.warehouse.migrate().await
+    }
+
+    /// The batch that was begun last.
+    pub(super) async fn newest_intent(&self) -> Result<Option<Intent>, WarehouseError> {
+        let sql = "SELECT ?fields FROM ledger_batches ORDER BY ordinal DESC LIMIT 1";
+        let query = self.warehouse.client().query(sql);
+        within("reading the newest batch", query.fetch_optional()).await
+    }
+
+    /// The highest numbers of all batches before `ordinal`.
+    pub(super) async fn marks(&self, ordinal: u64) -> Result<Marks, WarehouseError> {
+        let sql = "SELECT incarnation, max(number) AS number FROM requests \
+                   WHERE ledger_batch < {ordinal:UInt64} GROUP BY incarnation";
+        let query = self.warehouse.client().query(sql).param("ordinal", ordinal);
+        let marks: Vec<Mark> = within("reading the marks", query.fetch_all()).await?;
+        Ok(Marks::new(marks.into_iter().map(
+            |Mark {
+                 incarnation: (high, low),
+                 number,
+             }| (Uuid::from_u64_pair(high, low), number),
+        )))
+    }
+
+    /// Says what will be inserted next.
+    pub(super) async fn write_intent(&self, intent: &Intent) -> Result<(), WarehouseError> {
+        let client = self.warehouse.client().clone();
+        within(
+            "writing a batch's identity",
+            insert(client, "ledger_batches", std::slice::from_ref(intent)),
+        )
+        .await
+    }
+
+    /// Inserts a batch; a second time it does nothing.
+    pub(super) async fn insert(
+        &self,
+        intent: &Intent,
+        rows: &[RequestRow],
+        gaps: &[Gap],
+    ) -> Result<(), WarehouseError> {
+        let client = self
+            .warehouse
+            .client()
+            .clone()
+            .with_setting("insert_deduplicate", "1")
+            .with_setting("insert_deduplication_token", intent.token())
+            .with_setting("deduplicate_blocks_in_dependent_materialized_views", "1")
+            // A spool may hold records of many days.
+            .with_setting("throw_on_max_partitions_per_insert_block", "0");
+        if !rows.is_empty() {
+            within(
+                "inserting requests",
+                insert(client.clone(), "requests", rows),
+            )
+            .await?;
+        }
+        if !gaps.is_empty() {
+            let rows: Vec<GapRow> = gaps.iter().map(GapRow::new).collect();
+            within("inserting gaps", insert(client, "ledger_gaps", &rows)).await?;
+        }
+        Ok(())
+    }
+}
+
+// === impl GapRow ===
+
+impl GapRow {
+    fn new(gap: &Gap) -> Self {
+        let Gap {
+            gateway,
+            incarnation,
+            first_number,
+            last_number,
+            usage_sequence,
+        } = gap.clone();
+        Self {
+            gateway,
+            incarnation,
+            first_number,
+            last_number,
+            usage_sequence,
+        }
+    }
+}
+
+async fn insert<R>(client: Client, table: &str, rows: &[R]) -> Result<(), clickhouse::error::Error>
+where
+    R: RowWrite + for<'a> Row<Value<'a> = R>,
+{
+    let mut insert = client.insert::<R>(table).await?;
+    for row in rows {
+        insert.write(row).await?;
+    }
+    insert.end().await
+}

@@ -1,0 +1,146 @@
+//! The tables. A statement here may be run any number of times; a change is a new statement at the
+//! end (`ALTER TABLE … ADD COLUMN IF NOT EXISTS …`).
+//!
+//! Plain `MergeTree` forgets which inserts it has seen unless `non_replicated_deduplication_window`
+//! is set; the rollup needs it too. Only the newest batch is ever inserted again, so the windows are
+//! far larger than they must be.
+
+/// All statements, in order.
+pub(super) const STATEMENTS: &[&str] = &[
+    REQUESTS,
+    USAGE_1M,
+    TO_USAGE_1M,
+    LEDGER_BATCHES,
+    LEDGER_GAPS,
+    ADMIN_EVENTS,
+];
+
+/// One row a request: ordered for one owner's requests in a time range, cut by day for a time range
+/// over all owners. Ids that belong to configuration are 32 hexadecimal digits; what does not apply
+/// is empty. Money is in nano-dollars.
+const REQUESTS: &str = "
+CREATE TABLE IF NOT EXISTS requests (
+    request UUID,
+    received_at DateTime64(6, 'UTC'),
+    gateway UUID,
+    incarnation UUID,
+    number UInt64,
+    usage_sequence UInt64,
+    ledger_batch UInt64,
+    region LowCardinality(String),
+    epoch LowCardinality(String),
+    position UInt64,
+    endpoint LowCardinality(String),
+    streamed Bool,
+    key String,
+    owner String,
+    requested_model String,
+    resolved String,
+    answered_by String,
+    target LowCardinality(String),
+    attempts String CODEC(ZSTD(1)),
+    outcome LowCardinality(String),
+    status UInt16,
+    error_code LowCardinality(String),
+    rules Array(String),
+    seed UInt64,
+    input_tokens UInt64,
+    cached_input_tokens UInt64,
+    output_tokens UInt64,
+    reasoning_tokens UInt64,
+    tokens_estimated Bool,
+    cost Nullable(UInt64),
+    duration_us UInt64,
+    first_byte_us Nullable(UInt64),
+    metadata Map(String, String)
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMMDD(received_at)
+ORDER BY (owner, received_at, request)
+TTL toDateTime(received_at) + INTERVAL 400 DAY
+SETTINGS non_replicated_deduplication_window = 1000";
+
+/// The dashboard's sums, by minute.
+const USAGE_1M: &str = "
+CREATE TABLE IF NOT EXISTS usage_1m (
+    minute DateTime('UTC'),
+    owner String,
+    target LowCardinality(String),
+    requests SimpleAggregateFunction(sum, UInt64),
+    errors SimpleAggregateFunction(sum, UInt64),
+    input_tokens SimpleAggregateFunction(sum, UInt64),
+    output_tokens SimpleAggregateFunction(sum, UInt64),
+    cost SimpleAggregateFunction(sum, UInt64),
+    durations AggregateFunction(quantilesTDigest(0.5, 0.95, 0.99), UInt64)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(minute)
+ORDER BY (minute, owner, target)
+SETTINGS non_replicated_deduplication_window = 1000";
+
+const TO_USAGE_1M: &str = "
+CREATE MATERIALIZED VIEW IF NOT EXISTS requests_to_usage_1m TO usage_1m AS
+SELECT
+    toStartOfMinute(toDateTime(received_at)) AS minute,
+    owner,
+    target,
+    count() AS requests,
+    countIf(outcome != 'success') AS errors,
+    sum(input_tokens) AS input_tokens,
+    sum(output_tokens) AS output_tokens,
+    sum(ifNull(cost, 0)) AS cost,
+    quantilesTDigestState(0.5, 0.95, 0.99)(duration_us) AS durations
+FROM requests
+GROUP BY minute, owner, target";
+
+/// What the ledger worker is about to insert: written before each batch, and replayed after a crash.
+const LEDGER_BATCHES: &str = "
+CREATE TABLE IF NOT EXISTS ledger_batches (
+    ordinal UInt64,
+    first_sequence UInt64,
+    last_sequence UInt64,
+    hash String,
+    worker UUID,
+    written_at DateTime64(6, 'UTC') DEFAULT now64(6)
+)
+ENGINE = MergeTree
+ORDER BY ordinal";
+
+/// Numbers of a gateway's records that never came.
+const LEDGER_GAPS: &str = "
+CREATE TABLE IF NOT EXISTS ledger_gaps (
+    gateway UUID,
+    incarnation UUID,
+    first_number UInt64,
+    last_number UInt64,
+    usage_sequence UInt64,
+    noticed_at DateTime64(6, 'UTC') DEFAULT now64(6)
+)
+ENGINE = MergeTree
+ORDER BY (incarnation, first_number)
+SETTINGS non_replicated_deduplication_window = 1000";
+
+/// The audit trail: the log's events as rows. An insert that is repeated because its answer was lost
+/// replaces what it wrote before.
+const ADMIN_EVENTS: &str = "
+CREATE TABLE IF NOT EXISTS admin_events (
+    position UInt64,
+    epoch LowCardinality(String),
+    event_id UUID,
+    aggregate LowCardinality(String),
+    stream String,
+    stream_version UInt64,
+    kind LowCardinality(String),
+    schema_version UInt16,
+    recorded_at DateTime64(6, 'UTC'),
+    actor String,
+    cause UUID,
+    correlation UUID,
+    why Nullable(String),
+    payload String CODEC(ZSTD(1)),
+    prev_hash String,
+    hash String
+)
+ENGINE = ReplacingMergeTree
+ORDER BY position
+SETTINGS non_replicated_deduplication_window = 1000";

@@ -1,0 +1,353 @@
+//! The ledger counts each request once, whatever is killed when.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_nats::jetstream::Context;
+use events_schema::events::Owner;
+use events_schema::id::Id;
+use events_schema::money::NanoUsd;
+use events_schema::subjects;
+use events_schema::time::Timestamp;
+use events_schema::usage::{Endpoint, Outcome, Tokens, UsageBatch, UsageRecord};
+use projections::ledger::{self, Config, Status};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::servers::{ClickHouse, Nats, eventually};
+
+/// `USAGE` of a test, in bytes.
+const USAGE_BYTES: i64 = 64 << 20;
+
+const REQUESTS: &str = "SELECT count() FROM requests";
+const ROLLED: &str = "SELECT sum(requests) FROM usage_1m";
+const COST: &str = "SELECT sum(cost) FROM usage_1m";
+
+/// A ledger worker inside the test; dropping it is like killing it.
+struct Worker {
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+    status: Arc<Status>,
+}
+
+impl Worker {
+    async fn start(nats: &Nats, clickhouse: &ClickHouse, id: u128) -> Self {
+        let status = Arc::new(Status::default());
+        let config = Config {
+            jetstream: nats.jetstream().await,
+            warehouse: clickhouse.warehouse(),
+            usage_bytes: USAGE_BYTES,
+            replicas: 1,
+            now: a_time,
+            worker: Uuid::from_u128(id),
+            status: Arc::clone(&status),
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(ledger::run(config, stop.clone()));
+        Self { task, stop, status }
+    }
+
+    async fn kill(self) {
+        self.task.abort();
+        // An aborted task ends with an error, which says so.
+        let _ = self.task.await;
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("it ends in order");
+    }
+}
+
+/// Today, to the minute: rows of long ago would be removed.
+fn a_time() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().expect("a time")
+}
+
+fn record(number: u64) -> UsageRecord {
+    UsageRecord {
+        request: Uuid::from_u128(u128::from(number)),
+        received_at: a_time(),
+        epoch: None,
+        position: 42,
+        endpoint: Endpoint::ChatCompletions,
+        streamed: true,
+        key: Some(Id::from_uuid(Uuid::from_u128(5))),
+        owner: Some(Owner::User(Id::from_uuid(Uuid::from_u128(6)))),
+        requested_model: "fast".to_owned(),
+        resolved: None,
+        answered_by: None,
+        target: Some("mock/fast".to_owned()),
+        attempts: Vec::new(),
+        outcome: if number.is_multiple_of(2) {
+            Outcome::Success
+        } else {
+            Outcome::ProviderError
+        },
+        status: 200,
+        error_code: None,
+        rules: vec!["rule".to_owned()],
+        seed: 1,
+        tokens: Tokens {
+            input: 10,
+            output: 20,
+            ..Tokens::default()
+        },
+        cost: Some(NanoUsd::new(1_000)),
+        duration_us: 1_000 * number,
+        first_byte_us: Some(100),
+        metadata: BTreeMap::from([("team".to_owned(), "it's \"a\"".to_owned())]),
+    }
+}
+
+/// Publishes records as a gateway does, and waits until they are stored.
+async fn publish(jetstream: &Context, incarnation: u128, numbers: std::ops::Range<u64>) {
+    let usage = UsageBatch {
+        gateway: Uuid::from_u128(1),
+        incarnation: Uuid::from_u128(incarnation),
+        region: "default".to_owned(),
+        first_number: numbers.start,
+        records: numbers.map(record).collect(),
+    };
+    let subject = subjects::usage(usage.incarnation);
+    let payload = serde_json::to_vec(&usage).expect("JSON");
+    send(jetstream, &subject, payload).await;
+}
+
+async fn send(jetstream: &Context, subject: &str, payload: Vec<u8>) {
+    // The worker makes the stream; until then nobody answers.
+    eventually("USAGE takes a message", async || {
+        let sent = jetstream
+            .publish(subject.to_owned(), payload.clone().into())
+            .await
+            .ok()?;
+        sent.await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_are_in_the_ledger_and_in_the_rollup() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    let jetstream = nats.jetstream().await;
+    publish(&jetstream, 1, 1..11).await;
+    publish(&jetstream, 2, 1..6).await;
+    clickhouse.becomes(REQUESTS, 15).await;
+    clickhouse.becomes(ROLLED, 15).await;
+    clickhouse
+        .becomes("SELECT sum(errors) FROM usage_1m", 8)
+        .await;
+    clickhouse.becomes(COST, 15_000).await;
+    let text = "SELECT count() FROM requests WHERE metadata['team'] = 'it\\'s \"a\"' AND owner = 'user:00000000000000000000000000000006'";
+    clickhouse.becomes(text, 15).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_batch_three_times_counts_once() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let jetstream = nats.jetstream().await;
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    publish(&jetstream, 1, 1..101).await;
+    clickhouse.becomes(REQUESTS, 100).await;
+    worker.kill().await;
+    for id in 2..4 {
+        let worker = Worker::start(&nats, &clickhouse, id).await;
+        eventually("the batch is inserted again", async || {
+            (worker.status.replayed.load(Ordering::Relaxed) == 1).then_some(())
+        })
+        .await;
+        worker.kill().await;
+    }
+    assert_eq!(clickhouse.number(REQUESTS).await, Some(100));
+    assert_eq!(clickhouse.number(ROLLED).await, Some(100));
+    assert_eq!(clickhouse.number(COST).await, Some(100_000));
+}
+
+/// Kills the worker when inserts into `table` fail, lets them through again, and starts another.
+async fn check_killed_while(table: &str) {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let jetstream = nats.jetstream().await;
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    publish(&jetstream, 1, 1..11).await;
+    clickhouse.becomes(REQUESTS, 10).await;
+    clickhouse
+        .execute(&format!(
+            "ALTER TABLE {table} ADD CONSTRAINT shut CHECK owner = 'nobody'"
+        ))
+        .await;
+    publish(&jetstream, 1, 11..21).await;
+    clickhouse
+        .becomes("SELECT count() FROM ledger_batches", 2)
+        .await;
+    eventually("the worker is stuck", async || worker.status.trouble()).await;
+    worker.kill().await;
+    assert_eq!(clickhouse.number(ROLLED).await, Some(10));
+    clickhouse
+        .execute(&format!("ALTER TABLE {table} DROP CONSTRAINT shut"))
+        .await;
+
+    let worker = Worker::start(&nats, &clickhouse, 2).await;
+    clickhouse.becomes(ROLLED, 20).await;
+    publish(&jetstream, 1, 21..31).await;
+    clickhouse.becomes(ROLLED, 30).await;
+    assert_eq!(clickhouse.number(REQUESTS).await, Some(30));
+    assert_eq!(
+        clickhouse
+            .number("SELECT uniqExact(incarnation, number) FROM requests")
+            .await,
+        Some(30)
+    );
+    assert_eq!(
+        clickhouse.number("SELECT count() FROM ledger_gaps").await,
+        Some(0)
+    );
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn killed_between_writing_the_batch_down_and_inserting_it_it_counts_once() {
+    check_killed_while("requests").await;
+}
+
+#[tokio::test]
+async fn killed_between_the_requests_and_the_rollup_both_count_once() {
+    check_killed_while("usage_1m").await;
+}
+
+#[tokio::test]
+async fn records_that_never_came_are_a_gap_and_are_reported() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let jetstream = nats.jetstream().await;
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    publish(&jetstream, 1, 1..4).await;
+    publish(&jetstream, 1, 10..12).await;
+    clickhouse.becomes(REQUESTS, 5).await;
+    clickhouse
+        .becomes(
+            "SELECT toUInt64(sum(last_number - first_number + 1)) FROM ledger_gaps",
+            6,
+        )
+        .await;
+    eventually("the loss is counted", async || {
+        (worker.status.lost.load(Ordering::Relaxed) == 6).then_some(())
+    })
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn records_that_come_again_are_not_counted_again() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let jetstream = nats.jetstream().await;
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    publish(&jetstream, 1, 1..11).await;
+    clickhouse.becomes(REQUESTS, 10).await;
+    worker.kill().await;
+    // The marks are read from ClickHouse, not remembered.
+    let worker = Worker::start(&nats, &clickhouse, 2).await;
+    publish(&jetstream, 1, 6..16).await;
+    clickhouse.becomes(REQUESTS, 15).await;
+    assert_eq!(worker.status.repeated.load(Ordering::Relaxed), 5);
+    assert_eq!(clickhouse.number(ROLLED).await, Some(15));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_put_aside_and_stops_nothing() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let jetstream = nats.jetstream().await;
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    publish(&jetstream, 1, 1..3).await;
+    send(&jetstream, "usage.broken", b"{\"not\": \"usage\"}".to_vec()).await;
+    publish(&jetstream, 1, 3..5).await;
+    clickhouse.becomes(REQUESTS, 4).await;
+    let dead = jetstream
+        .get_stream(subjects::USAGE_DEAD)
+        .await
+        .expect("the stream is there");
+    let letter = eventually("the dead letter", async || {
+        dead.get_last_raw_message_by_subject("usage_dead.broken")
+            .await
+            .ok()
+    })
+    .await;
+    assert_eq!(&*letter.payload, b"{\"not\": \"usage\"}");
+    assert!(letter.headers.get("Sluice-Reason").is_some());
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn while_clickhouse_is_away_records_wait() {
+    let (nats, mut clickhouse) = (Nats::start().await, ClickHouse::start());
+    let jetstream = nats.jetstream().await;
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    publish(&jetstream, 1, 1..11).await;
+    clickhouse.becomes(REQUESTS, 10).await;
+    clickhouse.kill();
+    publish(&jetstream, 1, 11..21).await;
+    eventually("the worker says what is wrong", async || {
+        worker.status.trouble()
+    })
+    .await;
+    publish(&jetstream, 1, 21..31).await;
+    clickhouse.resume();
+    clickhouse.becomes(REQUESTS, 30).await;
+    clickhouse.becomes(ROLLED, 30).await;
+    eventually("the worker is well again", async || {
+        worker.status.trouble().is_none().then_some(())
+    })
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn nats_killed_and_back_loses_and_doubles_nothing() {
+    let (mut nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    publish(&nats.jetstream().await, 1, 1..11).await;
+    clickhouse.becomes(REQUESTS, 10).await;
+    nats.kill();
+    nats.resume().await;
+    publish(&nats.jetstream().await, 1, 11..21).await;
+    clickhouse.becomes(REQUESTS, 20).await;
+    clickhouse.becomes(ROLLED, 20).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_usage_stream_that_was_deleted_is_made_again_and_counting_goes_on() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let jetstream = nats.jetstream().await;
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    publish(&jetstream, 1, 1..11).await;
+    clickhouse.becomes(REQUESTS, 10).await;
+    jetstream
+        .delete_stream(subjects::USAGE)
+        .await
+        .expect("deleted");
+    publish(&jetstream, 1, 8..21).await;
+    clickhouse.becomes(REQUESTS, 20).await;
+    clickhouse.becomes(ROLLED, 20).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_was_deleted_is_rebuilt_from_what_usage_holds() {
+    let nats = Nats::start().await;
+    let jetstream = nats.jetstream().await;
+    let lost = ClickHouse::start();
+    let worker = Worker::start(&nats, &lost, 1).await;
+    publish(&jetstream, 1, 1..11).await;
+    lost.becomes(REQUESTS, 10).await;
+    worker.kill().await;
+    drop(lost);
+    let clickhouse = ClickHouse::start();
+    let worker = Worker::start(&nats, &clickhouse, 2).await;
+    clickhouse.becomes(REQUESTS, 10).await;
+    clickhouse.becomes(ROLLED, 10).await;
+    worker.stop().await;
+}

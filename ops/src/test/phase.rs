@@ -11,8 +11,8 @@ use crate::paths;
 use crate::stack::binaries::{cargo, target_folder};
 use crate::tidy;
 
-/// The test binary that drives whole stacks; it is a phase of its own.
-const END_TO_END: &str = "e2e";
+/// The test binaries that drive whole stacks; they are a phase of their own.
+const END_TO_END: [&str; 2] = ["e2e", "browser"];
 
 /// One step of the test command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,14 +108,13 @@ impl Phase {
                     .iter()
                     .flat_map(|name| ["--test", name.as_str()])
                     .collect();
-                if flags.is_empty() {
-                    Ok(Tally::default())
-                } else {
-                    count(&flags, servers, filter)
-                }
+                count(&flags, servers, filter)
             }
             Self::Console => build_console(cache),
-            Self::EndToEnd => count(&["--test", END_TO_END], servers, filter),
+            Self::EndToEnd => {
+                let flags = END_TO_END.map(|name| ["--test", name]).concat();
+                count(&flags, servers, filter)
+            }
         }
     }
 }
@@ -175,7 +174,7 @@ fn build_console(cache: &Cache) -> Outcome<Tally> {
     Ok(Tally::passed())
 }
 
-/// The names of the workspace's test binaries but the end-to-end one.
+/// The names of the workspace's other test binaries.
 fn integration_tests() -> Outcome<Vec<String>> {
     let output = cargo()?
         .args(["metadata", "--no-deps", "--format-version=1"])
@@ -188,8 +187,9 @@ fn integration_tests() -> Outcome<Vec<String>> {
         .into_iter()
         .flatten()
         .flat_map(|package| package["targets"].as_array().into_iter().flatten())
-        .filter(|target| target["kind"][0] == "test" && target["name"] != END_TO_END)
+        .filter(|target| target["kind"][0] == "test")
         .filter_map(|target| target["name"].as_str().map(str::to_owned))
+        .filter(|name| !END_TO_END.contains(&name.as_str()))
         .collect();
     names.sort();
     names.dedup();

@@ -4,10 +4,8 @@
 //! `cargo ops test` builds the programs before and names the parts in `SLUICE_TEST_…` variables.
 
 mod benches;
-mod browser;
 #[path = "../../src/client.rs"]
 mod client;
-mod console;
 mod crash;
 #[expect(dead_code, reason = "the tool itself uses more of it")]
 #[path = "../../src/failure.rs"]

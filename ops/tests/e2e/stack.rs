@@ -196,9 +196,7 @@ impl Stack {
 
     /// A question to the embedded ClickHouse; the answer is one number.
     pub(crate) async fn ledger(&self, question: &str) -> u64 {
-        let client = clickhouse::Client::default()
-            .with_url(&self.info.clickhouse)
-            .with_database("sluice");
+        let client = clickhouse::Client::default().with_url(&self.info.clickhouse);
         client
             .query(question)
             .fetch_one::<u64>()

@@ -286,6 +286,15 @@ impl Control {
         self.log.submit(submission).await
     }
 
+    /// Accepts that the log was forked or lost, and goes on with it under a higher epoch; `EVENTS` is then written
+    /// anew. Goes through also where appends are stopped for a fork. For `sluice-commands start-epoch`.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub async fn start_epoch(&self, why: Option<String>) -> Result<CommandOutcome, SubmitError> {
+        self.log.start_epoch(why).await
+    }
+
     /// The state now, and the log's head.
     #[must_use]
     pub fn live(&self) -> Arc<Live> {

@@ -1,2 +1,11 @@
-//! x
-fn main() {}
+//! The program `sluice-commands`: see the crate's documentation, and `sluice-commands help`.
+
+use clap::Parser as _;
+use commands::{cli, config::Cli};
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    // Several crates bring rustls: all of them are to use ring.
+    let _was_installed = rustls::crypto::ring::default_provider().install_default();
+    cli::run(Cli::parse()).await
+}

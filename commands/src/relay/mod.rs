@@ -20,6 +20,7 @@ use tokio::sync::{Notify, watch};
 use crate::log::{
     LogHandle, ReadError,
     compare::{self, Assessment, CompareError},
+    read,
 };
 
 /// Any number that no other program is likely to choose.
@@ -30,6 +31,9 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 
 /// How often a relay that is not elected asks again.
 const STAND_BY: Duration = Duration::from_secs(1);
+
+/// How often a relay by itself looks for more.
+const POLL: Duration = Duration::from_millis(100);
 
 /// How the relay is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -126,6 +130,31 @@ pub(crate) fn spawn(log: LogHandle, nats: async_nats::Client) -> watch::Receiver
         }
     });
     watched
+}
+
+/// Runs a relay by itself, for `sluice-commands relay`, until something stops it: another relay at work, a fork, or
+/// NATS or Postgres away. `elected` asks for the lock first; without it, the stream alone keeps order.
+pub async fn run_alone(pool: PgPool, nats: async_nats::Client, elected: bool) -> RelayError {
+    let (head, heads) = watch::channel(0);
+    let mut relay = Relay { pool: pool.clone(), nats, heads, status: watch::channel(RelayStatus::default()).0 };
+    let follow = async {
+        loop {
+            match read::head(&pool).await {
+                Ok(now) => head.send_replace(now.position),
+                Err(error) => return RelayError::from(error),
+            };
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let publish = async {
+        let outcome = if elected { relay.lead().await } else { relay.publish_unelected().await };
+        let Err(error) = outcome;
+        error
+    };
+    tokio::select! {
+        error = follow => error,
+        error = publish => error,
+    }
 }
 
 /// A relay.

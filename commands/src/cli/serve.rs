@@ -1,0 +1,135 @@
+//! `serve`: the service. It listens at once and answers 503 with the reason until Postgres is there.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use axum::serve::ListenerExt as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Failure, connect_nats};
+use crate::{
+    analytics::Analytics,
+    config::{self, Log, Serve},
+    console_key,
+    control::{Control, ControlOptions},
+    gateways::Gateways,
+    http::{App, AppParts, router},
+    log::StartError,
+    playground::Playground,
+};
+
+/// How often a start is tried again.
+const START_AGAIN: Duration = Duration::from_millis(500);
+/// How often the console's key is tried again.
+const KEY_AGAIN: Duration = Duration::from_secs(5);
+/// How long requests under way may take to end after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(options: Serve) -> Result<(), Failure> {
+    let Serve {
+        log: Log { postgres_url, nats_url },
+        postgres_owner_url,
+        listen,
+        clickhouse_url,
+        gateway_url,
+        secrets_dir,
+        assets_dir,
+        trust_forwarded,
+    } = options;
+    let (secrets, assets) = (config::read_secrets(&secrets_dir)?, config::check_assets(assets_dir)?);
+    let (nats, stopping) = (connect_nats(&nats_url).await?, CancellationToken::new());
+    let listener = TcpListener::bind(listen).await.map_err(|source| Failure::Listen { address: listen, source })?;
+    let app = App::new(AppParts {
+        secrets,
+        gateways: Gateways::default(),
+        playground: Playground::new(&gateway_url)?,
+        analytics: Analytics::new(&clickhouse_url).map_err(Failure::ClickHouseUrl)?,
+        gateway_url,
+        trust_forwarded,
+        stopping: stopping.clone(),
+    });
+    tracing::info!(%listen, "listening");
+    tokio::spawn(app.parts().gateways.clone().listen(nats.clone()));
+    let control = ControlOptions { postgres_url, postgres_owner_url, nats: Some(nats), relay: true };
+    let starting = tokio::spawn(start(app.clone(), control, secrets_dir));
+    let served = serve(listener, router(&app, assets.as_deref()), stopping);
+    tokio::select! {
+        served = served => served?,
+        Ok(Err(failure)) = starting => return Err(failure),
+    }
+    if let Ok(control) = app.control() {
+        control.stop().await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Opens the log as soon as it can be, then sees to the console's key. Ends only when the log never can be opened.
+async fn start(app: App, options: ControlOptions, secrets_dir: PathBuf) -> Result<std::convert::Infallible, Failure> {
+    let mut said = String::new();
+    let control = loop {
+        match Control::start(options.clone()).await {
+            Ok(control) => break control,
+            Err(error @ (StartError::Url(_) | StartError::NewerDatabase(_))) => return Err(error.into()),
+            Err(error) => {
+                let why = error.to_string();
+                if said != why {
+                    tracing::warn!(%error, "the log cannot be opened yet");
+                    said.clone_from(&why);
+                }
+                app.set_not_ready(why);
+                tokio::time::sleep(START_AGAIN).await;
+            }
+        }
+    };
+    app.set_control(control.clone());
+    loop {
+        match console_key::ensure(&control, app.secrets(), &secrets_dir).await {
+            Ok(key) => {
+                app.parts().playground.set_key(key);
+                std::future::pending().await
+            }
+            Err(error) => tracing::warn!(%error, "the playground has no key yet"),
+        }
+        tokio::time::sleep(KEY_AGAIN).await;
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then for as long as requests under way need, but not longer than the drain.
+async fn serve(listener: TcpListener, router: axum::Router, stopping: CancellationToken) -> Result<(), Failure> {
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+    });
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let stopped = stopping.clone();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
+        asked_to_stop().await;
+        tracing::info!("stopping");
+        stopping.cancel();
+    });
+    let drained_or_late = async move {
+        stopped.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = server => served.map_err(Failure::Server),
+        () = drained_or_late => {
+            tracing::warn!("requests under way were cut off after 10 s");
+            Ok(())
+        }
+    }
+}
+
+async fn asked_to_stop() {
+    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,258 @@
+//! From a command on the wire to one that can be decided: texts are parsed, each error with its field; ids, keys
+//! and hashes are made; what must not stand in the log goes beside it.
+
+use std::{fmt::Display, str::FromStr};
+
+use events_schema::{
+    api::commands::NewCommand,
+    id::{OperatorId, ProviderAccountId, UserId},
+    names::{BaseUrl, Label},
+    secrets::SealedRef,
+    state::Organisation,
+};
+use uuid::Uuid;
+
+use crate::{
+    auth::{Caller, Email, passwords::NewPassword},
+    clock,
+    control::{PasswordChange, Person, PersonChange, SealedSecret, SideEffects},
+    domain::{
+        Command, GrantCommand, KeyCommand, ModelCommand, OperatorCommand, ProviderAccountCommand, SealedCredential,
+        UserCommand, VirtualAccountCommand, VirtualModelCommand,
+    },
+    fresh,
+    http::{
+        App,
+        app::Answer,
+        problem::ApiError,
+    },
+    secrets::SecretText,
+};
+
+/// The longest credential of a provider, in bytes.
+const CREDENTIAL_BYTES: usize = 4096;
+
+/// A command ready to be decided.
+pub(super) struct Prepared {
+    /// The order.
+    pub(super) command: Command,
+    /// What must not stand in the log.
+    pub(super) side: SideEffects,
+    /// What to show, once.
+    pub(super) secret: Option<SecretText>,
+}
+
+impl From<Command> for Prepared {
+    fn from(command: Command) -> Self {
+        Self { command, side: SideEffects::default(), secret: None }
+    }
+}
+
+/// Prepares a command.
+pub(super) async fn prepare(app: &App, caller: &Caller, state: &Organisation, command: NewCommand) -> Answer<Prepared> {
+    use NewCommand as N;
+    Ok(match command {
+        N::RegisterProviderAccount { name, provider, base_url, credential } => {
+            let (id, name, base_url) = (fresh::id(), read("name", &name)?, read("base_url", &base_url)?);
+            let (credential, side) = seal(app, id, &base_url, credential)?;
+            let order = ProviderAccountCommand::Register { name, provider, base_url, credential };
+            Prepared { side, ..Command::ProviderAccount(id, order).into() }
+        }
+        N::RenameProviderAccount { account, name } => {
+            Command::ProviderAccount(account, ProviderAccountCommand::Rename { name: read("name", &name)? }).into()
+        }
+        N::MoveProviderAccount { account, base_url, credential } => {
+            let base_url = read("base_url", &base_url)?;
+            let (credential, side) = seal(app, account, &base_url, credential)?;
+            let order = ProviderAccountCommand::Move { base_url, credential };
+            Prepared { side, ..Command::ProviderAccount(account, order).into() }
+        }
+        N::ReplaceProviderCredential { account, credential } => replace_credential(app, state, account, credential)?,
+        N::DisableProviderAccount { account } => Command::ProviderAccount(account, ProviderAccountCommand::Disable).into(),
+        N::EnableProviderAccount { account } => Command::ProviderAccount(account, ProviderAccountCommand::Enable).into(),
+        N::DeleteProviderAccount { account } => Command::ProviderAccount(account, ProviderAccountCommand::Delete).into(),
+        N::AddModel { account, name, upstream_name, model_types } => {
+            let upstream_name = read("upstream_name", upstream_name.as_deref().unwrap_or(&name))?;
+            let order = ModelCommand::Add { account, name: read("name", &name)?, upstream_name, model_types };
+            Command::Model(fresh::id(), order).into()
+        }
+        N::RenameModel { model, name } => Command::Model(model, ModelCommand::Rename { name: read("name", &name)? }).into(),
+        N::ChangeModelUpstreamName { model, upstream_name } => {
+            let upstream_name = read("upstream_name", &upstream_name)?;
+            Command::Model(model, ModelCommand::ChangeUpstreamName { upstream_name }).into()
+        }
+        N::SetModelPrice { model, price, effective_at } => {
+            let effective_at = effective_at.unwrap_or_else(clock::now);
+            Command::Model(model, ModelCommand::SetPrice { price, effective_at }).into()
+        }
+        N::DisableModel { model } => Command::Model(model, ModelCommand::Disable).into(),
+        N::EnableModel { model } => Command::Model(model, ModelCommand::Enable).into(),
+        N::DeleteModel { model } => Command::Model(model, ModelCommand::Delete).into(),
+        N::CreateVirtualModel { name, routing } => {
+            let order = VirtualModelCommand::Create { name: read("name", &name)?, routing };
+            Command::VirtualModel(fresh::id(), order).into()
+        }
+        N::RenameVirtualModel { virtual_model, name } => {
+            Command::VirtualModel(virtual_model, VirtualModelCommand::Rename { name: read("name", &name)? }).into()
+        }
+        N::ChangeVirtualModelRouting { virtual_model, routing } => {
+            Command::VirtualModel(virtual_model, VirtualModelCommand::ChangeRouting { routing }).into()
+        }
+        N::DisableVirtualModel { virtual_model } => {
+            Command::VirtualModel(virtual_model, VirtualModelCommand::Disable).into()
+        }
+        N::EnableVirtualModel { virtual_model } => Command::VirtualModel(virtual_model, VirtualModelCommand::Enable).into(),
+        N::DeleteVirtualModel { virtual_model } => Command::VirtualModel(virtual_model, VirtualModelCommand::Delete).into(),
+        N::AddUser { email, name } => add_user(app, &email, &name)?,
+        N::ChangeUserEmail { user, email } => change_email(app, user, &email)?,
+        N::DisableUser { user } => Command::User(user, UserCommand::Disable).into(),
+        N::EnableUser { user } => Command::User(user, UserCommand::Enable).into(),
+        N::DeleteUser { user } => {
+            let side = SideEffects { person: Some(PersonChange::Erase(user.uuid())), ..SideEffects::default() };
+            Prepared { side, ..Command::User(user, UserCommand::Delete).into() }
+        }
+        N::CreateVirtualAccount { name } => {
+            Command::VirtualAccount(fresh::id(), VirtualAccountCommand::Create { name: read("name", &name)? }).into()
+        }
+        N::RenameVirtualAccount { virtual_account: id, name } => {
+            Command::VirtualAccount(id, VirtualAccountCommand::Rename { name: read("name", &name)? }).into()
+        }
+        N::DisableVirtualAccount { virtual_account: id } => {
+            Command::VirtualAccount(id, VirtualAccountCommand::Disable).into()
+        }
+        N::EnableVirtualAccount { virtual_account: id } => Command::VirtualAccount(id, VirtualAccountCommand::Enable).into(),
+        N::DeleteVirtualAccount { virtual_account: id } => Command::VirtualAccount(id, VirtualAccountCommand::Delete).into(),
+        N::IssueKey { owner, label, expires_at, limits } => {
+            let (secret, label, now) = (SecretText::new_api_key(), read("label", &label)?, clock::now());
+            let (hash, hint) = (app.secrets().api_key_hash(&secret), secret.hint());
+            let order = KeyCommand::Issue { owner, label, hash, hint, expires_at, limits, now };
+            Prepared { secret: Some(secret), ..Command::Key(fresh::id(), order).into() }
+        }
+        N::RelabelKey { key, label } => Command::Key(key, KeyCommand::Relabel { label: read("label", &label)? }).into(),
+        N::ChangeKeyLimits { key, limits } => Command::Key(key, KeyCommand::ChangeLimits { limits }).into(),
+        N::ChangeKeyExpiry { key, expires_at } => {
+            Command::Key(key, KeyCommand::ChangeExpiry { expires_at, now: clock::now() }).into()
+        }
+        N::DisableKey { key } => Command::Key(key, KeyCommand::Disable).into(),
+        N::EnableKey { key } => Command::Key(key, KeyCommand::Enable).into(),
+        N::RevokeKey { key } => Command::Key(key, KeyCommand::Revoke).into(),
+        N::GrantAccess { subject, models } => {
+            Command::Grant(fresh::id(), GrantCommand::Grant { subject, models }).into()
+        }
+        N::ChangeGrantedModels { grant, models } => Command::Grant(grant, GrantCommand::ChangeModels { models }).into(),
+        N::RevokeAccess { grant } => Command::Grant(grant, GrantCommand::Revoke).into(),
+        N::AddOperator { email, name, role, password } => {
+            let (id, typed, email): (OperatorId, _, Email) = (fresh::id(), email.trim().to_owned(), read("email", &email)?);
+            let person = Person { id: id.uuid(), email: typed, name: read::<Label>("name", &name)?.to_string() };
+            let password = Some(hashed(app, id, password).await?);
+            let side = SideEffects { person: Some(PersonChange::Put(person)), password, ..SideEffects::default() };
+            let order = OperatorCommand::Add { role, email: app.secrets().fingerprint(&email) };
+            Prepared { side, ..Command::Operator(id, order).into() }
+        }
+        N::ChangeOperatorRole { operator, role } => {
+            Command::Operator(operator, OperatorCommand::ChangeRole { role }).into()
+        }
+        N::SetOperatorPassword { operator, password } => set_password(app, caller, operator, password).await?,
+        N::DisableOperator { operator } => {
+            let side = SideEffects { end_sessions: Some(operator), ..SideEffects::default() };
+            Prepared { side, ..Command::Operator(operator, OperatorCommand::Disable).into() }
+        }
+        N::EnableOperator { operator } => Command::Operator(operator, OperatorCommand::Enable).into(),
+        // The name stays: the history goes on to say who did what.
+        N::RemoveOperator { operator } => {
+            let side = SideEffects { forget_operator: Some(operator), ..SideEffects::default() };
+            Prepared { side, ..Command::Operator(operator, OperatorCommand::Remove).into() }
+        }
+    })
+}
+
+/// Parses the text of a field.
+fn read<T: FromStr<Err: Display>>(field: &str, text: &str) -> Answer<T> {
+    text.parse().map_err(|error: T::Err| {
+        let mut detail = error.to_string();
+        if let Some(first) = detail.get(..1).map(str::to_uppercase) {
+            detail.replace_range(..1, &first);
+        }
+        ApiError::invalid(field, format!("{detail}."))
+    })
+}
+
+/// Seals a credential, if there is one, for the account at this URL.
+fn seal(
+    app: &App,
+    account: ProviderAccountId,
+    base_url: &BaseUrl,
+    credential: Option<String>,
+) -> Answer<(Option<SealedCredential>, SideEffects)> {
+    let Some(credential) = credential else { return Ok((None, SideEffects::default())) };
+    if credential.is_empty() || credential.len() > CREDENTIAL_BYTES || !credential.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ApiError::invalid("credential", "A credential has 1 to 4,096 visible ASCII characters, no blanks."));
+    }
+    let sealed = app.secrets().seal_credential(account, base_url, &credential).map_err(|error| {
+        tracing::error!(%error, "a credential could not be sealed");
+        ApiError::Internal
+    })?;
+    // Each sealing has an id of its own: two at the same time cannot be taken for versions of each other.
+    let (reference, origin) = (SealedRef { id: fresh::id(), version: 1 }, base_url.origin());
+    let row = SealedSecret {
+        reference: reference.clone(),
+        sealing_key: sealed.key_id,
+        account,
+        origin: origin.clone(),
+        sealed: sealed.bytes,
+    };
+    let side = SideEffects { secret: Some(row), ..SideEffects::default() };
+    Ok((Some(SealedCredential { sealed: reference, origin }), side))
+}
+
+/// An account that does not exist is left to the rules, which say so (or give an earlier answer again).
+fn replace_credential(
+    app: &App,
+    state: &Organisation,
+    account: ProviderAccountId,
+    credential: Option<String>,
+) -> Answer<Prepared> {
+    let (credential, side) = match state.provider_accounts().get(&account) {
+        Some(known) => seal(app, account, &known.base_url, credential)?,
+        None => (None, SideEffects::default()),
+    };
+    let order = ProviderAccountCommand::ReplaceCredential { credential };
+    Ok(Prepared { side, ..Command::ProviderAccount(account, order).into() })
+}
+
+fn add_user(app: &App, email: &str, name: &str) -> Answer<Prepared> {
+    let (id, parsed): (UserId, Email) = (fresh::id(), read("email", email)?);
+    let name: Label = read("name", name)?;
+    let person = Person { id: id.uuid(), email: email.trim().to_owned(), name: name.to_string() };
+    let side = SideEffects { person: Some(PersonChange::Put(person)), ..SideEffects::default() };
+    let order = UserCommand::Add { email: app.secrets().fingerprint(&parsed) };
+    Ok(Prepared { side, ..Command::User(id, order).into() })
+}
+
+fn change_email(app: &App, user: UserId, email: &str) -> Answer<Prepared> {
+    let parsed: Email = read("email", email)?;
+    let id: Uuid = user.uuid();
+    let change = PersonChange::Email { id, email: email.trim().to_owned() };
+    let side = SideEffects { person: Some(change), ..SideEffects::default() };
+    let order = UserCommand::ChangeEmail { email: app.secrets().fingerprint(&parsed) };
+    Ok(Prepared { side, ..Command::User(user, order).into() })
+}
+
+async fn set_password(app: &App, caller: &Caller, operator: OperatorId, password: String) -> Answer<Prepared> {
+    if operator == caller.operator {
+        let detail = "Change your own password with PUT /api/v1/me/password, which asks for the one until now.";
+        return Err(ApiError::invalid("operator", detail));
+    }
+    let side = SideEffects { password: Some(hashed(app, operator, password).await?), ..SideEffects::default() };
+    Ok(Prepared { side, ..Command::Operator(operator, OperatorCommand::ChangePassword).into() })
+}
+
+/// A new password's row. Ends all sessions of the operator.
+async fn hashed(app: &App, operator: OperatorId, password: String) -> Answer<PasswordChange> {
+    let password = NewPassword::parse(password).map_err(|error| {
+        let detail = error.to_string();
+        ApiError::invalid("password", format!("A{}.", detail.get(1..).unwrap_or_default()))
+    })?;
+    let hash = app.passwords().hash(password).await.map_err(|error| ApiError::Busy(error.to_string()))?;
+    Ok(PasswordChange { operator, hash, keep_session: None })
+}

@@ -1,0 +1,69 @@
+//! The routes under `/api/v1`, one file for each resource.
+
+mod analytics;
+mod commands;
+pub(super) mod events;
+mod gateways;
+mod grants;
+mod keys;
+mod me;
+mod models;
+mod openapi;
+mod operators;
+mod playground;
+mod provider_accounts;
+mod served;
+mod sessions;
+mod state;
+mod status;
+mod tokens;
+mod users;
+mod verify;
+mod virtual_accounts;
+mod virtual_models;
+
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::app::App;
+
+/// All routes, with what they say about themselves.
+pub(super) fn router() -> OpenApiRouter<App> {
+    let routes = OpenApiRouter::new()
+        .routes(routes!(openapi::document))
+        .routes(routes!(sessions::sign_in, sessions::list, sessions::end_others))
+        .routes(routes!(sessions::current, sessions::sign_out))
+        .routes(routes!(sessions::end))
+        .routes(routes!(me::change_password))
+        .routes(routes!(tokens::list, tokens::issue))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(commands::send))
+        .routes(routes!(provider_accounts::list))
+        .routes(routes!(provider_accounts::one))
+        .routes(routes!(models::list))
+        .routes(routes!(models::one))
+        .routes(routes!(virtual_models::list))
+        .routes(routes!(virtual_models::one))
+        .routes(routes!(users::list))
+        .routes(routes!(users::one))
+        .routes(routes!(virtual_accounts::list))
+        .routes(routes!(virtual_accounts::one))
+        .routes(routes!(keys::list))
+        .routes(routes!(keys::one))
+        .routes(routes!(grants::list))
+        .routes(routes!(grants::one))
+        .routes(routes!(operators::list))
+        .routes(routes!(operators::one))
+        .routes(routes!(events::list))
+        .routes(routes!(events::live))
+        .routes(routes!(events::one))
+        .routes(routes!(state::at))
+        .routes(routes!(verify::verify))
+        .routes(routes!(status::status))
+        .routes(routes!(gateways::list))
+        .routes(routes!(served::served))
+        .routes(routes!(analytics::summary))
+        .routes(routes!(analytics::series))
+        .routes(routes!(analytics::requests))
+        .routes(routes!(playground::chat_completions));
+    OpenApiRouter::new().nest("/api/v1", routes)
+}

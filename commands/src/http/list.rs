@@ -1,0 +1,195 @@
+//! Lists: search, and paging by cursor in an order that does not change while one pages.
+//!
+//! A cursor is opaque to callers; it holds the key of the last item shown, so items that come or go in between
+//! are neither shown twice nor do they push others out.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use events_schema::api::Page;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use super::{
+    app::{Answer, App},
+    problem::ApiError,
+};
+use crate::control::Live;
+
+/// Items on a page where the caller says nothing.
+const DEFAULT_LIMIT: u32 = 50;
+/// The most items on a page.
+pub(super) const MOST: u32 = 200;
+/// The longest text to search for, in characters.
+const SEARCH_CHARS: usize = 200;
+/// How long `at_least` waits.
+const AT_LEAST_TIME: Duration = Duration::from_secs(10);
+
+/// What every list takes.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListParams {
+    /// Only what has this text in its name, label, e-mail address or id; upper and lower case are the same.
+    search: Option<String>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// How many items at most: 1 to 200, else 50.
+    limit: Option<u32>,
+    /// Wait until this position of the log is reached, at most 10 s.
+    at_least: Option<u64>,
+}
+
+/// What single things take.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ItemParams {
+    /// Wait until this position of the log is reached, at most 10 s.
+    pub(super) at_least: Option<u64>,
+}
+
+/// The wanted page, its parameters checked.
+pub(super) struct Wanted<K> {
+    /// What to search for, in lower case; empty: everything.
+    pub(super) search: String,
+    /// Show what comes after this key.
+    pub(super) after: Option<K>,
+    /// How many items.
+    pub(super) limit: usize,
+}
+
+/// The state at `at_least` or later.
+pub(super) async fn live(app: &App, at_least: Option<u64>) -> Answer<Arc<Live>> {
+    let control = app.control()?;
+    let Some(wanted) = at_least else { return Ok(control.live()) };
+    control
+        .at_least(wanted, AT_LEAST_TIME)
+        .await
+        .map_err(|error| ApiError::PositionNotReached { wanted: error.wanted, reached: error.reached })
+}
+
+impl ListParams {
+    /// Waits for the position and checks the rest.
+    pub(super) async fn read<K: DeserializeOwned>(&self, app: &App) -> Answer<(Arc<Live>, Wanted<K>)> {
+        let wanted = self.wanted()?;
+        Ok((live(app, self.at_least).await?, wanted))
+    }
+
+    fn wanted<K: DeserializeOwned>(&self) -> Answer<Wanted<K>> {
+        let search = self.search.as_deref().unwrap_or_default().trim().to_lowercase();
+        if search.chars().count() > SEARCH_CHARS {
+            return Err(ApiError::invalid("search", "search for at most 200 characters"));
+        }
+        Ok(Wanted { search, after: read_cursor(self.cursor.as_deref())?, limit: read_limit(self.limit)? })
+    }
+}
+
+/// A page's size.
+pub(super) fn read_limit(limit: Option<u32>) -> Answer<usize> {
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    if (1..=MOST).contains(&limit) {
+        Ok(limit as usize)
+    } else {
+        Err(ApiError::invalid("limit", "a page has 1 to 200 items"))
+    }
+}
+
+/// The key within a cursor.
+pub(super) fn read_cursor<K: DeserializeOwned>(cursor: Option<&str>) -> Answer<Option<K>> {
+    let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else { return Ok(None) };
+    let key = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    key.map(Some).ok_or_else(|| ApiError::invalid("cursor", "a cursor is the next_cursor of the page before"))
+}
+
+/// A cursor that holds the key.
+pub(super) fn write_cursor<K: Serialize>(key: &K) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(key).expect("a key is JSON"))
+}
+
+impl<K> Wanted<K> {
+    /// Whether one of the texts holds what is searched for.
+    pub(super) fn matches(&self, texts: &[&str]) -> bool {
+        self.search.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&self.search))
+    }
+}
+
+/// The page's items in the order of name and id, and whether there are more.
+pub(super) fn by_name<T>(
+    wanted: &Wanted<(String, Uuid)>,
+    items: impl Iterator<Item = (String, Uuid, T)>,
+) -> (Vec<T>, Option<String>) {
+    let after = |name: &str, id: Uuid| {
+        wanted.after.as_ref().is_none_or(|(last, last_id)| (name, id) > (last.as_str(), *last_id))
+    };
+    let mut rest: Vec<_> = items.filter(|(name, id, _)| after(name, *id)).collect();
+    rest.sort_unstable_by(|(one, one_id, _), (other, other_id, _)| (one, one_id).cmp(&(other, other_id)));
+    let more = rest.len() > wanted.limit;
+    rest.truncate(wanted.limit);
+    let next = rest.last().filter(|_| more).map(|(name, id, _)| write_cursor(&(name, id)));
+    (rest.into_iter().map(|(_, _, item)| item).collect(), next)
+}
+
+/// The first items of an iterator that begins after the cursor, and the cursor for more.
+pub(super) fn first<T>(limit: usize, items: impl Iterator<Item = T>, id: impl Fn(&T) -> Uuid) -> (Vec<T>, Option<String>) {
+    let mut page: Vec<_> = items.take(limit + 1).collect();
+    let more = page.len() > limit;
+    page.truncate(limit);
+    let next = page.last().filter(|_| more).map(|item| write_cursor(&id(item)));
+    (page, next)
+}
+
+/// A page.
+pub(super) fn page<T>(live: &Live, (items, next_cursor): (Vec<T>, Option<String>)) -> Page<T> {
+    Page { items, next_cursor, position: live.head.position }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(params: &ListParams) -> Answer<Wanted<(String, Uuid)>> {
+        params.wanted()
+    }
+
+    #[test]
+    fn pages_by_name_follow_each_other_without_gap_or_repeat() {
+        let things: Vec<(String, Uuid)> =
+            (0..25_u128).map(|n| (format!("name-{}", n % 10), Uuid::from_u128(n))).collect();
+        let mut params = ListParams { limit: Some(4), ..ListParams::default() };
+        let mut seen = Vec::new();
+        loop {
+            let wanted = wanted(&params).expect("good parameters");
+            let all = things.iter().map(|(name, id)| (name.clone(), *id, (name.clone(), *id)));
+            let (items, next) = by_name(&wanted, all);
+            seen.extend(items);
+            params.cursor = next;
+            if params.cursor.is_none() {
+                break;
+            }
+        }
+        let mut sorted = things;
+        sorted.sort();
+        assert_eq!(seen, sorted);
+    }
+
+    #[test]
+    fn bad_parameters_are_named() {
+        let field = |params: ListParams| match wanted(&params).err() {
+            Some(ApiError::Invalid { field, .. }) => field,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(field(ListParams { limit: Some(201), ..ListParams::default() }), "limit");
+        assert_eq!(field(ListParams { limit: Some(0), ..ListParams::default() }), "limit");
+        assert_eq!(field(ListParams { cursor: Some("x".into()), ..ListParams::default() }), "cursor");
+        assert_eq!(field(ListParams { search: Some("x".repeat(201)), ..ListParams::default() }), "search");
+    }
+
+    #[test]
+    fn search_takes_no_notice_of_case() {
+        let wanted = wanted(&ListParams { search: Some(" BOB ".into()), ..ListParams::default() }).expect("good");
+        assert!(wanted.matches(&["x", "Bob's laptop"]));
+        assert!(!wanted.matches(&["alice"]));
+    }
+}

@@ -1,0 +1,282 @@
+//! One request from its arrival to its record. Whatever becomes of it, it is settled, counted and recorded exactly once:
+//! when it says how it ended, or else, when it is dropped, as a caller that went away.
+
+use std::{collections::BTreeMap, rc::Rc, time::Instant};
+
+use events_schema::{
+    events::{ModelRef, Owner},
+    id::{GrantId, KeyId, ModelId},
+    money::Price,
+    time::Timestamp,
+    usage::{Attempt, Endpoint, Outcome, Tokens, UsageRecord},
+};
+use gateway_policy::{Caller, Resolved, Served, limits::estimate_input_tokens};
+use http::StatusCode;
+use uuid::Uuid;
+
+use crate::{
+    clock,
+    counters::{Refused, Reservation},
+    failure::Failure,
+    server::worker::Worker,
+};
+
+/// How many bytes of the model's name are recorded.
+const MAX_MODEL_BYTES: usize = 200;
+
+/// A request under way.
+pub struct Exchange {
+    worker: Rc<Worker>,
+    begin: Instant,
+    /// The request.
+    pub id: Uuid,
+    received_at: Timestamp,
+    served: Served,
+    endpoint: Endpoint,
+    streamed: bool,
+    key: Option<KeyId>,
+    owner: Option<Owner>,
+    requested_model: String,
+    resolved: Option<ModelRef>,
+    answering: Option<Answering>,
+    attempts: Vec<Attempt>,
+    rules: Vec<String>,
+    seed: u64,
+    body_bytes: u64,
+    tokens: Tokens,
+    reservation: Option<Reservation>,
+    metadata: BTreeMap<String, String>,
+    status: StatusCode,
+    first_byte_us: Option<u64>,
+    recorded: bool,
+}
+
+/// The model that answers.
+struct Answering {
+    model: ModelId,
+    target: String,
+    price: Option<Price>,
+}
+
+impl Exchange {
+    /// A request has arrived.
+    #[must_use]
+    pub fn begin(worker: &Rc<Worker>, endpoint: Endpoint, served: Served) -> Self {
+        worker.metrics.in_flight.up();
+        let received_at = clock::now();
+        Self {
+            worker: Rc::clone(worker),
+            begin: Instant::now(),
+            id: clock::uuid_v7(received_at),
+            received_at,
+            served,
+            endpoint,
+            streamed: false,
+            key: None,
+            owner: None,
+            requested_model: String::new(),
+            resolved: None,
+            answering: None,
+            attempts: Vec::new(),
+            rules: Vec::new(),
+            seed: clock::draw(),
+            body_bytes: 0,
+            tokens: Tokens::default(),
+            reservation: None,
+            metadata: BTreeMap::new(),
+            status: StatusCode::from_u16(499).unwrap_or_default(),
+            first_byte_us: None,
+            recorded: false,
+        }
+    }
+
+    /// When it arrived.
+    #[must_use]
+    pub const fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
+    /// The seed of the choice among targets.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Which configuration decides.
+    #[must_use]
+    pub const fn served(&self) -> Served {
+        self.served
+    }
+
+    /// The model as it was asked for.
+    #[must_use]
+    pub fn requested_model(&self) -> &str {
+        &self.requested_model
+    }
+
+    /// The full name of the model that answers.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        self.answering.as_ref().map(|it| it.target.as_str())
+    }
+
+    /// Its key works.
+    pub fn called_by(&mut self, caller: Caller<'_>) {
+        self.key = Some(caller.key_id());
+        self.owner = Some(caller.owner());
+    }
+
+    /// What the caller says about it.
+    pub fn described_as(&mut self, metadata: BTreeMap<String, String>) {
+        self.metadata = metadata;
+    }
+
+    /// Its body was read.
+    pub fn asks_for(&mut self, model: &str, streamed: bool, body_bytes: u64) {
+        let end = model.floor_char_boundary(MAX_MODEL_BYTES);
+        model[..end].clone_into(&mut self.requested_model);
+        (self.streamed, self.body_bytes) = (streamed, body_bytes);
+    }
+
+    /// The model's name stands for something.
+    pub fn resolved_to(&mut self, resolved: Resolved<'_>) {
+        self.resolved = Some(resolved.model_ref());
+    }
+
+    /// A grant opens the model.
+    pub fn granted_by(&mut self, grant: GrantId) {
+        self.rules.push(format!("grant:{grant}"));
+    }
+
+    /// Limits have admitted it.
+    pub fn reserved(&mut self, reservation: Reservation) {
+        self.reservation = Some(reservation);
+    }
+
+    /// A limit has refused it.
+    pub fn limited_by(&mut self, refused: Refused) {
+        let rule = match refused.measure {
+            gateway_policy::Measure::Requests => "key:requests_per_minute",
+            gateway_policy::Measure::Tokens => "key:tokens_per_minute",
+        };
+        self.rules.push(rule.to_owned());
+    }
+
+    /// An attempt begins.
+    pub fn attempts_begin(&mut self, model: ModelId, target: String) {
+        let began_us = clock::micros_since(self.begin);
+        if self.attempts.is_empty() {
+            self.worker.metrics.before_upstream.observe(began_us);
+        } else {
+            self.worker.metrics.fallbacks.add(1);
+        }
+        let attempt =
+            Attempt { model, target, status: None, error: None, began_us, first_byte_us: None, duration_us: 0 };
+        self.attempts.push(attempt);
+    }
+
+    /// The attempt under way has ended without an answer for the caller.
+    pub fn attempt_failed(&mut self, status: Option<StatusCode>, error: Option<&str>) {
+        let now = clock::micros_since(self.begin);
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.status = status.map(|it| it.as_u16());
+            attempt.error = error.map(ToOwned::to_owned);
+            attempt.duration_us = now.saturating_sub(attempt.began_us);
+        }
+    }
+
+    /// The attempt under way brings the answer.
+    pub fn answered(&mut self, status: StatusCode, price: Option<Price>) {
+        self.status = status;
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.status = Some(status.as_u16());
+            self.answering = Some(Answering { model: attempt.model, target: attempt.target.clone(), price });
+        }
+    }
+
+    /// A piece of the answer goes to the caller.
+    pub fn sends(&mut self) {
+        if self.first_byte_us.is_some() {
+            return;
+        }
+        let now = clock::micros_since(self.begin);
+        self.first_byte_us = Some(now);
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.first_byte_us = Some(now.saturating_sub(attempt.began_us));
+        }
+    }
+
+    /// What the answer used, as far as it is known; without numbers from the provider, `output` is the estimate.
+    pub fn used(&mut self, stated: Option<Tokens>, output: u64) {
+        let estimate =
+            || Tokens { input: estimate_input_tokens(self.body_bytes), output, estimated: true, ..Tokens::default() };
+        self.tokens = stated.unwrap_or_else(estimate);
+    }
+
+    /// It has ended well, or with an error of the provider that was passed on.
+    pub fn end(&mut self, outcome: Outcome) {
+        self.record(outcome, None);
+    }
+
+    /// It has failed.
+    pub fn fail(&mut self, failure: &Failure) {
+        let row = failure.row();
+        if self.first_byte_us.is_none() {
+            self.status = row.status;
+        }
+        self.record(row.outcome, Some(row.code));
+    }
+
+    fn record(&mut self, outcome: Outcome, error_code: Option<&str>) {
+        if std::mem::replace(&mut self.recorded, true) {
+            return;
+        }
+        let duration_us = clock::micros_since(self.begin);
+        let tokens = self.tokens;
+        if let Some(reservation) = self.reservation.take() {
+            reservation.settle(tokens.input.saturating_add(tokens.output));
+        }
+        let answering = self.answering.take();
+        if let (Some(attempt), Some(_)) = (self.attempts.last_mut(), &answering) {
+            attempt.duration_us = duration_us.saturating_sub(attempt.began_us);
+        }
+        let metrics = &self.worker.metrics;
+        metrics.in_flight.down();
+        metrics.ended(self.endpoint, outcome, duration_us);
+        metrics.input_tokens.add(tokens.input);
+        metrics.output_tokens.add(tokens.output);
+        let price = answering.as_ref().and_then(|it| it.price);
+        let record = UsageRecord {
+            request: self.id,
+            received_at: self.received_at,
+            epoch: self.served.epoch,
+            position: self.served.position,
+            endpoint: self.endpoint,
+            streamed: self.streamed,
+            key: self.key,
+            owner: self.owner,
+            requested_model: std::mem::take(&mut self.requested_model),
+            resolved: self.resolved,
+            answered_by: answering.as_ref().map(|it| it.model),
+            target: answering.map(|it| it.target),
+            attempts: std::mem::take(&mut self.attempts),
+            outcome,
+            status: self.status.as_u16(),
+            error_code: error_code.map(ToOwned::to_owned),
+            rules: std::mem::take(&mut self.rules),
+            seed: self.seed,
+            tokens,
+            cost: price.map(|price| price.cost(tokens.input, tokens.cached_input, tokens.output)),
+            duration_us,
+            first_byte_us: self.first_byte_us,
+            metadata: std::mem::take(&mut self.metadata),
+        };
+        self.worker.ring.put(record);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.record(Outcome::ClientGone, Some("client_gone"));
+    }
+}

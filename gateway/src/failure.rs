@@ -1,0 +1,331 @@
+//! Everything that a caller can be told went wrong, and the one table that says how: HTTP status, OpenAI's type and
+//! code, and how the request counts.
+
+use std::fmt;
+
+use bytes::Bytes;
+use events_schema::usage::Outcome;
+use gateway_policy::{Denial, Measure};
+use http::StatusCode;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    counters::Refused,
+    request::{Malformed, metadata::InvalidMetadata},
+};
+
+/// The largest body of a request: enough for a dozen images in base64, small enough to hold a few hundred.
+pub const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// No such path.
+    NoRoute,
+    /// The path is there, the method is not.
+    Method,
+    /// No view is loaded.
+    NotReady,
+    /// No key in the request.
+    NoKey,
+    /// The rules say no.
+    Denied(Denial),
+    /// The body cannot be taken.
+    Malformed(Malformed),
+    /// The metadata cannot be taken.
+    Metadata(InvalidMetadata),
+    /// The body is larger than [`MAX_BODY_BYTES`].
+    TooLarge,
+    /// The body did not come in time.
+    SlowBody,
+    /// The caller went away.
+    ClientGone,
+    /// A limit refuses.
+    Limited(Refused),
+    /// No answer from the provider.
+    Upstream(UpstreamFailure),
+    /// The provider does not take its account's credential.
+    CredentialRefused,
+    /// The answer broke off after it had begun.
+    Cut,
+}
+
+/// Why an attempt brought no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamFailure {
+    /// No connection.
+    Connect,
+    /// No connection, or no head of an answer, in time.
+    Timeout,
+    /// The connection broke before an answer.
+    Broken,
+    /// The account's credential is missing or cannot be opened.
+    Credential,
+}
+
+impl UpstreamFailure {
+    /// Its name in records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Broken => "broken",
+            Self::Credential => "credential",
+        }
+    }
+}
+
+/// How a failure is told and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// OpenAI's `type`.
+    pub kind: &'static str,
+    /// OpenAI's `code`.
+    pub code: &'static str,
+    /// How the request counts, in metrics and in its record.
+    pub outcome: Outcome,
+}
+
+const INVALID: &str = "invalid_request_error";
+const SERVER: &str = "server_error";
+
+impl Failure {
+    /// The table.
+    #[must_use]
+    pub const fn row(&self) -> Row {
+        let row = |status, kind, code, outcome| Row { status, kind, code, outcome };
+        match self {
+            Self::NoRoute => row(StatusCode::NOT_FOUND, INVALID, "unknown_url", Outcome::BadRequest),
+            Self::Method => row(StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed", Outcome::BadRequest),
+            Self::NotReady => row(StatusCode::SERVICE_UNAVAILABLE, SERVER, "not_ready", Outcome::ProviderUnreachable),
+            Self::NoKey => row(StatusCode::UNAUTHORIZED, INVALID, "invalid_api_key", Outcome::Unauthenticated),
+            Self::Denied(denial) => denied(*denial),
+            Self::Malformed(_) => row(StatusCode::BAD_REQUEST, INVALID, "invalid_request", Outcome::BadRequest),
+            Self::Metadata(_) => row(StatusCode::BAD_REQUEST, INVALID, "invalid_metadata", Outcome::BadRequest),
+            Self::TooLarge => row(StatusCode::PAYLOAD_TOO_LARGE, INVALID, "request_too_large", Outcome::BadRequest),
+            Self::SlowBody => row(StatusCode::REQUEST_TIMEOUT, INVALID, "request_timeout", Outcome::BadRequest),
+            Self::ClientGone => row(StatusCode::BAD_REQUEST, INVALID, "client_gone", Outcome::ClientGone),
+            Self::Limited(refused) => row(
+                StatusCode::TOO_MANY_REQUESTS,
+                match refused.measure {
+                    Measure::Requests => "requests",
+                    Measure::Tokens => "tokens",
+                },
+                "rate_limit_exceeded",
+                Outcome::LimitExceeded,
+            ),
+            Self::Upstream(failure) => upstream(*failure),
+            Self::CredentialRefused => {
+                row(StatusCode::BAD_GATEWAY, SERVER, "provider_credential_refused", Outcome::ProviderError)
+            }
+            Self::Cut => row(StatusCode::BAD_GATEWAY, SERVER, "provider_stream_cut", Outcome::StreamCut),
+        }
+    }
+
+    /// The field of the request that is wrong.
+    const fn param(&self) -> Option<&'static str> {
+        match self {
+            Self::Malformed(malformed) => malformed.field(),
+            Self::Denied(
+                Denial::UnknownModel
+                | Denial::NotGranted
+                | Denial::VirtualModelDisabled
+                | Denial::ModelDisabled
+                | Denial::AccountDisabled
+                | Denial::WrongKind
+                | Denial::NoTarget,
+            ) => Some("model"),
+            Self::Denied(
+                Denial::UnknownKey
+                | Denial::KeyDisabled
+                | Denial::KeyExpired { .. }
+                | Denial::OwnerDisabled
+                | Denial::OwnerMissing,
+            )
+            | Self::NoRoute
+            | Self::Method
+            | Self::NotReady
+            | Self::NoKey
+            | Self::Metadata(_)
+            | Self::TooLarge
+            | Self::SlowBody
+            | Self::ClientGone
+            | Self::Limited(_)
+            | Self::Upstream(_)
+            | Self::CredentialRefused
+            | Self::Cut => None,
+        }
+    }
+
+    /// In how many seconds it is worth trying again; the header `retry-after`.
+    #[must_use]
+    pub const fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::Limited(Refused { retry_after_us: Some(us), .. }) => Some(us.div_ceil(1_000_000)),
+            Self::NotReady => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The body in OpenAI's shape. `model` is the name that the request gave.
+    #[must_use]
+    pub fn json(&self, model: &str, request: Uuid) -> Bytes {
+        #[derive(Serialize)]
+        struct Wrapped<'a> {
+            error: Told<'a>,
+        }
+        #[derive(Serialize)]
+        struct Told<'a> {
+            message: String,
+            r#type: &'a str,
+            param: Option<&'a str>,
+            code: &'a str,
+            request_id: Uuid,
+        }
+        let Row { status: _, kind, code, outcome: _ } = self.row();
+        let message = Message { failure: self, model }.to_string();
+        let error = Told { message, r#type: kind, param: self.param(), code, request_id: request };
+        serde_json::to_vec(&Wrapped { error }).expect("an error is JSON").into()
+    }
+}
+
+const fn denied(denial: Denial) -> Row {
+    let row = |status, code, outcome| Row { status, kind: INVALID, code, outcome };
+    let unauthenticated = |code| row(StatusCode::UNAUTHORIZED, code, Outcome::Unauthenticated);
+    let forbidden = |code| row(StatusCode::FORBIDDEN, code, Outcome::Forbidden);
+    match denial {
+        Denial::UnknownKey => unauthenticated("invalid_api_key"),
+        Denial::KeyDisabled => unauthenticated("api_key_disabled"),
+        Denial::KeyExpired { .. } => unauthenticated("api_key_expired"),
+        Denial::OwnerDisabled | Denial::OwnerMissing => unauthenticated("api_key_owner_disabled"),
+        Denial::UnknownModel => row(StatusCode::NOT_FOUND, "model_not_found", Outcome::UnknownModel),
+        Denial::NotGranted => forbidden("model_not_allowed"),
+        Denial::VirtualModelDisabled | Denial::ModelDisabled | Denial::AccountDisabled => forbidden("model_disabled"),
+        Denial::WrongKind => row(StatusCode::BAD_REQUEST, "model_not_supported", Outcome::BadRequest),
+        Denial::NoTarget => Row {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            kind: SERVER,
+            code: "no_target",
+            outcome: Outcome::ProviderUnreachable,
+        },
+    }
+}
+
+const fn upstream(failure: UpstreamFailure) -> Row {
+    let row = |status, code| Row { status, kind: SERVER, code, outcome: Outcome::ProviderUnreachable };
+    match failure {
+        UpstreamFailure::Connect => row(StatusCode::BAD_GATEWAY, "provider_unreachable"),
+        UpstreamFailure::Broken => row(StatusCode::BAD_GATEWAY, "provider_connection_broken"),
+        UpstreamFailure::Timeout => row(StatusCode::GATEWAY_TIMEOUT, "provider_timeout"),
+        UpstreamFailure::Credential => row(StatusCode::BAD_GATEWAY, "provider_credential_missing"),
+    }
+}
+
+/// A failure in words, with the model that was asked for.
+struct Message<'a> {
+    failure: &'a Failure,
+    model: &'a str,
+}
+
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let model = self.model;
+        match self.failure {
+            Failure::NoRoute => f.write_str("There is no such URL here. The API begins with /v1."),
+            Failure::Method => f.write_str("This URL does not take that method."),
+            Failure::NotReady => f.write_str("This gateway has not loaded its configuration yet."),
+            Failure::NoKey => f.write_str("No API key in the request: send it as 'Authorization: Bearer YOUR_KEY'."),
+            Failure::Denied(denial) => fmt_denial(*denial, model, f),
+            Failure::Malformed(malformed) => write!(f, "The request cannot be taken: {malformed}."),
+            Failure::Metadata(invalid) => write!(f, "The request cannot be taken: {invalid}."),
+            Failure::TooLarge => write!(f, "The body of a request may have {MAX_BODY_BYTES} bytes at most."),
+            Failure::SlowBody => f.write_str("The body of the request did not come in time."),
+            Failure::ClientGone => f.write_str("The caller went away."),
+            Failure::Limited(refused) => fmt_limited(refused, f),
+            Failure::Upstream(UpstreamFailure::Connect) => {
+                write!(f, "The provider of '{model}' cannot be reached.")
+            }
+            Failure::Upstream(UpstreamFailure::Broken) => {
+                write!(f, "The connection to the provider of '{model}' broke before it answered.")
+            }
+            Failure::Upstream(UpstreamFailure::Timeout) => write!(f, "The provider of '{model}' did not answer in time."),
+            Failure::Upstream(UpstreamFailure::Credential) => {
+                write!(f, "The provider account of '{model}' has no credential that this gateway can use.")
+            }
+            Failure::CredentialRefused => {
+                write!(f, "The provider of '{model}' does not take the credential of its account.")
+            }
+            Failure::Cut => f.write_str("The provider broke off in the middle of its answer."),
+        }
+    }
+}
+
+fn fmt_denial(denial: Denial, model: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match denial {
+        Denial::UnknownKey => f.write_str("Incorrect API key provided."),
+        Denial::KeyDisabled => f.write_str("This API key is disabled."),
+        Denial::KeyExpired { at } => write!(f, "This API key expired at {at}."),
+        Denial::OwnerDisabled => f.write_str("The owner of this API key is disabled."),
+        Denial::OwnerMissing => f.write_str("The owner of this API key is not known here."),
+        Denial::UnknownModel => write!(f, "The model '{model}' does not exist."),
+        Denial::NotGranted => write!(f, "This API key may not use the model '{model}'."),
+        Denial::VirtualModelDisabled => write!(f, "The virtual model '{model}' is disabled."),
+        Denial::ModelDisabled => write!(f, "The model '{model}' is disabled."),
+        Denial::AccountDisabled => write!(f, "The provider account of '{model}' is disabled."),
+        Denial::WrongKind => write!(f, "The model '{model}' cannot be asked for this."),
+        Denial::NoTarget => {
+            write!(f, "No target of the virtual model '{model}' can be asked for this: they are disabled, gone, or of another kind.")
+        }
+    }
+}
+
+fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let what = match refused.measure {
+        Measure::Requests => "requests",
+        Measure::Tokens => "tokens",
+    };
+    write!(f, "Rate limit reached for this API key: {} {what} per minute.", refused.most)?;
+    match refused.retry_after_us {
+        Some(us) => write!(f, " Please try again in {} seconds.", us.div_ceil(1_000_000)),
+        None => f.write_str(" It lets nothing through."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(failure: &Failure, status: u16, expected: &str) {
+        assert_eq!(failure.row().status.as_u16(), status);
+        let json = failure.json("a\"b", Uuid::nil());
+        let error: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+        let error = &error["error"];
+        let told = format!("{} | {} | {} | {}", error["type"], error["code"], error["param"], error["message"]);
+        assert_eq!(told, expected);
+        assert_eq!(error["request_id"], Uuid::nil().to_string());
+    }
+
+    #[test]
+    fn failures_are_told_in_openais_shape() {
+        check(
+            &Failure::Denied(Denial::UnknownModel),
+            404,
+            r#""invalid_request_error" | "model_not_found" | "model" | "The model 'a\"b' does not exist.""#,
+        );
+        check(
+            &Failure::NoKey,
+            401,
+            r#""invalid_request_error" | "invalid_api_key" | null | "No API key in the request: send it as 'Authorization: Bearer YOUR_KEY'.""#,
+        );
+        let refused = Refused { measure: Measure::Tokens, most: 7, retry_after_us: Some(1_000_001) };
+        check(
+            &Failure::Limited(refused),
+            429,
+            r#""tokens" | "rate_limit_exceeded" | null | "Rate limit reached for this API key: 7 tokens per minute. Please try again in 2 seconds.""#,
+        );
+    }
+}

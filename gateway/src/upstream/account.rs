@@ -1,0 +1,179 @@
+//! A provider account as one worker thread reaches it: where it is, its credential, and its idle connections.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc, str::FromStr, time::Duration};
+
+use events_schema::{
+    keyring::KeyRing, names::BaseUrl, snapshot::entries::ArchivedProviderAccountEntry, usage::Endpoint,
+};
+use gateway_policy::EntryId;
+use http::{HeaderValue, Uri, uri::PathAndQuery};
+use tokio::time::Instant;
+
+use super::{connection::Connection, credential};
+
+/// How many idle connections a thread keeps for one account.
+const MAX_IDLE: usize = 256;
+
+/// How long a connection may be idle: below the 60 seconds after which many servers close.
+const IDLE: Duration = Duration::from_secs(50);
+
+/// How long an account is remembered that nobody asks for.
+const UNUSED: Duration = Duration::from_secs(600);
+
+/// The account.
+pub struct Account {
+    made_from: MadeFrom,
+    reach: Option<Reach>,
+    idle: RefCell<Vec<Connection>>,
+    used_at: std::cell::Cell<Instant>,
+}
+
+/// The parts of the entry that the rest was made from: when they change, it is made anew.
+#[derive(PartialEq, Eq)]
+struct MadeFrom {
+    base_url: String,
+    sealed: Option<(String, Vec<u8>)>,
+}
+
+/// How to reach the provider.
+pub struct Reach {
+    /// Scheme and authority.
+    pub origin: Uri,
+    /// For the header `host`.
+    pub host: HeaderValue,
+    /// For the header `authorization`.
+    pub authorization: Option<HeaderValue>,
+    chat_completions: Uri,
+    embeddings: Uri,
+}
+
+impl MadeFrom {
+    fn of(entry: &ArchivedProviderAccountEntry) -> Self {
+        let sealed = entry.credential.as_ref().map(|it| (it.key.to_string(), it.sealed.to_vec()));
+        Self { base_url: entry.base_url.to_string(), sealed }
+    }
+
+    fn still_holds(&self, entry: &ArchivedProviderAccountEntry) -> bool {
+        let same_credential = match (&self.sealed, entry.credential.as_ref()) {
+            (None, None) => true,
+            (Some((key, sealed)), Some(now)) => now.key == key.as_str() && *now.sealed == **sealed,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        same_credential && entry.base_url == self.base_url.as_str()
+    }
+}
+
+impl Account {
+    fn new(entry: &ArchivedProviderAccountEntry, ring: &KeyRing) -> Self {
+        let reach = Reach::of(entry, ring);
+        if let Err(why) = &reach {
+            tracing::warn!(account = entry.name.as_str(), why, "a provider account cannot be used");
+        }
+        Self {
+            made_from: MadeFrom::of(entry),
+            reach: reach.ok(),
+            idle: RefCell::default(),
+            used_at: std::cell::Cell::new(Instant::now()),
+        }
+    }
+
+    /// How to reach the provider; `None`: its credential is missing or cannot be opened.
+    #[must_use]
+    pub const fn reach(&self) -> Option<&Reach> {
+        self.reach.as_ref()
+    }
+
+    /// The connection that was put aside last and still can be used.
+    #[must_use]
+    pub async fn take_idle(&self) -> Option<Connection> {
+        let now = Instant::now();
+        std::future::poll_fn(|cx| {
+            let mut idle = self.idle.borrow_mut();
+            while let Some(mut connection) = idle.pop() {
+                if now.duration_since(connection.idle_since) < IDLE && connection.is_ready(cx) {
+                    return std::task::Poll::Ready(Some(connection));
+                }
+            }
+            std::task::Poll::Ready(None)
+        })
+        .await
+    }
+
+    /// Puts a connection aside for the next request.
+    pub fn put_idle(&self, mut connection: Connection) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < MAX_IDLE {
+            connection.reused = true;
+            connection.idle_since = Instant::now();
+            idle.push(connection);
+        }
+    }
+}
+
+impl Reach {
+    fn of(entry: &ArchivedProviderAccountEntry, ring: &KeyRing) -> Result<Self, String> {
+        let base = BaseUrl::from_str(&entry.base_url).map_err(|error| error.to_string())?;
+        let authorization = credential::authorization(ring, entry, &base).map_err(|error| error.to_string())?;
+        let uri = Uri::from_str(&base).map_err(|error| error.to_string())?;
+        let authority = uri.authority().ok_or("the base URL names no host")?;
+        let prefix = base.get(base.origin().len()..).unwrap_or_default();
+        let path = |end: &str| {
+            let path = PathAndQuery::from_maybe_shared(format!("{prefix}{end}").into_bytes());
+            path.map(Uri::from).map_err(|error| error.to_string())
+        };
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|error| error.to_string())?;
+        let scheme = uri.scheme_str().unwrap_or("https");
+        let origin = Uri::from_str(&format!("{scheme}://{authority}/")).map_err(|error| error.to_string())?;
+        Ok(Self {
+            origin,
+            host,
+            authorization,
+            chat_completions: path("/chat/completions")?,
+            embeddings: path("/embeddings")?,
+        })
+    }
+
+    /// The path of an endpoint.
+    #[must_use]
+    pub const fn path(&self, endpoint: Endpoint) -> &Uri {
+        match endpoint {
+            Endpoint::ChatCompletions => &self.chat_completions,
+            Endpoint::Embeddings => &self.embeddings,
+        }
+    }
+}
+
+/// All accounts that a thread has used lately.
+#[derive(Default)]
+pub struct Accounts {
+    by_id: RefCell<HashMap<EntryId, Rc<Account>>>,
+}
+
+impl Accounts {
+    /// The account of an entry; made anew, its credential opened, when the entry has changed.
+    #[must_use]
+    pub fn of(&self, entry: &ArchivedProviderAccountEntry, ring: &KeyRing) -> Rc<Account> {
+        let mut by_id = self.by_id.borrow_mut();
+        if let Some(account) = by_id.get(&entry.id)
+            && account.made_from.still_holds(entry)
+        {
+            return Rc::clone(account);
+        }
+        let account = Rc::new(Account::new(entry, ring));
+        by_id.insert(entry.id, Rc::clone(&account));
+        account
+    }
+
+    /// Closes what has been idle for too long: to be called from time to time.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.by_id.borrow_mut().retain(|_, account| {
+            let mut idle = account.idle.borrow_mut();
+            idle.retain(|connection| now.duration_since(connection.idle_since) < IDLE);
+            if !idle.is_empty() || Rc::strong_count(account) > 1 {
+                account.used_at.set(now);
+            }
+            now.duration_since(account.used_at.get()) < UNUSED
+        });
+    }
+}

@@ -1,0 +1,98 @@
+//! The way to the providers: connections, credentials, and the answer on its way back.
+//!
+//! - [`account`]: a provider account as one thread reaches it, with its idle connections;
+//! - [`connection`]: one HTTP/1.1 connection, driven by whoever waits for its answer;
+//! - [`credential`]: opening what was sealed to the gateways;
+//! - [`events`], [`usage`]: what is looked at in an answer while it passes;
+//! - [`headers`]: which headers pass, in both directions;
+//! - [`connect`]: making connections.
+
+pub mod account;
+pub mod connect;
+pub mod connection;
+pub mod credential;
+pub mod events;
+pub mod headers;
+pub mod usage;
+
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use self::{
+    account::{Account, Reach},
+    connect::Connector,
+    connection::{Connection, NotSent},
+};
+use crate::{config::Config, failure::UpstreamFailure, metrics::WorkerMetrics, request::Body};
+
+/// How long to wait for providers.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the head of an answer.
+    pub response: Duration,
+    /// For the next piece of an answer.
+    pub idle: Duration,
+}
+
+impl Patience {
+    /// As configured.
+    #[must_use]
+    pub const fn of(config: &Config) -> Self {
+        Self {
+            connect: Duration::from_millis(config.connect_timeout_ms),
+            response: Duration::from_millis(config.response_timeout_ms),
+            idle: Duration::from_millis(config.idle_timeout_ms),
+        }
+    }
+}
+
+/// What a thread sends requests with.
+pub struct Sender {
+    /// Makes connections.
+    pub connector: Connector,
+    /// How long it waits.
+    pub patience: Patience,
+}
+
+impl Sender {
+    /// Sends one request, as `build` makes it, and waits for the head of the answer.
+    ///
+    /// A connection that was idle may turn out to have been closed by the provider: the request is then sent again on
+    /// another, and if it may have been read, on a new one.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn send(
+        &self,
+        account: &Account,
+        metrics: &WorkerMetrics,
+        build: impl Fn(&Reach) -> Request<Body>,
+    ) -> Result<(Response<Incoming>, Connection), UpstreamFailure> {
+        let reach = account.reach().ok_or(UpstreamFailure::Credential)?;
+        let mut request = build(reach);
+        let mut may_reuse = true;
+        loop {
+            let idle = if may_reuse { account.take_idle().await } else { None };
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => {
+                    metrics.upstream_connections.add(1);
+                    self.connector.connect(&reach.origin, self.patience.connect).await?
+                }
+            };
+            let NotSent { failure, unsent } = match connection.send(request, self.patience.response).await {
+                Ok(answer) => return Ok((answer, connection)),
+                Err(not_sent) => not_sent,
+            };
+            if failure != UpstreamFailure::Broken || !connection.reused {
+                return Err(failure);
+            }
+            may_reuse = unsent.is_some();
+            request = unsent.unwrap_or_else(|| build(reach));
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The projections on real servers: NATS and the embedded ClickHouse, each with a folder and a port
+//! of its own.
+
+mod audit;
+mod history;
+mod ledger;
+mod servers;
+mod snapshots;

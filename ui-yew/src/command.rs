@@ -24,6 +24,9 @@ const SERVED_WITHIN_MS: u32 = 3_000;
 /// How long a toast stays.
 const TOAST: Duration = Duration::from_secs(5);
 
+/// Sends a command, with why it is done (may be empty).
+pub(crate) type Send = Rc<dyn Fn(NewCommand, &str)>;
+
 /// A dialog's way to the control plane.
 #[derive(Clone)]
 pub(crate) struct Commander {
@@ -32,7 +35,7 @@ pub(crate) struct Commander {
     /// Why the last one was refused.
     pub(crate) rejection: Option<Rejection>,
     /// Sends a command, with why it is done (may be empty).
-    pub(crate) send: Rc<dyn Fn(NewCommand, &str)>,
+    pub(crate) send: Send,
 }
 
 /// Sends commands for a dialog; `done` gets the answer of one that succeeded.
@@ -71,7 +74,7 @@ pub(crate) fn use_command(done: Callback<CommandAnswer>) -> Commander {
                     Err(failure) => rejection.set(Some(failure.into_rejection())),
                 }
             });
-        }) as Rc<dyn Fn(NewCommand, &str)>
+        }) as Send
     };
     Commander { busy: *busy, rejection: (*rejection).clone(), send }
 }

@@ -1,4 +1,5 @@
 //! All screens of the console, in one enum, with all that the shell must know of each.
+#![expect(unreachable_pub, reason = "the derived `Target` writes public mappers for each screen")]
 
 use patternfly_yew::prelude::Icon;
 use yew_nested_router::prelude::*;
@@ -33,8 +34,10 @@ pub(crate) enum Screen {
     /// The history of one thing.
     #[target(rename = "history-of")]
     HistoryOf {
-        /// The thing's stream: `<aggregate>.<id>`.
-        stream: String,
+        /// What kind of thing.
+        aggregate: String,
+        /// The thing's id; a segment of its own, because a dot in a path would name a file.
+        id: String,
     },
     /// What each gateway serves.
     Gateways,
@@ -136,6 +139,14 @@ impl Screen {
         }
     }
 
+    /// The history of the thing with this stream (`<aggregate>.<id>`).
+    pub(crate) fn history_of(stream: &str) -> Self {
+        match stream.split_once('.') {
+            Some((aggregate, id)) => Self::HistoryOf { aggregate: aggregate.to_owned(), id: id.to_owned() },
+            None => Self::History,
+        }
+    }
+
     /// Whether the navigation marks `entry` while this screen is shown.
     pub(crate) fn is_within(&self, entry: &Self) -> bool {
         self == entry || self.parent().as_ref() == Some(entry)
@@ -158,8 +169,9 @@ mod tests {
 
     #[test]
     fn the_history_of_one_thing_lies_within_the_history() {
-        let one = Screen::HistoryOf { stream: "key.00".to_owned() };
+        let one = Screen::history_of("key.00");
         assert!(one.is_within(&Screen::History) && !one.is_within(&Screen::Keys));
-        assert_eq!(one.render_path(), ["history-of", "key.00"]);
+        assert_eq!(Screen::parse_path(&["history-of", "key", "00"]), Some(one.clone()));
+        assert_eq!(one.render_path(), ["history-of", "key", "00"]);
     }
 }

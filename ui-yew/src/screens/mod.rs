@@ -41,7 +41,9 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
         Screen::Keys => html!(<keys::Keys />),
         Screen::Access => html!(<access::Access />),
         Screen::History => html!(<history::History stream={None::<AttrValue>} />),
-        Screen::HistoryOf { stream } => html!(<history::History stream={Some(AttrValue::from(stream.clone()))} />),
+        Screen::HistoryOf { aggregate, id } => {
+            html!(<history::History stream={Some(AttrValue::from(format!("{aggregate}.{id}")))} />)
+        }
         Screen::Gateways => html!(<gateways::Gateways />),
         Screen::Account => html!(<account::Account />),
     }

@@ -46,7 +46,7 @@ pub(crate) struct LinkProps {
 /// A thing's name, which leads to all that ever happened to it.
 #[component]
 pub(crate) fn HistoryLink(props: &LinkProps) -> Html {
-    let to = Screen::HistoryOf { stream: props.stream.to_string() };
+    let to = Screen::history_of(&props.stream);
     html!(<Link<Screen> class="sl-name" {to}>{ &props.name }</Link<Screen>>)
 }
 

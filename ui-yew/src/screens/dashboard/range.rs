@@ -46,11 +46,11 @@ impl Range {
         (Self::Month, "30 d"),
     ];
 
-    /// Its length and that of its steps, in seconds: about 60 steps each, never less than the ledger's minute
-    /// except for the shortest, which is counted from single records.
+    /// Its length and that of its steps, in seconds: about 60 steps where that
+    /// is not less than a minute, the ledger's own step.
     const fn lengths(self) -> (u64, u64) {
         match self {
-            Self::Quarter => (900, 15),
+            Self::Quarter => (900, 60),
             Self::Hour => (3_600, 60),
             Self::SixHours => (21_600, 300),
             Self::Day => (86_400, 1_200),
@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn a_window_is_asked_for_in_full() {
-        let window = Window { from: 0, to: 60, step: 15 };
-        let expected = "from=1970-01-01T00%3A00%3A00.000000Z&to=1970-01-01T00%3A01%3A00.000000Z&step_seconds=15";
+        let window = Window { from: 0, to: 60, step: 60 };
+        let expected = "from=1970-01-01T00%3A00%3A00.000000Z&to=1970-01-01T00%3A01%3A00.000000Z&step_seconds=60";
         assert_eq!(window.series_query(), expected);
     }
 }

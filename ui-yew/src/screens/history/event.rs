@@ -39,7 +39,7 @@ pub(super) fn EventCard(props: &Props) -> Html {
                     if event.aggregate == Aggregate::Log {
                         <span>{ &name }</span>
                     } else {
-                        <Link<Screen> class="sl-name" to={Screen::HistoryOf { stream: event.stream.clone() }}>{ name }</Link<Screen>>
+                        <Link<Screen> class="sl-name" to={Screen::history_of(&event.stream)}>{ name }</Link<Screen>>
                     }
                     <Label label={format::words(event.aggregate.as_str())} compact={true} outline={true} />
                 </div>

@@ -35,11 +35,8 @@ pub(crate) fn History(props: &Props) -> Html {
     let filter = use_draft(Filter::default);
     let paging = use_reducer_eq(Paging::default);
     let newest = use_live().newest(&Aggregate::ALL);
-    let path = format!("/events{}{}", paging.query(), filter.query(props.stream.as_deref()));
-    // The newest position is part of the key, not of the question: an event anywhere may belong here.
-    let events = use_remote((path, newest), |client: Client, (path, _)| async move {
-        client.get::<Page<HistoryEvent>>(&path).await
-    });
+    let path = format!("/events{}{}&at_least={newest}", paging.query(), filter.query(props.stream.as_deref()));
+    let events = use_remote(path, |client: Client, path| async move { client.get::<Page<HistoryEvent>>(&path).await });
     {
         // Another filter has other pages.
         let paging = paging.dispatcher();
@@ -53,7 +50,7 @@ pub(crate) fn History(props: &Props) -> Html {
         )
     };
     let (screen, title) = match &props.stream {
-        Some(stream) => (Screen::HistoryOf { stream: stream.to_string() }, Some(name_of(events.state.ready().map(|page| &**page), stream))),
+        Some(stream) => (Screen::history_of(stream), Some(name_of(events.state.ready().map(|page| &**page), stream))),
         None => (Screen::History, None),
     };
     html!(

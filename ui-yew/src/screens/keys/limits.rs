@@ -8,7 +8,7 @@ use events_schema::events::KeyLimits;
 use events_schema::time::Timestamp;
 use yew::prelude::*;
 
-use crate::command::use_command;
+use crate::command::{Send, use_command};
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
 use crate::widgets::draft::{Draft, use_draft};
@@ -43,7 +43,7 @@ pub(super) fn ChangeLimits(props: &Props) -> Html {
     let why = use_state_eq(String::new);
     // The second command waits for the first, so that a refusal is of the one that the form still shows.
     let then = use_mut_ref(|| None::<NewCommand>);
-    let send_next = use_mut_ref(|| None::<Rc<dyn Fn(NewCommand, &str)>>);
+    let send_next = use_mut_ref(|| None::<Send>);
     let done = {
         let (onclose, then, send_next, why) = (props.onclose.clone(), Rc::clone(&then), Rc::clone(&send_next), why.clone());
         Callback::from(move |_: CommandAnswer| match (then.borrow_mut().take(), send_next.borrow().clone()) {

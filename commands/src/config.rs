@@ -48,7 +48,12 @@ pub struct Logging {
     #[arg(long, env = "SLUICE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
     pub log_format: LogFormat,
     /// Which lines: for example `info` or `info,commands=debug`.
-    #[arg(long = "log", env = "SLUICE_LOG", default_value = "info", global = true)]
+    #[arg(
+        long = "log",
+        env = "SLUICE_LOG",
+        default_value = "info",
+        global = true
+    )]
     pub filter: String,
 }
 
@@ -85,10 +90,18 @@ pub struct Serve {
     #[arg(long, env = "SLUICE_LISTEN", default_value = "127.0.0.1:7700")]
     pub listen: SocketAddr,
     /// ClickHouse's HTTP interface, for analytics.
-    #[arg(long, env = "SLUICE_CLICKHOUSE_URL", default_value = "http://127.0.0.1:7704")]
+    #[arg(
+        long,
+        env = "SLUICE_CLICKHOUSE_URL",
+        default_value = "http://127.0.0.1:7704"
+    )]
     pub clickhouse_url: String,
     /// The gateway's base URL, as callers use it; the playground uses it too.
-    #[arg(long, env = "SLUICE_GATEWAY_URL", default_value = "http://127.0.0.1:7800")]
+    #[arg(
+        long,
+        env = "SLUICE_GATEWAY_URL",
+        default_value = "http://127.0.0.1:7800"
+    )]
     pub gateway_url: String,
     /// The folder of the key rings.
     #[arg(long, env = "SLUICE_SECRETS_DIR")]
@@ -177,8 +190,14 @@ pub fn read_secrets(dir: &Path) -> Result<Secrets, ConfigError> {
 }
 
 fn read_ring(path: &Path) -> Result<KeyRing, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    KeyRing::parse(&text).map_err(|source| ConfigError::NoKeyRing { path: path.to_owned(), source })
+    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    KeyRing::parse(&text).map_err(|source| ConfigError::NoKeyRing {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The console's folder, when it holds a console.
@@ -207,6 +226,9 @@ mod tests {
     fn what_is_wrong_with_a_key_ring_is_said_in_one_line() {
         let error = read_secrets(Path::new("/nonexistent")).expect_err("no such folder");
         let text = error.to_string();
-        assert!(text.contains("/nonexistent/api-key-pepper.json") && !text.contains('\n'), "{text}");
+        assert!(
+            text.contains("/nonexistent/api-key-pepper.json") && !text.contains('\n'),
+            "{text}"
+        );
     }
 }

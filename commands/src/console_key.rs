@@ -57,10 +57,18 @@ pub enum ConsoleKeyError {
 ///
 /// # Errors
 /// See [`ConsoleKeyError`].
-pub async fn ensure(control: &Control, secrets: &Secrets, dir: &Path) -> Result<SecretText, ConsoleKeyError> {
+pub async fn ensure(
+    control: &Control,
+    secrets: &Secrets,
+    dir: &Path,
+) -> Result<SecretText, ConsoleKeyError> {
     let path = dir.join(FILE);
     let state = control.state();
-    let is_known = |key: &SecretText| secrets.api_key_hashes(key).any(|hash| state.key_by_hash(&hash).is_some());
+    let is_known = |key: &SecretText| {
+        secrets
+            .api_key_hashes(key)
+            .any(|hash| state.key_by_hash(&hash).is_some())
+    };
     let kept = read(&path)?.filter(is_known);
     let account = ensure_account(control, secrets).await?;
     ensure_grant(control, secrets, account).await?;
@@ -84,22 +92,37 @@ pub async fn ensure(control: &Control, secrets: &Secrets, dir: &Path) -> Result<
     Ok(key)
 }
 
-async fn ensure_account(control: &Control, secrets: &Secrets) -> Result<VirtualAccountId, SubmitError> {
+async fn ensure_account(
+    control: &Control,
+    secrets: &Secrets,
+) -> Result<VirtualAccountId, SubmitError> {
     let name: Slug = ACCOUNT.parse().expect("a slug");
     if let Some(account) = control.live().state.virtual_account_named(&name) {
         return Ok(account.id);
     }
     let id = fresh::id();
-    submit(control, secrets, Command::VirtualAccount(id, VirtualAccountCommand::Create { name })).await?;
+    submit(
+        control,
+        secrets,
+        Command::VirtualAccount(id, VirtualAccountCommand::Create { name }),
+    )
+    .await?;
     Ok(id)
 }
 
-async fn ensure_grant(control: &Control, secrets: &Secrets, account: VirtualAccountId) -> Result<(), SubmitError> {
+async fn ensure_grant(
+    control: &Control,
+    secrets: &Secrets,
+    account: VirtualAccountId,
+) -> Result<(), SubmitError> {
     let subject = Subject::VirtualAccount(account);
     if control.live().state.grants_of(subject).next().is_some() {
         return Ok(());
     }
-    let order = GrantCommand::Grant { subject, models: GrantedModels::All };
+    let order = GrantCommand::Grant {
+        subject,
+        models: GrantedModels::All,
+    };
     submit(control, secrets, Command::Grant(fresh::id(), order)).await
 }
 
@@ -120,19 +143,40 @@ async fn submit(control: &Control, secrets: &Secrets, command: Command) -> Resul
 /// The key in the file; a file that holds none counts as none.
 fn read(path: &Path) -> Result<Option<SecretText>, ConsoleKeyError> {
     match fs::read(path) {
-        Ok(json) => Ok(serde_json::from_slice::<KeyFile>(&json).ok().map(|file| SecretText::shown(&file.api_key))),
+        Ok(json) => Ok(serde_json::from_slice::<KeyFile>(&json)
+            .ok()
+            .map(|file| SecretText::shown(&file.api_key))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ConsoleKeyError::File { path: path.to_owned(), doing: "read", source }),
+        Err(source) => Err(ConsoleKeyError::File {
+            path: path.to_owned(),
+            doing: "read",
+            source,
+        }),
     }
 }
 
 /// Writes the file whole or not at all, readable by its owner only.
 fn write(path: &Path, key: &SecretText) -> Result<(), ConsoleKeyError> {
-    let failed = |source| ConsoleKeyError::File { path: path.to_owned(), doing: "written", source };
-    let json = serde_json::to_vec(&KeyFile { api_key: key.reveal().to_owned() }).expect("a key is JSON");
+    let failed = |source| ConsoleKeyError::File {
+        path: path.to_owned(),
+        doing: "written",
+        source,
+    };
+    let json = serde_json::to_vec(&KeyFile {
+        api_key: key.reveal().to_owned(),
+    })
+    .expect("a key is JSON");
     let beside = path.with_extension("json.new");
     let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(failed)?;
-    io::Write::write_all(&mut file, &json).and_then(|()| file.sync_all()).map_err(failed)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(failed)?;
+    io::Write::write_all(&mut file, &json)
+        .and_then(|()| file.sync_all())
+        .map_err(failed)?;
     fs::rename(&beside, path).map_err(failed)
 }

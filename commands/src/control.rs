@@ -166,10 +166,14 @@ pub enum SubmitError {
     #[error("Too many commands are waiting. Send it again in a moment.")]
     Busy,
     /// The database cannot be reached; nothing was changed.
-    #[error("The log cannot be written to at the moment. Nothing was changed; send it again later.")]
+    #[error(
+        "The log cannot be written to at the moment. Nothing was changed; send it again later."
+    )]
     Unavailable,
     /// The database went away while it answered.
-    #[error("The database went away while it was writing. Send the command again with the same command_id to learn whether it was done.")]
+    #[error(
+        "The database went away while it was writing. Send the command again with the same command_id to learn whether it was done."
+    )]
     Unknown,
     /// Appending stopped: see the reason.
     #[error("Changes are stopped: {0}")]
@@ -182,11 +186,31 @@ impl SubmitError {
     pub const fn outcome(&self) -> RejectionOutcome {
         match self {
             Self::Rejected(rejection) => rejection.outcome(),
-            Self::CommandIdReused => RejectionOutcome { code: "command_id_reused", status: 409, field: None },
-            Self::Busy => RejectionOutcome { code: "busy", status: 503, field: None },
-            Self::Unavailable => RejectionOutcome { code: "log_unavailable", status: 503, field: None },
-            Self::Unknown => RejectionOutcome { code: "outcome_unknown", status: 503, field: None },
-            Self::Stopped(_) => RejectionOutcome { code: "appends_stopped", status: 503, field: None },
+            Self::CommandIdReused => RejectionOutcome {
+                code: "command_id_reused",
+                status: 409,
+                field: None,
+            },
+            Self::Busy => RejectionOutcome {
+                code: "busy",
+                status: 503,
+                field: None,
+            },
+            Self::Unavailable => RejectionOutcome {
+                code: "log_unavailable",
+                status: 503,
+                field: None,
+            },
+            Self::Unknown => RejectionOutcome {
+                code: "outcome_unknown",
+                status: 503,
+                field: None,
+            },
+            Self::Stopped(_) => RejectionOutcome {
+                code: "appends_stopped",
+                status: 503,
+                field: None,
+            },
         }
     }
 }
@@ -266,7 +290,12 @@ impl Control {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(options: ControlOptions) -> Result<Self, StartError> {
-        let ControlOptions { postgres_url, postgres_owner_url, nats, relay } = options;
+        let ControlOptions {
+            postgres_url,
+            postgres_owner_url,
+            nats,
+            relay,
+        } = options;
         if let Some(owner) = &postgres_owner_url {
             log::migrate(owner).await?;
         }
@@ -275,7 +304,11 @@ impl Control {
             (Some(nats), true) => crate::relay::spawn(log.clone(), nats.clone()),
             (None, _) | (_, false) => watch::channel(RelayStatus::default()).1,
         };
-        Ok(Self { log, relay: status, nats })
+        Ok(Self {
+            log,
+            relay: status,
+            nats,
+        })
     }
 
     /// Does the command, after those that came before it, or says why not.
@@ -323,7 +356,11 @@ impl Control {
     ///
     /// # Errors
     /// When it is not reached within `timeout`.
-    pub async fn at_least(&self, position: u64, timeout: Duration) -> Result<Arc<Live>, NotReached> {
+    pub async fn at_least(
+        &self,
+        position: u64,
+        timeout: Duration,
+    ) -> Result<Arc<Live>, NotReached> {
         self.log.at_least(position, timeout).await
     }
 
@@ -337,7 +374,12 @@ impl Control {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn events(&self, filter: &HistoryFilter, before: Option<u64>, limit: u32) -> Result<Vec<Envelope>, ReadError> {
+    pub async fn events(
+        &self,
+        filter: &HistoryFilter,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Envelope>, ReadError> {
         log::read::history(self.pool(), filter, before, limit).await
     }
 
@@ -345,7 +387,11 @@ impl Control {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn events_after(&self, position: u64, limit: u32) -> Result<Vec<Envelope>, ReadError> {
+    pub async fn events_after(
+        &self,
+        position: u64,
+        limit: u32,
+    ) -> Result<Vec<Envelope>, ReadError> {
         log::read::after(self.pool(), position, limit).await
     }
 

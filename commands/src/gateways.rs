@@ -47,7 +47,10 @@ struct Seen {
 
 impl Default for Gateways {
     fn default() -> Self {
-        Self { seen: Arc::default(), changed: watch::Sender::new(()) }
+        Self {
+            seen: Arc::default(),
+            changed: watch::Sender::new(()),
+        }
     }
 }
 
@@ -97,7 +100,10 @@ impl Gateways {
                 report: seen.report.clone(),
             })
             .collect();
-        items.sort_by(|one, other| (&one.report.region, one.report.gateway).cmp(&(&other.report.region, other.report.gateway)));
+        items.sort_by(|one, other| {
+            (&one.report.region, one.report.gateway)
+                .cmp(&(&other.report.region, other.report.gateway))
+        });
         items
     }
 
@@ -109,7 +115,11 @@ impl Gateways {
         loop {
             changed.mark_unchanged();
             let served = self.served_now(epoch, position, clock::now());
-            if served.served || tokio::time::timeout_at(deadline, changed.changed()).await.is_err() {
+            if served.served
+                || tokio::time::timeout_at(deadline, changed.changed())
+                    .await
+                    .is_err()
+            {
                 return served;
             }
         }
@@ -119,7 +129,13 @@ impl Gateways {
         let seen = self.lock();
         let alive: Vec<_> = seen.values().filter(|seen| seen.is_alive(now)).collect();
         // A gateway in an older epoch serves none of this one's positions.
-        let positions = alive.iter().map(|seen| if seen.report.epoch < epoch { 0 } else { seen.report.position });
+        let positions = alive.iter().map(|seen| {
+            if seen.report.epoch < epoch {
+                0
+            } else {
+                seen.report.position
+            }
+        });
         let lowest_position = positions.min();
         Served {
             served: lowest_position.is_some_and(|lowest| lowest >= position),
@@ -152,7 +168,10 @@ mod tests {
             version: "0".into(),
             at,
             started_at: at,
-            epoch: Some(Epoch { seconds: epoch_seconds, id: Uuid::nil() }),
+            epoch: Some(Epoch {
+                seconds: epoch_seconds,
+                id: Uuid::nil(),
+            }),
             position,
             entries: 0,
             entries_digest: String::new(),
@@ -168,13 +187,20 @@ mod tests {
         }
     }
 
-    const EPOCH: Option<Epoch> = Some(Epoch { seconds: 5, id: Uuid::nil() });
+    const EPOCH: Option<Epoch> = Some(Epoch {
+        seconds: 5,
+        id: Uuid::nil(),
+    });
 
     #[test]
     fn a_position_is_served_when_every_gateway_alive_serves_it() {
         let (gateways, now) = (Gateways::default(), clock::now());
         let check = |position, now, served, lowest_position, alive| {
-            let expected = Served { served, gateways: alive, lowest_position };
+            let expected = Served {
+                served,
+                gateways: alive,
+                lowest_position,
+            };
             assert_eq!(gateways.served_now(EPOCH, position, now), expected);
         };
         check(0, now, false, None, 0);

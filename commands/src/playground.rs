@@ -51,7 +51,9 @@ pub enum Unanswered {
     #[error("The console has no key for the gateway yet; try again in a moment.")]
     NoKey,
     /// The gateway does not know the console's key.
-    #[error("The gateway does not accept the console's key. If this lasts, see whether the virtual account 'sluice-console' or its key was disabled.")]
+    #[error(
+        "The gateway does not accept the console's key. If this lasts, see whether the virtual account 'sluice-console' or its key was disabled."
+    )]
     KeyRefused,
     /// It cannot be reached.
     #[error("The gateway at {0} cannot be reached.")]
@@ -68,7 +70,9 @@ impl Playground {
     /// See [`PlaygroundError`].
     pub fn new(gateway_url: &str) -> Result<Self, PlaygroundError> {
         let url = format!("{}/v1/chat/completions", gateway_url.trim_end_matches('/'));
-        let url: Uri = url.parse().map_err(|_| PlaygroundError::Url(gateway_url.to_owned()))?;
+        let url: Uri = url
+            .parse()
+            .map_err(|_| PlaygroundError::Url(gateway_url.to_owned()))?;
         if url.host().is_none() || url.scheme().is_none() {
             return Err(PlaygroundError::Url(gateway_url.to_owned()));
         }
@@ -76,10 +80,19 @@ impl Playground {
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIME));
-        let https = HttpsConnectorBuilder::new().with_native_roots().map_err(PlaygroundError::Certificates)?;
-        let connector = https.https_or_http().enable_http1().wrap_connector(connector);
+        let https = HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .map_err(PlaygroundError::Certificates)?;
+        let connector = https
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self(Arc::new(Inner { client, url, key: RwLock::new(None) })))
+        Ok(Self(Arc::new(Inner {
+            client,
+            url,
+            key: RwLock::new(None),
+        })))
     }
 
     /// From now on with this key.
@@ -92,20 +105,39 @@ impl Playground {
     ///
     /// # Errors
     /// See [`Unanswered`].
-    pub async fn chat_completions(&self, operator: OperatorId, body: Bytes) -> Result<Response, Unanswered> {
-        let key = self.0.key.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Unanswered::NoKey)?;
+    pub async fn chat_completions(
+        &self,
+        operator: OperatorId,
+        body: Bytes,
+    ) -> Result<Response, Unanswered> {
+        let key = self
+            .0
+            .key
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .ok_or(Unanswered::NoKey)?;
         let request = Request::builder()
             .method(Method::POST)
             .uri(self.0.url.clone())
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::AUTHORIZATION, format!("Bearer {}", key.reveal()))
-            .header("x-sluice-metadata", format!(r#"{{"operator":"{operator}"}}"#))
+            .header(
+                "x-sluice-metadata",
+                format!(r#"{{"operator":"{operator}"}}"#),
+            )
             .body(Full::new(body))
             .expect("all parts are valid");
         let answer = tokio::time::timeout(FIRST_BYTE_TIME, self.0.client.request(request)).await;
         let answer = answer.map_err(|_| Unanswered::Slow)?.map_err(|error| {
             tracing::warn!(%error, url = %self.0.url, "the gateway did not answer the playground");
-            Unanswered::Unreachable(self.0.url.authority().map(ToString::to_string).unwrap_or_default())
+            Unanswered::Unreachable(
+                self.0
+                    .url
+                    .authority()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            )
         })?;
         // To the browser a 401 would say that nobody is signed in.
         if answer.status() == StatusCode::UNAUTHORIZED {
@@ -127,8 +159,11 @@ fn passed_on(headers: &HeaderMap) -> HeaderMap {
             || name.as_str().starts_with("x-sluice-")
             || name.as_str().starts_with("x-ratelimit-")
     };
-    let mut passed: HeaderMap =
-        headers.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut passed: HeaderMap = headers
+        .iter()
+        .filter(|(name, _)| passes(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     passed.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     passed
 }

@@ -125,7 +125,10 @@ impl Secrets {
     pub fn read(config: &Config) -> Result<Self, SecretsError> {
         let ring = |name: &str| {
             let path = config.secrets_dir.join(name);
-            let text = fs::read_to_string(&path).map_err(|source| SecretsError::Read { path: path.clone(), source })?;
+            let text = fs::read_to_string(&path).map_err(|source| SecretsError::Read {
+                path: path.clone(),
+                source,
+            })?;
             KeyRing::parse(&text).map_err(|source| SecretsError::Parse { path, source })
         };
         Ok(Self {

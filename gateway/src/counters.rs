@@ -18,8 +18,8 @@ use std::{
 
 use events_schema::{snapshot::entries::ArchivedKeyEntry, time::Timestamp};
 use gateway_policy::{
-    Admission, Ask, EntryId, Limit, Measure, Refusal, Settlement, Share, Slot, SlotNumber, Standing, Used, Window, admit,
-    window::SLOTS,
+    Admission, Ask, EntryId, Limit, Measure, Refusal, Settlement, Share, Slot, SlotNumber,
+    Standing, Used, Window, admit, window::SLOTS,
 };
 
 /// How many bits of a word count; the others number the slot.
@@ -41,7 +41,11 @@ const fn unpack(word: u64) -> (u64, u64) {
 }
 
 const fn pack(number: SlotNumber, count: u64) -> u64 {
-    let count = if count < COUNT_MASK { count } else { COUNT_MASK };
+    let count = if count < COUNT_MASK {
+        count
+    } else {
+        COUNT_MASK
+    };
     (number.0 << COUNT_BITS) | count
 }
 
@@ -71,7 +75,9 @@ impl SharedWindow {
         let (low, count) = unpack(read);
         let base = if low == cut(slot) { count } else { 0 };
         let word = pack(slot, base.saturating_add(amount));
-        self.slots[slot.index()].compare_exchange(read, word, SeqCst, SeqCst).is_ok()
+        self.slots[slot.index()]
+            .compare_exchange(read, word, SeqCst, SeqCst)
+            .is_ok()
     }
 
     /// Changes the count of a slot, if it has not been taken over by a later one.
@@ -105,12 +111,26 @@ impl KeyLimits {
     /// A key's own limits; `None`: it has none.
     #[must_use]
     pub fn of(key: &ArchivedKeyEntry) -> Option<Self> {
-        let unused = Limit { measure: Measure::Requests, most: 0, share: Share::WHOLE };
-        let mut limits = Self { limits: [unused; MAX_LIMITS], count: 0 };
-        let own = [(Measure::Requests, &key.requests_per_minute), (Measure::Tokens, &key.tokens_per_minute)];
+        let unused = Limit {
+            measure: Measure::Requests,
+            most: 0,
+            share: Share::WHOLE,
+        };
+        let mut limits = Self {
+            limits: [unused; MAX_LIMITS],
+            count: 0,
+        };
+        let own = [
+            (Measure::Requests, &key.requests_per_minute),
+            (Measure::Tokens, &key.tokens_per_minute),
+        ];
         for (measure, most) in own {
             if let Some(most) = most.as_ref() {
-                limits.limits[limits.count] = Limit { measure, most: most.to_native(), share: Share::WHOLE };
+                limits.limits[limits.count] = Limit {
+                    measure,
+                    most: most.to_native(),
+                    share: Share::WHOLE,
+                };
                 limits.count += 1;
             }
         }
@@ -165,33 +185,57 @@ impl KeyCounters {
     pub fn charge(self: &Arc<Self>, limits: &KeyLimits, ask: Ask, now: Timestamp) -> Charged {
         let slot = SlotNumber::at(now);
         loop {
-            let words: [_; MAX_LIMITS] = std::array::from_fn(|at| self.windows[at_of(limits, at)].read());
-            let mut used =
-                words.map(|words| Used { own: SharedWindow::window(words, slot), elsewhere: Window::default() });
+            let words: [_; MAX_LIMITS] =
+                std::array::from_fn(|at| self.windows[at_of(limits, at)].read());
+            let mut used = words.map(|words| Used {
+                own: SharedWindow::window(words, slot),
+                elsewhere: Window::default(),
+            });
             let outcome = match admit(limits.as_slice(), &used, ask, now) {
                 Admission::Refused(refusal) => Err(refused(limits, refusal)),
                 Admission::Admitted => {
                     if !self.add_all(limits, &words, slot, ask) {
                         continue;
                     }
-                    limits.as_slice().iter().zip(&mut used).for_each(|(limit, used)| used.own.add(slot, limit.cost(ask)));
-                    let tokens = limits.as_slice().iter().find(|limit| limit.measure == Measure::Tokens);
+                    limits
+                        .as_slice()
+                        .iter()
+                        .zip(&mut used)
+                        .for_each(|(limit, used)| used.own.add(slot, limit.cost(ask)));
+                    let tokens = limits
+                        .as_slice()
+                        .iter()
+                        .find(|limit| limit.measure == Measure::Tokens);
                     let tokens = tokens.map_or(0, |limit| limit.cost(ask));
-                    Ok(Reservation { counters: Arc::clone(self), slot, tokens })
+                    Ok(Reservation {
+                        counters: Arc::clone(self),
+                        slot,
+                        tokens,
+                    })
                 }
             };
-            return Charged { stood: stood(limits, &used, now), outcome };
+            return Charged {
+                stood: stood(limits, &used, now),
+                outcome,
+            };
         }
     }
 
     /// Adds to all windows, or to none when another thread was quicker at one.
-    fn add_all(&self, limits: &KeyLimits, words: &[[u64; SLOTS]; MAX_LIMITS], slot: SlotNumber, ask: Ask) -> bool {
+    fn add_all(
+        &self,
+        limits: &KeyLimits,
+        words: &[[u64; SLOTS]; MAX_LIMITS],
+        slot: SlotNumber,
+        ask: Ask,
+    ) -> bool {
         for (at, limit) in limits.as_slice().iter().enumerate() {
             let window = &self.windows[at_of(limits, at)];
             if !window.add(slot, words[at][slot.index()], limit.cost(ask)) {
                 for (undone, limit) in limits.as_slice()[..at].iter().enumerate() {
                     let cost = limit.cost(ask);
-                    self.windows[at_of(limits, undone)].change(slot, |count| count.saturating_sub(cost));
+                    self.windows[at_of(limits, undone)]
+                        .change(slot, |count| count.saturating_sub(cost));
                 }
                 return false;
             }
@@ -202,7 +246,9 @@ impl KeyCounters {
     /// Whether nothing counts any more.
     fn is_empty(&self, now: Timestamp) -> bool {
         let slot = SlotNumber::at(now);
-        self.windows.iter().all(|window| SharedWindow::window(window.read(), slot).total(slot) == 0)
+        self.windows
+            .iter()
+            .all(|window| SharedWindow::window(window.read(), slot).total(slot) == 0)
     }
 }
 
@@ -216,20 +262,35 @@ fn at_of(limits: &KeyLimits, at: usize) -> usize {
 
 fn refused(limits: &KeyLimits, refusal: Refusal) -> Refused {
     let limit = limits.limits[refusal.limit];
-    Refused { measure: limit.measure, most: limit.most, retry_after_us: refusal.retry_after_us }
+    Refused {
+        measure: limit.measure,
+        most: limit.most,
+        retry_after_us: refusal.retry_after_us,
+    }
 }
 
-fn stood(limits: &KeyLimits, used: &[Used; MAX_LIMITS], now: Timestamp) -> [Option<Stood>; MAX_LIMITS] {
+fn stood(
+    limits: &KeyLimits,
+    used: &[Used; MAX_LIMITS],
+    now: Timestamp,
+) -> [Option<Stood>; MAX_LIMITS] {
     std::array::from_fn(|at| {
         let limit = limits.as_slice().get(at)?;
-        Some(Stood { measure: limit.measure, standing: limit.standing(&used[at], now) })
+        Some(Stood {
+            measure: limit.measure,
+            standing: limit.standing(&used[at], now),
+        })
     })
 }
 
 impl Reservation {
     /// Settles what was reserved against what was used.
     pub fn settle(self, used_tokens: u64) {
-        let Self { counters, slot, tokens } = self;
+        let Self {
+            counters,
+            slot,
+            tokens,
+        } = self;
         if tokens == 0 {
             return;
         }
@@ -272,7 +333,10 @@ impl ThreadCounters {
     /// Knows no key yet.
     #[must_use]
     pub fn new(all: Arc<AllCounters>) -> Self {
-        Self { all, known: RefCell::default() }
+        Self {
+            all,
+            known: RefCell::default(),
+        }
     }
 
     /// The counters of a key.
@@ -287,7 +351,9 @@ impl ThreadCounters {
 
     /// Forgets keys of which nothing counts any more: to be called from time to time.
     pub fn sweep(&self, now: Timestamp) {
-        self.known.borrow_mut().retain(|_, counters| !counters.is_empty(now));
+        self.known
+            .borrow_mut()
+            .retain(|_, counters| !counters.is_empty(now));
         self.all.sweep(now);
     }
 }
@@ -304,12 +370,20 @@ mod tests {
 
     fn limits(requests: Option<u64>, tokens: Option<u64>) -> KeyLimits {
         let mut limits = KeyLimits {
-            limits: [Limit { measure: Measure::Requests, most: 0, share: Share::WHOLE }; MAX_LIMITS],
+            limits: [Limit {
+                measure: Measure::Requests,
+                most: 0,
+                share: Share::WHOLE,
+            }; MAX_LIMITS],
             count: 0,
         };
         for (measure, most) in [(Measure::Requests, requests), (Measure::Tokens, tokens)] {
             if let Some(most) = most {
-                limits.limits[limits.count] = Limit { measure, most, share: Share::WHOLE };
+                limits.limits[limits.count] = Limit {
+                    measure,
+                    most,
+                    share: Share::WHOLE,
+                };
                 limits.count += 1;
             }
         }
@@ -317,7 +391,12 @@ mod tests {
     }
 
     fn tokens_left(charged: &Charged) -> u64 {
-        let tokens = charged.stood.iter().flatten().find(|it| it.measure == Measure::Tokens).expect("limited");
+        let tokens = charged
+            .stood
+            .iter()
+            .flatten()
+            .find(|it| it.measure == Measure::Tokens)
+            .expect("limited");
         tokens.standing.remaining
     }
 
@@ -331,7 +410,10 @@ mod tests {
         let second = counters.charge(&limits, ASK, at(1));
         assert_eq!(tokens_left(&second), 870);
         second.outcome.expect("admitted").settle(960);
-        let refused = counters.charge(&limits, ASK, at(2)).outcome.expect_err("990 of 1,000 are used");
+        let refused = counters
+            .charge(&limits, ASK, at(2))
+            .outcome
+            .expect_err("990 of 1,000 are used");
         assert_eq!((refused.measure, refused.most), (Measure::Tokens, 1_000));
         assert_eq!(refused.retry_after_us, Some(58_000_000));
     }
@@ -341,8 +423,14 @@ mod tests {
         let counters = Arc::<KeyCounters>::default();
         let limits = limits(Some(2), None);
         let admitted = |seconds: i64| counters.charge(&limits, ASK, at(seconds)).outcome.is_ok();
-        assert_eq!([admitted(0), admitted(9), admitted(9), admitted(59)], [true, true, false, false]);
-        assert_eq!([admitted(60), admitted(61), admitted(62)], [true, true, false]);
+        assert_eq!(
+            [admitted(0), admitted(9), admitted(9), admitted(59)],
+            [true, true, false, false]
+        );
+        assert_eq!(
+            [admitted(60), admitted(61), admitted(62)],
+            [true, true, false]
+        );
         assert!(admitted(100_000));
     }
 
@@ -350,7 +438,10 @@ mod tests {
     fn a_late_settlement_does_not_touch_the_slot_that_took_its_place() {
         let counters = Arc::<KeyCounters>::default();
         let limits = limits(None, Some(1_000));
-        let early = counters.charge(&limits, ASK, at(0)).outcome.expect("admitted");
+        let early = counters
+            .charge(&limits, ASK, at(0))
+            .outcome
+            .expect("admitted");
         assert_eq!(tokens_left(&counters.charge(&limits, ASK, at(60))), 900);
         early.settle(0);
         assert_eq!(tokens_left(&counters.charge(&limits, ASK, at(60))), 800);
@@ -362,7 +453,8 @@ mod tests {
         let both = limits(Some(10), Some(150));
         assert!(counters.charge(&both, ASK, at(0)).outcome.is_ok());
         assert!(counters.charge(&both, ASK, at(0)).outcome.is_err());
-        let requests = counters.charge(&limits(Some(10), None), ASK, at(0)).stood[0].expect("limited");
+        let requests =
+            counters.charge(&limits(Some(10), None), ASK, at(0)).stood[0].expect("limited");
         assert_eq!(requests.standing.remaining, 8);
     }
 
@@ -373,10 +465,17 @@ mod tests {
         let admitted: usize = std::thread::scope(|scope| {
             let race = || {
                 let counters = Arc::clone(&counters);
-                scope.spawn(move || (0..1_000).filter(|_| counters.charge(&limits, ASK, at(0)).outcome.is_ok()).count())
+                scope.spawn(move || {
+                    (0..1_000)
+                        .filter(|_| counters.charge(&limits, ASK, at(0)).outcome.is_ok())
+                        .count()
+                })
             };
             let threads: Vec<_> = std::iter::repeat_with(race).take(4).collect();
-            threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no panic"))
+                .sum()
         });
         assert_eq!(admitted, 500);
     }
@@ -385,7 +484,9 @@ mod tests {
     fn a_key_is_forgotten_once_nothing_of_it_counts() {
         let all = Arc::<AllCounters>::default();
         let thread = ThreadCounters::new(Arc::clone(&all));
-        let _ = thread.of(&[1; 16]).charge(&limits(Some(9), None), ASK, at(0));
+        let _ = thread
+            .of(&[1; 16])
+            .charge(&limits(Some(9), None), ASK, at(0));
         let keys = || all.by_key.lock().expect("not poisoned").len();
         thread.sweep(at(59));
         assert_eq!(keys(), 1);

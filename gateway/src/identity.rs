@@ -35,8 +35,10 @@ pub fn of_folder(data_dir: &Path, fresh: Uuid) -> Result<Uuid, IdentityError> {
     match fs::read_to_string(&path) {
         Ok(text) => Uuid::try_parse(text.trim()).map_err(|_| IdentityError::NotAnId { path }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let kept = fs::create_dir_all(data_dir).and_then(|()| fs::write(&path, format!("{}\n", fresh.as_simple())));
-            kept.map(|()| fresh).map_err(|source| IdentityError::Io { path, source })
+            let kept = fs::create_dir_all(data_dir)
+                .and_then(|()| fs::write(&path, format!("{}\n", fresh.as_simple())));
+            kept.map(|()| fresh)
+                .map_err(|source| IdentityError::Io { path, source })
         }
         Err(source) => Err(IdentityError::Io { path, source }),
     }

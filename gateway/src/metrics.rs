@@ -18,8 +18,8 @@ const ENDPOINTS: [Endpoint; 2] = [Endpoint::ChatCompletions, Endpoint::Embedding
 
 /// Upper bounds of the histograms' buckets, in microseconds.
 const BUCKETS_US: [u64; 16] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000, 20_000_000,
-    60_000_000,
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 5_000_000, 20_000_000, 60_000_000,
 ];
 
 /// A number that only grows.
@@ -165,7 +165,10 @@ impl Metrics {
     /// With cells for this many worker threads.
     #[must_use]
     pub fn new(workers: usize) -> Self {
-        Self { workers: (0..workers).map(|_| Arc::default()).collect(), record: RecordMetrics::default() }
+        Self {
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            record: RecordMetrics::default(),
+        }
     }
 
     /// The cells of one worker thread.
@@ -177,7 +180,14 @@ impl Metrics {
     /// What the state report says.
     #[must_use]
     pub fn vitals(&self) -> Vitals {
-        let ended = |worker: &Arc<WorkerMetrics>| worker.by_endpoint.iter().flatten().map(Counter::get).sum::<u64>();
+        let ended = |worker: &Arc<WorkerMetrics>| {
+            worker
+                .by_endpoint
+                .iter()
+                .flatten()
+                .map(Counter::get)
+                .sum::<u64>()
+        };
         Vitals {
             requests: self.workers.iter().map(ended).sum(),
             in_flight: self.sum(|worker| worker.in_flight.get()),
@@ -197,51 +207,136 @@ impl Metrics {
         let mut text = String::with_capacity(8 * 1024);
         self.render_requests(&mut text);
         let single = [
-            ("in_flight", "gauge", "Requests under way.", self.sum(|it| it.in_flight.get())),
-            ("connections", "gauge", "Connections from callers.", self.sum(|it| it.connections.get())),
-            ("fallbacks_total", "counter", "Attempts that were followed by another.", self.sum(|it| it.fallbacks.get())),
+            (
+                "in_flight",
+                "gauge",
+                "Requests under way.",
+                self.sum(|it| it.in_flight.get()),
+            ),
+            (
+                "connections",
+                "gauge",
+                "Connections from callers.",
+                self.sum(|it| it.connections.get()),
+            ),
+            (
+                "fallbacks_total",
+                "counter",
+                "Attempts that were followed by another.",
+                self.sum(|it| it.fallbacks.get()),
+            ),
             (
                 "upstream_connections_total",
                 "counter",
                 "Connections made to providers.",
                 self.sum(|it| it.upstream_connections.get()),
             ),
-            ("input_tokens_total", "counter", "Input tokens used.", self.sum(|it| it.input_tokens.get())),
-            ("output_tokens_total", "counter", "Output tokens used.", self.sum(|it| it.output_tokens.get())),
-            ("records_in_ring", "gauge", "Request records that wait in memory.", self.record.in_ring.get()),
-            ("spool_bytes", "gauge", "Bytes of request records that wait on disk.", self.record.spool_bytes.get()),
-            ("records_sent_total", "counter", "Request records acknowledged by NATS.", self.record.sent.get()),
-            ("position", "gauge", "Position of the configuration that is served.", serving.position),
+            (
+                "input_tokens_total",
+                "counter",
+                "Input tokens used.",
+                self.sum(|it| it.input_tokens.get()),
+            ),
+            (
+                "output_tokens_total",
+                "counter",
+                "Output tokens used.",
+                self.sum(|it| it.output_tokens.get()),
+            ),
+            (
+                "records_in_ring",
+                "gauge",
+                "Request records that wait in memory.",
+                self.record.in_ring.get(),
+            ),
+            (
+                "spool_bytes",
+                "gauge",
+                "Bytes of request records that wait on disk.",
+                self.record.spool_bytes.get(),
+            ),
+            (
+                "records_sent_total",
+                "counter",
+                "Request records acknowledged by NATS.",
+                self.record.sent.get(),
+            ),
+            (
+                "position",
+                "gauge",
+                "Position of the configuration that is served.",
+                serving.position,
+            ),
             ("entries", "gauge", "Entries in the view.", serving.entries),
-            ("ready", "gauge", "Whether requests can be answered.", u64::from(serving.ready)),
+            (
+                "ready",
+                "gauge",
+                "Whether requests can be answered.",
+                u64::from(serving.ready),
+            ),
         ];
         for (name, kind, help, value) in single {
             head(&mut text, name, kind, help);
             line(&mut text, format_args!("sluice_gateway_{name} {value}"));
         }
-        head(&mut text, "records_dropped_total", "counter", "Request records dropped, by where there was no room.");
-        for (place, value) in [("ring", self.record.dropped_ring.get()), ("spool", self.record.dropped_spool.get())] {
-            line(&mut text, format_args!("sluice_gateway_records_dropped_total{{place=\"{place}\"}} {value}"));
+        head(
+            &mut text,
+            "records_dropped_total",
+            "counter",
+            "Request records dropped, by where there was no room.",
+        );
+        for (place, value) in [
+            ("ring", self.record.dropped_ring.get()),
+            ("spool", self.record.dropped_spool.get()),
+        ] {
+            line(
+                &mut text,
+                format_args!("sluice_gateway_records_dropped_total{{place=\"{place}\"}} {value}"),
+            );
         }
-        self.render_histogram(&mut text, "request_duration_seconds", "From arrival to the last byte.", |it| &it.duration);
+        self.render_histogram(
+            &mut text,
+            "request_duration_seconds",
+            "From arrival to the last byte.",
+            |it| &it.duration,
+        );
         let help = "From arrival to the beginning of the first attempt.";
-        self.render_histogram(&mut text, "before_upstream_seconds", help, |it| &it.before_upstream);
+        self.render_histogram(&mut text, "before_upstream_seconds", help, |it| {
+            &it.before_upstream
+        });
         text
     }
 
     fn render_requests(&self, text: &mut String) {
-        head(text, "requests_total", "counter", "Requests that have ended.");
+        head(
+            text,
+            "requests_total",
+            "counter",
+            "Requests that have ended.",
+        );
         for endpoint in ENDPOINTS {
             for outcome in Outcome::ALL {
-                let cell = |it: &WorkerMetrics| it.by_endpoint[endpoint_index(endpoint)][outcome_index(outcome)].get();
-                let (endpoint, outcome, value) = (endpoint.as_str(), outcome.as_str(), self.sum(cell));
+                let cell = |it: &WorkerMetrics| {
+                    it.by_endpoint[endpoint_index(endpoint)][outcome_index(outcome)].get()
+                };
+                let (endpoint, outcome, value) =
+                    (endpoint.as_str(), outcome.as_str(), self.sum(cell));
                 let labels = format_args!("endpoint=\"{endpoint}\",outcome=\"{outcome}\"");
-                line(text, format_args!("sluice_gateway_requests_total{{{labels}}} {value}"));
+                line(
+                    text,
+                    format_args!("sluice_gateway_requests_total{{{labels}}} {value}"),
+                );
             }
         }
     }
 
-    fn render_histogram(&self, text: &mut String, name: &str, help: &str, of: impl Fn(&WorkerMetrics) -> &Histogram) {
+    fn render_histogram(
+        &self,
+        text: &mut String,
+        name: &str,
+        help: &str,
+        of: impl Fn(&WorkerMetrics) -> &Histogram,
+    ) {
         head(text, name, "histogram", help);
         let mut count = 0;
         for (at, bound) in BUCKETS_US.iter().map(Some).chain([None]).enumerate() {
@@ -250,13 +345,26 @@ impl Metrics {
                 Some(us) => {
                     let (seconds, rest) = (us / 1_000_000, us % 1_000_000);
                     let le = format_args!("{seconds}.{rest:06}");
-                    line(text, format_args!("sluice_gateway_{name}_bucket{{le=\"{le}\"}} {count}"));
+                    line(
+                        text,
+                        format_args!("sluice_gateway_{name}_bucket{{le=\"{le}\"}} {count}"),
+                    );
                 }
-                None => line(text, format_args!("sluice_gateway_{name}_bucket{{le=\"+Inf\"}} {count}")),
+                None => line(
+                    text,
+                    format_args!("sluice_gateway_{name}_bucket{{le=\"+Inf\"}} {count}"),
+                ),
             }
         }
         let sum_us = self.sum(|it| of(it).sum_us.get());
-        line(text, format_args!("sluice_gateway_{name}_sum {}.{:06}", sum_us / 1_000_000, sum_us % 1_000_000));
+        line(
+            text,
+            format_args!(
+                "sluice_gateway_{name}_sum {}.{:06}",
+                sum_us / 1_000_000,
+                sum_us % 1_000_000
+            ),
+        );
         line(text, format_args!("sluice_gateway_{name}_count {count}"));
     }
 }
@@ -306,9 +414,17 @@ mod tests {
     #[test]
     fn workers_are_added_up() {
         let metrics = Metrics::new(2);
-        metrics.worker(0).ended(Endpoint::ChatCompletions, Outcome::Success, 900);
-        metrics.worker(1).ended(Endpoint::ChatCompletions, Outcome::Success, 90_000_000);
-        let text = metrics.render(Serving { position: 7, entries: 3, ready: true });
+        metrics
+            .worker(0)
+            .ended(Endpoint::ChatCompletions, Outcome::Success, 900);
+        metrics
+            .worker(1)
+            .ended(Endpoint::ChatCompletions, Outcome::Success, 90_000_000);
+        let text = metrics.render(Serving {
+            position: 7,
+            entries: 3,
+            ready: true,
+        });
         for expected in [
             "sluice_gateway_requests_total{endpoint=\"chat_completions\",outcome=\"success\"} 2\n",
             "sluice_gateway_request_duration_seconds_bucket{le=\"0.001000\"} 1\n",

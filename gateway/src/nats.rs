@@ -44,7 +44,9 @@ pub async fn connect(url: &str, name: &str) -> Result<Link, ConnectError> {
         Event::Disconnected | Event::Closed => {
             report.send_replace(None);
         }
-        Event::SlowConsumer(_) => tracing::warn!("messages were dropped: the subscription's buffer is full"),
+        Event::SlowConsumer(_) => {
+            tracing::warn!("messages were dropped: the subscription's buffer is full")
+        }
         other => tracing::debug!(%other, "NATS"),
     };
     let heard = std::sync::Arc::new(heard);
@@ -68,7 +70,11 @@ pub async fn connect(url: &str, name: &str) -> Result<Link, ConnectError> {
 impl Link {
     /// Waits until the client is connected.
     pub async fn up(&mut self) -> u64 {
-        let now = self.connected.wait_for(Option::is_some).await.map(|now| *now);
+        let now = self
+            .connected
+            .wait_for(Option::is_some)
+            .await
+            .map(|now| *now);
         match now {
             Ok(Some(nth)) => nth,
             // The client is gone, and with it all that could come: its owner is about to end.
@@ -78,7 +84,12 @@ impl Link {
 
     /// Waits until the connection numbered `nth` is lost.
     pub async fn lost(&mut self, nth: u64) {
-        if self.connected.wait_for(|now| *now != Some(nth)).await.is_err() {
+        if self
+            .connected
+            .wait_for(|now| *now != Some(nth))
+            .await
+            .is_err()
+        {
             std::future::pending().await
         }
     }
@@ -86,6 +97,10 @@ impl Link {
 
 /// 20 ms, doubled with each attempt, up to the longest pause.
 fn pause(attempts: usize) -> Duration {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
-    Duration::from_millis(20).saturating_mul(1 << doublings).min(LONGEST_PAUSE)
+    let doublings = u32::try_from(attempts.saturating_sub(1))
+        .unwrap_or(u32::MAX)
+        .min(10);
+    Duration::from_millis(20)
+        .saturating_mul(1 << doublings)
+        .min(LONGEST_PAUSE)
 }

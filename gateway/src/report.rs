@@ -96,7 +96,13 @@ fn compose(
     status: &ViewStatus,
     at: Timestamp,
 ) -> GatewayReport {
-    let Figures { requests, in_flight, records_in_ring, spool_bytes, records_dropped } = figures;
+    let Figures {
+        requests,
+        in_flight,
+        records_in_ring,
+        spool_bytes,
+        records_dropped,
+    } = figures;
     GatewayReport {
         gateway: identity.gateway,
         incarnation: identity.incarnation,
@@ -123,7 +129,8 @@ fn compose(
 /// Milliseconds since the stream was heard; since the start, where it never was.
 fn silent_ms(identity: &Identity, status: &ViewStatus, at: Timestamp) -> u64 {
     match status.heard_at {
-        Some(heard) => u64::try_from(Instant::now().saturating_duration_since(heard).as_millis()).unwrap_or(u64::MAX),
+        Some(heard) => u64::try_from(Instant::now().saturating_duration_since(heard).as_millis())
+            .unwrap_or(u64::MAX),
         None => at.micros_since(identity.started_at) / 1_000,
     }
 }

@@ -6,8 +6,8 @@
 
 mod api;
 mod bench;
-mod client;
 mod clickhouse;
+mod client;
 mod clock;
 mod console;
 mod down;

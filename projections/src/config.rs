@@ -30,7 +30,12 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Places {
     /// The NATS server with EVENTS, SNAPSHOTS and USAGE.
-    #[arg(long, global = true, env = "SLUICE_NATS_URL", default_value = "nats://127.0.0.1:7702")]
+    #[arg(
+        long,
+        global = true,
+        env = "SLUICE_NATS_URL",
+        default_value = "nats://127.0.0.1:7702"
+    )]
     pub nats_url: String,
     /// Postgres, of which only the sealed credentials are read.
     #[arg(
@@ -51,13 +56,28 @@ pub struct Places {
     )]
     pub clickhouse_url: String,
     /// The folder with snapshot-mac.json.
-    #[arg(long, global = true, env = "SLUICE_SECRETS_DIR", default_value = "secrets")]
+    #[arg(
+        long,
+        global = true,
+        env = "SLUICE_SECRETS_DIR",
+        default_value = "secrets"
+    )]
     pub secrets_dir: PathBuf,
     /// Where to answer /healthz, /readyz and /metrics.
-    #[arg(long, global = true, env = "SLUICE_LISTEN", default_value = "127.0.0.1:7706")]
+    #[arg(
+        long,
+        global = true,
+        env = "SLUICE_LISTEN",
+        default_value = "127.0.0.1:7706"
+    )]
     pub listen: SocketAddr,
     /// How many servers of a NATS cluster keep each stream that is created here.
-    #[arg(long, global = true, env = "SLUICE_STREAM_REPLICAS", default_value_t = 1)]
+    #[arg(
+        long,
+        global = true,
+        env = "SLUICE_STREAM_REPLICAS",
+        default_value_t = 1
+    )]
     pub stream_replicas: usize,
     /// How to write the log.
     #[arg(long, global = true, env = "SLUICE_LOG_FORMAT", default_value = "text")]
@@ -104,7 +124,10 @@ impl Places {
     /// When the file is missing or no key ring.
     pub fn snapshot_mac(&self) -> Result<KeyRing, SecretsError> {
         let path = self.secrets_dir.join("snapshot-mac.json");
-        let text = fs::read_to_string(&path).map_err(|source| SecretsError::Read { path: path.clone(), source })?;
+        let text = fs::read_to_string(&path).map_err(|source| SecretsError::Read {
+            path: path.clone(),
+            source,
+        })?;
         KeyRing::parse(&text).map_err(|source| SecretsError::Parse { path, source })
     }
 }

@@ -19,7 +19,10 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let installed = rustls::crypto::ring::default_provider().install_default();
-    debug_assert!(installed.is_ok(), "nothing else installs a provider before main");
+    debug_assert!(
+        installed.is_ok(),
+        "nothing else installs a provider before main"
+    );
     let Config { command, places } = Config::parse();
     if let Err(error) = log_to_stdout(&places) {
         return fail(&*error);
@@ -31,7 +34,10 @@ fn main() -> ExitCode {
 }
 
 /// One clear line, also where the log is filtered away.
-#[expect(clippy::print_stderr, reason = "the reason why the process ends goes to whoever started it")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the reason why the process ends goes to whoever started it"
+)]
 fn fail(error: &dyn std::error::Error) -> ExitCode {
     let mut line = error.to_string();
     let mut source = error.source();
@@ -65,7 +71,10 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
     };
     let config = PublisherConfig {
         ring: places.snapshot_mac()?,
-        postgres: places.postgres_url.parse().map_err(|_| "the Postgres URL cannot be read")?,
+        postgres: places
+            .postgres_url
+            .parse()
+            .map_err(|_| "the Postgres URL cannot be read")?,
         replicas: places.stream_replicas,
         rivals,
     };
@@ -86,13 +95,18 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
             worker: random_id()?,
             status: Arc::default(),
         };
-        let audit = audit::Config { jetstream, warehouse, status: Arc::default() };
+        let audit = audit::Config {
+            jetstream,
+            warehouse,
+            status: Arc::default(),
+        };
         parts.push(Arc::new(LedgerPart(Arc::clone(&ledger.status))));
         parts.push(Arc::new(AuditPart(Arc::clone(&audit.status))));
         workers.spawn(ledger::run(ledger, shutdown.clone()));
         workers.spawn(audit::run(audit, shutdown.clone()));
         let listener = TcpListener::bind(places.listen).await;
-        let listener = listener.map_err(|error| format!("listening on {}: {error}", places.listen))?;
+        let listener =
+            listener.map_err(|error| format!("listening on {}: {error}", places.listen))?;
         tracing::info!(listen = %places.listen, "the projections are up");
         tokio::spawn(status::serve(listener, parts, shutdown.clone()));
     }
@@ -109,9 +123,10 @@ fn random_id() -> Result<uuid::Uuid, AnyError> {
 }
 
 async fn cancel_at_signal(shutdown: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (unix::signal(unix::SignalKind::terminate()), unix::signal(unix::SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        unix::signal(unix::SignalKind::terminate()),
+        unix::signal(unix::SignalKind::interrupt()),
+    ) else {
         tracing::error!("signals cannot be handled: only SIGKILL ends this process");
         return;
     };

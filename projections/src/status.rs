@@ -42,7 +42,10 @@ impl Metrics {
 
     fn one(&mut self, kind: &str, name: &str, help: &str, value: u64) {
         // Writing to a String does not fail.
-        let _written = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        let _written = writeln!(
+            self.0,
+            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
+        );
     }
 }
 
@@ -55,7 +58,10 @@ pub async fn serve(listener: TcpListener, parts: Vec<Arc<dyn Part>>, shutdown: C
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => drop(tokio::spawn(converse(TokioIo::new(stream), Arc::clone(&parts)))),
+            Ok((stream, _)) => drop(tokio::spawn(converse(
+                TokioIo::new(stream),
+                Arc::clone(&parts),
+            ))),
             Err(error) => pause_after(&error).await,
         }
     }
@@ -79,7 +85,9 @@ async fn converse(stream: TokioIo<tokio::net::TcpStream>, parts: Arc<[Arc<dyn Pa
 
 fn respond(method: &Method, path: &str, parts: &[Arc<dyn Part>]) -> Response<Full<Bytes>> {
     match path {
-        _ if method != Method::GET && method != Method::HEAD => text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".into()),
+        _ if method != Method::GET && method != Method::HEAD => {
+            text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".into())
+        }
         "/healthz" => text(StatusCode::OK, "alive\n".into()),
         "/readyz" => readiness(parts),
         "/metrics" => {
@@ -87,7 +95,10 @@ fn respond(method: &Method, path: &str, parts: &[Arc<dyn Part>]) -> Response<Ful
             parts.iter().for_each(|part| part.metrics(&mut metrics));
             text(StatusCode::OK, metrics.0)
         }
-        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n".into()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "there are /healthz, /readyz and /metrics\n".into(),
+        ),
     }
 }
 
@@ -138,12 +149,20 @@ mod tests {
     #[test]
     fn a_part_that_is_not_ready_makes_the_service_not_ready() {
         let parts: [Arc<dyn Part>; 1] = [Arc::new(Stuck)];
-        let check = |path: &str, status: StatusCode| assert_eq!(respond(&Method::GET, path, &parts).status(), status);
+        let check = |path: &str, status: StatusCode| {
+            assert_eq!(respond(&Method::GET, path, &parts).status(), status)
+        };
         check("/healthz", StatusCode::OK);
         check("/readyz", StatusCode::SERVICE_UNAVAILABLE);
         check("/metrics", StatusCode::OK);
         check("/", StatusCode::NOT_FOUND);
-        assert_eq!(respond(&Method::GET, "/readyz", &[]).status(), StatusCode::OK);
-        assert_eq!(respond(&Method::POST, "/readyz", &[]).status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(
+            respond(&Method::GET, "/readyz", &[]).status(),
+            StatusCode::OK
+        );
+        assert_eq!(
+            respond(&Method::POST, "/readyz", &[]).status(),
+            StatusCode::METHOD_NOT_ALLOWED
+        );
     }
 }

@@ -22,7 +22,9 @@ const PLACE: &str = "console";
 /// Starts the console in the page.
 pub(crate) fn start() {
     let page = web_sys::window().and_then(|window| window.document());
-    let place = page.and_then(|page| page.get_element_by_id(PLACE)).expect("index.html has a place for the console");
+    let place = page
+        .and_then(|page| page.get_element_by_id(PLACE))
+        .expect("index.html has a place for the console");
     place.set_text_content(None);
     yew::Renderer::<App>::with_root(place).render();
 }
@@ -60,7 +62,9 @@ fn Gate() -> Html {
         let access = access.clone();
         use_effect_with(*round, move |_| {
             spawn_local(async move {
-                access.set(Access::from_answer(Client::anonymous().get("/sessions/current").await));
+                access.set(Access::from_answer(
+                    Client::anonymous().get("/sessions/current").await,
+                ));
             });
         });
     }
@@ -125,6 +129,8 @@ mod tests {
     #[test]
     fn an_outage_is_not_taken_for_a_sign_out() {
         assert!(Access::from_answer(Err(Failure::SignedOut)) == Access::SignedOut);
-        assert!(Access::from_answer(Err(Failure::Unreachable)) == Access::Unknown(Failure::Unreachable));
+        assert!(
+            Access::from_answer(Err(Failure::Unreachable)) == Access::Unknown(Failure::Unreachable)
+        );
     }
 }

@@ -12,7 +12,10 @@ use yew::prelude::*;
 const WIDE: &str = "(min-width: 75rem)";
 
 /// The time, by this machine's clock.
-#[expect(clippy::disallowed_methods, reason = "the console's one reader of the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the console's one reader of the clock"
+)]
 pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }

@@ -15,8 +15,8 @@ use patternfly_yew::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
-use crate::browser;
 use crate::api::{Client, Failure, Rejection, Seen, use_client, use_live};
+use crate::browser;
 
 /// How long gateways may take until the console says that they have not got the change yet.
 const SERVED_WITHIN_MS: u32 = 3_000;
@@ -52,14 +52,23 @@ pub(crate) fn use_command(done: Callback<CommandAnswer>) -> Commander {
     let send = {
         let (busy, rejection) = (busy.clone(), rejection.clone());
         Rc::new(move |command: NewCommand, why: &str| {
-            let id = *unanswered.borrow_mut().get_or_insert_with(browser::new_command_id);
+            let id = *unanswered
+                .borrow_mut()
+                .get_or_insert_with(browser::new_command_id);
             let why = Some(why.trim().to_owned()).filter(|why| !why.is_empty());
-            let request = CommandRequest { command_id: Some(id), why, command };
-            let (client, live, toaster, done) = (client.clone(), live.clone(), toaster.clone(), done.clone());
-            let (busy, rejection, unanswered) = (busy.clone(), rejection.clone(), Rc::clone(&unanswered));
+            let request = CommandRequest {
+                command_id: Some(id),
+                why,
+                command,
+            };
+            let (client, live, toaster, done) =
+                (client.clone(), live.clone(), toaster.clone(), done.clone());
+            let (busy, rejection, unanswered) =
+                (busy.clone(), rejection.clone(), Rc::clone(&unanswered));
             busy.set(true);
             spawn_local(async move {
-                let answer: Result<CommandAnswer, Failure> = client.send(Method::POST, "/commands", &request).await;
+                let answer: Result<CommandAnswer, Failure> =
+                    client.send(Method::POST, "/commands", &request).await;
                 busy.set(false);
                 if !matches!(answer, Err(Failure::Unreachable)) {
                     *unanswered.borrow_mut() = None;
@@ -76,7 +85,11 @@ pub(crate) fn use_command(done: Callback<CommandAnswer>) -> Commander {
             });
         }) as Send
     };
-    Commander { busy: *busy, rejection: (*rejection).clone(), send }
+    Commander {
+        busy: *busy,
+        rejection: (*rejection).clone(),
+        send,
+    }
 }
 
 /// What changed, and where, by the answer's own account.
@@ -93,18 +106,47 @@ fn tell_when_served(client: Client, toaster: Toaster, position: u64) {
     spawn_local(async move {
         let path = format!("/served?position={position}&timeout_ms={SERVED_WITHIN_MS}");
         let (kind, body) = match client.get::<Served>(&path).await {
-            Ok(Served { served: true, gateways: 0, .. }) => (AlertType::Success, "No gateway is running.".to_owned()),
-            Ok(Served { served: true, gateways: 1, .. }) => (AlertType::Success, "The gateway serves it.".to_owned()),
-            Ok(Served { served: true, gateways, .. }) => (AlertType::Success, format!("All {gateways} gateways serve it.")),
-            Ok(Served { served: false, .. }) => (AlertType::Warning, "Not every gateway serves it yet.".to_owned()),
+            Ok(Served {
+                served: true,
+                gateways: 0,
+                ..
+            }) => (AlertType::Success, "No gateway is running.".to_owned()),
+            Ok(Served {
+                served: true,
+                gateways: 1,
+                ..
+            }) => (AlertType::Success, "The gateway serves it.".to_owned()),
+            Ok(Served {
+                served: true,
+                gateways,
+                ..
+            }) => (
+                AlertType::Success,
+                format!("All {gateways} gateways serve it."),
+            ),
+            Ok(Served { served: false, .. }) => (
+                AlertType::Warning,
+                "Not every gateway serves it yet.".to_owned(),
+            ),
             Err(_) => (AlertType::Success, String::new()),
         };
-        toast(&toaster, kind, &format!("Saved at position {position}"), &body);
+        toast(
+            &toaster,
+            kind,
+            &format!("Saved at position {position}"),
+            &body,
+        );
     });
 }
 
 /// Shows a message that goes away by itself.
 pub(crate) fn toast(toaster: &Toaster, kind: AlertType, title: &str, body: &str) {
     let body = html!({ body });
-    toaster.toast(Toast { title: title.to_owned(), r#type: kind, timeout: Some(TOAST), body, actions: Vec::new() });
+    toaster.toast(Toast {
+        title: title.to_owned(),
+        r#type: kind,
+        timeout: Some(TOAST),
+        body,
+        actions: Vec::new(),
+    });
 }

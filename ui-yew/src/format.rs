@@ -20,7 +20,12 @@ pub(crate) fn count(number: u64) -> String {
 
 /// A count in little room: `950`, `12.3 k`, `4.56 M`.
 pub(crate) fn short_count(number: u64) -> String {
-    const STEPS: [(u64, &str); 4] = [(1_000_000_000_000, " T"), (1_000_000_000, " G"), (1_000_000, " M"), (1_000, " k")];
+    const STEPS: [(u64, &str); 4] = [
+        (1_000_000_000_000, " T"),
+        (1_000_000_000, " G"),
+        (1_000_000, " M"),
+        (1_000, " k"),
+    ];
     for (step, unit) in STEPS {
         if number >= step {
             return format!("{}{unit}", three_digits(number, step));
@@ -62,7 +67,11 @@ pub(crate) fn usd(nanos: u64) -> String {
 pub(crate) fn latency(micros: u64) -> String {
     match micros {
         10_000_000.. => format!("{} s", micros / 1_000_000),
-        1_000_000.. => format!("{}.{:02} s", micros / 1_000_000, micros % 1_000_000 / 10_000),
+        1_000_000.. => format!(
+            "{}.{:02} s",
+            micros / 1_000_000,
+            micros % 1_000_000 / 10_000
+        ),
         10_000.. => format!("{} ms", micros / 1_000),
         _ => format!("{}.{:02} ms", micros / 1_000, micros % 1_000 / 10),
     }
@@ -109,7 +118,9 @@ pub(crate) fn time(time: DateTime<Utc>) -> String {
 pub(crate) fn words(snake: &str) -> String {
     let text = snake.replace('_', " ");
     let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+    characters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(characters).collect()
+    })
 }
 
 /// The first eight digits of an id: enough to tell two of them apart by eye.
@@ -123,7 +134,10 @@ mod tests {
 
     #[test]
     fn counts_have_separators() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(count),
+            ["0", "999", "1,000", "1,234,567"]
+        );
     }
 
     #[test]
@@ -135,7 +149,17 @@ mod tests {
     #[test]
     fn small_amounts_of_money_do_not_vanish() {
         let shown = [0, 1, 12_500, 1_500_000, 25_000_000, 1_234_560_000_000].map(usd);
-        assert_eq!(shown, ["$0.00", "$0.000000001", "$0.000012", "$0.0015", "$0.025", "$1,234.56"]);
+        assert_eq!(
+            shown,
+            [
+                "$0.00",
+                "$0.000000001",
+                "$0.000012",
+                "$0.0015",
+                "$0.025",
+                "$1,234.56"
+            ]
+        );
     }
 
     #[test]
@@ -146,14 +170,21 @@ mod tests {
 
     #[test]
     fn a_share_of_nothing_is_nothing() {
-        assert_eq!([share(0, 0), share(0, 5), share(1, 3)], ["–", "0.0 %", "33.3 %"]);
+        assert_eq!(
+            [share(0, 0), share(0, 5), share(1, 3)],
+            ["–", "0.0 %", "33.3 %"]
+        );
     }
 
     #[test]
     fn a_time_ago_takes_the_largest_unit() {
         let now = DateTime::from_timestamp(1_000_000, 0).expect("a time");
-        let shown = [1, 30, 90, 7_200, 200_000].map(|seconds| ago(now - chrono::Duration::seconds(seconds), now));
-        assert_eq!(shown, ["just now", "30 s ago", "1 min ago", "2 h ago", "2 d ago"]);
+        let shown = [1, 30, 90, 7_200, 200_000]
+            .map(|seconds| ago(now - chrono::Duration::seconds(seconds), now));
+        assert_eq!(
+            shown,
+            ["just now", "30 s ago", "1 min ago", "2 h ago", "2 d ago"]
+        );
     }
 
     #[test]

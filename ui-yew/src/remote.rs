@@ -71,7 +71,10 @@ where
         });
     }
     let reload = Callback::from(move |()| round.set(*round + 1));
-    Loaded { state: (*state).clone(), reload }
+    Loaded {
+        state: (*state).clone(),
+        reload,
+    }
 }
 
 // === impl Remote ===
@@ -112,7 +115,11 @@ impl<T> Clone for Remote<T> {
 
 impl<T> Loaded<T> {
     /// Draws the content, `empty` where there is none, or why there is nothing to draw.
-    pub(crate) fn show(&self, empty: impl FnOnce() -> Html, content: impl FnOnce(&Rc<T>) -> Html) -> Html {
+    pub(crate) fn show(
+        &self,
+        empty: impl FnOnce() -> Html,
+        content: impl FnOnce(&Rc<T>) -> Html,
+    ) -> Html {
         match &self.state {
             Remote::Loading => loading(),
             Remote::Empty => empty(),
@@ -167,7 +174,10 @@ mod tests {
     #[test]
     fn every_answer_has_its_own_state() {
         assert!(matches!(Remote::settled(Ok(vec![1])), Remote::Ready(_)));
-        assert!(matches!(Remote::settled(Ok(Vec::<u8>::new())), Remote::Empty));
+        assert!(matches!(
+            Remote::settled(Ok(Vec::<u8>::new())),
+            Remote::Empty
+        ));
         let forbidden: Remote<Vec<u8>> = Remote::settled(Err(Failure::Forbidden("no".to_owned())));
         assert!(matches!(forbidden, Remote::Forbidden(why) if why == "no"));
         let failed: Remote<Vec<u8>> = Remote::settled(Err(Failure::Unreachable));

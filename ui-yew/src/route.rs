@@ -1,5 +1,8 @@
 //! All screens of the console, in one enum, with all that the shell must know of each.
-#![expect(unreachable_pub, reason = "the derived `Target` writes public mappers for each screen")]
+#![expect(
+    unreachable_pub,
+    reason = "the derived `Target` writes public mappers for each screen"
+)]
 
 use patternfly_yew::prelude::Icon;
 use yew_nested_router::prelude::*;
@@ -55,10 +58,31 @@ pub(crate) struct Group {
 
 /// The navigation, from top to bottom.
 pub(crate) const NAVIGATION: [Group; 4] = [
-    Group { title: "Observe", screens: &[Screen::Dashboard, Screen::Playground] },
-    Group { title: "Models", screens: &[Screen::ProviderAccounts, Screen::Models, Screen::VirtualModels] },
-    Group { title: "Access", screens: &[Screen::Users, Screen::VirtualAccounts, Screen::Keys, Screen::Access] },
-    Group { title: "System", screens: &[Screen::History, Screen::Gateways] },
+    Group {
+        title: "Observe",
+        screens: &[Screen::Dashboard, Screen::Playground],
+    },
+    Group {
+        title: "Models",
+        screens: &[
+            Screen::ProviderAccounts,
+            Screen::Models,
+            Screen::VirtualModels,
+        ],
+    },
+    Group {
+        title: "Access",
+        screens: &[
+            Screen::Users,
+            Screen::VirtualAccounts,
+            Screen::Keys,
+            Screen::Access,
+        ],
+    },
+    Group {
+        title: "System",
+        screens: &[Screen::History, Screen::Gateways],
+    },
 ];
 
 // === impl Screen ===
@@ -86,18 +110,32 @@ impl Screen {
     /// One sentence below the heading.
     pub(crate) const fn purpose(&self) -> &'static str {
         match self {
-            Self::Dashboard => "What passes through the gateways: traffic, cost, errors and latency.",
-            Self::Playground => "Talk to a model through the gateway, exactly as your applications do.",
-            Self::ProviderAccounts => "Your accounts at LLM providers. Credentials are sealed: only gateways can read them.",
+            Self::Dashboard => {
+                "What passes through the gateways: traffic, cost, errors and latency."
+            }
+            Self::Playground => {
+                "Talk to a model through the gateway, exactly as your applications do."
+            }
+            Self::ProviderAccounts => {
+                "Your accounts at LLM providers. Credentials are sealed: only gateways can read them."
+            }
             Self::Models => "Models on your provider accounts, with what they cost.",
-            Self::VirtualModels => "One name for several models: traffic by weight, and fallback when a target fails.",
+            Self::VirtualModels => {
+                "One name for several models: traffic by weight, and fallback when a target fails."
+            }
             Self::Users => "People who own API keys.",
             Self::VirtualAccounts => "Applications and services that own API keys.",
-            Self::Keys => "Keys that applications present to the gateway. Each is shown once, when it is issued.",
+            Self::Keys => {
+                "Keys that applications present to the gateway. Each is shown once, when it is issued."
+            }
             Self::Access => "Who may use which models.",
-            Self::History => "Every change there ever was, who made it and why. Nothing can be edited or removed.",
+            Self::History => {
+                "Every change there ever was, who made it and why. Nothing can be edited or removed."
+            }
             Self::HistoryOf { .. } => "Every change of one thing, from its beginning.",
-            Self::Gateways => "Which position of the history each gateway serves, and the digest that proves it.",
+            Self::Gateways => {
+                "Which position of the history each gateway serves, and the digest that proves it."
+            }
             Self::Account => "Your password, your sessions and your automation tokens.",
         }
     }
@@ -142,7 +180,10 @@ impl Screen {
     /// The history of the thing with this stream (`<aggregate>.<id>`).
     pub(crate) fn history_of(stream: &str) -> Self {
         match stream.split_once('.') {
-            Some((aggregate, id)) => Self::HistoryOf { aggregate: aggregate.to_owned(), id: id.to_owned() },
+            Some((aggregate, id)) => Self::HistoryOf {
+                aggregate: aggregate.to_owned(),
+                id: id.to_owned(),
+            },
             None => Self::History,
         }
     }
@@ -163,7 +204,11 @@ mod tests {
         for screen in screens {
             let path = screen.render_path();
             let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-            assert_eq!(Screen::parse_path(&segments).as_ref(), Some(screen), "{path:?}");
+            assert_eq!(
+                Screen::parse_path(&segments).as_ref(),
+                Some(screen),
+                "{path:?}"
+            );
         }
     }
 
@@ -171,7 +216,10 @@ mod tests {
     fn the_history_of_one_thing_lies_within_the_history() {
         let one = Screen::history_of("key.00");
         assert!(one.is_within(&Screen::History) && !one.is_within(&Screen::Keys));
-        assert_eq!(Screen::parse_path(&["history-of", "key", "00"]), Some(one.clone()));
+        assert_eq!(
+            Screen::parse_path(&["history-of", "key", "00"]),
+            Some(one.clone())
+        );
         assert_eq!(one.render_path(), ["history-of", "key", "00"]);
     }
 }

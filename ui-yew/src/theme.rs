@@ -63,7 +63,11 @@ pub(crate) fn ThemeProvider(props: &yew::html::ChildrenProps) -> Html {
             choice.set(chosen);
         })
     };
-    let theme = Theme { choice: *choice, dark, choose };
+    let theme = Theme {
+        choice: *choice,
+        dark,
+        choose,
+    };
     html!(<ContextProvider<Theme> context={theme}>{ props.children.clone() }</ContextProvider<Theme>>)
 }
 
@@ -90,7 +94,9 @@ fn remember(choice: Choice) {
 }
 
 fn system_query() -> Option<MediaQueryList> {
-    web_sys::window()?.match_media("(prefers-color-scheme: dark)").ok()?
+    web_sys::window()?
+        .match_media("(prefers-color-scheme: dark)")
+        .ok()?
 }
 
 fn system_is_dark() -> bool {
@@ -98,7 +104,9 @@ fn system_is_dark() -> bool {
 }
 
 fn apply(dark: bool) {
-    let root = web_sys::window().and_then(|window| window.document()).and_then(|page| page.document_element());
+    let root = web_sys::window()
+        .and_then(|window| window.document())
+        .and_then(|page| page.document_element());
     if let Some(root) = root {
         let classes = root.unchecked_ref::<web_sys::Element>().class_list();
         drop(classes.toggle_with_force(DARK_CLASS, dark));

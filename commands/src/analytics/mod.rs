@@ -64,7 +64,10 @@ pub enum AnalyticsError {
 
 impl AnalyticsError {
     fn question(field: &'static str, problem: impl Into<String>) -> Self {
-        Self::Question { field, problem: problem.into() }
+        Self::Question {
+            field,
+            problem: problem.into(),
+        }
     }
 }
 
@@ -97,7 +100,9 @@ impl Analytics {
     /// # Errors
     /// When ClickHouse does not answer.
     pub async fn records_since(&self) -> Result<Option<Timestamp>, AnalyticsError> {
-        let query = self.client.query("SELECT count(), toUnixTimestamp64Micro(min(received_at)) FROM requests");
+        let query = self
+            .client
+            .query("SELECT count(), toUnixTimestamp64Micro(min(received_at)) FROM requests");
         let (count, oldest) = or_empty(ask(query.fetch_one::<(u64, i64)>()).await, || (0, 0))?;
         Ok((count > 0).then(|| Timestamp::from_micros(oldest).unwrap_or(Timestamp::MIN)))
     }
@@ -115,10 +120,16 @@ pub(crate) struct Range {
 impl Range {
     fn new(from: Timestamp, to: Timestamp) -> Result<Self, AnalyticsError> {
         if to <= from {
-            return Err(AnalyticsError::question("to", "the range must end after it begins"));
+            return Err(AnalyticsError::question(
+                "to",
+                "the range must end after it begins",
+            ));
         }
         if to.micros_since(from) / 1_000_000 > MAX_RANGE_SECONDS {
-            let problem = format!("the range is longer than {} days", MAX_RANGE_SECONDS / 86_400);
+            let problem = format!(
+                "the range is longer than {} days",
+                MAX_RANGE_SECONDS / 86_400
+            );
             return Err(AnalyticsError::question("from", problem));
         }
         Ok(Self { from, to })
@@ -126,7 +137,9 @@ impl Range {
 }
 
 /// Waits for an answer.
-async fn ask<T>(question: impl Future<Output = Result<T, clickhouse::error::Error>>) -> Result<T, AnalyticsError> {
+async fn ask<T>(
+    question: impl Future<Output = Result<T, clickhouse::error::Error>>,
+) -> Result<T, AnalyticsError> {
     match timeout(QUESTION_TIMEOUT, question).await {
         Ok(answer) => answer.map_err(AnalyticsError::Unavailable),
         Err(_) => Err(AnalyticsError::Late),
@@ -134,9 +147,14 @@ async fn ask<T>(question: impl Future<Output = Result<T, clickhouse::error::Erro
 }
 
 /// Without its tables, the ledger is empty.
-fn or_empty<T>(answer: Result<T, AnalyticsError>, empty: impl FnOnce() -> T) -> Result<T, AnalyticsError> {
+fn or_empty<T>(
+    answer: Result<T, AnalyticsError>,
+    empty: impl FnOnce() -> T,
+) -> Result<T, AnalyticsError> {
     match answer {
-        Err(AnalyticsError::Unavailable(clickhouse::error::Error::BadResponse(said))) if said.contains(UNKNOWN_TABLE) => {
+        Err(AnalyticsError::Unavailable(clickhouse::error::Error::BadResponse(said)))
+            if said.contains(UNKNOWN_TABLE) =>
+        {
             Ok(empty())
         }
         answer => answer,

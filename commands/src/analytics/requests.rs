@@ -88,17 +88,28 @@ impl Analytics {
     pub async fn requests(&self, filter: &RequestFilter) -> Result<RequestPage, AnalyticsError> {
         let range = Range::new(filter.from, filter.to)?;
         if !(1..=MAX_PAGE).contains(&filter.limit) {
-            return Err(AnalyticsError::question("limit", format!("a page has 1 to {MAX_PAGE} requests")));
+            return Err(AnalyticsError::question(
+                "limit",
+                format!("a page has 1 to {MAX_PAGE} requests"),
+            ));
         }
         let cursor = filter.cursor.as_deref().map(Cursor::parse).transpose()?;
         // One more than asked for tells whether there is another page.
-        let query = filter.query(self, range, cursor).param("limit", filter.limit + 1);
+        let query = filter
+            .query(self, range, cursor)
+            .param("limit", filter.limit + 1);
         let mut rows: Vec<RequestRow> = or_empty(ask(query.fetch_all()).await, Vec::new)?;
         let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
         let has_more = rows.len() > limit;
         rows.truncate(limit);
-        let next_cursor = rows.last().filter(|_| has_more).map(|row| Cursor::of(row).to_string());
-        let items = rows.into_iter().map(RequestRow::item).collect::<Result<_, _>>()?;
+        let next_cursor = rows
+            .last()
+            .filter(|_| has_more)
+            .map(|row| Cursor::of(row).to_string());
+        let items = rows
+            .into_iter()
+            .map(RequestRow::item)
+            .collect::<Result<_, _>>()?;
         Ok(RequestPage { items, next_cursor })
     }
 }
@@ -113,7 +124,11 @@ impl RequestFilter {
             ("owner", self.owner.as_deref(), "owner = {owner:String}"),
             ("key", self.key.as_deref(), "key = {key:String}"),
             ("target", self.target.as_deref(), "target = {target:String}"),
-            ("outcome", self.outcome.map(Outcome::as_str), "outcome = {outcome:String}"),
+            (
+                "outcome",
+                self.outcome.map(Outcome::as_str),
+                "outcome = {outcome:String}",
+            ),
         ] {
             if let Some(value) = value {
                 conditions.push(condition);
@@ -126,14 +141,19 @@ impl RequestFilter {
             );
         }
         let mut query = analytics.client.query(&sql::requests(&conditions));
-        query = query.param("from", range.from.micros()).param("to", range.to.micros());
+        query = query
+            .param("from", range.from.micros())
+            .param("to", range.to.micros());
         for (name, value) in values {
             query = query.param(name, value);
         }
         match cursor {
-            Some(Cursor { received_at, request }) => {
-                query.param("last_time", received_at).param("last_request", request.to_string())
-            }
+            Some(Cursor {
+                received_at,
+                request,
+            }) => query
+                .param("last_time", received_at)
+                .param("last_request", request.to_string()),
             None => query,
         }
     }
@@ -144,7 +164,8 @@ impl RequestFilter {
 impl RequestRow {
     fn item(self) -> Result<RequestItem, AnalyticsError> {
         let request = uuid(self.request);
-        let unreadable = |what: &str| AnalyticsError::Unreadable(format!("{request} has an unknown {what}"));
+        let unreadable =
+            |what: &str| AnalyticsError::Unreadable(format!("{request} has an unknown {what}"));
         let endpoint = [Endpoint::ChatCompletions, Endpoint::Embeddings]
             .into_iter()
             .find(|endpoint| endpoint.as_str() == self.endpoint)
@@ -155,7 +176,8 @@ impl RequestRow {
             .ok_or_else(|| unreadable("outcome"))?;
         Ok(RequestItem {
             request,
-            received_at: Timestamp::from_micros(self.received_at).map_err(|_| unreadable("time"))?,
+            received_at: Timestamp::from_micros(self.received_at)
+                .map_err(|_| unreadable("time"))?,
             endpoint,
             streamed: self.streamed,
             key: some(self.key),
@@ -163,7 +185,8 @@ impl RequestRow {
             owner_name: None,
             requested_model: self.requested_model,
             target: some(self.target),
-            attempts: serde_json::from_str(&self.attempts).map_err(|_| unreadable("list of attempts"))?,
+            attempts: serde_json::from_str(&self.attempts)
+                .map_err(|_| unreadable("list of attempts"))?,
             outcome,
             status: self.status,
             error_code: some(self.error_code),
@@ -198,14 +221,22 @@ fn some(text: String) -> Option<String> {
 
 impl Cursor {
     fn of(row: &RequestRow) -> Self {
-        Self { received_at: row.received_at, request: uuid(row.request) }
+        Self {
+            received_at: row.received_at,
+            request: uuid(row.request),
+        }
     }
 
     fn parse(text: &str) -> Result<Self, AnalyticsError> {
         let parts = text.split_once('-').and_then(|(time, request)| {
-            Some(Self { received_at: time.parse().ok()?, request: Uuid::try_parse(request).ok()? })
+            Some(Self {
+                received_at: time.parse().ok()?,
+                request: Uuid::try_parse(request).ok()?,
+            })
         });
-        parts.ok_or_else(|| AnalyticsError::question("cursor", "this is no cursor of a page of requests"))
+        parts.ok_or_else(|| {
+            AnalyticsError::question("cursor", "this is no cursor of a page of requests")
+        })
     }
 }
 
@@ -221,8 +252,14 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_back() {
-        let cursor = Cursor { received_at: 1_795_348_800_000_001, request: Uuid::from_u128(7) };
-        assert_eq!(Cursor::parse(&cursor.to_string()).expect("a cursor"), cursor);
+        let cursor = Cursor {
+            received_at: 1_795_348_800_000_001,
+            request: Uuid::from_u128(7),
+        };
+        assert_eq!(
+            Cursor::parse(&cursor.to_string()).expect("a cursor"),
+            cursor
+        );
         for wrong in ["", "1", "x-00000000000000000000000000000007", "1-x"] {
             assert!(Cursor::parse(wrong).is_err(), "{wrong}");
         }

@@ -8,7 +8,8 @@ const SUMS: &str = "sum(requests) AS all_requests, sum(errors) AS all_errors, su
      sum(output_tokens) AS all_output, sum(cost) AS all_cost, \
      arrayMap(q -> if(isNaN(q), 0, toUInt64(q)), quantilesTDigestMerge(0.5, 0.95, 0.99)(durations)) AS quantiles";
 
-const IN_RANGE: &str = "minute >= toDateTime({from:UInt32}, 'UTC') AND minute < toDateTime({to:UInt32}, 'UTC')";
+const IN_RANGE: &str =
+    "minute >= toDateTime({from:UInt32}, 'UTC') AND minute < toDateTime({to:UInt32}, 'UTC')";
 
 /// Groups in a chart; the rest are one more.
 pub(super) const MAX_GROUPS: usize = 12;

@@ -49,7 +49,13 @@ impl Analytics {
         let before = now.before();
         let (total, before, records_since) =
             tokio::try_join!(self.total(now), self.total(before), self.records_since())?;
-        Ok(Summary { from, to, total, before, records_since })
+        Ok(Summary {
+            from,
+            to,
+            total,
+            before,
+            records_since,
+        })
     }
 
     /// The sums of each step of a range, in groups. A step is a whole number of minutes.
@@ -64,14 +70,24 @@ impl Analytics {
         by: GroupBy,
     ) -> Result<Series, AnalyticsError> {
         let steps = Steps::new(Range::new(from, to)?, step_seconds)?;
-        let (groups, rows) =
-            tokio::try_join!(self.sums(sql::groups(by), steps), self.sums(sql::steps(by), steps))?;
-        Ok(Series { step_seconds, times: steps.times(), groups: arrange(groups, rows, steps, by) })
+        let (groups, rows) = tokio::try_join!(
+            self.sums(sql::groups(by), steps),
+            self.sums(sql::steps(by), steps)
+        )?;
+        Ok(Series {
+            step_seconds,
+            times: steps.times(),
+            groups: arrange(groups, rows, steps, by),
+        })
     }
 
     async fn total(&self, steps: Steps) -> Result<Figures, AnalyticsError> {
         let rows = self.sums(sql::total(), steps).await?;
-        Ok(rows.into_iter().next().map(SumRow::figures).unwrap_or_default())
+        Ok(rows
+            .into_iter()
+            .next()
+            .map(SumRow::figures)
+            .unwrap_or_default())
     }
 
     async fn sums(&self, sql: String, steps: Steps) -> Result<Vec<SumRow>, AnalyticsError> {
@@ -89,7 +105,16 @@ impl Analytics {
 
 impl SumRow {
     fn figures(self) -> Figures {
-        let Self { key: _, step: _, all_requests, all_errors, all_input, all_output, all_cost, quantiles } = self;
+        let Self {
+            key: _,
+            step: _,
+            all_requests,
+            all_errors,
+            all_input,
+            all_output,
+            all_cost,
+            quantiles,
+        } = self;
         let quantile = |index: usize| quantiles.get(index).copied().unwrap_or(0);
         Figures {
             requests: all_requests,
@@ -110,21 +135,34 @@ impl Steps {
     /// One step over all minutes that the range touches.
     fn minutes(range: Range) -> Self {
         let begin = floor(range.from.seconds(), MINUTE_SECONDS);
-        let end = range.to.plus_micros(999_999).seconds().next_multiple_of(MINUTE_SECONDS);
-        Self { begin, step: end - begin, count: 1 }
+        let end = range
+            .to
+            .plus_micros(999_999)
+            .seconds()
+            .next_multiple_of(MINUTE_SECONDS);
+        Self {
+            begin,
+            step: end - begin,
+            count: 1,
+        }
     }
 
     /// Steps that begin at whole multiples of their length, so that they stay the same from one look to the next.
     fn new(range: Range, step_seconds: u32) -> Result<Self, AnalyticsError> {
         let step = u64::from(step_seconds);
         if step == 0 || step % MINUTE_SECONDS != 0 {
-            return Err(AnalyticsError::question("step_seconds", "a step is a whole number of minutes, in seconds"));
+            return Err(AnalyticsError::question(
+                "step_seconds",
+                "a step is a whole number of minutes, in seconds",
+            ));
         }
         let begin = floor(range.from.seconds(), step);
         let end = range.to.plus_micros(999_999).seconds();
         let count = (end - begin).div_ceil(step);
         if count > MAX_STEPS {
-            let problem = format!("the range has {count} steps of this length; at most {MAX_STEPS} are shown");
+            let problem = format!(
+                "the range has {count} steps of this length; at most {MAX_STEPS} are shown"
+            );
             return Err(AnalyticsError::question("step_seconds", problem));
         }
         Ok(Self { begin, step, count })
@@ -132,7 +170,10 @@ impl Steps {
 
     /// The range of the same length before it.
     fn before(self) -> Self {
-        Self { begin: self.begin.saturating_sub(self.step * self.count), ..self }
+        Self {
+            begin: self.begin.saturating_sub(self.step * self.count),
+            ..self
+        }
     }
 
     fn end(self) -> u64 {
@@ -140,8 +181,12 @@ impl Steps {
     }
 
     fn times(self) -> Vec<Timestamp> {
-        let micros = |index: u64| i64::try_from((self.begin + index * self.step) * 1_000_000).unwrap_or(i64::MAX);
-        (0..self.count).map(|index| Timestamp::from_micros(micros(index)).unwrap_or(Timestamp::MAX)).collect()
+        let micros = |index: u64| {
+            i64::try_from((self.begin + index * self.step) * 1_000_000).unwrap_or(i64::MAX)
+        };
+        (0..self.count)
+            .map(|index| Timestamp::from_micros(micros(index)).unwrap_or(Timestamp::MAX))
+            .collect()
     }
 }
 
@@ -152,8 +197,10 @@ fn floor(seconds: u64, step: u64) -> u64 {
 /// Puts each group's steps in their places; steps without requests are zero.
 fn arrange(groups: Vec<SumRow>, rows: Vec<SumRow>, steps: Steps, by: GroupBy) -> Vec<SeriesGroup> {
     let count = usize::try_from(steps.count).unwrap_or(0);
-    let mut by_key: HashMap<String, Vec<Figures>> =
-        groups.iter().map(|group| (group.key.clone(), vec![Figures::default(); count])).collect();
+    let mut by_key: HashMap<String, Vec<Figures>> = groups
+        .iter()
+        .map(|group| (group.key.clone(), vec![Figures::default(); count]))
+        .collect();
     for row in rows {
         let place = usize::try_from(row.step).ok();
         // A request may have arrived between the two questions, with a group of its own.
@@ -168,7 +215,12 @@ fn arrange(groups: Vec<SumRow>, rows: Vec<SumRow>, steps: Steps, by: GroupBy) ->
         .map(|group| {
             let key = group.key.clone();
             let steps = by_key.remove(&key).unwrap_or_default();
-            SeriesGroup { name: name(&key, by).to_owned(), total: group.figures(), key, steps }
+            SeriesGroup {
+                name: name(&key, by).to_owned(),
+                total: group.figures(),
+                key,
+                steps,
+            }
         })
         .collect()
 }
@@ -217,8 +269,14 @@ mod tests {
 
     #[test]
     fn steps_begin_at_multiples_of_their_length() {
-        let steps = Steps::new(range("2026-11-22T12:07:00Z", "2026-11-22T12:20:00Z"), 300).expect("steps");
-        let expected = ["2026-11-22T12:05:00Z", "2026-11-22T12:10:00Z", "2026-11-22T12:15:00Z"].map(at);
+        let steps =
+            Steps::new(range("2026-11-22T12:07:00Z", "2026-11-22T12:20:00Z"), 300).expect("steps");
+        let expected = [
+            "2026-11-22T12:05:00Z",
+            "2026-11-22T12:10:00Z",
+            "2026-11-22T12:15:00Z",
+        ]
+        .map(at);
         assert_eq!(steps.times(), expected);
     }
 
@@ -231,18 +289,41 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(field("2026-11-22T12:00:00Z", "2026-11-22T12:00:00Z", 60), "to");
-        assert_eq!(field("2020-11-22T12:00:00Z", "2026-11-22T12:00:00Z", 60), "from");
-        assert_eq!(field("2026-11-21T12:00:00Z", "2026-11-22T12:00:00Z", 90), "step_seconds");
-        assert_eq!(field("2026-10-22T12:00:00Z", "2026-11-22T12:00:00Z", 60), "step_seconds");
+        assert_eq!(
+            field("2026-11-22T12:00:00Z", "2026-11-22T12:00:00Z", 60),
+            "to"
+        );
+        assert_eq!(
+            field("2020-11-22T12:00:00Z", "2026-11-22T12:00:00Z", 60),
+            "from"
+        );
+        assert_eq!(
+            field("2026-11-21T12:00:00Z", "2026-11-22T12:00:00Z", 90),
+            "step_seconds"
+        );
+        assert_eq!(
+            field("2026-10-22T12:00:00Z", "2026-11-22T12:00:00Z", 60),
+            "step_seconds"
+        );
     }
 
     #[test]
     fn steps_without_requests_are_zero() {
-        let steps = Steps { begin: 0, step: 60, count: 3 };
-        let groups = arrange(vec![row("a", 0, 5), row("b", 0, 1)], vec![row("b", 1, 1), row("a", 2, 5)], steps, GroupBy::Model);
-        let requests: Vec<Vec<u64>> =
-            groups.iter().map(|group| group.steps.iter().map(|step| step.requests).collect()).collect();
+        let steps = Steps {
+            begin: 0,
+            step: 60,
+            count: 3,
+        };
+        let groups = arrange(
+            vec![row("a", 0, 5), row("b", 0, 1)],
+            vec![row("b", 1, 1), row("a", 2, 5)],
+            steps,
+            GroupBy::Model,
+        );
+        let requests: Vec<Vec<u64>> = groups
+            .iter()
+            .map(|group| group.steps.iter().map(|step| step.requests).collect())
+            .collect();
         assert_eq!(requests, [[0, 0, 5], [0, 1, 0]]);
     }
 }

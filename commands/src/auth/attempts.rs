@@ -51,8 +51,14 @@ pub struct Attempt {
 impl Default for Attempts {
     fn default() -> Self {
         Self {
-            emails: Cache::builder().max_capacity(REMEMBERED).time_to_live(WINDOW).build(),
-            addresses: Cache::builder().max_capacity(REMEMBERED).time_to_live(WINDOW).build(),
+            emails: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(WINDOW)
+                .build(),
+            addresses: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_live(WINDOW)
+                .build(),
         }
     }
 }
@@ -63,9 +69,21 @@ impl Attempts {
     ///
     /// # Errors
     /// When either has failed too often.
-    pub fn begin(&self, name: &str, address: Option<IpAddr>, now: Instant) -> Result<Attempt, TooMany> {
-        let fresh = || Arc::new(Failures { since: now, count: AtomicU32::new(0) });
-        let email = self.emails.get_with(*blake3::hash(name.as_bytes()).as_bytes(), fresh);
+    pub fn begin(
+        &self,
+        name: &str,
+        address: Option<IpAddr>,
+        now: Instant,
+    ) -> Result<Attempt, TooMany> {
+        let fresh = || {
+            Arc::new(Failures {
+                since: now,
+                count: AtomicU32::new(0),
+            })
+        };
+        let email = self
+            .emails
+            .get_with(*blake3::hash(name.as_bytes()).as_bytes(), fresh);
         let address = address.map(|address| self.addresses.get_with(address, fresh));
         email.check(PER_EMAIL, now)?;
         if let Some(address) = &address {
@@ -92,7 +110,9 @@ impl Failures {
         if self.count.load(Ordering::Relaxed) < most {
             return Ok(());
         }
-        Err(TooMany { retry_after: WINDOW.saturating_sub(now.saturating_duration_since(self.since)) })
+        Err(TooMany {
+            retry_after: WINDOW.saturating_sub(now.saturating_duration_since(self.since)),
+        })
     }
 }
 
@@ -108,10 +128,19 @@ mod tests {
     fn the_eleventh_failure_of_an_address_is_refused_and_others_are_not() {
         let (attempts, now) = (Attempts::default(), Instant::now());
         for _ in 0..PER_EMAIL {
-            let _failed = attempts.begin("a@example.com", HERE, now).expect("not yet too many");
+            let _failed = attempts
+                .begin("a@example.com", HERE, now)
+                .expect("not yet too many");
         }
-        let refused = attempts.begin("a@example.com", HERE, now + Duration::from_mins(5)).err();
-        assert_eq!(refused, Some(TooMany { retry_after: Duration::from_mins(10) }));
+        let refused = attempts
+            .begin("a@example.com", HERE, now + Duration::from_mins(5))
+            .err();
+        assert_eq!(
+            refused,
+            Some(TooMany {
+                retry_after: Duration::from_mins(10)
+            })
+        );
         assert!(attempts.begin("b@example.com", HERE, now).is_ok());
     }
 
@@ -119,7 +148,10 @@ mod tests {
     fn a_success_clears_the_record_of_the_address() {
         let (attempts, now) = (Attempts::default(), Instant::now());
         for _ in 0..3 * PER_EMAIL {
-            attempts.begin("a@example.com", HERE, now).expect("never too many").succeeded();
+            attempts
+                .begin("a@example.com", HERE, now)
+                .expect("never too many")
+                .succeeded();
         }
     }
 
@@ -127,7 +159,9 @@ mod tests {
     fn one_place_cannot_try_many_addresses() {
         let (attempts, now) = (Attempts::default(), Instant::now());
         for number in 0..PER_ADDRESS {
-            let _failed = attempts.begin(&format!("{number}@example.com"), HERE, now).expect("not yet too many");
+            let _failed = attempts
+                .begin(&format!("{number}@example.com"), HERE, now)
+                .expect("not yet too many");
         }
         assert!(attempts.begin("new@example.com", HERE, now).is_err());
     }

@@ -25,13 +25,25 @@ pub enum Forged {
 /// # Errors
 /// When it comes from another site.
 pub fn check_site(headers: &HeaderMap) -> Result<(), Forged> {
-    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-    let site_is_ours = headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin" || site == "none");
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &http::HeaderValue| value.to_str().ok())
+    };
+    let site_is_ours = headers
+        .get("sec-fetch-site")
+        .is_none_or(|site| site == "same-origin" || site == "none");
     let origin_is_ours = match (text(header::ORIGIN), text(header::HOST)) {
         (None, _) => !headers.contains_key(header::ORIGIN),
-        (Some(origin), host) => host.is_some() && origin.split_once("://").map(|(_, host)| host) == host,
+        (Some(origin), host) => {
+            host.is_some() && origin.split_once("://").map(|(_, host)| host) == host
+        }
     };
-    if site_is_ours && origin_is_ours { Ok(()) } else { Err(Forged::OtherSite) }
+    if site_is_ours && origin_is_ours {
+        Ok(())
+    } else {
+        Err(Forged::OtherSite)
+    }
 }
 
 /// Checks the token in the headers against the session's.
@@ -39,9 +51,15 @@ pub fn check_site(headers: &HeaderMap) -> Result<(), Forged> {
 /// # Errors
 /// When it is missing or wrong.
 pub fn check_token(headers: &HeaderMap, expected: &str) -> Result<(), Forged> {
-    let shown = headers.get(HEADER).map_or(&b""[..], |value| value.as_bytes());
+    let shown = headers
+        .get(HEADER)
+        .map_or(&b""[..], |value| value.as_bytes());
     // Hashes are compared in constant time.
-    if blake3::hash(shown) == blake3::hash(expected.as_bytes()) { Ok(()) } else { Err(Forged::Token) }
+    if blake3::hash(shown) == blake3::hash(expected.as_bytes()) {
+        Ok(())
+    } else {
+        Err(Forged::Token)
+    }
 }
 
 #[cfg(test)]
@@ -49,14 +67,31 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().expect("a value"))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    http::HeaderName::from_static(name),
+                    value.parse().expect("a value"),
+                )
+            })
+            .collect()
     }
 
     #[test]
     fn requests_of_other_sites_are_not_believed() {
-        let check = |pairs: &[(&'static str, &str)], good| assert_eq!(check_site(&headers(pairs)).is_ok(), good, "{pairs:?}");
+        let check = |pairs: &[(&'static str, &str)], good| {
+            assert_eq!(check_site(&headers(pairs)).is_ok(), good, "{pairs:?}")
+        };
         check(&[("host", "a:1")], true);
-        check(&[("host", "a:1"), ("origin", "http://a:1"), ("sec-fetch-site", "same-origin")], true);
+        check(
+            &[
+                ("host", "a:1"),
+                ("origin", "http://a:1"),
+                ("sec-fetch-site", "same-origin"),
+            ],
+            true,
+        );
         check(&[("host", "a:1"), ("sec-fetch-site", "none")], true);
         check(&[("host", "a:1"), ("sec-fetch-site", "same-site")], false);
         check(&[("host", "a:1"), ("sec-fetch-site", "cross-site")], false);
@@ -67,7 +102,10 @@ mod tests {
     #[test]
     fn a_request_shows_the_token_of_its_session() {
         assert_eq!(check_token(&headers(&[(HEADER, "mine")]), "mine"), Ok(()));
-        assert_eq!(check_token(&headers(&[(HEADER, "yours")]), "mine"), Err(Forged::Token));
+        assert_eq!(
+            check_token(&headers(&[(HEADER, "yours")]), "mine"),
+            Err(Forged::Token)
+        );
         assert_eq!(check_token(&headers(&[]), "mine"), Err(Forged::Token));
     }
 }

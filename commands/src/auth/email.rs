@@ -27,9 +27,16 @@ impl FromStr for Email {
         let text = text.trim();
         let (local, domain) = text.rsplit_once('@').ok_or(InvalidEmail)?;
         let good = |part: &str| {
-            !part.is_empty() && !part.chars().any(|c| c.is_whitespace() || c.is_control() || "@<>,;\"".contains(c))
+            !part.is_empty()
+                && !part
+                    .chars()
+                    .any(|c| c.is_whitespace() || c.is_control() || "@<>,;\"".contains(c))
         };
-        if text.len() <= 254 && good(local) && good(domain) { Ok(Self(text.to_lowercase())) } else { Err(InvalidEmail) }
+        if text.len() <= 254 && good(local) && good(domain) {
+            Ok(Self(text.to_lowercase()))
+        } else {
+            Err(InvalidEmail)
+        }
     }
 }
 
@@ -45,12 +52,26 @@ mod tests {
 
     #[test]
     fn an_address_is_kept_in_lower_case() {
-        assert_eq!(" Bob@Example.COM ".parse::<Email>().expect("an address").as_str(), "bob@example.com");
+        assert_eq!(
+            " Bob@Example.COM "
+                .parse::<Email>()
+                .expect("an address")
+                .as_str(),
+            "bob@example.com"
+        );
     }
 
     #[test]
     fn other_text_is_no_address() {
-        for text in ["", "bob", "@example.com", "bob@", "a b@example.com", "a@b@c", "<a@b>"] {
+        for text in [
+            "",
+            "bob",
+            "@example.com",
+            "bob@",
+            "a b@example.com",
+            "a@b@c",
+            "<a@b>",
+        ] {
             assert_eq!(text.parse::<Email>().err(), Some(InvalidEmail), "{text}");
         }
     }

@@ -82,7 +82,9 @@ impl Shown {
     /// What the headers show; a bearer token goes before a cookie.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let authorization = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
         if let Some((scheme, token)) = authorization.and_then(|value| value.split_once(' '))
             && scheme.eq_ignore_ascii_case("bearer")
         {
@@ -95,7 +97,12 @@ impl Shown {
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn caller(&self, pool: &PgPool, state: &Organisation, now: Timestamp) -> Result<Option<Caller>, sqlx::Error> {
+    pub async fn caller(
+        &self,
+        pool: &PgPool,
+        state: &Organisation,
+        now: Timestamp,
+    ) -> Result<Option<Caller>, sqlx::Error> {
         match self {
             Self::Nothing => Ok(None),
             Self::Cookie(secret) => {
@@ -111,17 +118,39 @@ impl Shown {
 }
 
 fn by_session(state: &Organisation, session: Session) -> Option<Caller> {
-    let operator = state.operators().get(&session.operator).filter(|operator| !operator.disabled)?;
-    Some(Caller { operator: operator.id, role: operator.role, via: Via::Session(session) })
+    let operator = state
+        .operators()
+        .get(&session.operator)
+        .filter(|operator| !operator.disabled)?;
+    Some(Caller {
+        operator: operator.id,
+        role: operator.role,
+        via: Via::Session(session),
+    })
 }
 
 /// The log says whether the token still stands; the table beside it only what its hash is.
-fn by_token(state: &Organisation, operator: OperatorId, token: TokenId, now: Timestamp) -> Option<Caller> {
-    let operator = state.operators().get(&operator).filter(|operator| !operator.disabled)?;
+fn by_token(
+    state: &Organisation,
+    operator: OperatorId,
+    token: TokenId,
+    now: Timestamp,
+) -> Option<Caller> {
+    let operator = state
+        .operators()
+        .get(&operator)
+        .filter(|operator| !operator.disabled)?;
     let token = operator.tokens.iter().find(|known| known.id == token)?;
     if token.expires_at.is_some_and(|end| end <= now) {
         return None;
     }
-    let via = Via::Token { id: token.id, expires_at: token.expires_at };
-    Some(Caller { operator: operator.id, role: operator.role, via })
+    let via = Via::Token {
+        id: token.id,
+        expires_at: token.expires_at,
+    };
+    Some(Caller {
+        operator: operator.id,
+        role: operator.role,
+        via,
+    })
 }

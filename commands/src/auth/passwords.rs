@@ -6,7 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use argon2::{
-    Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc::PasswordHash as Phc,
+    Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version,
+    password_hash::phc::PasswordHash as Phc,
 };
 use tokio::sync::Semaphore;
 
@@ -45,7 +46,11 @@ impl NewPassword {
     /// # Errors
     /// See [`InvalidPassword`].
     pub fn parse(text: String) -> Result<Self, InvalidPassword> {
-        if text.chars().count() >= SHORTEST && text.len() <= LONGEST_BYTES { Ok(Self(text)) } else { Err(InvalidPassword) }
+        if text.chars().count() >= SHORTEST && text.len() <= LONGEST_BYTES {
+            Ok(Self(text))
+        } else {
+            Err(InvalidPassword)
+        }
     }
 }
 
@@ -59,7 +64,10 @@ pub struct Passwords {
 impl Default for Passwords {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { turns: Arc::new(Semaphore::new(cores)), nobodys: hash(NOBODYS).into() }
+        Self {
+            turns: Arc::new(Semaphore::new(cores)),
+            nobodys: hash(NOBODYS).into(),
+        }
     }
 }
 
@@ -87,7 +95,10 @@ impl Passwords {
         .await
     }
 
-    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Busy> {
         let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
         let turn = turn.map_err(|_| Busy)?.map_err(|_| Busy)?;
         let done = tokio::task::spawn_blocking(move || {
@@ -99,12 +110,15 @@ impl Passwords {
 }
 
 fn argon2() -> Argon2<'static> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("OWASP's parameters are allowed");
+    let params =
+        Params::new(MEMORY_KIB, PASSES, LANES, None).expect("OWASP's parameters are allowed");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
 fn hash(password: &str) -> String {
-    let hash: Phc = argon2().hash_password(password.as_bytes()).expect("a password of an allowed length, a random salt");
+    let hash: Phc = argon2()
+        .hash_password(password.as_bytes())
+        .expect("a password of an allowed length, a random salt");
     hash.to_string()
 }
 
@@ -122,9 +136,15 @@ mod tests {
         let passwords = Passwords::default();
         let password = NewPassword::parse("correct horse battery".into()).expect("long enough");
         let hash = passwords.hash(password).await.expect("a turn");
-        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
         let check = async |text: &str, hash: Option<&str>| {
-            passwords.verify(text.to_owned(), hash.map(str::to_owned)).await.expect("a turn")
+            passwords
+                .verify(text.to_owned(), hash.map(str::to_owned))
+                .await
+                .expect("a turn")
         };
         assert!(check("correct horse battery", Some(&hash)).await);
         assert!(!check("correct horse batterz", Some(&hash)).await);

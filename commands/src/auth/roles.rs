@@ -44,8 +44,18 @@ pub enum Right {
 #[must_use]
 pub const fn allows(role: Role, right: Right) -> bool {
     match (right, role) {
-        (Right::Public | Right::Own | Right::OwnBySession | Right::ReadConfiguration | Right::ReadDashboard, _) => true,
-        (Right::ReadOperators | Right::ReadHistory, Role::Owner | Role::Operator | Role::Auditor) => true,
+        (
+            Right::Public
+            | Right::Own
+            | Right::OwnBySession
+            | Right::ReadConfiguration
+            | Right::ReadDashboard,
+            _,
+        ) => true,
+        (
+            Right::ReadOperators | Right::ReadHistory,
+            Role::Owner | Role::Operator | Role::Auditor,
+        ) => true,
         (Right::ReadOperators | Right::ReadHistory, Role::Viewer) => false,
         (Right::UsePlayground | Right::ChangeConfiguration, Role::Owner | Role::Operator) => true,
         (Right::UsePlayground | Right::ChangeConfiguration, Role::Auditor | Role::Viewer) => false,
@@ -61,23 +71,51 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
     (Method::GET, "/api/v1/sessions", Right::Own),
     (Method::DELETE, "/api/v1/sessions", Right::OwnBySession),
     (Method::GET, "/api/v1/sessions/current", Right::Own),
-    (Method::DELETE, "/api/v1/sessions/current", Right::OwnBySession),
+    (
+        Method::DELETE,
+        "/api/v1/sessions/current",
+        Right::OwnBySession,
+    ),
     (Method::DELETE, "/api/v1/sessions/{id}", Right::OwnBySession),
     (Method::PUT, "/api/v1/me/password", Right::OwnBySession),
     (Method::GET, "/api/v1/tokens", Right::Own),
     (Method::POST, "/api/v1/tokens", Right::OwnBySession),
     (Method::DELETE, "/api/v1/tokens/{id}", Right::Own),
     (Method::POST, "/api/v1/commands", Right::ChangeConfiguration),
-    (Method::GET, "/api/v1/provider-accounts", Right::ReadConfiguration),
-    (Method::GET, "/api/v1/provider-accounts/{id}", Right::ReadConfiguration),
+    (
+        Method::GET,
+        "/api/v1/provider-accounts",
+        Right::ReadConfiguration,
+    ),
+    (
+        Method::GET,
+        "/api/v1/provider-accounts/{id}",
+        Right::ReadConfiguration,
+    ),
     (Method::GET, "/api/v1/models", Right::ReadConfiguration),
     (Method::GET, "/api/v1/models/{id}", Right::ReadConfiguration),
-    (Method::GET, "/api/v1/virtual-models", Right::ReadConfiguration),
-    (Method::GET, "/api/v1/virtual-models/{id}", Right::ReadConfiguration),
+    (
+        Method::GET,
+        "/api/v1/virtual-models",
+        Right::ReadConfiguration,
+    ),
+    (
+        Method::GET,
+        "/api/v1/virtual-models/{id}",
+        Right::ReadConfiguration,
+    ),
     (Method::GET, "/api/v1/users", Right::ReadConfiguration),
     (Method::GET, "/api/v1/users/{id}", Right::ReadConfiguration),
-    (Method::GET, "/api/v1/virtual-accounts", Right::ReadConfiguration),
-    (Method::GET, "/api/v1/virtual-accounts/{id}", Right::ReadConfiguration),
+    (
+        Method::GET,
+        "/api/v1/virtual-accounts",
+        Right::ReadConfiguration,
+    ),
+    (
+        Method::GET,
+        "/api/v1/virtual-accounts/{id}",
+        Right::ReadConfiguration,
+    ),
     (Method::GET, "/api/v1/keys", Right::ReadConfiguration),
     (Method::GET, "/api/v1/keys/{id}", Right::ReadConfiguration),
     (Method::GET, "/api/v1/grants", Right::ReadConfiguration),
@@ -92,18 +130,41 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
     (Method::GET, "/api/v1/status", Right::ReadConfiguration),
     (Method::GET, "/api/v1/gateways", Right::ReadConfiguration),
     (Method::GET, "/api/v1/served", Right::ReadConfiguration),
-    (Method::GET, "/api/v1/analytics/summary", Right::ReadDashboard),
-    (Method::GET, "/api/v1/analytics/series", Right::ReadDashboard),
-    (Method::GET, "/api/v1/analytics/requests", Right::ReadDashboard),
-    (Method::POST, "/api/v1/playground/chat/completions", Right::UsePlayground),
+    (
+        Method::GET,
+        "/api/v1/analytics/summary",
+        Right::ReadDashboard,
+    ),
+    (
+        Method::GET,
+        "/api/v1/analytics/series",
+        Right::ReadDashboard,
+    ),
+    (
+        Method::GET,
+        "/api/v1/analytics/requests",
+        Right::ReadDashboard,
+    ),
+    (
+        Method::POST,
+        "/api/v1/playground/chat/completions",
+        Right::UsePlayground,
+    ),
 ];
 
 /// The right that a route asks for; `None`: it is not in the table, and nobody may use it.
 #[must_use]
 pub fn right_of_route(method: &Method, path: &str) -> Option<Right> {
     // axum answers HEAD with the handler of GET.
-    let method = if method == Method::HEAD { &Method::GET } else { method };
-    ROUTES.iter().find(|(of, at, _)| of == method && *at == path).map(|(_, _, right)| *right)
+    let method = if method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
+    ROUTES
+        .iter()
+        .find(|(of, at, _)| of == method && *at == path)
+        .map(|(_, _, right)| *right)
 }
 
 /// The right that a command asks for.

@@ -60,9 +60,16 @@ impl Session {
 /// The secret in the request's cookie.
 #[must_use]
 pub fn cookie(headers: &HeaderMap) -> Option<SecretText> {
-    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, secret)| SecretText::shown(secret))
+    let cookies = headers
+        .get_all(header::COOKIE)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .find(|(name, _)| *name == COOKIE)
+        .map(|(_, secret)| SecretText::shown(secret))
 }
 
 /// Begins a session and ends the operator's oldest past the limit.
@@ -84,7 +91,11 @@ pub async fn begin(
         created_at: now,
         last_used_at: now,
         expires_at: now.plus_micros(LIFE_US),
-        user_agent: user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS).collect(),
+        user_agent: user_agent
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(USER_AGENT_CHARS)
+            .collect(),
     };
     sqlx::query(
         "INSERT INTO sessions (id, token_hash, operator_id, csrf_token, created_us, last_used_us, expires_us, user_agent, address)
@@ -126,7 +137,11 @@ async fn sweep(pool: &PgPool, operator: OperatorId, now: Timestamp) -> Result<()
 ///
 /// # Errors
 /// When the database cannot be asked.
-pub async fn find(pool: &PgPool, secret: &SecretText, now: Timestamp) -> Result<Option<Session>, sqlx::Error> {
+pub async fn find(
+    pool: &PgPool,
+    secret: &SecretText,
+    now: Timestamp,
+) -> Result<Option<Session>, sqlx::Error> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT id, operator_id, csrf_token, created_us, last_used_us, expires_us, user_agent FROM sessions
          WHERE token_hash = $1 AND expires_us > $2 AND last_used_us > $3",
@@ -136,7 +151,9 @@ pub async fn find(pool: &PgPool, secret: &SecretText, now: Timestamp) -> Result<
     .bind(now.micros() - IDLE_US)
     .fetch_optional(pool)
     .await?;
-    let Some(session) = row.map(Session::of) else { return Ok(None) };
+    let Some(session) = row.map(Session::of) else {
+        return Ok(None);
+    };
     if now.micros() - session.last_used_at.micros() >= TOUCH_US {
         sqlx::query("UPDATE sessions SET last_used_us = $2 WHERE id = $1")
             .bind(session.id)
@@ -151,7 +168,11 @@ pub async fn find(pool: &PgPool, secret: &SecretText, now: Timestamp) -> Result<
 ///
 /// # Errors
 /// When the database cannot be asked.
-pub async fn list(pool: &PgPool, operator: OperatorId, now: Timestamp) -> Result<Vec<Session>, sqlx::Error> {
+pub async fn list(
+    pool: &PgPool,
+    operator: OperatorId,
+    now: Timestamp,
+) -> Result<Vec<Session>, sqlx::Error> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT id, operator_id, csrf_token, created_us, last_used_us, expires_us, user_agent FROM sessions
          WHERE operator_id = $1 AND expires_us > $2 AND last_used_us > $3 ORDER BY created_us DESC, id DESC",
@@ -197,9 +218,15 @@ mod tests {
     #[test]
     fn the_cookie_is_found_among_others() {
         let mut headers = HeaderMap::new();
-        headers.append(header::COOKIE, "a=b; sluice_sessionx=c".parse().expect("a value"));
+        headers.append(
+            header::COOKIE,
+            "a=b; sluice_sessionx=c".parse().expect("a value"),
+        );
         assert!(cookie(&headers).is_none());
-        headers.append(header::COOKIE, "x=y; sluice_session=secret".parse().expect("a value"));
+        headers.append(
+            header::COOKIE,
+            "x=y; sluice_session=secret".parse().expect("a value"),
+        );
         assert_eq!(cookie(&headers).expect("there").reveal(), "secret");
     }
 }

@@ -24,12 +24,15 @@ pub async fn find(
     if !secret.reveal().starts_with(TOKEN_PREFIX) {
         return Ok(None);
     }
-    let row: Option<(Uuid, Uuid, Option<i64>)> =
-        sqlx::query_as("SELECT operator_id, token_id, last_used_us FROM operator_tokens WHERE hash = $1")
-            .bind(secret.hash().as_slice())
-            .fetch_optional(pool)
-            .await?;
-    let Some((operator, token, used)) = row else { return Ok(None) };
+    let row: Option<(Uuid, Uuid, Option<i64>)> = sqlx::query_as(
+        "SELECT operator_id, token_id, last_used_us FROM operator_tokens WHERE hash = $1",
+    )
+    .bind(secret.hash().as_slice())
+    .fetch_optional(pool)
+    .await?;
+    let Some((operator, token, used)) = row else {
+        return Ok(None);
+    };
     if used.is_none_or(|used| now.micros() - used >= TOUCH_US) {
         sqlx::query("UPDATE operator_tokens SET last_used_us = $2 WHERE token_id = $1")
             .bind(token)
@@ -37,5 +40,8 @@ pub async fn find(
             .execute(pool)
             .await?;
     }
-    Ok(Some((OperatorId::from_uuid(operator), TokenId::from_uuid(token))))
+    Ok(Some((
+        OperatorId::from_uuid(operator),
+        TokenId::from_uuid(token),
+    )))
 }

@@ -17,22 +17,42 @@ use crate::{
         passwords::{NewPassword, Passwords},
     },
     config::{self, CreateOwner, Log},
-    control::{Control, ControlOptions, PasswordChange, Person, PersonChange, SideEffects, Submission},
+    control::{
+        Control, ControlOptions, PasswordChange, Person, PersonChange, SideEffects, Submission,
+    },
     domain::{Command, OperatorCommand},
     fresh,
 };
 
 pub(super) async fn run(options: CreateOwner) -> Result<(), Failure> {
-    let CreateOwner { log: Log { postgres_url, nats_url: _ }, postgres_owner_url, secrets_dir, email, name } = options;
+    let CreateOwner {
+        log: Log {
+            postgres_url,
+            nats_url: _,
+        },
+        postgres_owner_url,
+        secrets_dir,
+        email,
+        name,
+    } = options;
     let secrets = config::read_secrets(&secrets_dir)?;
     let address: Email = email.parse()?;
     let name: Label = name.parse()?;
     let hash = Passwords::default().hash(read_password()?).await?;
     // The relay and the comparison with EVENTS are the service's business.
-    let options = ControlOptions { postgres_url, postgres_owner_url, nats: None, relay: false };
+    let options = ControlOptions {
+        postgres_url,
+        postgres_owner_url,
+        nats: None,
+        relay: false,
+    };
     let control = Control::start(options).await?;
     let (id, command_id): (OperatorId, _) = (fresh::id(), fresh::id());
-    let person = Person { id: id.uuid(), email: email.trim().to_owned(), name: name.to_string() };
+    let person = Person {
+        id: id.uuid(),
+        email: email.trim().to_owned(),
+        name: name.to_string(),
+    };
     let done = control
         .submit(Submission {
             command_id,
@@ -42,11 +62,18 @@ pub(super) async fn run(options: CreateOwner) -> Result<(), Failure> {
             request_hash: secrets.request_hash(command_id.to_string().as_bytes()),
             command: Command::Operator(
                 id,
-                OperatorCommand::Add { role: Role::Owner, email: secrets.fingerprint(&address) },
+                OperatorCommand::Add {
+                    role: Role::Owner,
+                    email: secrets.fingerprint(&address),
+                },
             ),
             side: SideEffects {
                 person: Some(PersonChange::Put(person)),
-                password: Some(PasswordChange { operator: id, hash, keep_session: None }),
+                password: Some(PasswordChange {
+                    operator: id,
+                    hash,
+                    keep_session: None,
+                }),
                 ..SideEffects::default()
             },
         })
@@ -60,5 +87,7 @@ pub(super) async fn run(options: CreateOwner) -> Result<(), Failure> {
 fn read_password() -> Result<NewPassword, Failure> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
-    Ok(NewPassword::parse(line.trim_end_matches(['\r', '\n']).to_owned())?)
+    Ok(NewPassword::parse(
+        line.trim_end_matches(['\r', '\n']).to_owned(),
+    )?)
 }

@@ -42,7 +42,10 @@ enum Failure {
     #[error("{0}")]
     Playground(#[from] PlaygroundError),
     #[error("cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: io::Error },
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error("the server stopped")]
     Server(#[source] io::Error),
     #[error(transparent)]
@@ -78,7 +81,9 @@ pub async fn run(cli: Cli) -> std::process::ExitCode {
         Ok(()) => dispatch(command).await,
         Err(failure) => Err(failure),
     };
-    let Err(failure) = done else { return std::process::ExitCode::SUCCESS };
+    let Err(failure) = done else {
+        return std::process::ExitCode::SUCCESS;
+    };
     let mut line = failure.to_string();
     let mut source = failure.source();
     while let Some(error) = source {
@@ -106,7 +111,9 @@ async fn dispatch(command: CliCommand) -> Result<(), Failure> {
 
 fn start_logging(logging: &Logging, to_stdout: bool) -> Result<(), Failure> {
     let filter = EnvFilter::builder().parse(&logging.filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false);
     match (logging.log_format, to_stdout) {
         (LogFormat::Text, true) => builder.init(),
         (LogFormat::Json, true) => builder.json().init(),

@@ -16,16 +16,29 @@ use crate::{
 const POLL: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(options: Log) -> Result<(), Failure> {
-    let Log { postgres_url, nats_url } = options;
-    let (pool, nats) = (log::open_pool(&postgres_url).await?, connect_nats(&nats_url).await?);
+    let Log {
+        postgres_url,
+        nats_url,
+    } = options;
+    let (pool, nats) = (
+        log::open_pool(&postgres_url).await?,
+        connect_nats(&nats_url).await?,
+    );
     let (head, heads) = watch::channel(read::head(&pool).await?.position);
     let (status, _watched) = watch::channel(RelayStatus::default());
-    let mut relay = Relay { pool: pool.clone(), nats, heads, status };
+    let mut relay = Relay {
+        pool: pool.clone(),
+        nats,
+        heads,
+        status,
+    };
     let follow = async {
         loop {
             tokio::time::sleep(POLL).await;
             match read::head(&pool).await {
-                Ok(now) => head.send_if_modified(|known| std::mem::replace(known, now.position) != now.position),
+                Ok(now) => head.send_if_modified(|known| {
+                    std::mem::replace(known, now.position) != now.position
+                }),
                 Err(error) => break error,
             };
         }

@@ -30,7 +30,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(options: Serve) -> Result<(), Failure> {
     let Serve {
-        log: Log { postgres_url, nats_url },
+        log: Log {
+            postgres_url,
+            nats_url,
+        },
         postgres_owner_url,
         listen,
         clickhouse_url,
@@ -39,9 +42,17 @@ pub(super) async fn run(options: Serve) -> Result<(), Failure> {
         assets_dir,
         trust_forwarded,
     } = options;
-    let (secrets, assets) = (config::read_secrets(&secrets_dir)?, config::check_assets(assets_dir)?);
+    let (secrets, assets) = (
+        config::read_secrets(&secrets_dir)?,
+        config::check_assets(assets_dir)?,
+    );
     let (nats, stopping) = (connect_nats(&nats_url).await?, CancellationToken::new());
-    let listener = TcpListener::bind(listen).await.map_err(|source| Failure::Listen { address: listen, source })?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|source| Failure::Listen {
+            address: listen,
+            source,
+        })?;
     let app = App::new(AppParts {
         secrets,
         gateways: Gateways::default(),
@@ -53,7 +64,12 @@ pub(super) async fn run(options: Serve) -> Result<(), Failure> {
     });
     tracing::info!(%listen, "listening");
     tokio::spawn(app.parts().gateways.clone().listen(nats.clone()));
-    let control = ControlOptions { postgres_url, postgres_owner_url, nats: Some(nats), relay: true };
+    let control = ControlOptions {
+        postgres_url,
+        postgres_owner_url,
+        nats: Some(nats),
+        relay: true,
+    };
     let starting = tokio::spawn(start(app.clone(), control, secrets_dir));
     let served = serve(listener, router(&app, assets.as_deref()), stopping);
     tokio::select! {
@@ -68,12 +84,18 @@ pub(super) async fn run(options: Serve) -> Result<(), Failure> {
 }
 
 /// Opens the log as soon as it can be, then sees to the console's key. Ends only when the log never can be opened.
-async fn start(app: App, options: ControlOptions, secrets_dir: PathBuf) -> Result<std::convert::Infallible, Failure> {
+async fn start(
+    app: App,
+    options: ControlOptions,
+    secrets_dir: PathBuf,
+) -> Result<std::convert::Infallible, Failure> {
     let mut said = String::new();
     let control = loop {
         match Control::start(options.clone()).await {
             Ok(control) => break control,
-            Err(error @ (StartError::Url(_) | StartError::NewerDatabase(_))) => return Err(error.into()),
+            Err(error @ (StartError::Url(_) | StartError::NewerDatabase(_))) => {
+                return Err(error.into());
+            }
             Err(error) => {
                 let why = error.to_string();
                 if said != why {
@@ -99,7 +121,11 @@ async fn start(app: App, options: ControlOptions, secrets_dir: PathBuf) -> Resul
 }
 
 /// Serves until SIGTERM or SIGINT, then for as long as requests under way need, but not longer than the drain.
-async fn serve(listener: TcpListener, router: axum::Router, stopping: CancellationToken) -> Result<(), Failure> {
+async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    stopping: CancellationToken,
+) -> Result<(), Failure> {
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");

@@ -7,7 +7,13 @@ use crate::{
 };
 
 pub(super) async fn run(options: StartEpoch) -> Result<(), Failure> {
-    let StartEpoch { log: Log { postgres_url, nats_url }, why } = options;
+    let StartEpoch {
+        log: Log {
+            postgres_url,
+            nats_url,
+        },
+        why,
+    } = options;
     let log = log::start(&postgres_url, Some(connect_nats(&nats_url).await?)).await?;
     let done = log.start_epoch(Some(why)).await;
     let epoch = log.live().head.epoch;

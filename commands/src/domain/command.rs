@@ -7,7 +7,8 @@ use events_schema::{
     envelope::Epoch,
     events::{GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject},
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TokenId, UserId, VirtualAccountId, VirtualModelId,
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TokenId, UserId, VirtualAccountId,
+        VirtualModelId,
     },
     money::Price,
     names::{BaseUrl, Label, ModelName, Slug},
@@ -321,7 +322,9 @@ impl Command {
     #[must_use]
     pub fn makes(&self) -> Option<String> {
         match self {
-            Self::ProviderAccount(id, ProviderAccountCommand::Register { .. }) => Some(id.to_string()),
+            Self::ProviderAccount(id, ProviderAccountCommand::Register { .. }) => {
+                Some(id.to_string())
+            }
             Self::Model(id, ModelCommand::Add { .. }) => Some(id.to_string()),
             Self::VirtualModel(id, VirtualModelCommand::Create { .. }) => Some(id.to_string()),
             Self::User(id, UserCommand::Add { .. }) => Some(id.to_string()),

@@ -9,8 +9,9 @@ mod rejection;
 
 pub use self::{
     command::{
-        Command, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand, ProviderAccountCommand,
-        SealedCredential, UserCommand, VirtualAccountCommand, VirtualModelCommand,
+        Command, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
+        ProviderAccountCommand, SealedCredential, UserCommand, VirtualAccountCommand,
+        VirtualModelCommand,
     },
     decide::decide,
     rejection::{Rejection, RejectionOutcome, RoutingFault, UsedBy},

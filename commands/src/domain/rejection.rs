@@ -55,7 +55,9 @@ pub enum Rejection {
     #[error("A model needs at least one type: chat or embedding.")]
     NoModelType,
     /// A grant that lists nothing, or too much.
-    #[error("A grant lists 1 to {most} models, virtual models and provider accounts, and this one lists {found}.")]
+    #[error(
+        "A grant lists 1 to {most} models, virtual models and provider accounts, and this one lists {found}."
+    )]
     GrantSize {
         /// How many it lists.
         found: usize,
@@ -72,7 +74,9 @@ pub enum Rejection {
     #[error("The expiry must lie in the future.")]
     ExpiryInPast,
     /// The account had a credential and goes elsewhere without one.
-    #[error("The credential is bound to {old_origin}. Give it again to move the provider account to {new_origin}.")]
+    #[error(
+        "The credential is bound to {old_origin}. Give it again to move the provider account to {new_origin}."
+    )]
     CredentialNeeded {
         /// Where the credential may be used.
         old_origin: String,
@@ -80,7 +84,9 @@ pub enum Rejection {
         new_origin: String,
     },
     /// The account was moved while the credential was sealed.
-    #[error("The provider account was moved to {origin} in the meantime. Give the credential again.")]
+    #[error(
+        "The provider account was moved to {origin} in the meantime. Give the credential again."
+    )]
     CredentialForElsewhere {
         /// Where the account is.
         origin: String,
@@ -143,7 +149,9 @@ pub enum RoutingFault {
         most: u32,
     },
     /// The targets cannot be asked for the same thing.
-    #[error("The targets have no type in common: '{first}' and '{second}' cannot stand for each other")]
+    #[error(
+        "The targets have no type in common: '{first}' and '{second}' cannot stand for each other"
+    )]
     NoCommonType {
         /// The name of one target.
         first: String,
@@ -170,8 +178,16 @@ impl Rejection {
     /// The one table from a rejection to what goes over the wire. The wording for people is its `Display`.
     #[must_use]
     pub const fn outcome(&self) -> RejectionOutcome {
-        const fn row(code: &'static str, status: u16, field: Option<&'static str>) -> RejectionOutcome {
-            RejectionOutcome { code, status, field }
+        const fn row(
+            code: &'static str,
+            status: u16,
+            field: Option<&'static str>,
+        ) -> RejectionOutcome {
+            RejectionOutcome {
+                code,
+                status,
+                field,
+            }
         }
         match self {
             Self::NotFound(_) => row("not_found", 404, None),
@@ -181,19 +197,33 @@ impl Rejection {
             Self::IdUsed(_) => row("id_used", 409, None),
             Self::KeyNotUnique => row("key_not_unique", 409, None),
             Self::StillUsed { .. } => row("still_used", 409, None),
-            Self::Routing(RoutingFault::Count { .. }) => row("bad_routing", 422, Some("routing.weighted.targets")),
-            Self::Routing(RoutingFault::Twice(_)) => row("bad_routing", 422, Some("routing.weighted.targets")),
-            Self::Routing(RoutingFault::NoWeight) => row("bad_routing", 422, Some("routing.weighted.targets")),
-            Self::Routing(RoutingFault::Weight { .. }) => row("bad_routing", 422, Some("routing.weighted.targets")),
-            Self::Routing(RoutingFault::NoCommonType { .. }) => row("bad_routing", 422, Some("routing.weighted.targets")),
-            Self::Routing(RoutingFault::StatusCode(_)) => row("bad_routing", 422, Some("routing.weighted.targets")),
+            Self::Routing(RoutingFault::Count { .. }) => {
+                row("bad_routing", 422, Some("routing.weighted.targets"))
+            }
+            Self::Routing(RoutingFault::Twice(_)) => {
+                row("bad_routing", 422, Some("routing.weighted.targets"))
+            }
+            Self::Routing(RoutingFault::NoWeight) => {
+                row("bad_routing", 422, Some("routing.weighted.targets"))
+            }
+            Self::Routing(RoutingFault::Weight { .. }) => {
+                row("bad_routing", 422, Some("routing.weighted.targets"))
+            }
+            Self::Routing(RoutingFault::NoCommonType { .. }) => {
+                row("bad_routing", 422, Some("routing.weighted.targets"))
+            }
+            Self::Routing(RoutingFault::StatusCode(_)) => {
+                row("bad_routing", 422, Some("routing.weighted.targets"))
+            }
             Self::NoModelType => row("no_model_type", 422, Some("model_types")),
             Self::GrantSize { .. } => row("bad_grant", 422, Some("models")),
             Self::PriceTooHigh(field) => row("price_too_high", 422, Some(*field)),
             Self::LimitTooLow(field) => row("limit_too_low", 422, Some(*field)),
             Self::ExpiryInPast => row("expiry_in_past", 422, Some("expires_at")),
             Self::CredentialNeeded { .. } => row("credential_needed", 422, Some("credential")),
-            Self::CredentialForElsewhere { .. } => row("credential_for_elsewhere", 409, Some("credential")),
+            Self::CredentialForElsewhere { .. } => {
+                row("credential_for_elsewhere", 409, Some("credential"))
+            }
             Self::LastOwner => row("last_owner", 409, None),
             Self::EpochNotHigher => row("epoch_not_higher", 409, None),
         }
@@ -230,9 +260,15 @@ const fn article(what: Aggregate) -> &'static str {
 }
 
 fn in_account(account: Option<&Slug>) -> String {
-    account.map(|name| format!(" in the account '{name}'")).unwrap_or_default()
+    account
+        .map(|name| format!(" in the account '{name}'"))
+        .unwrap_or_default()
 }
 
 fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
 }

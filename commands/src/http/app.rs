@@ -82,7 +82,11 @@ impl App {
 
     /// Says why the log is not there yet.
     pub fn set_not_ready(&self, why: String) {
-        *self.0.not_ready.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        *self
+            .0
+            .not_ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// The log.
@@ -91,7 +95,12 @@ impl App {
     /// While the service is starting.
     pub fn control(&self) -> Result<&Control, ApiError> {
         self.0.control.get().ok_or_else(|| {
-            let why = self.0.not_ready.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let why = self
+                .0
+                .not_ready
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             ApiError::LogUnavailable(format!("The log cannot be reached yet: {why}."))
         })
     }
@@ -134,7 +143,9 @@ impl App {
 
     /// Keeps the OpenAPI document.
     pub(super) fn set_document(&self, document: &utoipa::openapi::OpenApi) {
-        let json = document.to_pretty_json().expect("an OpenAPI document is JSON");
+        let json = document
+            .to_pretty_json()
+            .expect("an OpenAPI document is JSON");
         let _was_set = self.0.document.set(json.into());
     }
 
@@ -159,7 +170,9 @@ impl App {
 
 /// The digest of a state, computed on a thread of its own.
 pub(super) async fn digest_of(state: Organisation) -> StateDigest {
-    tokio::task::spawn_blocking(move || state.state_digest()).await.expect("a digest does not panic")
+    tokio::task::spawn_blocking(move || state.state_digest())
+        .await
+        .expect("a digest does not panic")
 }
 
 /// A database that does not answer, as a problem; the log line has the details.

@@ -33,8 +33,11 @@ pub fn router<S: Clone + Send + Sync + 'static>(dir: Option<&Path>) -> Router<S>
         None => Router::new().fallback(async || Html(NOT_BUILT)),
         Some(dir) => {
             let index = ServeFile::new(dir.join("index.html")).precompressed_gzip();
-            let files = ServeDir::new(dir).precompressed_gzip().append_index_html_on_directories(true);
-            Router::new().fallback(async move |request: Request| file_or_page(files, index, request).await)
+            let files = ServeDir::new(dir)
+                .precompressed_gzip()
+                .append_index_html_on_directories(true);
+            Router::new()
+                .fallback(async move |request: Request| file_or_page(files, index, request).await)
         }
     };
     router.layer(middleware::from_fn(with_policy))
@@ -43,15 +46,19 @@ pub fn router<S: Clone + Send + Sync + 'static>(dir: Option<&Path>) -> Router<S>
 async fn file_or_page(files: ServeDir, index: ServeFile, request: Request) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = ApiError::MethodNotAllowed.into_response();
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     let path = request.uri().path().to_owned();
     let mut again = Request::new(Body::empty());
-    (*again.method_mut(), *again.headers_mut()) = (request.method().clone(), request.headers().clone());
+    (*again.method_mut(), *again.headers_mut()) =
+        (request.method().clone(), request.headers().clone());
     let Ok(found) = files.oneshot(request).await;
     // A path with a dot names a file; any other is one of the console's screens.
-    let is_screen = found.status() == StatusCode::NOT_FOUND && !path.rsplit('/').next().unwrap_or_default().contains('.');
+    let is_screen = found.status() == StatusCode::NOT_FOUND
+        && !path.rsplit('/').next().unwrap_or_default().contains('.');
     let mut response = if is_screen {
         let Ok(page) = index.oneshot(again).await;
         page.into_response()
@@ -65,7 +72,9 @@ async fn file_or_page(files: ServeDir, index: ServeFile, request: Request) -> Re
     } else {
         "no-cache"
     };
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     response
 }
 
@@ -76,7 +85,10 @@ fn is_hashed(path: &str) -> bool {
 
 async fn with_policy(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    response.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(PAGE_POLICY),
+    );
     response
 }
 

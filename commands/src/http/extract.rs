@@ -32,7 +32,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         match axum::Json::<T>::from_request(request, state).await {
             Ok(axum::Json(body)) => Ok(Self(body)),
             Err(JsonRejection::MissingJsonContentType(_)) => Err(ApiError::UnsupportedMediaType),
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ApiError::BodyTooLarge),
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(ApiError::BodyTooLarge)
+            }
             Err(rejection) => Err(ApiError::BadJson(rejection.body_text())),
         }
     }
@@ -51,13 +53,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let query = Query::<T>::from_request_parts(parts, state).await;
-        query.map(|Query(params)| Self(params)).map_err(|rejection| query_error(&rejection.body_text()))
+        query
+            .map(|Query(params)| Self(params))
+            .map_err(|rejection| query_error(&rejection.body_text()))
     }
 }
 
 /// axum words it `Failed to deserialize query string: <parameter>: <why>`, without a parameter when it is unknown.
 fn query_error(text: &str) -> ApiError {
-    let why = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(text);
+    let why = text
+        .strip_prefix("Failed to deserialize query string: ")
+        .unwrap_or(text);
     match why.split_once(": ") {
         Some((parameter, why)) if !parameter.contains(' ') => ApiError::invalid(parameter, why),
         Some(_) | None => ApiError::invalid("query", why),
@@ -70,7 +76,9 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for PathId<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let text = Path::<String>::from_request_parts(parts, state).await.map_err(|_| ApiError::UnknownRoute)?;
+        let text = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| ApiError::UnknownRoute)?;
         Ok(Self(text.parse().ok()))
     }
 }
@@ -95,7 +103,13 @@ mod tests {
             ApiError::Invalid { field: found, .. } => assert_eq!(found, field),
             other => panic!("{other:?}"),
         };
-        check("Failed to deserialize query string: limit: invalid digit found in string", "limit");
-        check("Failed to deserialize query string: unknown field `x`, expected `y`", "query");
+        check(
+            "Failed to deserialize query string: limit: invalid digit found in string",
+            "limit",
+        );
+        check(
+            "Failed to deserialize query string: unknown field `x`, expected `y`",
+            "query",
+        );
     }
 }

@@ -31,7 +31,10 @@ pub(super) async fn admit(
         tracing::error!(method = %request.method(), path = path.as_str(), "a route is missing in the table of rights");
         return Err(ApiError::Forbidden("Nobody has a right to this route."));
     };
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let changes = !matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
     let shown = Shown::of(request.headers());
     if changes && !matches!(shown, Shown::Token(_)) {
         csrf::check_site(request.headers()).map_err(|error| ApiError::Csrf(error.to_string()))?;
@@ -41,7 +44,8 @@ pub(super) async fn admit(
     }
     let caller = identify(&app, shown).await?;
     if let (true, Via::Session(session)) = (changes, &caller.via) {
-        csrf::check_token(request.headers(), &session.csrf_token).map_err(|error| ApiError::Csrf(error.to_string()))?;
+        csrf::check_token(request.headers(), &session.csrf_token)
+            .map_err(|error| ApiError::Csrf(error.to_string()))?;
     }
     check(&caller, right)?;
     let operator = caller.operator;
@@ -51,9 +55,14 @@ pub(super) async fn admit(
 
 async fn identify(app: &App, shown: Shown) -> Result<Caller, ApiError> {
     let control = app.control()?;
-    let caller = shown.caller(control.pool(), &control.live().state, clock::now()).await.map_err(database)?;
+    let caller = shown
+        .caller(control.pool(), &control.live().state, clock::now())
+        .await
+        .map_err(database)?;
     caller.ok_or(ApiError::Unauthenticated(match shown {
-        Shown::Nothing => "Sign in with POST /api/v1/sessions, or send 'authorization: Bearer slt-…'.",
+        Shown::Nothing => {
+            "Sign in with POST /api/v1/sessions, or send 'authorization: Bearer slt-…'."
+        }
         Shown::Cookie(_) => "The session has ended; sign in again.",
         Shown::Token(_) => "The token is unknown, revoked or expired.",
     }))
@@ -65,7 +74,9 @@ async fn identify(app: &App, shown: Shown) -> Result<Caller, ApiError> {
 /// When it has not.
 pub(super) fn check(caller: &Caller, right: Right) -> Result<(), ApiError> {
     if right == Right::OwnBySession && caller.session().is_none() {
-        return Err(ApiError::Forbidden("This needs a session: sign in; a token is not enough."));
+        return Err(ApiError::Forbidden(
+            "This needs a session: sign in; a token is not enough.",
+        ));
     }
     if allows(caller.role, right) {
         return Ok(());
@@ -76,9 +87,11 @@ pub(super) fn check(caller: &Caller, right: Right) -> Result<(), ApiError> {
         Right::UsePlayground => "Only owners and operators may use the playground.",
         Right::ReadHistory => "Only owners, operators and auditors may read the history.",
         Right::ReadOperators => "Only owners, operators and auditors may see the operators.",
-        Right::Public | Right::Own | Right::OwnBySession | Right::ReadConfiguration | Right::ReadDashboard => {
-            "Your role does not allow it."
-        }
+        Right::Public
+        | Right::Own
+        | Right::OwnBySession
+        | Right::ReadConfiguration
+        | Right::ReadDashboard => "Your role does not allow it.",
     }))
 }
 
@@ -86,6 +99,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Self>().cloned().ok_or(ApiError::Internal)
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or(ApiError::Internal)
     }
 }

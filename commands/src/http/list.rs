@@ -63,26 +63,46 @@ pub(super) struct Wanted<K> {
 /// The state at `at_least` or later.
 pub(super) async fn live(app: &App, at_least: Option<u64>) -> Answer<Arc<Live>> {
     let control = app.control()?;
-    let Some(wanted) = at_least else { return Ok(control.live()) };
+    let Some(wanted) = at_least else {
+        return Ok(control.live());
+    };
     control
         .at_least(wanted, AT_LEAST_TIME)
         .await
-        .map_err(|error| ApiError::PositionNotReached { wanted: error.wanted, reached: error.reached })
+        .map_err(|error| ApiError::PositionNotReached {
+            wanted: error.wanted,
+            reached: error.reached,
+        })
 }
 
 impl ListParams {
     /// Waits for the position and checks the rest.
-    pub(super) async fn read<K: DeserializeOwned>(&self, app: &App) -> Answer<(Arc<Live>, Wanted<K>)> {
+    pub(super) async fn read<K: DeserializeOwned>(
+        &self,
+        app: &App,
+    ) -> Answer<(Arc<Live>, Wanted<K>)> {
         let wanted = self.wanted()?;
         Ok((live(app, self.at_least).await?, wanted))
     }
 
     fn wanted<K: DeserializeOwned>(&self) -> Answer<Wanted<K>> {
-        let search = self.search.as_deref().unwrap_or_default().trim().to_lowercase();
+        let search = self
+            .search
+            .as_deref()
+            .unwrap_or_default()
+            .trim()
+            .to_lowercase();
         if search.chars().count() > SEARCH_CHARS {
-            return Err(ApiError::invalid("search", "search for at most 200 characters"));
+            return Err(ApiError::invalid(
+                "search",
+                "search for at most 200 characters",
+            ));
         }
-        Ok(Wanted { search, after: read_cursor(self.cursor.as_deref())?, limit: read_limit(self.limit)? })
+        Ok(Wanted {
+            search,
+            after: read_cursor(self.cursor.as_deref())?,
+            limit: read_limit(self.limit)?,
+        })
     }
 }
 
@@ -98,9 +118,16 @@ pub(super) fn read_limit(limit: Option<u32>) -> Answer<usize> {
 
 /// The key within a cursor.
 pub(super) fn read_cursor<K: DeserializeOwned>(cursor: Option<&str>) -> Answer<Option<K>> {
-    let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else { return Ok(None) };
-    let key = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|json| serde_json::from_slice(&json).ok());
-    key.map(Some).ok_or_else(|| ApiError::invalid("cursor", "a cursor is the next_cursor of the page before"))
+    let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else {
+        return Ok(None);
+    };
+    let key = URL_SAFE_NO_PAD
+        .decode(cursor)
+        .ok()
+        .and_then(|json| serde_json::from_slice(&json).ok());
+    key.map(Some).ok_or_else(|| {
+        ApiError::invalid("cursor", "a cursor is the next_cursor of the page before")
+    })
 }
 
 /// A cursor that holds the key.
@@ -111,7 +138,10 @@ pub(super) fn write_cursor<K: Serialize>(key: &K) -> String {
 impl<K> Wanted<K> {
     /// Whether one of the texts holds what is searched for.
     pub(super) fn matches(&self, texts: &[&str]) -> bool {
-        self.search.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&self.search))
+        self.search.is_empty()
+            || texts
+                .iter()
+                .any(|text| text.to_lowercase().contains(&self.search))
     }
 }
 
@@ -121,28 +151,47 @@ pub(super) fn by_name<T>(
     items: impl Iterator<Item = (String, Uuid, T)>,
 ) -> (Vec<T>, Option<String>) {
     let after = |name: &str, id: Uuid| {
-        wanted.after.as_ref().is_none_or(|(last, last_id)| (name, id) > (last.as_str(), *last_id))
+        wanted
+            .after
+            .as_ref()
+            .is_none_or(|(last, last_id)| (name, id) > (last.as_str(), *last_id))
     };
     let mut rest: Vec<_> = items.filter(|(name, id, _)| after(name, *id)).collect();
-    rest.sort_unstable_by(|(one, one_id, _), (other, other_id, _)| (one, one_id).cmp(&(other, other_id)));
+    rest.sort_unstable_by(|(one, one_id, _), (other, other_id, _)| {
+        (one, one_id).cmp(&(other, other_id))
+    });
     let more = rest.len() > wanted.limit;
     rest.truncate(wanted.limit);
-    let next = rest.last().filter(|_| more).map(|(name, id, _)| write_cursor(&(name, id)));
+    let next = rest
+        .last()
+        .filter(|_| more)
+        .map(|(name, id, _)| write_cursor(&(name, id)));
     (rest.into_iter().map(|(_, _, item)| item).collect(), next)
 }
 
 /// The first items of an iterator that begins after the cursor, and the cursor for more.
-pub(super) fn first<T>(limit: usize, items: impl Iterator<Item = T>, id: impl Fn(&T) -> Uuid) -> (Vec<T>, Option<String>) {
+pub(super) fn first<T>(
+    limit: usize,
+    items: impl Iterator<Item = T>,
+    id: impl Fn(&T) -> Uuid,
+) -> (Vec<T>, Option<String>) {
     let mut page: Vec<_> = items.take(limit + 1).collect();
     let more = page.len() > limit;
     page.truncate(limit);
-    let next = page.last().filter(|_| more).map(|item| write_cursor(&id(item)));
+    let next = page
+        .last()
+        .filter(|_| more)
+        .map(|item| write_cursor(&id(item)));
     (page, next)
 }
 
 /// A page.
 pub(super) fn page<T>(live: &Live, (items, next_cursor): (Vec<T>, Option<String>)) -> Page<T> {
-    Page { items, next_cursor, position: live.head.position }
+    Page {
+        items,
+        next_cursor,
+        position: live.head.position,
+    }
 }
 
 #[cfg(test)]
@@ -155,13 +204,19 @@ mod tests {
 
     #[test]
     fn pages_by_name_follow_each_other_without_gap_or_repeat() {
-        let things: Vec<(String, Uuid)> =
-            (0..25_u128).map(|n| (format!("name-{}", n % 10), Uuid::from_u128(n))).collect();
-        let mut params = ListParams { limit: Some(4), ..ListParams::default() };
+        let things: Vec<(String, Uuid)> = (0..25_u128)
+            .map(|n| (format!("name-{}", n % 10), Uuid::from_u128(n)))
+            .collect();
+        let mut params = ListParams {
+            limit: Some(4),
+            ..ListParams::default()
+        };
         let mut seen = Vec::new();
         loop {
             let wanted = wanted(&params).expect("good parameters");
-            let all = things.iter().map(|(name, id)| (name.clone(), *id, (name.clone(), *id)));
+            let all = things
+                .iter()
+                .map(|(name, id)| (name.clone(), *id, (name.clone(), *id)));
             let (items, next) = by_name(&wanted, all);
             seen.extend(items);
             params.cursor = next;
@@ -180,15 +235,43 @@ mod tests {
             Some(ApiError::Invalid { field, .. }) => field,
             other => panic!("{other:?}"),
         };
-        assert_eq!(field(ListParams { limit: Some(201), ..ListParams::default() }), "limit");
-        assert_eq!(field(ListParams { limit: Some(0), ..ListParams::default() }), "limit");
-        assert_eq!(field(ListParams { cursor: Some("x".into()), ..ListParams::default() }), "cursor");
-        assert_eq!(field(ListParams { search: Some("x".repeat(201)), ..ListParams::default() }), "search");
+        assert_eq!(
+            field(ListParams {
+                limit: Some(201),
+                ..ListParams::default()
+            }),
+            "limit"
+        );
+        assert_eq!(
+            field(ListParams {
+                limit: Some(0),
+                ..ListParams::default()
+            }),
+            "limit"
+        );
+        assert_eq!(
+            field(ListParams {
+                cursor: Some("x".into()),
+                ..ListParams::default()
+            }),
+            "cursor"
+        );
+        assert_eq!(
+            field(ListParams {
+                search: Some("x".repeat(201)),
+                ..ListParams::default()
+            }),
+            "search"
+        );
     }
 
     #[test]
     fn search_takes_no_notice_of_case() {
-        let wanted = wanted(&ListParams { search: Some(" BOB ".into()), ..ListParams::default() }).expect("good");
+        let wanted = wanted(&ListParams {
+            search: Some(" BOB ".into()),
+            ..ListParams::default()
+        })
+        .expect("good");
         assert!(wanted.matches(&["x", "Bob's laptop"]));
         assert!(!wanted.matches(&["alice"]));
     }

@@ -50,7 +50,10 @@ pub fn router(app: &App, assets: Option<&Path>) -> Router {
         .fallback_service(console_or_unknown(assets, unknown))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
-        .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            observe::observe,
+        ))
         .with_state(app.clone())
 }
 
@@ -58,7 +61,11 @@ pub fn router(app: &App, assets: Option<&Path>) -> Router {
 fn console_or_unknown(assets: Option<&Path>, unknown: Router) -> Router {
     let console = assets::router::<()>(assets);
     Router::new().fallback(async move |request: Request| -> Response {
-        let router = if request.uri().path().starts_with("/api/") { unknown } else { console };
+        let router = if request.uri().path().starts_with("/api/") {
+            unknown
+        } else {
+            console
+        };
         match tower::ServiceExt::oneshot(router, request).await {
             Ok(response) => response.into_response(),
             Err(never) => match never {},

@@ -42,8 +42,16 @@ impl<'a> Names<'a> {
         state: &'a Organisation,
         people: impl IntoIterator<Item = Uuid>,
     ) -> Answer<Self> {
-        let ids: Vec<Uuid> = people.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-        let people = if ids.is_empty() { HashMap::new() } else { control.people(&ids).await.map_err(unreadable)? };
+        let ids: Vec<Uuid> = people
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let people = if ids.is_empty() {
+            HashMap::new()
+        } else {
+            control.people(&ids).await.map_err(unreadable)?
+        };
         Ok(Self { state, people })
     }
 
@@ -53,16 +61,19 @@ impl<'a> Names<'a> {
     }
 
     fn person_name(&self, id: Uuid) -> String {
-        self.person(id).map_or_else(|| ERASED.to_owned(), |person| person.name.clone())
+        self.person(id)
+            .map_or_else(|| ERASED.to_owned(), |person| person.name.clone())
     }
 
     /// What an owner is called.
     pub(super) fn owner(&self, owner: Owner) -> String {
         match owner {
             Owner::User(id) => self.person_name(id.uuid()),
-            Owner::VirtualAccount(id) => {
-                self.state.virtual_accounts().get(&id).map_or_else(|| id.to_string(), |it| it.name.to_string())
-            }
+            Owner::VirtualAccount(id) => self
+                .state
+                .virtual_accounts()
+                .get(&id)
+                .map_or_else(|| id.to_string(), |it| it.name.to_string()),
         }
     }
 
@@ -72,7 +83,11 @@ impl<'a> Names<'a> {
             Subject::Everyone => "everyone".to_owned(),
             Subject::User(id) => self.owner(Owner::User(id)),
             Subject::VirtualAccount(id) => self.owner(Owner::VirtualAccount(id)),
-            Subject::Key(id) => self.state.keys().get(&id).map_or_else(|| id.to_string(), |it| it.label.to_string()),
+            Subject::Key(id) => self
+                .state
+                .keys()
+                .get(&id)
+                .map_or_else(|| id.to_string(), |it| it.label.to_string()),
         }
     }
 
@@ -81,11 +96,20 @@ impl<'a> Names<'a> {
         let state = self.state;
         match stream {
             Stream::Log => None,
-            Stream::ProviderAccount(id) => state.provider_accounts().get(&id).map(|it| it.name.to_string()),
+            Stream::ProviderAccount(id) => state
+                .provider_accounts()
+                .get(&id)
+                .map(|it| it.name.to_string()),
             Stream::Model(id) => full_name(state, id),
-            Stream::VirtualModel(id) => state.virtual_models().get(&id).map(|it| it.name.to_string()),
+            Stream::VirtualModel(id) => state
+                .virtual_models()
+                .get(&id)
+                .map(|it| it.name.to_string()),
             Stream::User(id) => self.person(id.uuid()).map(|it| it.name.clone()),
-            Stream::VirtualAccount(id) => state.virtual_accounts().get(&id).map(|it| it.name.to_string()),
+            Stream::VirtualAccount(id) => state
+                .virtual_accounts()
+                .get(&id)
+                .map(|it| it.name.to_string()),
             Stream::Key(id) => state.keys().get(&id).map(|it| it.label.to_string()),
             Stream::Grant(id) => state.grants().get(&id).map(|it| self.subject(it.subject)),
             Stream::Operator(id) => self.person(id.uuid()).map(|it| it.name.clone()),
@@ -99,8 +123,12 @@ impl<'a> Names<'a> {
             Actor::Token(id, token) => {
                 let name = self.person(id.uuid())?.name.clone();
                 let operator = self.state.operators().get(&id);
-                let known = operator.and_then(|it| it.tokens.iter().find(|known| known.id == token));
-                Some(known.map_or_else(|| format!("{name} (token)"), |it| format!("{name} (token {})", it.label)))
+                let known =
+                    operator.and_then(|it| it.tokens.iter().find(|known| known.id == token));
+                Some(known.map_or_else(
+                    || format!("{name} (token)"),
+                    |it| format!("{name} (token {})", it.label),
+                ))
             }
             Actor::System(System::Init) => Some("Sluice, when the log began".to_owned()),
             Actor::System(System::CommandLine) => Some("the command line".to_owned()),
@@ -110,11 +138,18 @@ impl<'a> Names<'a> {
 }
 
 /// The people whose names a stream and an actor need.
-pub(super) fn people_of(state: &Organisation, stream: Stream, actor: Actor) -> impl Iterator<Item = Uuid> {
+pub(super) fn people_of(
+    state: &Organisation,
+    stream: Stream,
+    actor: Actor,
+) -> impl Iterator<Item = Uuid> {
     let subject = match stream {
         Stream::User(id) => Some(id.uuid()),
         Stream::Operator(id) => Some(id.uuid()),
-        Stream::Grant(id) => state.grants().get(&id).and_then(|grant| subject_person(grant.subject)),
+        Stream::Grant(id) => state
+            .grants()
+            .get(&id)
+            .and_then(|grant| subject_person(grant.subject)),
         Stream::Log
         | Stream::ProviderAccount(_)
         | Stream::Model(_)
@@ -122,7 +157,9 @@ pub(super) fn people_of(state: &Organisation, stream: Stream, actor: Actor) -> i
         | Stream::VirtualAccount(_)
         | Stream::Key(_) => None,
     };
-    subject.into_iter().chain(actor.operator().map(|id| id.uuid()))
+    subject
+        .into_iter()
+        .chain(actor.operator().map(|id| id.uuid()))
 }
 
 /// The person that a subject is.
@@ -152,8 +189,14 @@ pub(super) fn full_name(state: &Organisation, id: ModelId) -> Option<String> {
 pub(super) fn model_ref(state: &Organisation, model: ModelRef) -> String {
     let name = match model {
         ModelRef::Model(id) => full_name(state, id),
-        ModelRef::VirtualModel(id) => state.virtual_models().get(&id).map(|it| it.name.to_string()),
-        ModelRef::ProviderAccount(id) => state.provider_accounts().get(&id).map(|it| format!("{}/*", it.name)),
+        ModelRef::VirtualModel(id) => state
+            .virtual_models()
+            .get(&id)
+            .map(|it| it.name.to_string()),
+        ModelRef::ProviderAccount(id) => state
+            .provider_accounts()
+            .get(&id)
+            .map(|it| format!("{}/*", it.name)),
     };
     name.unwrap_or_else(|| "gone".to_owned())
 }

@@ -22,7 +22,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HEADERS: [(HeaderName, &str); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
 ];
 
 /// Observes a request.
@@ -31,26 +34,42 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
     let request_id = fresh::uuid();
     let method = request.method().clone();
     // An unknown path is whatever somebody typed: it makes no label of its own.
-    let route = request.extensions().get::<MatchedPath>().map_or("other", |path| path.as_str()).to_owned();
-    let mut response = AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
-        tracing::error!(%request_id, %method, route, "a handler panicked");
-        ApiError::Internal.into_response()
-    });
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("other", |path| path.as_str())
+        .to_owned();
+    let mut response = AssertUnwindSafe(next.run(request))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| {
+            tracing::error!(%request_id, %method, route, "a handler panicked");
+            ApiError::Internal.into_response()
+        });
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     if route.starts_with("/api/") {
-        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
         headers
             .entry(header::CONTENT_SECURITY_POLICY)
-            .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+            .or_insert(HeaderValue::from_static(
+                "default-src 'none'; frame-ancestors 'none'",
+            ));
     }
     if let Ok(id) = HeaderValue::from_str(&request_id.to_string()) {
         headers.entry(REQUEST_ID).or_insert(id);
     }
     let (status, took) = (response.status().as_u16(), began.elapsed());
-    let operator = response.extensions().get::<CalledBy>().map(|CalledBy(operator)| operator.to_string());
+    let operator = response
+        .extensions()
+        .get::<CalledBy>()
+        .map(|CalledBy(operator)| operator.to_string());
     let changes = !matches!(method, Method::GET | Method::HEAD);
     if status >= 500 {
         tracing::warn!(%request_id, %method, route, status, ?took, operator, "request failed");

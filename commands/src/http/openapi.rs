@@ -5,9 +5,12 @@ use http::Method;
 use utoipa::{
     PartialSchema as _, ToSchema as _,
     openapi::{
-        Components, ContentBuilder, HttpMethod, InfoBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder,
+        Components, ContentBuilder, HttpMethod, InfoBuilder, OpenApi, PathItem, Ref, RefOr,
+        ResponseBuilder,
         path::Operation,
-        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+        security::{
+            ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+        },
         tag::TagBuilder,
     },
 };
@@ -26,14 +29,32 @@ const COOKIE: &str = "session";
 const BEARER: &str = "token";
 
 const TAGS: [(&str, &str); 9] = [
-    ("sessions", "Signing in and out, one's own password and automation tokens."),
-    ("commands", "The one route by which the configuration changes."),
+    (
+        "sessions",
+        "Signing in and out, one's own password and automation tokens.",
+    ),
+    (
+        "commands",
+        "The one route by which the configuration changes.",
+    ),
     ("providers", "Provider accounts, models and virtual models."),
-    ("access", "Users, virtual accounts, API keys and access grants."),
+    (
+        "access",
+        "Users, virtual accounts, API keys and access grants.",
+    ),
     ("operators", "Who may use the console."),
-    ("history", "Every event there was, the state as of any position, and the proof that nothing was altered."),
-    ("deployment", "How the deployment is, and which position each gateway serves."),
-    ("analytics", "Requests, tokens, cost and latency, from the ledger."),
+    (
+        "history",
+        "Every event there was, the state as of any position, and the proof that nothing was altered.",
+    ),
+    (
+        "deployment",
+        "How the deployment is, and which position each gateway serves.",
+    ),
+    (
+        "analytics",
+        "Requests, tokens, cost and latency, from the ledger.",
+    ),
     ("playground", "Requests to models as an operator."),
 ];
 
@@ -51,7 +72,14 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
         .license(Some(utoipa::openapi::LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build()))
         .build();
     document.tags = Some(
-        TAGS.iter().map(|(name, about)| TagBuilder::new().name(*name).description(Some(*about)).build()).collect(),
+        TAGS.iter()
+            .map(|(name, about)| {
+                TagBuilder::new()
+                    .name(*name)
+                    .description(Some(*about))
+                    .build()
+            })
+            .collect(),
     );
     add_components(document.components.get_or_insert_with(Components::new));
     for (path, item) in &mut document.paths.paths {
@@ -64,20 +92,35 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
 }
 
 fn add_components(components: &mut Components) {
-    components.schemas.insert(Problem::name().into_owned(), Problem::schema());
+    components
+        .schemas
+        .insert(Problem::name().into_owned(), Problem::schema());
     let about_cookie = format!(
         "The cookie that POST /api/v1/sessions sets. Requests that change something also carry the session's csrf_token \
          in the header '{}'.",
         csrf::HEADER
     );
-    let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(sessions::COOKIE, &about_cookie)));
+    let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+        sessions::COOKIE,
+        &about_cookie,
+    )));
     components.add_security_scheme(COOKIE, cookie);
-    components.add_security_scheme(BEARER, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    components.add_security_scheme(
+        BEARER,
+        SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)),
+    );
 }
 
 /// The operations of a path with their methods.
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
-    let PathItem { get, put, post, delete, patch, .. } = item;
+    let PathItem {
+        get,
+        put,
+        post,
+        delete,
+        patch,
+        ..
+    } = item;
     let all = [
         (HttpMethod::Get, get),
         (HttpMethod::Put, put),
@@ -91,7 +134,9 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
             HttpMethod::Post => Method::POST,
             HttpMethod::Delete => Method::DELETE,
             HttpMethod::Patch => Method::PATCH,
-            HttpMethod::Get | HttpMethod::Options | HttpMethod::Head | HttpMethod::Trace => Method::GET,
+            HttpMethod::Get | HttpMethod::Options | HttpMethod::Head | HttpMethod::Trace => {
+                Method::GET
+            }
         };
         operation.as_mut().map(|operation| (method, operation))
     })
@@ -101,11 +146,19 @@ fn complete_operation(path: &str, method: &Method, operation: &mut Operation) {
     let right = right_of_route(method, path);
     operation.security = Some(match right {
         Some(Right::Public) | None => Vec::new(),
-        Some(Right::OwnBySession) => vec![SecurityRequirement::new::<_, [&str; 0], &str>(COOKIE, [])],
-        Some(_) => [COOKIE, BEARER].map(|scheme| SecurityRequirement::new::<_, [&str; 0], &str>(scheme, [])).into(),
+        Some(Right::OwnBySession) => {
+            vec![SecurityRequirement::new::<_, [&str; 0], &str>(COOKIE, [])]
+        }
+        Some(_) => [COOKIE, BEARER]
+            .map(|scheme| SecurityRequirement::new::<_, [&str; 0], &str>(scheme, []))
+            .into(),
     });
     for (status, about) in problems(path, method, right, operation) {
-        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| problem_response(about));
+        operation
+            .responses
+            .responses
+            .entry(status.to_owned())
+            .or_insert_with(|| problem_response(about));
     }
 }
 
@@ -117,20 +170,47 @@ fn problems(
     operation: &Operation,
 ) -> Vec<(&'static str, &'static str)> {
     let takes_json = operation.request_body.is_some();
-    let has_parameters = operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty());
+    let has_parameters = operation
+        .parameters
+        .as_ref()
+        .is_some_and(|parameters| !parameters.is_empty());
     let changes = method != Method::GET;
     let every = [
-        (right != Some(Right::Public), "401", "Neither a session nor a token that works: `unauthenticated`."),
+        (
+            right != Some(Right::Public),
+            "401",
+            "Neither a session nor a token that works: `unauthenticated`.",
+        ),
         (
             changes || right != Some(Right::Public),
             "403",
             "The role has no right to it (`forbidden`), or the request may have been forged (`csrf`).",
         ),
-        (takes_json, "400", "The body is not the JSON that the route wants: `bad_json`, with the place."),
-        (takes_json, "413", "The body is larger than 256 KiB: `body_too_large`."),
-        (takes_json, "415", "The body is not declared as JSON: `unsupported_media_type`."),
-        (path.contains('{'), "404", "There is no such thing: `not_found`."),
-        (has_parameters || takes_json, "422", "A part of the request is malformed: `invalid`, with the `field`."),
+        (
+            takes_json,
+            "400",
+            "The body is not the JSON that the route wants: `bad_json`, with the place.",
+        ),
+        (
+            takes_json,
+            "413",
+            "The body is larger than 256 KiB: `body_too_large`.",
+        ),
+        (
+            takes_json,
+            "415",
+            "The body is not declared as JSON: `unsupported_media_type`.",
+        ),
+        (
+            path.contains('{'),
+            "404",
+            "There is no such thing: `not_found`.",
+        ),
+        (
+            has_parameters || takes_json,
+            "422",
+            "A part of the request is malformed: `invalid`, with the `field`.",
+        ),
         (true, "500", "A fault of the service's: `internal`."),
         (
             path != "/api/v1/openapi.json",
@@ -138,11 +218,21 @@ fn problems(
             "The log cannot be reached (`log_unavailable`), or this replica is behind `at_least` (`position_not_reached`).",
         ),
     ];
-    every.into_iter().filter(|(applies, ..)| *applies).map(|(_, status, about)| (status, about)).collect()
+    every
+        .into_iter()
+        .filter(|(applies, ..)| *applies)
+        .map(|(_, status, about)| (status, about))
+        .collect()
 }
 
 /// A problem document as a response.
 fn problem_response(about: &str) -> RefOr<utoipa::openapi::Response> {
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build();
-    ResponseBuilder::new().description(about).content(problem::MEDIA_TYPE, content).build().into()
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(Problem::name())))
+        .build();
+    ResponseBuilder::new()
+        .description(about)
+        .content(problem::MEDIA_TYPE, content)
+        .build()
+        .into()
 }

@@ -78,54 +78,119 @@ type Row = (StatusCode, &'static str, &'static str);
 impl ApiError {
     /// A malformed part of the request.
     pub fn invalid(field: impl Into<String>, why: impl std::fmt::Display) -> Self {
-        Self::Invalid { field: field.into(), detail: why.to_string() }
+        Self::Invalid {
+            field: field.into(),
+            detail: why.to_string(),
+        }
     }
 
     /// The table.
     fn row(&self) -> Row {
         match self {
-            Self::UnknownRoute => (StatusCode::NOT_FOUND, "unknown_route", "There is no such route"),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The route does not take this method")
-            }
-            Self::BadJson(_) => (StatusCode::BAD_REQUEST, "bad_json", "The body is not what the route wants"),
-            Self::UnsupportedMediaType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "The body is not declared as JSON")
-            }
-            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
-            Self::Invalid { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "A part of the request is malformed"),
+            Self::UnknownRoute => (
+                StatusCode::NOT_FOUND,
+                "unknown_route",
+                "There is no such route",
+            ),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "The route does not take this method",
+            ),
+            Self::BadJson(_) => (
+                StatusCode::BAD_REQUEST,
+                "bad_json",
+                "The body is not what the route wants",
+            ),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "The body is not declared as JSON",
+            ),
+            Self::BodyTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "The body is too large",
+            ),
+            Self::Invalid { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                "A part of the request is malformed",
+            ),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not_found", "There is no such thing"),
-            Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, "unauthenticated", "Nobody is signed in"),
-            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Your role does not allow it"),
-            Self::Csrf(_) => (StatusCode::FORBIDDEN, "csrf", "The request may have been forged"),
-            Self::TooManySignIns { .. } => {
-                (StatusCode::TOO_MANY_REQUESTS, "too_many_sign_ins", "There were too many failed sign-ins")
-            }
-            Self::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Too much at this moment"),
+            Self::Unauthenticated(_) => (
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "Nobody is signed in",
+            ),
+            Self::Forbidden(_) => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "Your role does not allow it",
+            ),
+            Self::Csrf(_) => (
+                StatusCode::FORBIDDEN,
+                "csrf",
+                "The request may have been forged",
+            ),
+            Self::TooManySignIns { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_sign_ins",
+                "There were too many failed sign-ins",
+            ),
+            Self::Busy(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "Too much at this moment",
+            ),
             Self::Rejected(rejection) => {
                 let RejectionOutcome { code, status, .. } = rejection.outcome();
-                (StatusCode::from_u16(status).unwrap_or(StatusCode::CONFLICT), code, "The command was refused")
+                (
+                    StatusCode::from_u16(status).unwrap_or(StatusCode::CONFLICT),
+                    code,
+                    "The command was refused",
+                )
             }
-            Self::CommandIdReused => {
-                (StatusCode::CONFLICT, "command_id_reused", "The command's id was used with another body")
-            }
-            Self::AppendsStopped(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "appends_stopped", "Commands are refused until an operator acts")
-            }
-            Self::LogUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", "The log cannot be reached"),
-            Self::OutcomeUnknown(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown", "Nobody knows yet whether the command was done")
-            }
-            Self::LedgerUnavailable(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "ledger_unavailable", "The ledger cannot be asked")
-            }
-            Self::GatewayUnavailable(_) => {
-                (StatusCode::BAD_GATEWAY, "gateway_unavailable", "The gateway cannot be reached")
-            }
-            Self::PositionNotReached { .. } => {
-                (StatusCode::SERVICE_UNAVAILABLE, "position_not_reached", "The position was not reached in time")
-            }
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side"),
+            Self::CommandIdReused => (
+                StatusCode::CONFLICT,
+                "command_id_reused",
+                "The command's id was used with another body",
+            ),
+            Self::AppendsStopped(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "appends_stopped",
+                "Commands are refused until an operator acts",
+            ),
+            Self::LogUnavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "log_unavailable",
+                "The log cannot be reached",
+            ),
+            Self::OutcomeUnknown(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "outcome_unknown",
+                "Nobody knows yet whether the command was done",
+            ),
+            Self::LedgerUnavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ledger_unavailable",
+                "The ledger cannot be asked",
+            ),
+            Self::GatewayUnavailable(_) => (
+                StatusCode::BAD_GATEWAY,
+                "gateway_unavailable",
+                "The gateway cannot be reached",
+            ),
+            Self::PositionNotReached { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "position_not_reached",
+                "The position was not reached in time",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something went wrong on our side",
+            ),
         }
     }
 
@@ -172,8 +237,13 @@ impl ApiError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooManySignIns { retry_after } => Some(*retry_after),
-            Self::Busy(_) | Self::LogUnavailable(_) | Self::OutcomeUnknown(_) | Self::PositionNotReached { .. } => Some(1),
-            Self::AppendsStopped(_) | Self::LedgerUnavailable(_) | Self::GatewayUnavailable(_) => Some(5),
+            Self::Busy(_)
+            | Self::LogUnavailable(_)
+            | Self::OutcomeUnknown(_)
+            | Self::PositionNotReached { .. } => Some(1),
+            Self::AppendsStopped(_) | Self::LedgerUnavailable(_) | Self::GatewayUnavailable(_) => {
+                Some(5)
+            }
             _ => None,
         }
     }
@@ -201,7 +271,8 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self.problem()).expect("a problem holds nothing that JSON cannot");
+        let body =
+            serde_json::to_vec(&self.problem()).expect("a problem holds nothing that JSON cannot");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.row().0;
         let headers = response.headers_mut();
@@ -211,7 +282,10 @@ impl IntoResponse for ApiError {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if matches!(self, Self::Unauthenticated(_)) {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sluice\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"sluice\""),
+            );
         }
         response
     }

@@ -35,7 +35,11 @@ struct Subscriber {
 }
 
 /// The events after `after`, for as long as the connection and the service last.
-pub(super) fn follow(app: &App, control: &Control, after: u64) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
+pub(super) fn follow(
+    app: &App,
+    control: &Control,
+    after: u64,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
     let subscriber = Subscriber {
         app: app.clone(),
         control: control.clone(),
@@ -45,7 +49,9 @@ pub(super) fn follow(app: &App, control: &Control, after: u64) -> Sse<impl Strea
         behind: true,
     };
     let stopping = app.parts().stopping.clone().cancelled_owned();
-    let events = stream::unfold(subscriber, next).map(Ok).take_until(stopping);
+    let events = stream::unfold(subscriber, next)
+        .map(Ok)
+        .take_until(stopping);
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }
 
@@ -88,7 +94,12 @@ impl Subscriber {
         let events = events::history(&self.app, page).await.ok()?;
         for event in &events {
             self.sent = event.position;
-            self.waiting.push_back(Event::default().id(event.position.to_string()).json_data(event).ok()?);
+            self.waiting.push_back(
+                Event::default()
+                    .id(event.position.to_string())
+                    .json_data(event)
+                    .ok()?,
+            );
         }
         Some(())
     }

@@ -97,7 +97,11 @@ impl Appender {
         cancel: CancellationToken,
     ) {
         let notified = Arc::new(Notify::new());
-        let listener = tokio::spawn(listen(self.pool.clone(), Arc::clone(&notified), cancel.clone()));
+        let listener = tokio::spawn(listen(
+            self.pool.clone(),
+            Arc::clone(&notified),
+            cancel.clone(),
+        ));
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -128,7 +132,11 @@ impl Appender {
         let error = loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                break if unknown { SubmitError::Unknown } else { SubmitError::Unavailable };
+                break if unknown {
+                    SubmitError::Unknown
+                } else {
+                    SubmitError::Unavailable
+                };
             }
             if !self.connect().await {
                 if unknown {
@@ -137,7 +145,9 @@ impl Appender {
                 }
                 break SubmitError::Unavailable;
             }
-            if let Some(reason) = self.stopped() && !waiting.iter().any(|it| it.despite_stop) {
+            if let Some(reason) = self.stopped()
+                && !waiting.iter().any(|it| it.despite_stop)
+            {
                 break SubmitError::Stopped(reason);
             }
             let mut committing = false;
@@ -169,7 +179,11 @@ impl Appender {
     }
 
     /// Tries to write the batch over the connection that there is. A failure gives the connection up.
-    async fn attempt(&mut self, waiting: &[Waiting], committing: &mut bool) -> Result<Answers, BatchError> {
+    async fn attempt(
+        &mut self,
+        waiting: &[Waiting],
+        committing: &mut bool,
+    ) -> Result<Answers, BatchError> {
         let Some(mut connection) = self.connection.take() else {
             return Err(BatchError::Head("there is no connection".into()));
         };
@@ -177,7 +191,10 @@ impl Appender {
         let work = batch::append(&mut connection, &mut overlay, waiting, committing);
         let answers = match tokio::time::timeout(TRY_TIMEOUT, work).await {
             Ok(answers) => answers,
-            Err(_) => Err(BatchError::Database { doing: "writing a batch", source: sqlx::Error::PoolTimedOut }),
+            Err(_) => Err(BatchError::Database {
+                doing: "writing a batch",
+                source: sqlx::Error::PoolTimedOut,
+            }),
         };
         match answers {
             Ok(answers) => {
@@ -197,7 +214,9 @@ impl Appender {
         if !self.connect().await {
             return;
         }
-        let Some(mut connection) = self.connection.take() else { return };
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
         let mut overlay = self.overlay();
         let work = async {
             let head = read::head(&mut connection).await?;
@@ -247,23 +266,38 @@ impl Appender {
 
     /// Compares the log with `EVENTS`, and takes back what it lacks. False when Postgres failed meanwhile.
     async fn compare(&mut self, connection: &mut PgConnection) -> bool {
-        let Some(nats) = self.nats.clone() else { return true };
+        let Some(nats) = self.nats.clone() else {
+            return true;
+        };
         let fault = match compare::assess(connection, &nats).await {
             Ok(Assessment::Unknown) => {
-                tracing::warn!("NATS cannot be asked: the log is used without comparing it with EVENTS");
+                tracing::warn!(
+                    "NATS cannot be asked: the log is used without comparing it with EVENTS"
+                );
                 self.events_fault.clone()
             }
             Ok(Assessment::Absent | Assessment::Agrees { .. } | Assessment::Superseded) => None,
-            Ok(Assessment::LogShorter { last }) => match compare::restore(connection, &nats, last).await {
-                Ok(rows) => {
-                    tracing::warn!(rows, last, "the log was shorter than EVENTS: its missing rows were taken back");
-                    None
+            Ok(Assessment::LogShorter { last }) => {
+                match compare::restore(connection, &nats, last).await {
+                    Ok(rows) => {
+                        tracing::warn!(
+                            rows,
+                            last,
+                            "the log was shorter than EVENTS: its missing rows were taken back"
+                        );
+                        None
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, last, "the log is shorter than EVENTS, and the rows cannot be taken back");
+                        Some(
+                            format!(
+                                "the log ends before position {last}, which EVENTS has, and {error}"
+                            )
+                            .into(),
+                        )
+                    }
                 }
-                Err(error) => {
-                    tracing::error!(%error, last, "the log is shorter than EVENTS, and the rows cannot be taken back");
-                    Some(format!("the log ends before position {last}, which EVENTS has, and {error}").into())
-                }
-            },
+            }
             Ok(Assessment::Fork { position }) => Some(
                 format!(
                     "the log and EVENTS differ from position {position} on; when the log is right, \
@@ -295,17 +329,29 @@ impl Appender {
 
     fn overlay(&self) -> Overlay {
         let live = self.live.borrow();
-        Overlay { state: live.state.clone(), head: live.head, logged: Vec::new() }
+        Overlay {
+            state: live.state.clone(),
+            head: live.head,
+            logged: Vec::new(),
+        }
     }
 
     /// Makes the overlay the state that everyone sees.
     fn merge(&mut self, overlay: Overlay) {
-        let Overlay { state, head, logged } = overlay;
+        let Overlay {
+            state,
+            head,
+            logged,
+        } = overlay;
         if logged.is_empty() {
             return;
         }
         let stopped = self.stopped();
-        self.live.send_replace(Arc::new(Live { state: state.clone(), head, stopped }));
+        self.live.send_replace(Arc::new(Live {
+            state: state.clone(),
+            head,
+            stopped,
+        }));
         for event in logged {
             // Nobody may be listening.
             let _ = self.events.send(event);
@@ -325,7 +371,9 @@ impl Appender {
     fn blame(&mut self, error: &BatchError) {
         match error {
             BatchError::Database { .. } => {}
-            BatchError::Log(_) | BatchError::Head(_) => self.set_head_fault(Some(error.to_string().into())),
+            BatchError::Log(_) | BatchError::Head(_) => {
+                self.set_head_fault(Some(error.to_string().into()))
+            }
         }
     }
 
@@ -344,7 +392,9 @@ impl Appender {
     }
 
     fn stopped(&self) -> Option<Arc<str>> {
-        self.head_fault.clone().or_else(|| self.events_fault.clone())
+        self.head_fault
+            .clone()
+            .or_else(|| self.events_fault.clone())
     }
 
     fn publish_stop(&self) {
@@ -354,8 +404,16 @@ impl Appender {
             None => tracing::info!("appends go on"),
         }
         self.live.send_modify(|live| {
-            let Live { state, head, stopped: _ } = &**live;
-            *live = Arc::new(Live { state: state.clone(), head: *head, stopped });
+            let Live {
+                state,
+                head,
+                stopped: _,
+            } = &**live;
+            *live = Arc::new(Live {
+                state: state.clone(),
+                head: *head,
+                stopped,
+            });
         });
     }
 }
@@ -370,7 +428,10 @@ fn reply(waiting: Vec<Waiting>, answers: Answers) {
 /// Whether the database refused what was written, rather than to write.
 fn is_about_content(error: &BatchError) -> bool {
     match error {
-        BatchError::Database { source: sqlx::Error::Database(cause), .. } => {
+        BatchError::Database {
+            source: sqlx::Error::Database(cause),
+            ..
+        } => {
             let code = cause.code().unwrap_or_default();
             !NOT_THE_CONTENT.iter().any(|class| code.starts_with(class))
         }
@@ -390,8 +451,13 @@ async fn listen(pool: PgPool, notified: Arc<Notify>, cancel: CancellationToken) 
 
 async fn listen_once(pool: &PgPool, notified: &Notify) -> Result<(), ReadError> {
     let failed = "listening for notifications";
-    let mut listener = PgListener::connect_with(pool).await.map_err(ReadError::doing(failed))?;
-    listener.listen(CHANNEL).await.map_err(ReadError::doing(failed))?;
+    let mut listener = PgListener::connect_with(pool)
+        .await
+        .map_err(ReadError::doing(failed))?;
+    listener
+        .listen(CHANNEL)
+        .await
+        .map_err(ReadError::doing(failed))?;
     loop {
         listener.recv().await.map_err(ReadError::doing(failed))?;
         notified.notify_one();

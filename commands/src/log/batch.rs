@@ -40,7 +40,11 @@ pub(super) struct Overlay {
 pub(super) enum BatchError {
     /// The database refused something, or went away.
     #[error("{doing} failed: {source}")]
-    Database { doing: &'static str, #[source] source: sqlx::Error },
+    Database {
+        doing: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
     /// The log cannot be folded on.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -98,7 +102,10 @@ pub(super) async fn append(
     batch: &[Waiting],
     committing: &mut bool,
 ) -> Result<Answers, BatchError> {
-    let mut transaction = connection.begin().await.map_err(BatchError::doing("beginning a transaction"))?;
+    let mut transaction = connection
+        .begin()
+        .await
+        .map_err(BatchError::doing("beginning a transaction"))?;
     let head = read::locked_head(&mut *transaction).await?;
     catch_up(&mut transaction, overlay, &head).await?;
     let mut given = given_before(&mut transaction, batch).await?;
@@ -108,12 +115,18 @@ pub(super) async fn append(
         answers.push(answer(overlay, &mut draft, &mut given, index, waiting));
     }
     if draft.answered.is_empty() {
-        transaction.rollback().await.map_err(BatchError::doing("letting the log go"))?;
+        transaction
+            .rollback()
+            .await
+            .map_err(BatchError::doing("letting the log go"))?;
         return Ok(answers);
     }
     write(&mut transaction, overlay, batch, &draft, &answers).await?;
     *committing = true;
-    transaction.commit().await.map_err(BatchError::doing("committing"))?;
+    transaction
+        .commit()
+        .await
+        .map_err(BatchError::doing("committing"))?;
     Ok(answers)
 }
 
@@ -124,11 +137,18 @@ pub(super) async fn catch_up(
     head: &Head,
 ) -> Result<(), BatchError> {
     while overlay.head.position < head.position {
-        let page = read::between(&mut *connection, overlay.head.position, head.position, read::PAGE).await?;
+        let page = read::between(
+            &mut *connection,
+            overlay.head.position,
+            head.position,
+            read::PAGE,
+        )
+        .await?;
         if page.is_empty() {
             let missing = overlay.head.position + 1;
             return Err(BatchError::Head(format!(
-                "the event at position {missing} is missing, though the log's head is {}", head.position
+                "the event at position {missing} is missing, though the log's head is {}",
+                head.position
             )));
         }
         for row in page {
@@ -144,7 +164,8 @@ pub(super) async fn catch_up(
     }
     if theirs.hash != ours.hash {
         return Err(BatchError::Head(format!(
-            "the event at position {} is another than it was: the log was changed, or forked", ours.position
+            "the event at position {} is another than it was: the log was changed, or forked",
+            ours.position
         )));
     }
     Ok(())
@@ -152,14 +173,19 @@ pub(super) async fn catch_up(
 
 fn fold(overlay: &mut Overlay, envelope: Envelope) -> Result<(), LogError> {
     envelope.check_follows(overlay.head.position, &overlay.head.hash)?;
-    let event = envelope.event().map_err(|source| LogError::Decode { position: envelope.position, source })?;
+    let event = envelope.event().map_err(|source| LogError::Decode {
+        position: envelope.position,
+        source,
+    })?;
     push(overlay, envelope, event);
     Ok(())
 }
 
 /// Folds in one event.
 fn push(overlay: &mut Overlay, envelope: Envelope, event: Event) {
-    overlay.state.evolve(&DecodedEnvelope::new(&envelope, &event));
+    overlay
+        .state
+        .evolve(&DecodedEnvelope::new(&envelope, &event));
     overlay.head = Head {
         position: envelope.position,
         hash: envelope.hash,
@@ -173,7 +199,10 @@ async fn given_before(
     transaction: &mut Transaction<'_, Postgres>,
     batch: &[Waiting],
 ) -> Result<HashMap<Uuid, Given>, BatchError> {
-    let ids: Vec<Uuid> = batch.iter().map(|waiting| waiting.submission.command_id.uuid()).collect();
+    let ids: Vec<Uuid> = batch
+        .iter()
+        .map(|waiting| waiting.submission.command_id.uuid())
+        .collect();
     let sql = "SELECT command_id, actor, request_hash, answer FROM command_results WHERE command_id = ANY($1)";
     let found: Vec<(Uuid, String, Vec<u8>, String)> = sqlx::query_as(sql)
         .bind(ids)
@@ -182,10 +211,27 @@ async fn given_before(
         .map_err(BatchError::doing("looking for answers given before"))?;
     let mut given = HashMap::new();
     for (id, actor, request_hash, answer) in found {
-        let unreadable = |error| BatchError::doing("reading an answer")(sqlx::Error::Decode(Box::new(error)));
-        let StoredAnswer { position, events, made } = serde_json::from_str(&answer).map_err(unreadable)?;
-        let outcome = CommandOutcome { position, events, made, replayed: true };
-        given.insert(id, Given { actor, request_hash, outcome });
+        let unreadable =
+            |error| BatchError::doing("reading an answer")(sqlx::Error::Decode(Box::new(error)));
+        let StoredAnswer {
+            position,
+            events,
+            made,
+        } = serde_json::from_str(&answer).map_err(unreadable)?;
+        let outcome = CommandOutcome {
+            position,
+            events,
+            made,
+            replayed: true,
+        };
+        given.insert(
+            id,
+            Given {
+                actor,
+                request_hash,
+                outcome,
+            },
+        );
     }
     Ok(given)
 }
@@ -210,7 +256,11 @@ fn answer(
         return Ok(outcome);
     }
     let events = decide(&overlay.state, &submission.command)?;
-    let made = if events.is_empty() { None } else { submission.command.makes() };
+    let made = if events.is_empty() {
+        None
+    } else {
+        submission.command.makes()
+    };
     let mut summaries = Vec::with_capacity(events.len());
     for event in events {
         let envelope = envelope(overlay, waiting, &event);
@@ -226,10 +276,22 @@ fn answer(
         draft.effective.push(index);
     }
     draft.answered.push(index);
-    let outcome = CommandOutcome { position: overlay.head.position, events: summaries, made, replayed: false };
+    let outcome = CommandOutcome {
+        position: overlay.head.position,
+        events: summaries,
+        made,
+        replayed: false,
+    };
     let mut again = outcome.clone();
     again.replayed = true;
-    given.insert(id, Given { actor, request_hash: submission.request_hash.to_vec(), outcome: again });
+    given.insert(
+        id,
+        Given {
+            actor,
+            request_hash: submission.request_hash.to_vec(),
+            outcome: again,
+        },
+    );
     Ok(outcome)
 }
 
@@ -249,7 +311,9 @@ fn envelope(overlay: &Overlay, waiting: &Waiting, event: &Event) -> Envelope {
         recorded_at: clock::now().max(overlay.head.recorded_at.unwrap_or(Timestamp::MIN)),
         actor: submission.actor,
         cause: submission.command_id,
-        correlation: submission.correlation.unwrap_or(submission.command_id.uuid()),
+        correlation: submission
+            .correlation
+            .unwrap_or(submission.command_id.uuid()),
         why: submission.why.clone(),
         payload: encoded.payload,
         prev_hash: overlay.head.hash,
@@ -268,14 +332,22 @@ async fn write(
 ) -> Result<(), BatchError> {
     for index in &draft.effective {
         let effects = &batch[*index].submission.side;
-        side::write(transaction, effects).await.map_err(BatchError::doing("writing beside the log"))?;
+        side::write(transaction, effects)
+            .await
+            .map_err(BatchError::doing("writing beside the log"))?;
     }
-    write_answers(transaction, batch, draft, answers).await.map_err(BatchError::doing("keeping answers"))?;
+    write_answers(transaction, batch, draft, answers)
+        .await
+        .map_err(BatchError::doing("keeping answers"))?;
     if draft.envelopes.is_empty() {
         return Ok(());
     }
-    rows::insert(&mut **transaction, &draft.envelopes).await.map_err(BatchError::doing("inserting events"))?;
-    write_head(transaction, &overlay.head).await.map_err(BatchError::doing("moving the head"))?;
+    rows::insert(&mut **transaction, &draft.envelopes)
+        .await
+        .map_err(BatchError::doing("inserting events"))?;
+    write_head(transaction, &overlay.head)
+        .await
+        .map_err(BatchError::doing("moving the head"))?;
     sqlx::query("SELECT pg_notify($1, $2)")
         .bind(CHANNEL)
         .bind(overlay.head.position.to_string())
@@ -291,15 +363,30 @@ async fn write_answers(
     draft: &Draft,
     answers: &Answers,
 ) -> Result<(), sqlx::Error> {
-    let (mut ids, mut actors, mut hashes, mut texts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut ids, mut actors, mut hashes, mut texts) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for index in &draft.answered {
-        let Ok(CommandOutcome { position, events, made, replayed: _ }) = &answers[*index] else { continue };
-        let stored = StoredAnswer { position: *position, events: events.clone(), made: made.clone() };
+        let Ok(CommandOutcome {
+            position,
+            events,
+            made,
+            replayed: _,
+        }) = &answers[*index]
+        else {
+            continue;
+        };
+        let stored = StoredAnswer {
+            position: *position,
+            events: events.clone(),
+            made: made.clone(),
+        };
         let submission = &batch[*index].submission;
         ids.push(submission.command_id.uuid());
         actors.push(submission.actor.to_string());
         hashes.push(submission.request_hash.to_vec());
-        texts.push(serde_json::to_string(&stored).expect("an answer holds nothing that JSON cannot"));
+        texts.push(
+            serde_json::to_string(&stored).expect("an answer holds nothing that JSON cannot"),
+        );
     }
     sqlx::query(
         "INSERT INTO command_results (command_id, actor, request_hash, answer)

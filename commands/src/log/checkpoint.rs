@@ -49,13 +49,20 @@ pub async fn newest(pool: &PgPool, position: u64) -> Result<Option<Found>, ReadE
     let hash = rows::hash(row.try_get(1).map_err(reading())?);
     let digest = rows::hash(row.try_get(2).map_err(reading())?);
     let text: &str = row.try_get(3).map_err(reading())?;
-    let state = serde_json::from_str::<Checkpoint>(text).ok().and_then(|it| Organisation::from_checkpoint(it).ok());
+    let state = serde_json::from_str::<Checkpoint>(text)
+        .ok()
+        .and_then(|it| Organisation::from_checkpoint(it).ok());
     match (state, hash, digest) {
-        (Some(state), Some(hash), Some(digest)) if state.position() == at => {
-            Ok(Some(Found { state, hash, digest: StateDigest(digest) }))
-        }
+        (Some(state), Some(hash), Some(digest)) if state.position() == at => Ok(Some(Found {
+            state,
+            hash,
+            digest: StateDigest(digest),
+        })),
         _ => {
-            tracing::warn!(position = at, "passing over a checkpoint that cannot be read");
+            tracing::warn!(
+                position = at,
+                "passing over a checkpoint that cannot be read"
+            );
             Ok(None)
         }
     }
@@ -68,10 +75,13 @@ pub async fn newest(pool: &PgPool, position: u64) -> Result<Option<Found>, ReadE
 pub async fn write(pool: &PgPool, state: Organisation, hash: [u8; 32]) -> Result<(), ReadError> {
     let position = state.position();
     let made = tokio::task::spawn_blocking(move || {
-        let text = serde_json::to_string(&state.checkpoint()).expect("the state holds nothing that JSON cannot");
+        let text = serde_json::to_string(&state.checkpoint())
+            .expect("the state holds nothing that JSON cannot");
         (state.state_digest(), text)
     });
-    let Ok((digest, text)) = made.await else { return Ok(()) };
+    let Ok((digest, text)) = made.await else {
+        return Ok(());
+    };
     sqlx::query(
         "INSERT INTO checkpoints (fold_version, position, hash, digest, state) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (fold_version, position) DO UPDATE

@@ -82,7 +82,10 @@ fn nats(error: impl std::fmt::Display) -> CompareError {
 /// JetStream with bounds on everything: no request waits longer than this.
 #[must_use]
 pub fn jetstream_of(client: &async_nats::Client) -> jetstream::Context {
-    jetstream::context::ContextBuilder::new().timeout(NATS_TIMEOUT).max_ack_inflight(2_048).build(client.clone())
+    jetstream::context::ContextBuilder::new()
+        .timeout(NATS_TIMEOUT)
+        .max_ack_inflight(2_048)
+        .build(client.clone())
 }
 
 /// The stream `EVENTS`, if it exists.
@@ -94,7 +97,11 @@ pub async fn events_stream(jetstream: &jetstream::Context) -> Result<Option<Stre
     match asked.map_err(|_| CompareError::Nats("NATS does not answer".into()))? {
         Ok(stream) => Ok(Some(stream)),
         Err(error) => match error.kind() {
-            GetStreamErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
+            GetStreamErrorKind::JetStream(cause)
+                if cause.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(None)
+            }
             _ => Err(nats(error)),
         },
     }
@@ -104,21 +111,31 @@ pub async fn events_stream(jetstream: &jetstream::Context) -> Result<Option<Stre
 ///
 /// # Errors
 /// When NATS does not answer.
-pub async fn row_at(stream: &Stream, sequence: u64) -> Result<Option<(Epoch, Envelope)>, CompareError> {
+pub async fn row_at(
+    stream: &Stream,
+    sequence: u64,
+) -> Result<Option<(Epoch, Envelope)>, CompareError> {
     let message = stream.get_raw_message(sequence).await.map_err(nats)?;
-    Ok(EventRow::parse(&message.payload).ok().filter(|(_, row)| row.position == sequence))
+    Ok(EventRow::parse(&message.payload)
+        .ok()
+        .filter(|(_, row)| row.position == sequence))
 }
 
 /// Compares `EVENTS` with the log. Only the last common row need be looked at: the chain vouches for the rest.
 ///
 /// # Errors
 /// When one of the two cannot be read.
-pub async fn assess(connection: &mut PgConnection, client: &async_nats::Client) -> Result<Assessment, CompareError> {
+pub async fn assess(
+    connection: &mut PgConnection,
+    client: &async_nats::Client,
+) -> Result<Assessment, CompareError> {
     let connected = tokio::time::timeout(NATS_TIMEOUT, client.flush()).await;
     if connected.is_err() || client.connection_state() != State::Connected {
         return Ok(Assessment::Unknown);
     }
-    let Some(stream) = events_stream(&jetstream_of(client)).await? else { return Ok(Assessment::Absent) };
+    let Some(stream) = events_stream(&jetstream_of(client)).await? else {
+        return Ok(Assessment::Absent);
+    };
     let last = stream.cached_info().state.last_sequence;
     let head = read::head(&mut *connection).await?;
     if last == 0 {
@@ -130,11 +147,17 @@ pub async fn assess(connection: &mut PgConnection, client: &async_nats::Client) 
         (true, false) => Ok(Assessment::Agrees { last }),
         (true, true) => Ok(Assessment::LogShorter { last }),
         (false, _) if is_superseded(&stream, &head, last).await? => Ok(Assessment::Superseded),
-        (false, _) => Ok(Assessment::Fork { position: first_difference(connection, &stream, common).await? }),
+        (false, _) => Ok(Assessment::Fork {
+            position: first_difference(connection, &stream, common).await?,
+        }),
     }
 }
 
-async fn agrees_at(connection: &mut PgConnection, stream: &Stream, position: u64) -> Result<bool, CompareError> {
+async fn agrees_at(
+    connection: &mut PgConnection,
+    stream: &Stream,
+    position: u64,
+) -> Result<bool, CompareError> {
     let ours = read::hash_at(&mut *connection, position).await?;
     let theirs = row_at(stream, position).await?.map(|(_, row)| row.hash);
     Ok(ours.is_some() && ours == theirs)
@@ -142,11 +165,17 @@ async fn agrees_at(connection: &mut PgConnection, stream: &Stream, position: u64
 
 async fn is_superseded(stream: &Stream, head: &Head, last: u64) -> Result<bool, CompareError> {
     let theirs = row_at(stream, last).await?.map(|(epoch, _)| epoch.seconds);
-    Ok(head.epoch.is_some_and(|ours| theirs.is_some_and(|theirs| ours.seconds > theirs)))
+    Ok(head
+        .epoch
+        .is_some_and(|ours| theirs.is_some_and(|theirs| ours.seconds > theirs)))
 }
 
 /// The first position that differs, by halving: chains that differ at a position differ ever after.
-async fn first_difference(connection: &mut PgConnection, stream: &Stream, common: u64) -> Result<u64, CompareError> {
+async fn first_difference(
+    connection: &mut PgConnection,
+    stream: &Stream,
+    common: u64,
+) -> Result<u64, CompareError> {
     let (mut same, mut differs) = (0, common);
     while differs - same > 1 {
         let middle = same + (differs - same) / 2;
@@ -163,36 +192,69 @@ async fn first_difference(connection: &mut PgConnection, stream: &Stream, common
 ///
 /// # Errors
 /// When one of the two cannot be read or written, or the stream's rows do not follow from the log's.
-pub async fn restore(connection: &mut PgConnection, client: &async_nats::Client, last: u64) -> Result<u64, CompareError> {
-    let Some(stream) = events_stream(&jetstream_of(client)).await? else { return Ok(0) };
+pub async fn restore(
+    connection: &mut PgConnection,
+    client: &async_nats::Client,
+    last: u64,
+) -> Result<u64, CompareError> {
+    let Some(stream) = events_stream(&jetstream_of(client)).await? else {
+        return Ok(0);
+    };
     let failed = ReadError::doing("taking rows back from EVENTS");
     let mut transaction = connection.begin().await.map_err(failed)?;
     let mut head = read::locked_head(&mut *transaction).await?;
     let before = head.position;
     let consumer = stream.create_consumer(pull::OrderedConfig {
-        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: head.position + 1 },
+        deliver_policy: DeliverPolicy::ByStartSequence {
+            start_sequence: head.position + 1,
+        },
         ..pull::OrderedConfig::default()
     });
-    let mut messages = consumer.await.map_err(nats)?.messages().await.map_err(nats)?;
+    let mut messages = consumer
+        .await
+        .map_err(nats)?
+        .messages()
+        .await
+        .map_err(nats)?;
     while head.position < last {
         let mut batch = Vec::new();
         while head.position < last && batch.len() < RESTORE_BATCH {
-            let message = tokio::time::timeout(NATS_TIMEOUT, messages.next()).await.map_err(nats)?;
-            let message = message.ok_or_else(|| nats("the stream ended"))?.map_err(nats)?;
+            let message = tokio::time::timeout(NATS_TIMEOUT, messages.next())
+                .await
+                .map_err(nats)?;
+            let message = message
+                .ok_or_else(|| nats("the stream ended"))?
+                .map_err(nats)?;
             let (epoch, row) = EventRow::parse(&message.payload).map_err(nats)?;
-            row.check_follows(head.position, &head.hash).map_err(LogError::Chain)?;
-            head = Head { position: row.position, hash: row.hash, epoch: Some(epoch), recorded_at: Some(row.recorded_at) };
+            row.check_follows(head.position, &head.hash)
+                .map_err(LogError::Chain)?;
+            head = Head {
+                position: row.position,
+                hash: row.hash,
+                epoch: Some(epoch),
+                recorded_at: Some(row.recorded_at),
+            };
             batch.push(row);
         }
-        rows::insert(&mut *transaction, &batch).await.map_err(ReadError::doing("taking rows back from EVENTS"))?;
+        rows::insert(&mut *transaction, &batch)
+            .await
+            .map_err(ReadError::doing("taking rows back from EVENTS"))?;
     }
-    write_head(&mut transaction, &head).await.map_err(ReadError::doing("taking rows back from EVENTS"))?;
-    transaction.commit().await.map_err(ReadError::doing("taking rows back from EVENTS"))?;
+    write_head(&mut transaction, &head)
+        .await
+        .map_err(ReadError::doing("taking rows back from EVENTS"))?;
+    transaction
+        .commit()
+        .await
+        .map_err(ReadError::doing("taking rows back from EVENTS"))?;
     Ok(head.position - before)
 }
 
 /// Moves the head; its row is locked.
-pub(super) async fn write_head(transaction: &mut Transaction<'_, Postgres>, head: &Head) -> Result<(), sqlx::Error> {
+pub(super) async fn write_head(
+    transaction: &mut Transaction<'_, Postgres>,
+    head: &Head,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE log_head SET position = $1, hash = $2, epoch = $3,
          recorded_at = 'epoch'::timestamptz + $4 * interval '1 microsecond'",

@@ -13,7 +13,9 @@ use super::{
 };
 use crate::{
     clock,
-    control::{CommandOutcome, Head, Live, Logged, NotReached, SideEffects, Submission, SubmitError},
+    control::{
+        CommandOutcome, Head, Live, Logged, NotReached, SideEffects, Submission, SubmitError,
+    },
     domain::{Command, LogCommand},
     fresh,
 };
@@ -66,10 +68,22 @@ pub async fn start(url: &str, nats: Option<async_nats::Client>) -> Result<LogHan
     let (queue, waiting) = mpsc::channel(QUEUE);
     let (events, _) = broadcast::channel(BROADCAST);
     let (live, watched) = watch::channel(Arc::new(live));
-    let (compare, cancel, tasks) = (Arc::new(Notify::new()), CancellationToken::new(), TaskTracker::new());
+    let (compare, cancel, tasks) = (
+        Arc::new(Notify::new()),
+        CancellationToken::new(),
+        TaskTracker::new(),
+    );
     let appender = Appender::new(options, pool.clone(), nats, live, events.clone());
     tasks.spawn(appender.run(waiting, Arc::clone(&compare), cancel.clone()));
-    let handle = LogHandle(Arc::new(Shared { queue, live: watched, events, pool, compare, cancel, tasks }));
+    let handle = LogHandle(Arc::new(Shared {
+        queue,
+        live: watched,
+        events,
+        pool,
+        compare,
+        cancel,
+        tasks,
+    }));
     handle.initialise().await;
     Ok(handle)
 }
@@ -89,7 +103,10 @@ async fn load(pool: &PgPool) -> Result<Live, LogError> {
         }
         for row in page {
             row.check_follows(state.position(), &hash)?;
-            state.apply(&row).map_err(|source| LogError::Decode { position: row.position, source })?;
+            state.apply(&row).map_err(|source| LogError::Decode {
+                position: row.position,
+                source,
+            })?;
             (hash, recorded_at) = (row.hash, Some(row.recorded_at));
         }
     }
@@ -99,15 +116,25 @@ async fn load(pool: &PgPool) -> Result<Live, LogError> {
         epoch: state.epoch(),
         recorded_at: recorded_at.or(head.recorded_at),
     };
-    Ok(Live { state, head, stopped: None })
+    Ok(Live {
+        state,
+        head,
+        stopped: None,
+    })
 }
 
 impl LogHandle {
     /// Begins the log; does nothing where it has begun. What hinders it is the appender's to report.
     async fn initialise(&self) {
-        let epoch = Epoch { seconds: clock::now().seconds(), id: fresh::uuid() };
+        let epoch = Epoch {
+            seconds: clock::now().seconds(),
+            id: fresh::uuid(),
+        };
         let command = LogCommand::Initialise { epoch };
-        if let Err(error) = self.submit(system_submission(System::Init, command, None)).await {
+        if let Err(error) = self
+            .submit(system_submission(System::Init, command, None))
+            .await
+        {
             tracing::warn!(%error, "the log was not initialised");
         }
     }
@@ -119,8 +146,12 @@ impl LogHandle {
     /// See [`SubmitError`].
     pub async fn start_epoch(&self, why: Option<String>) -> Result<CommandOutcome, SubmitError> {
         let old = self.live().head.epoch.map_or(0, |epoch| epoch.seconds);
-        let epoch = Epoch { seconds: clock::now().seconds().max(old + 1), id: fresh::uuid() };
-        let submission = system_submission(System::CommandLine, LogCommand::StartEpoch { epoch }, why);
+        let epoch = Epoch {
+            seconds: clock::now().seconds().max(old + 1),
+            id: fresh::uuid(),
+        };
+        let submission =
+            system_submission(System::CommandLine, LogCommand::StartEpoch { epoch }, why);
         self.send(submission, true).await
     }
 
@@ -132,13 +163,24 @@ impl LogHandle {
         self.send(submission, false).await
     }
 
-    async fn send(&self, submission: Submission, despite_stop: bool) -> Result<CommandOutcome, SubmitError> {
+    async fn send(
+        &self,
+        submission: Submission,
+        despite_stop: bool,
+    ) -> Result<CommandOutcome, SubmitError> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { submission, despite_stop, answer };
-        self.0.queue.try_send(waiting).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
-            mpsc::error::TrySendError::Closed(_) => SubmitError::Unavailable,
-        })?;
+        let waiting = Waiting {
+            submission,
+            despite_stop,
+            answer,
+        };
+        self.0
+            .queue
+            .try_send(waiting)
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
+                mpsc::error::TrySendError::Closed(_) => SubmitError::Unavailable,
+            })?;
         match tokio::time::timeout(ANSWER_TIMEOUT, answered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(SubmitError::Unavailable),
@@ -162,12 +204,23 @@ impl LogHandle {
     ///
     /// # Errors
     /// When the position is not reached in time.
-    pub async fn at_least(&self, position: u64, timeout: Duration) -> Result<Arc<Live>, NotReached> {
+    pub async fn at_least(
+        &self,
+        position: u64,
+        timeout: Duration,
+    ) -> Result<Arc<Live>, NotReached> {
         let mut live = self.0.live.clone();
-        let reached = tokio::time::timeout(timeout, live.wait_for(|live| live.head.position >= position)).await;
+        let reached = tokio::time::timeout(
+            timeout,
+            live.wait_for(|live| live.head.position >= position),
+        )
+        .await;
         match reached {
             Ok(Ok(live)) => Ok(Arc::clone(&live)),
-            Ok(Err(_)) | Err(_) => Err(NotReached { wanted: position, reached: self.live().head.position }),
+            Ok(Err(_)) | Err(_) => Err(NotReached {
+                wanted: position,
+                reached: self.live().head.position,
+            }),
         }
     }
 

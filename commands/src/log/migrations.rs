@@ -5,7 +5,8 @@ use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use super::{StartError, connect_options};
 
 /// All migrations, in order. A released one is never changed.
-const MIGRATIONS: &[(i32, &str, &str)] = &[(1, "log", include_str!("../../migrations/0001_log.sql"))];
+const MIGRATIONS: &[(i32, &str, &str)] =
+    &[(1, "log", include_str!("../../migrations/0001_log.sql"))];
 
 /// Any number that no other program is likely to choose: two migrators wait for each other.
 const LOCK: i64 = 0x0510_ce00_0001;
@@ -19,11 +20,24 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
 /// See [`StartError`].
 pub async fn migrate(url: &str) -> Result<(), StartError> {
     let options = connect_options(url)?.options([("lock_timeout", "30000ms")]);
-    let mut connection = PgConnection::connect_with(&options).await.map_err(StartError::Connect)?;
-    let failed = |source| StartError::Migration { version: 0, name: "the table of migrations", source };
+    let mut connection = PgConnection::connect_with(&options)
+        .await
+        .map_err(StartError::Connect)?;
+    let failed = |source| StartError::Migration {
+        version: 0,
+        name: "the table of migrations",
+        source,
+    };
     let mut transaction = connection.begin().await.map_err(failed)?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await.map_err(failed)?;
-    sqlx::raw_sql(TABLE).execute(&mut *transaction).await.map_err(failed)?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    sqlx::raw_sql(TABLE)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
     let done: Option<i32> = sqlx::query_scalar("SELECT max(version) FROM schema_migrations")
         .fetch_one(&mut *transaction)
         .await
@@ -36,7 +50,11 @@ pub async fn migrate(url: &str) -> Result<(), StartError> {
     for (version, name, sql) in MIGRATIONS.iter().filter(|(version, ..)| *version > done) {
         apply(&mut transaction, *version, name, sql)
             .await
-            .map_err(|source| StartError::Migration { version: *version, name, source })?;
+            .map_err(|source| StartError::Migration {
+                version: *version,
+                name,
+                source,
+            })?;
         tracing::info!(version, name, "migrated the database");
     }
     transaction.commit().await.map_err(failed)

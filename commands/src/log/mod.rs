@@ -29,7 +29,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-pub use self::{handle::{LogHandle, start}, migrations::migrate};
+pub use self::{
+    handle::{LogHandle, start},
+    migrations::migrate,
+};
 use crate::control::Head;
 
 /// On which channel each append notifies.
@@ -119,11 +122,17 @@ pub enum StartError {
 }
 
 /// The log before its first event.
-pub(crate) const EMPTY: Head = Head { position: 0, hash: GENESIS, epoch: None, recorded_at: None };
+pub(crate) const EMPTY: Head = Head {
+    position: 0,
+    hash: GENESIS,
+    epoch: None,
+    recorded_at: None,
+};
 
 /// How the service connects: never waits long for a lock, never sits on one.
 pub(crate) fn connect_options(url: &str) -> Result<PgConnectOptions, StartError> {
-    let options = PgConnectOptions::from_str(url).map_err(|error| StartError::Url(error.to_string()))?;
+    let options =
+        PgConnectOptions::from_str(url).map_err(|error| StartError::Url(error.to_string()))?;
     Ok(options.application_name("sluice-commands").options([
         ("lock_timeout", "2000ms"),
         ("idle_in_transaction_session_timeout", "5000ms"),
@@ -165,7 +174,10 @@ pub async fn state_at(pool: &PgPool, position: u64) -> Result<Option<Organisatio
         }
         for row in rows {
             row.check_follows(state.position(), &hash)?;
-            state.apply(&row).map_err(|source| LogError::Decode { position: row.position, source })?;
+            state.apply(&row).map_err(|source| LogError::Decode {
+                position: row.position,
+                source,
+            })?;
             hash = row.hash;
         }
     }

@@ -37,8 +37,7 @@ const BETWEEN: &str = concat!(
 );
 
 const HEAD: &str = "SELECT position, hash, epoch, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM log_head";
-const LOCKED_HEAD: &str =
-    "SELECT position, hash, epoch, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM log_head FOR UPDATE";
+const LOCKED_HEAD: &str = "SELECT position, hash, epoch, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM log_head FOR UPDATE";
 
 /// At most `limit` events below `before`, the newest first.
 ///
@@ -50,7 +49,14 @@ pub async fn history(
     before: Option<u64>,
     limit: u32,
 ) -> Result<Vec<Envelope>, ReadError> {
-    let HistoryFilter { aggregate, stream, actor, kind, from, to } = filter;
+    let HistoryFilter {
+        aggregate,
+        stream,
+        actor,
+        kind,
+        from,
+        to,
+    } = filter;
     let found = sqlx::query(HISTORY)
         .bind(before.map(to_i64))
         .bind(aggregate.map(|it| it.as_str()))
@@ -103,7 +109,9 @@ pub async fn one<'c, E: Executor<'c, Database = Postgres>>(
     executor: E,
     position: u64,
 ) -> Result<Option<Envelope>, ReadError> {
-    let Some(before) = position.checked_sub(1) else { return Ok(None) };
+    let Some(before) = position.checked_sub(1) else {
+        return Ok(None);
+    };
     Ok(between(executor, before, position, 1).await?.pop())
 }
 
@@ -127,12 +135,16 @@ pub async fn hash_at<'c, E: Executor<'c, Database = Postgres>>(
 ///
 /// # Errors
 /// See [`ReadError`].
-pub async fn head<'c, E: Executor<'c, Database = Postgres>>(executor: E) -> Result<Head, ReadError> {
+pub async fn head<'c, E: Executor<'c, Database = Postgres>>(
+    executor: E,
+) -> Result<Head, ReadError> {
     read_head(executor, HEAD).await
 }
 
 /// The head, locked until the transaction ends: whoever appends waits here.
-pub(crate) async fn locked_head<'c, E: Executor<'c, Database = Postgres>>(executor: E) -> Result<Head, ReadError> {
+pub(crate) async fn locked_head<'c, E: Executor<'c, Database = Postgres>>(
+    executor: E,
+) -> Result<Head, ReadError> {
     read_head(executor, LOCKED_HEAD).await
 }
 
@@ -140,17 +152,29 @@ async fn read_head<'c, E: Executor<'c, Database = Postgres>>(
     executor: E,
     sql: &'static str,
 ) -> Result<Head, ReadError> {
-    let row = sqlx::query(sql).fetch_optional(executor).await.map_err(ReadError::doing("reading the head"))?;
+    let row = sqlx::query(sql)
+        .fetch_optional(executor)
+        .await
+        .map_err(ReadError::doing("reading the head"))?;
     let Some(row) = row else { return Ok(EMPTY) };
-    let position = to_u64(row.try_get(0).map_err(ReadError::doing("reading the head"))?);
+    let position = to_u64(
+        row.try_get(0)
+            .map_err(ReadError::doing("reading the head"))?,
+    );
     let bad = |column| ReadError::Column { position, column };
     let epoch: Option<&str> = row.try_get(2).map_err(|_| bad("epoch"))?;
     let recorded: Option<i64> = row.try_get(3).map_err(|_| bad("recorded_at"))?;
     Ok(Head {
         position,
         hash: rows::hash(row.try_get(1).map_err(|_| bad("hash"))?).ok_or_else(|| bad("hash"))?,
-        epoch: epoch.map(str::parse).transpose().map_err(|_| bad("epoch"))?,
-        recorded_at: recorded.map(Timestamp::from_micros).transpose().map_err(|_| bad("recorded_at"))?,
+        epoch: epoch
+            .map(str::parse)
+            .transpose()
+            .map_err(|_| bad("epoch"))?,
+        recorded_at: recorded
+            .map(Timestamp::from_micros)
+            .transpose()
+            .map_err(|_| bad("recorded_at"))?,
     })
 }
 
@@ -175,10 +199,14 @@ pub async fn position_at(pool: &PgPool, time: Timestamp) -> Result<u64, ReadErro
 /// # Errors
 /// See [`ReadError`].
 pub async fn people(pool: &PgPool, ids: &[Uuid]) -> Result<HashMap<Uuid, Person>, ReadError> {
-    let found: Vec<(Uuid, String, String)> = sqlx::query_as("SELECT id, email, name FROM people WHERE id = ANY($1)")
-        .bind(ids)
-        .fetch_all(pool)
-        .await
-        .map_err(ReadError::doing("reading people"))?;
-    Ok(found.into_iter().map(|(id, email, name)| (id, Person { id, email, name })).collect())
+    let found: Vec<(Uuid, String, String)> =
+        sqlx::query_as("SELECT id, email, name FROM people WHERE id = ANY($1)")
+            .bind(ids)
+            .fetch_all(pool)
+            .await
+            .map_err(ReadError::doing("reading people"))?;
+    Ok(found
+        .into_iter()
+        .map(|(id, email, name)| (id, Person { id, email, name }))
+        .collect())
 }

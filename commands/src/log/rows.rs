@@ -49,13 +49,18 @@ pub(crate) fn read(row: &PgRow) -> Result<Envelope, ReadError> {
     Ok(Envelope {
         position,
         event_id: EventId::from_uuid(get(row, 1, position, "event_id")?),
-        stream: get::<&str>(row, 2, position, "stream")?.parse().map_err(|_| bad("stream"))?,
+        stream: get::<&str>(row, 2, position, "stream")?
+            .parse()
+            .map_err(|_| bad("stream"))?,
         stream_version: to_u64(get(row, 3, position, "stream_version")?),
         kind: get(row, 4, position, "kind")?,
         schema_version: u16::try_from(get::<i32>(row, 5, position, "schema_version")?)
             .map_err(|_| bad("schema_version"))?,
-        recorded_at: Timestamp::from_micros(get(row, 6, position, "recorded_at")?).map_err(|_| bad("recorded_at"))?,
-        actor: get::<&str>(row, 7, position, "actor")?.parse().map_err(|_| bad("actor"))?,
+        recorded_at: Timestamp::from_micros(get(row, 6, position, "recorded_at")?)
+            .map_err(|_| bad("recorded_at"))?,
+        actor: get::<&str>(row, 7, position, "actor")?
+            .parse()
+            .map_err(|_| bad("actor"))?,
         cause: CommandId::from_uuid(get(row, 8, position, "cause")?),
         correlation: get(row, 9, position, "correlation")?,
         why: get(row, 10, position, "why")?,
@@ -71,7 +76,8 @@ fn get<'r, T: sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>>(
     position: u64,
     column: &'static str,
 ) -> Result<T, ReadError> {
-    row.try_get(index).map_err(|_| ReadError::Column { position, column })
+    row.try_get(index)
+        .map_err(|_| ReadError::Column { position, column })
 }
 
 /// Thirty-two bytes, if these are as many.
@@ -94,12 +100,22 @@ pub(crate) async fn insert<'c, E: Executor<'c, Database = Postgres>>(
         .bind(texts(|it| it.stream.to_string()))
         .bind(numbers(|it| to_i64(it.stream_version)))
         .bind(texts(|it| it.kind.clone()))
-        .bind(envelopes.iter().map(|it| i32::from(it.schema_version)).collect::<Vec<_>>())
+        .bind(
+            envelopes
+                .iter()
+                .map(|it| i32::from(it.schema_version))
+                .collect::<Vec<_>>(),
+        )
         .bind(numbers(|it| it.recorded_at.micros()))
         .bind(texts(|it| it.actor.to_string()))
         .bind(uuids(|it| it.cause.uuid()))
         .bind(uuids(|it| it.correlation))
-        .bind(envelopes.iter().map(|it| it.why.clone()).collect::<Vec<_>>())
+        .bind(
+            envelopes
+                .iter()
+                .map(|it| it.why.clone())
+                .collect::<Vec<_>>(),
+        )
         .bind(texts(|it| it.payload.clone()))
         .bind(hashes(|it| it.prev_hash.to_vec()))
         .bind(hashes(|it| it.hash.to_vec()))

@@ -8,8 +8,18 @@ use crate::{
 };
 
 /// Writes what belongs to one command.
-pub(super) async fn write(connection: &mut PgConnection, side: &SideEffects) -> Result<(), sqlx::Error> {
-    let SideEffects { person, secret, password, token, forget_operator, end_sessions } = side;
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    side: &SideEffects,
+) -> Result<(), sqlx::Error> {
+    let SideEffects {
+        person,
+        secret,
+        password,
+        token,
+        forget_operator,
+        end_sessions,
+    } = side;
     if let Some(change) = person {
         write_person(change).execute(&mut *connection).await?;
     }
@@ -28,12 +38,18 @@ pub(super) async fn write(connection: &mut PgConnection, side: &SideEffects) -> 
             "DELETE FROM operator_tokens WHERE operator_id = $1",
             "DELETE FROM sessions WHERE operator_id = $1",
         ] {
-            sqlx::query(sql).bind(operator.uuid()).execute(&mut *connection).await?;
+            sqlx::query(sql)
+                .bind(operator.uuid())
+                .execute(&mut *connection)
+                .await?;
         }
     }
     if let Some(operator) = end_sessions {
         let sql = "DELETE FROM sessions WHERE operator_id = $1";
-        sqlx::query(sql).bind(operator.uuid()).execute(&mut *connection).await?;
+        sqlx::query(sql)
+            .bind(operator.uuid())
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }
@@ -50,14 +66,22 @@ fn write_person(change: &PersonChange) -> Statement<'_> {
         .bind(email)
         .bind(name),
         PersonChange::Email { id, email } => {
-            sqlx::query("UPDATE people SET email = $2 WHERE id = $1").bind(id).bind(email)
+            sqlx::query("UPDATE people SET email = $2 WHERE id = $1")
+                .bind(id)
+                .bind(email)
         }
         PersonChange::Erase(id) => sqlx::query("DELETE FROM people WHERE id = $1").bind(id),
     }
 }
 
 fn write_secret(secret: &SealedSecret) -> Statement<'_> {
-    let SealedSecret { reference, sealing_key, account, origin, sealed } = secret;
+    let SealedSecret {
+        reference,
+        sealing_key,
+        account,
+        origin,
+        sealed,
+    } = secret;
     sqlx::query(
         "INSERT INTO sealed_secrets (id, version, sealing_key, account, origin, sealed) VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -70,15 +94,26 @@ fn write_secret(secret: &SealedSecret) -> Statement<'_> {
 }
 
 fn write_token(token: &TokenHash) -> Statement<'_> {
-    let TokenHash { token, operator, hash } = token;
+    let TokenHash {
+        token,
+        operator,
+        hash,
+    } = token;
     sqlx::query("INSERT INTO operator_tokens (token_id, operator_id, hash) VALUES ($1, $2, $3)")
         .bind(token.uuid())
         .bind(operator.uuid())
         .bind(hash.to_vec())
 }
 
-async fn write_password(connection: &mut PgConnection, change: &PasswordChange) -> Result<(), sqlx::Error> {
-    let PasswordChange { operator, hash, keep_session } = change;
+async fn write_password(
+    connection: &mut PgConnection,
+    change: &PasswordChange,
+) -> Result<(), sqlx::Error> {
+    let PasswordChange {
+        operator,
+        hash,
+        keep_session,
+    } = change;
     sqlx::query(
         "INSERT INTO operator_passwords (operator_id, hash, changed_us) VALUES ($1, $2, $3)
          ON CONFLICT (operator_id) DO UPDATE SET hash = excluded.hash, changed_us = excluded.changed_us",

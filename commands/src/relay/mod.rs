@@ -14,7 +14,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{self, context::CreateStreamErrorKind, stream};
 use events_schema::subjects;
-use sqlx::{Connection, PgConnection, PgPool, pool::PoolConnection, Postgres};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::sync::{Notify, watch};
 
 use crate::log::{
@@ -113,7 +113,12 @@ pub(crate) fn spawn(log: LogHandle, nats: async_nats::Client) -> watch::Receiver
     let (cancel, comparison, tasks) = (log.cancellation(), log.comparison(), log.tasks().clone());
     let mut live = log.watch();
     let (head, heads) = watch::channel(live.borrow().head.position);
-    let relay = Relay { pool: log.pool().clone(), nats, heads, status };
+    let relay = Relay {
+        pool: log.pool().clone(),
+        nats,
+        heads,
+        status,
+    };
     // The relay must not hold the handle: the log's tasks end when its last holder is gone.
     drop(log);
     let ends = cancel.clone();
@@ -136,7 +141,12 @@ pub(crate) fn spawn(log: LogHandle, nats: async_nats::Client) -> watch::Receiver
 /// NATS or Postgres away. `elected` asks for the lock first; without it, the stream alone keeps order.
 pub async fn run_alone(pool: PgPool, nats: async_nats::Client, elected: bool) -> RelayError {
     let (head, heads) = watch::channel(0);
-    let mut relay = Relay { pool: pool.clone(), nats, heads, status: watch::channel(RelayStatus::default()).0 };
+    let mut relay = Relay {
+        pool: pool.clone(),
+        nats,
+        heads,
+        status: watch::channel(RelayStatus::default()).0,
+    };
     let follow = async {
         loop {
             match read::head(&pool).await {
@@ -147,7 +157,11 @@ pub async fn run_alone(pool: PgPool, nats: async_nats::Client, elected: bool) ->
         }
     };
     let publish = async {
-        let outcome = if elected { relay.lead().await } else { relay.publish_unelected().await };
+        let outcome = if elected {
+            relay.lead().await
+        } else {
+            relay.publish_unelected().await
+        };
         let Err(error) = outcome;
         error
     };
@@ -189,7 +203,11 @@ impl Relay {
                 | RelayError::Nats { .. }
                 | RelayError::Compare(_) => back_off,
             };
-            back_off = if started.elapsed() > BACK_OFF.1 { BACK_OFF.0 } else { (back_off * 2).min(BACK_OFF.1) };
+            back_off = if started.elapsed() > BACK_OFF.1 {
+                BACK_OFF.0
+            } else {
+                (back_off * 2).min(BACK_OFF.1)
+            };
             self.report_wait(&error);
             tokio::time::sleep(pause).await;
         }
@@ -228,7 +246,10 @@ impl Relay {
         self.publish_from_here(std::future::pending()).await
     }
 
-    async fn publish_all(&mut self, lock: &mut Lock) -> Result<std::convert::Infallible, RelayError> {
+    async fn publish_all(
+        &mut self,
+        lock: &mut Lock,
+    ) -> Result<std::convert::Infallible, RelayError> {
         self.publish_from_here(lock.lost()).await
     }
 
@@ -251,11 +272,16 @@ impl Relay {
 
     /// Finds out up to where the stream has the log, and makes the stream when it is missing or was given up.
     async fn find_place(&self, jetstream: &jetstream::Context) -> Result<u64, RelayError> {
-        let mut connection = self.pool.acquire().await.map_err(ReadError::doing("connecting"))?;
+        let mut connection = self
+            .pool
+            .acquire()
+            .await
+            .map_err(ReadError::doing("connecting"))?;
         match compare::assess(&mut connection, &self.nats).await? {
-            Assessment::Unknown => {
-                Err(RelayError::Nats { doing: "connecting to NATS", detail: "it does not answer".into() })
-            }
+            Assessment::Unknown => Err(RelayError::Nats {
+                doing: "connecting to NATS",
+                detail: "it does not answer".into(),
+            }),
             Assessment::Absent => {
                 make_anew(jetstream).await?;
                 Ok(0)
@@ -275,8 +301,12 @@ impl Relay {
 
 /// Heads that were seen under an epoch that was given up prove nothing any more.
 async fn forget_heads(connection: &mut PgConnection) -> Result<(), ReadError> {
-    let forgotten = sqlx::query("DELETE FROM seen_heads").execute(connection).await;
-    forgotten.map(|_| ()).map_err(ReadError::doing("forgetting the heads of an epoch that was given up"))
+    let forgotten = sqlx::query("DELETE FROM seen_heads")
+        .execute(connection)
+        .await;
+    forgotten.map(|_| ()).map_err(ReadError::doing(
+        "forgetting the heads of an epoch that was given up",
+    ))
 }
 
 /// What the stream is: everything for ever, each message at the sequence that is its position.
@@ -310,7 +340,10 @@ async fn make_anew(jetstream: &jetstream::Context) -> Result<(), RelayError> {
         Ok(_) => Ok(()),
         // Another relay was quicker.
         Err(error) if matches!(error.kind(), CreateStreamErrorKind::JetStream(_)) => {
-            compare::events_stream(jetstream).await?.map(|_| ()).ok_or(failed("making the stream EVENTS")(error.to_string()))
+            compare::events_stream(jetstream)
+                .await?
+                .map(|_| ())
+                .ok_or(failed("making the stream EVENTS")(error.to_string()))
         }
         Err(error) => Err(failed("making the stream EVENTS")(error.to_string())),
     }
@@ -321,13 +354,20 @@ struct Lock(PoolConnection<Postgres>);
 
 impl Lock {
     async fn take(pool: &PgPool) -> Result<Self, RelayError> {
-        let mut connection = pool.acquire().await.map_err(ReadError::doing("connecting"))?;
+        let mut connection = pool
+            .acquire()
+            .await
+            .map_err(ReadError::doing("connecting"))?;
         let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
             .bind(LOCK)
             .fetch_one(&mut *connection)
             .await
             .map_err(ReadError::doing("asking to be the elected relay"))?;
-        if taken { Ok(Self(connection)) } else { Err(RelayError::NotElected) }
+        if taken {
+            Ok(Self(connection))
+        } else {
+            Err(RelayError::NotElected)
+        }
     }
 
     /// Resolves when the connection, and with it the lock, is gone.
@@ -336,7 +376,11 @@ impl Lock {
         loop {
             tokio::time::sleep(STAND_BY).await;
             if let Err(source) = connection.ping().await {
-                return ReadError::Database { doing: "keeping the relay's lock", source }.into();
+                return ReadError::Database {
+                    doing: "keeping the relay's lock",
+                    source,
+                }
+                .into();
             }
         }
     }

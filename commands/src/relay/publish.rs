@@ -58,10 +58,18 @@ pub(super) async fn run(
         }
         while published < head.position {
             let page = read::between(&relay.pool, published, head.position, read::PAGE).await?;
-            let Some(last) = page.last().map(|row| Head { position: row.position, hash: row.hash, ..head }) else { break };
+            let Some(last) = page.last().map(|row| Head {
+                position: row.position,
+                hash: row.hash,
+                ..head
+            }) else {
+                break;
+            };
             publish(jetstream, &head, page).await?;
             published = last.position;
-            relay.status.send_modify(|status| status.published = Some(published));
+            relay
+                .status
+                .send_modify(|status| status.published = Some(published));
             let since = unkept.map_or_else(Instant::now, |it| it.since);
             unkept = Some(Unkept { head: last, since });
         }
@@ -69,35 +77,70 @@ pub(super) async fn run(
 }
 
 /// Until the log has more; meanwhile makes sure that the stream lost nothing.
-async fn wait(relay: &mut Relay, jetstream: &jetstream::Context, published: u64) -> Result<(), RelayError> {
-    let more = async { relay.heads.wait_for(|head| *head > published).await.map(|_| ()) };
-    let ended = |_| RelayError::Nats { doing: "following the log", detail: "the service ends".into() };
+async fn wait(
+    relay: &mut Relay,
+    jetstream: &jetstream::Context,
+    published: u64,
+) -> Result<(), RelayError> {
+    let more = async {
+        relay
+            .heads
+            .wait_for(|head| *head > published)
+            .await
+            .map(|_| ())
+    };
+    let ended = |_| RelayError::Nats {
+        doing: "following the log",
+        detail: "the service ends".into(),
+    };
     if let Ok(more) = tokio::time::timeout(IDLE_CHECK, more).await {
         return more.map_err(ended);
     }
     let stream = compare::events_stream(jetstream).await?;
     let found = stream.map_or(0, |stream| stream.cached_info().state.last_sequence);
-    if found == published { Ok(()) } else { Err(RelayError::StreamChanged { found, published }) }
+    if found == published {
+        Ok(())
+    } else {
+        Err(RelayError::StreamChanged { found, published })
+    }
 }
 
 /// Publishes these rows, in order.
-async fn publish(jetstream: &jetstream::Context, head: &Head, page: Vec<Envelope>) -> Result<(), RelayError> {
-    let Some(epoch) = head.epoch else { return Ok(()) };
+async fn publish(
+    jetstream: &jetstream::Context,
+    head: &Head,
+    page: Vec<Envelope>,
+) -> Result<(), RelayError> {
+    let Some(epoch) = head.epoch else {
+        return Ok(());
+    };
     let mut under_way: VecDeque<(u64, PublishAckFuture)> = VecDeque::with_capacity(WINDOW);
     for row in page {
-        if under_way.len() >= WINDOW && let Some(oldest) = under_way.pop_front() {
+        if under_way.len() >= WINDOW
+            && let Some(oldest) = under_way.pop_front()
+        {
             acknowledged(oldest).await?;
         }
         let (position, aggregate) = (row.position, row.stream.aggregate());
-        let failed = |detail: String| RelayError::Nats { doing: "publishing an event", detail };
-        let body = EventRow::new(epoch, row).map_err(|error| failed(error.to_string()))?.to_json();
+        let failed = |detail: String| RelayError::Nats {
+            doing: "publishing an event",
+            detail,
+        };
+        let body = EventRow::new(epoch, row)
+            .map_err(|error| failed(error.to_string()))?
+            .to_json();
         let message = PublishMessage::build()
             .expected_stream(subjects::EVENTS)
             .expected_last_sequence(position - 1)
             .payload(body.into());
         // The client queues while it is disconnected and then blocks: a bound on that, too.
-        let sent = tokio::time::timeout(NATS_TIMEOUT, jetstream.send_publish(subjects::events(aggregate), message));
-        let ack = sent.await.map_err(|_| failed("the client is stuck".into()))?;
+        let sent = tokio::time::timeout(
+            NATS_TIMEOUT,
+            jetstream.send_publish(subjects::events(aggregate), message),
+        );
+        let ack = sent
+            .await
+            .map_err(|_| failed("the client is stuck".into()))?;
         under_way.push_back((position, ack.map_err(|error| failed(error.to_string()))?));
     }
     for waiting in under_way {
@@ -110,7 +153,10 @@ async fn publish(jetstream: &jetstream::Context, head: &Head, page: Vec<Envelope
 async fn acknowledged((position, ack): (u64, PublishAckFuture)) -> Result<(), RelayError> {
     match ack.await {
         Ok(ack) if ack.sequence == position => Ok(()),
-        Ok(ack) => Err(RelayError::Misplaced { position, sequence: ack.sequence }),
+        Ok(ack) => Err(RelayError::Misplaced {
+            position,
+            sequence: ack.sequence,
+        }),
         Err(error) => match error.kind() {
             PublishErrorKind::WrongLastSequence => Err(RelayError::Fenced { position }),
             PublishErrorKind::StreamNotFound
@@ -119,16 +165,19 @@ async fn acknowledged((position, ack): (u64, PublishAckFuture)) -> Result<(), Re
             | PublishErrorKind::BrokenPipe
             | PublishErrorKind::MaxAckPending
             | PublishErrorKind::MaxPayloadExceeded
-            | PublishErrorKind::Other => {
-                Err(RelayError::Nats { doing: "publishing an event", detail: error.to_string() })
-            }
+            | PublishErrorKind::Other => Err(RelayError::Nats {
+                doing: "publishing an event",
+                detail: error.to_string(),
+            }),
         },
     }
 }
 
 /// Keeps the head that was published, to be compared with the log by `verify`.
 async fn keep(relay: &Relay, head: &Head) -> Result<(), RelayError> {
-    let Some(epoch) = head.epoch else { return Ok(()) };
+    let Some(epoch) = head.epoch else {
+        return Ok(());
+    };
     sqlx::query(
         "WITH old AS (DELETE FROM seen_heads WHERE position IN
              (SELECT position FROM seen_heads ORDER BY position DESC OFFSET $5))

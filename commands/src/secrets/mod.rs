@@ -7,7 +7,7 @@ mod text;
 use events_schema::{id::ProviderAccountId, keyring::KeyRing, names::BaseUrl, secrets::KeyedHash};
 
 pub use self::{
-    seal::{Sealed, SealError},
+    seal::{SealError, Sealed},
     text::{API_KEY_PREFIX, SecretText, TOKEN_PREFIX},
 };
 use crate::auth::Email;
@@ -33,7 +33,9 @@ impl Secrets {
 
     /// Every hash under which the key may stand in the log: one for each key of the ring.
     pub fn api_key_hashes(&self, key: &SecretText) -> impl Iterator<Item = KeyedHash> {
-        self.pepper.iter().map(move |(id, pepper)| KeyedHash::of(id, pepper, key.reveal().as_bytes()))
+        self.pepper
+            .iter()
+            .map(move |(id, pepper)| KeyedHash::of(id, pepper, key.reveal().as_bytes()))
     }
 
     /// The fingerprint that a new address gets.
@@ -45,7 +47,9 @@ impl Secrets {
 
     /// Every fingerprint that the address may have been given: one for each key of the ring.
     pub fn fingerprints(&self, email: &Email) -> impl Iterator<Item = KeyedHash> {
-        self.fingerprint.iter().map(move |(id, key)| KeyedHash::of(id, key, email.as_str().as_bytes()))
+        self.fingerprint
+            .iter()
+            .map(move |(id, key)| KeyedHash::of(id, key, email.as_str().as_bytes()))
     }
 
     /// The hash under which a request's body is remembered. Keyed: a body may hold a password, which a plain hash
@@ -53,7 +57,11 @@ impl Secrets {
     #[must_use]
     pub fn request_hash(&self, body: &[u8]) -> [u8; 32] {
         let (_, key) = self.fingerprint.active();
-        *blake3::keyed_hash(&blake3::derive_key("sluice 2026-11 hash of a command's body", key), body).as_bytes()
+        *blake3::keyed_hash(
+            &blake3::derive_key("sluice 2026-11 hash of a command's body", key),
+            body,
+        )
+        .as_bytes()
     }
 
     /// Seals a provider's credential to the active key, for this account at this URL's origin.

@@ -35,19 +35,26 @@ pub(super) fn seal(
     origin: &str,
     credential: &str,
 ) -> Result<Sealed, SealError> {
-    let failed = |source| SealError { key_id: key_id.to_owned(), source };
+    let failed = |source| SealError {
+        key_id: key_id.to_owned(),
+        source,
+    };
     let public = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(public).map_err(failed)?;
-    let (encapsulated, ciphertext) = single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-        &OpModeS::Base,
-        &public,
-        CREDENTIAL_INFO,
-        credential.as_bytes(),
-        &credential_aad(account, origin),
-    )
-    .map_err(failed)?;
+    let (encapsulated, ciphertext) =
+        single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            &OpModeS::Base,
+            &public,
+            CREDENTIAL_INFO,
+            credential.as_bytes(),
+            &credential_aad(account, origin),
+        )
+        .map_err(failed)?;
     let mut bytes = encapsulated.to_bytes().to_vec();
     bytes.extend_from_slice(&ciphertext);
-    Ok(Sealed { key_id: key_id.to_owned(), bytes })
+    Ok(Sealed {
+        key_id: key_id.to_owned(),
+        bytes,
+    })
 }
 
 #[cfg(test)]
@@ -62,7 +69,8 @@ mod tests {
     fn only_the_same_account_at_the_same_origin_opens_a_sealed_credential() {
         let (private, public) = X25519HkdfSha256::gen_keypair();
         let public: [u8; 32] = public.to_bytes().into();
-        let sealed = seal("k1", &public, ACCOUNT, "https://api.example", "sk-upstream").expect("a good key");
+        let sealed =
+            seal("k1", &public, ACCOUNT, "https://api.example", "sk-upstream").expect("a good key");
         assert!(!sealed.bytes.windows(11).any(|part| part == b"sk-upstream"));
 
         let open = |account, origin: &str| {
@@ -70,14 +78,24 @@ mod tests {
             single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
                 &OpModeR::Base,
                 &private,
-                &<X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated).expect("32 bytes"),
+                &<X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(encapsulated)
+                    .expect("32 bytes"),
                 CREDENTIAL_INFO,
                 ciphertext,
                 &credential_aad(account, origin),
             )
         };
-        assert_eq!(open(ACCOUNT, "https://api.example").expect("opens"), b"sk-upstream");
+        assert_eq!(
+            open(ACCOUNT, "https://api.example").expect("opens"),
+            b"sk-upstream"
+        );
         assert!(open(ACCOUNT, "https://evil.example").is_err());
-        assert!(open(ProviderAccountId::from_bytes([8; 16]), "https://api.example").is_err());
+        assert!(
+            open(
+                ProviderAccountId::from_bytes([8; 16]),
+                "https://api.example"
+            )
+            .is_err()
+        );
     }
 }

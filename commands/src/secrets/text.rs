@@ -51,7 +51,10 @@ impl SecretText {
     /// Its last four characters, to recognise it by.
     #[must_use]
     pub fn hint(&self) -> String {
-        self.0.get(self.0.len().saturating_sub(4)..).unwrap_or_default().to_owned()
+        self.0
+            .get(self.0.len().saturating_sub(4)..)
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Its hash. Enough for 256 random bits, which nobody can guess; not for passwords.
@@ -72,7 +75,10 @@ fn random() -> String {
     let mut text = String::with_capacity(CHARACTERS);
     while text.len() < CHARACTERS {
         let bytes: [u8; 64] = fresh::bytes();
-        let fair = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(ALPHABET[usize::from(*byte % 62)]));
+        let fair = bytes
+            .iter()
+            .filter(|byte| **byte < 248)
+            .map(|byte| char::from(ALPHABET[usize::from(*byte % 62)]));
         text.extend(fair.take(CHARACTERS - text.len()));
     }
     text
@@ -86,13 +92,20 @@ mod tests {
     fn a_key_is_its_prefix_and_43_characters_and_no_two_are_alike() {
         let (one, two) = (SecretText::new_api_key(), SecretText::new_api_key());
         assert_eq!(one.reveal().len(), API_KEY_PREFIX.len() + CHARACTERS);
-        assert!(one.reveal()[API_KEY_PREFIX.len()..].bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        assert!(
+            one.reveal()[API_KEY_PREFIX.len()..]
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric())
+        );
         assert_ne!(one.reveal(), two.reveal());
         assert!(one.reveal().ends_with(&one.hint()) && one.hint().len() == 4);
     }
 
     #[test]
     fn a_secret_is_not_printed() {
-        assert_eq!(format!("{:?}", SecretText::shown("sk-sluice-x")), "SecretText(…)");
+        assert_eq!(
+            format!("{:?}", SecretText::shown("sk-sluice-x")),
+            "SecretText(…)"
+        );
     }
 }

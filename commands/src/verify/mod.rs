@@ -56,7 +56,10 @@ struct Findings(Vec<VerifyFinding>);
 impl Findings {
     fn add(&mut self, position: u64, detail: impl Into<String>) {
         if self.0.len() < MOST_FINDINGS {
-            self.0.push(VerifyFinding { position, detail: detail.into() });
+            self.0.push(VerifyFinding {
+                position,
+                detail: detail.into(),
+            });
         }
     }
 }
@@ -75,10 +78,18 @@ pub async fn verify(
         Some(nats) => compare::events_stream(&compare::jetstream_of(nats)).await?,
         None => None,
     };
-    let published = stream.as_ref().map_or(0, |stream| stream.cached_info().state.last_sequence);
+    let published = stream
+        .as_ref()
+        .map_or(0, |stream| stream.cached_info().state.last_sequence);
 
-    let mut connection = pool.acquire().await.map_err(ReadError::doing("connecting"))?;
-    let mut transaction = connection.begin().await.map_err(ReadError::doing("beginning to verify"))?;
+    let mut connection = pool
+        .acquire()
+        .await
+        .map_err(ReadError::doing("connecting"))?;
+    let mut transaction = connection
+        .begin()
+        .await
+        .map_err(ReadError::doing("beginning to verify"))?;
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .execute(&mut *transaction)
         .await
@@ -94,7 +105,10 @@ pub async fn verify(
     let walk = walk::walk(&mut transaction, live, &mut findings).await?;
     check_head(&head, &walk, &mut findings);
     let heads = check_seen_heads(&mut transaction, &walk, live, &mut findings).await?;
-    transaction.rollback().await.map_err(ReadError::doing("ending to verify"))?;
+    transaction
+        .rollback()
+        .await
+        .map_err(ReadError::doing("ending to verify"))?;
     let compared = match &stream {
         Some(stream) => check_events(stream, published, &walk, &mut findings).await?,
         None => 0,
@@ -115,9 +129,18 @@ pub async fn verify(
 fn check_head(head: &Head, walk: &walk::Walk, findings: &mut Findings) {
     let last = walk.hashes.len() as u64;
     if head.position > last {
-        findings.add(last + 1, format!("is missing: the log's head is at {}, its last row at {last}", head.position));
+        findings.add(
+            last + 1,
+            format!(
+                "is missing: the log's head is at {}, its last row at {last}",
+                head.position
+            ),
+        );
     } else if head.position < last {
-        findings.add(head.position + 1, format!("lies behind the log's head, which is at {}", head.position));
+        findings.add(
+            head.position + 1,
+            format!("lies behind the log's head, which is at {}", head.position),
+        );
     } else if walk.hash_at(last).is_some_and(|hash| hash != head.hash) {
         findings.add(last, "has another hash than the log's head");
     }
@@ -130,16 +153,26 @@ async fn check_seen_heads(
     live: Option<&Live>,
     findings: &mut Findings,
 ) -> Result<u64, ReadError> {
-    let seen: Vec<(i64, Vec<u8>)> = sqlx::query_as("SELECT position, hash FROM seen_heads ORDER BY position")
-        .fetch_all(connection)
-        .await
-        .map_err(ReadError::doing("reading published heads"))?;
-    let seen = seen.into_iter().filter_map(|(position, hash)| Some((to_u64(position), rows::hash(&hash)?)));
-    let held = live.map(|live| (live.head.position, live.head.hash)).filter(|(position, _)| *position > 0);
+    let seen: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as("SELECT position, hash FROM seen_heads ORDER BY position")
+            .fetch_all(connection)
+            .await
+            .map_err(ReadError::doing("reading published heads"))?;
+    let seen = seen
+        .into_iter()
+        .filter_map(|(position, hash)| Some((to_u64(position), rows::hash(&hash)?)));
+    let held = live
+        .map(|live| (live.head.position, live.head.hash))
+        .filter(|(position, _)| *position > 0);
     let heads: Vec<(u64, [u8; 32])> = seen.chain(held).collect();
-    let differs = heads.iter().find(|(position, hash)| walk.hash_at(*position) != Some(*hash));
+    let differs = heads
+        .iter()
+        .find(|(position, hash)| walk.hash_at(*position) != Some(*hash));
     if let Some((position, _)) = differs {
-        findings.add(*position, "is missing, or has another hash than when it was seen as the log's head");
+        findings.add(
+            *position,
+            "is missing, or has another hash than when it was seen as the log's head",
+        );
     }
     Ok(heads.len() as u64)
 }
@@ -162,17 +195,26 @@ async fn check_events(
     let consumer = consumer.await.map_err(|error| failed(&error))?;
     let mut messages = consumer.messages().await.map_err(|error| failed(&error))?;
     for position in 1..=published {
-        let next = tokio::time::timeout(NATS_TIMEOUT, messages.next()).await.map_err(|error| failed(&error))?;
-        let message = next.ok_or_else(|| failed(&"the stream ended"))?.map_err(|error| failed(&error))?;
+        let next = tokio::time::timeout(NATS_TIMEOUT, messages.next())
+            .await
+            .map_err(|error| failed(&error))?;
+        let message = next
+            .ok_or_else(|| failed(&"the stream ended"))?
+            .map_err(|error| failed(&error))?;
         let row = EventRow::parse(&message.payload).ok().map(|(_, row)| row);
-        let Some(row) = row.filter(|row| row.position == position && row.computed_hash() == row.hash) else {
+        let Some(row) =
+            row.filter(|row| row.position == position && row.computed_hash() == row.hash)
+        else {
             findings.add(position, "was changed in EVENTS");
             return Ok(position);
         };
         match walk.hash_at(position) {
             Some(ours) if ours == row.hash => {}
             Some(_) => {
-                findings.add(position, "is another event in the log than in EVENTS, and so is what follows");
+                findings.add(
+                    position,
+                    "is another event in the log than in EVENTS, and so is what follows",
+                );
                 return Ok(position);
             }
             None => {

@@ -18,8 +18,11 @@ use crate::{
     },
 };
 
-const ROWS: &str =
-    concat!("SELECT ", columns!(), " FROM events WHERE position > $1 ORDER BY position LIMIT $2");
+const ROWS: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM events WHERE position > $1 ORDER BY position LIMIT $2"
+);
 
 /// What the walk has seen.
 #[derive(Debug)]
@@ -62,8 +65,12 @@ pub(super) async fn walk(
     findings: &mut Findings,
 ) -> Result<Walk, ReadError> {
     let checkpoints = checkpoints(connection).await?;
-    let mut walk =
-        Walk { rows: 0, hashes: Vec::new(), last: (0, GENESIS), state: Some(Organisation::default()) };
+    let mut walk = Walk {
+        rows: 0,
+        hashes: Vec::new(),
+        last: (0, GENESIS),
+        state: Some(Organisation::default()),
+    };
     let mut from = 0;
     loop {
         let page = sqlx::query(ROWS)
@@ -87,7 +94,10 @@ pub(super) async fn walk(
                     from = position;
                     walk.state = None;
                     walk.note(position, None);
-                    findings.add(position, format!("holds in its column '{column}' what nobody writes there"));
+                    findings.add(
+                        position,
+                        format!("holds in its column '{column}' what nobody writes there"),
+                    );
                 }
                 Err(error @ ReadError::Database { .. }) => return Err(error),
             }
@@ -113,7 +123,10 @@ fn step(walk: &mut Walk, envelope: &Envelope, findings: &mut Findings) {
     walk.last = (envelope.position, envelope.hash);
     let Some(state) = &mut walk.state else { return };
     if state.stream_version(envelope.stream) + 1 != envelope.stream_version {
-        findings.add(envelope.position, format!("is not the next event of {}", envelope.stream));
+        findings.add(
+            envelope.position,
+            format!("is not the next event of {}", envelope.stream),
+        );
     }
     if let Err(error) = state.apply(envelope) {
         findings.add(envelope.position, error.to_string());
@@ -122,15 +135,26 @@ fn step(walk: &mut Walk, envelope: &Envelope, findings: &mut Findings) {
 }
 
 /// Compares the fold with a checkpoint, and with the state that this process holds, where there is one here.
-fn compare_fold(walk: &Walk, checkpoints: &BTreeMap<u64, Kept>, live: Option<&Live>, findings: &mut Findings) {
+fn compare_fold(
+    walk: &Walk,
+    checkpoints: &BTreeMap<u64, Kept>,
+    live: Option<&Live>,
+    findings: &mut Findings,
+) {
     let Some(state) = &walk.state else { return };
     if let Some(kept) = checkpoints.get(&state.position())
         && !is_state_of(kept, state.state_digest())
     {
-        findings.add(state.position(), "has a checkpoint that is not what the events add up to");
+        findings.add(
+            state.position(),
+            "has a checkpoint that is not what the events add up to",
+        );
     }
     if live.is_some_and(|live| live.head.position == state.position() && live.state != *state) {
-        findings.add(state.position(), "adds up to another state than the one in this process' memory");
+        findings.add(
+            state.position(),
+            "adds up to another state than the one in this process' memory",
+        );
     }
 }
 
@@ -147,5 +171,8 @@ async fn checkpoints(connection: &mut PgConnection) -> Result<BTreeMap<u64, Kept
         .fetch_all(connection)
         .await
         .map_err(ReadError::doing("reading checkpoints"))?;
-    Ok(found.into_iter().map(|(position, digest, state)| (to_u64(position), Kept { digest, state })).collect())
+    Ok(found
+        .into_iter()
+        .map(|(position, digest, state)| (to_u64(position), Kept { digest, state }))
+        .collect())
 }

@@ -24,12 +24,16 @@ use crate::support::{
 pub(crate) async fn fold_from_the_beginning(control: &Control) -> Organisation {
     let (mut state, mut hash) = (Organisation::default(), GENESIS);
     loop {
-        let page = control.events_after(state.position(), 500).await.expect("Postgres answers");
+        let page = control
+            .events_after(state.position(), 500)
+            .await
+            .expect("Postgres answers");
         if page.is_empty() {
             return state;
         }
         for row in page {
-            row.check_follows(state.position(), &hash).expect("an unbroken chain");
+            row.check_follows(state.position(), &hash)
+                .expect("an unbroken chain");
             state.apply(&row).expect("a known event");
             hash = row.hash;
         }
@@ -41,8 +45,19 @@ async fn an_empty_database_becomes_a_log_whose_first_event_is_its_initialisation
     let postgres = Postgres::start().await;
     let control = control(&postgres).await;
     assert_eq!(control.head().position, 1);
-    let first = control.event(1).await.expect("Postgres answers").expect("there is one");
-    assert_eq!((first.kind.as_str(), first.stream, first.actor.to_string().as_str()), ("log_initialised", Stream::Log, "system:init"));
+    let first = control
+        .event(1)
+        .await
+        .expect("Postgres answers")
+        .expect("there is one");
+    assert_eq!(
+        (
+            first.kind.as_str(),
+            first.stream,
+            first.actor.to_string().as_str()
+        ),
+        ("log_initialised", Stream::Log, "system:init")
+    );
     assert_eq!(first.prev_hash, GENESIS);
     assert_eq!(control.head().epoch, control.state().epoch());
     control.stop().await;
@@ -58,14 +73,32 @@ async fn a_command_is_in_the_state_and_in_the_history_with_who_when_and_why() {
     let mut events = control.subscribe();
     let order = create("ci");
     let outcome = control.submit(order.clone()).await.expect("a fresh name");
-    assert_eq!((outcome.position, outcome.made, outcome.replayed), (2, order.command.makes(), false));
+    assert_eq!(
+        (outcome.position, outcome.made, outcome.replayed),
+        (2, order.command.makes(), false)
+    );
     assert_eq!(outcome.events[0].kind, "virtual_account_created");
 
-    assert!(control.state().virtual_account_named(&"ci".parse().expect("a name")).is_some());
-    let row = control.event(2).await.expect("Postgres answers").expect("it was appended");
-    assert_eq!((row.cause, row.why.as_deref()), (order.command_id, Some("because")));
+    assert!(
+        control
+            .state()
+            .virtual_account_named(&"ci".parse().expect("a name"))
+            .is_some()
+    );
+    let row = control
+        .event(2)
+        .await
+        .expect("Postgres answers")
+        .expect("it was appended");
+    assert_eq!(
+        (row.cause, row.why.as_deref()),
+        (order.command_id, Some("because"))
+    );
     assert_eq!(row.stream.aggregate(), Aggregate::VirtualAccount);
-    let told = tokio::time::timeout(PATIENCE, events.recv()).await.expect("told").expect("told");
+    let told = tokio::time::timeout(PATIENCE, events.recv())
+        .await
+        .expect("told")
+        .expect("told");
     assert_eq!(told.envelope, row);
 }
 
@@ -79,15 +112,32 @@ async fn the_same_command_id_gives_the_same_answer_and_another_body_under_it_is_
     // Sent again: the shell made another id for what would be made, and the body is the same.
     let mut again = order.clone();
     again.command = create("ci").command;
-    let second = control.submit(again.clone()).await.expect("the answer given before");
-    assert_eq!((second.position, &second.events, &second.made, second.replayed), (first.position, &first.events, &first.made, true));
+    let second = control
+        .submit(again.clone())
+        .await
+        .expect("the answer given before");
+    assert_eq!(
+        (
+            second.position,
+            &second.events,
+            &second.made,
+            second.replayed
+        ),
+        (first.position, &first.events, &first.made, true)
+    );
 
     let mut other_body = again.clone();
     other_body.request_hash = [7; 32];
-    assert!(matches!(control.submit(other_body).await, Err(SubmitError::CommandIdReused)));
+    assert!(matches!(
+        control.submit(other_body).await,
+        Err(SubmitError::CommandIdReused)
+    ));
     let mut other_sender = again;
     other_sender.actor = events_schema::actor::Actor::Operator(fresh::id());
-    assert!(matches!(control.submit(other_sender).await, Err(SubmitError::CommandIdReused)));
+    assert!(matches!(
+        control.submit(other_sender).await,
+        Err(SubmitError::CommandIdReused)
+    ));
     assert_eq!(control.head().position, 2);
 }
 
@@ -96,10 +146,18 @@ async fn a_rejected_command_changes_nothing_and_a_needless_one_yields_no_event()
     let postgres = Postgres::start().await;
     let control = control(&postgres).await;
     let order = create("ci");
-    let Command::VirtualAccount(id, _) = order.command else { unreachable!("it is one") };
+    let Command::VirtualAccount(id, _) = order.command else {
+        unreachable!("it is one")
+    };
     control.submit(order).await.expect("a fresh name");
-    let refused = control.submit(create("ci")).await.expect_err("the name is taken");
-    assert_eq!(refused.to_string(), "There is already a virtual account named 'ci'.");
+    let refused = control
+        .submit(create("ci"))
+        .await
+        .expect_err("the name is taken");
+    assert_eq!(
+        refused.to_string(),
+        "There is already a virtual account named 'ci'."
+    );
     assert_eq!(refused.outcome().status, 409);
 
     let enable = submission(Command::VirtualAccount(id, VirtualAccountCommand::Enable));
@@ -115,16 +173,31 @@ async fn rows_beside_the_log_are_written_with_the_command_or_not_at_all() {
     let email = KeyedHash::of("k1", &[1; 32], b"bob@example.com");
     let add = |email: &KeyedHash| {
         let id = fresh::id();
-        let mut order = submission(Command::User(id, UserCommand::Add { email: email.clone() }));
-        let person = Person { id: id.uuid(), email: "bob@example.com".into(), name: "Bob".into() };
+        let mut order = submission(Command::User(
+            id,
+            UserCommand::Add {
+                email: email.clone(),
+            },
+        ));
+        let person = Person {
+            id: id.uuid(),
+            email: "bob@example.com".into(),
+            name: "Bob".into(),
+        };
         order.side.person = Some(PersonChange::Put(person));
         (id.uuid(), order)
     };
     let (bob, order) = add(&email);
     control.submit(order).await.expect("a fresh address");
     let (twin, order) = add(&email);
-    control.submit(order).await.expect_err("the address is taken");
-    let people = control.people(&[bob, twin]).await.expect("Postgres answers");
+    control
+        .submit(order)
+        .await
+        .expect_err("the address is taken");
+    let people = control
+        .people(&[bob, twin])
+        .await
+        .expect("Postgres answers");
     assert_eq!(people.keys().collect::<Vec<_>>(), [&bob]);
 }
 
@@ -140,7 +213,10 @@ async fn one_command_that_the_database_refuses_does_not_take_others_with_it() {
         all.spawn(async move { control.submit(order).await });
     }
     let refused = control.submit(bad).await;
-    assert!(matches!(refused, Err(SubmitError::Unavailable)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(SubmitError::Unavailable)),
+        "{refused:?}"
+    );
     assert!(all.join_all().await.iter().all(Result::is_ok));
     assert_eq!(control.head().position, 21);
 }
@@ -159,13 +235,23 @@ async fn two_replicas_that_race_append_without_gaps_and_lose_nothing() {
     }
     let positions: BTreeSet<u64> = all.join_all().await.into_iter().collect();
     let last = 1 + 2 * EACH as u64;
-    assert_eq!(positions, (2..=last).collect(), "each command has a position of its own, and none is left out");
+    assert_eq!(
+        positions,
+        (2..=last).collect(),
+        "each command has a position of its own, and none is left out"
+    );
 
     let folded = fold_from_the_beginning(&one).await;
     for control in [&one, &two] {
         let live = control.at_least(last, PATIENCE).await.expect("both follow");
         assert_eq!(live.state.state_digest(), folded.state_digest());
-        assert_eq!(live.head.hash, read::head(control.pool()).await.expect("Postgres answers").hash);
+        assert_eq!(
+            live.head.hash,
+            read::head(control.pool())
+                .await
+                .expect("Postgres answers")
+                .hash
+        );
     }
 }
 
@@ -185,8 +271,13 @@ async fn what_one_replica_writes_the_other_shows_within_a_moment() {
     let postgres = Postgres::start().await;
     let (one, two) = (control(&postgres).await, control(&postgres).await);
     let outcome = one.submit(create("ci")).await.expect("a fresh name");
-    two.at_least(outcome.position, Duration::from_secs(2)).await.expect("it follows");
-    let never = two.at_least(outcome.position + 1, Duration::from_millis(10)).await.expect_err("nobody writes that");
+    two.at_least(outcome.position, Duration::from_secs(2))
+        .await
+        .expect("it follows");
+    let never = two
+        .at_least(outcome.position + 1, Duration::from_millis(10))
+        .await
+        .expect_err("nobody writes that");
     assert_eq!(never.reached, outcome.position);
 }
 
@@ -196,7 +287,9 @@ async fn a_start_from_a_checkpoint_gives_the_same_state_as_the_whole_log() {
     let control = control(&postgres).await;
     create_many(&control, "before", 50).await;
     let live = control.live();
-    log::checkpoint::write(control.pool(), live.state.clone(), live.head.hash).await.expect("Postgres answers");
+    log::checkpoint::write(control.pool(), live.state.clone(), live.head.hash)
+        .await
+        .expect("Postgres answers");
     create_many(&control, "after", 10).await;
     let digest = fold_from_the_beginning(&control).await.state_digest();
     control.stop().await;
@@ -204,8 +297,14 @@ async fn a_start_from_a_checkpoint_gives_the_same_state_as_the_whole_log() {
     let again = crate::support::control(&postgres).await;
     assert_eq!(again.state().state_digest(), digest);
     assert_eq!(again.head().position, 61);
-    let found = log::checkpoint::newest(again.pool(), 55).await.expect("Postgres answers").expect("there is one");
-    assert_eq!((found.state.position(), found.digest), (51, found.state.state_digest()));
+    let found = log::checkpoint::newest(again.pool(), 55)
+        .await
+        .expect("Postgres answers")
+        .expect("there is one");
+    assert_eq!(
+        (found.state.position(), found.digest),
+        (51, found.state.state_digest())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,12 +313,21 @@ async fn a_checkpoint_that_was_changed_or_is_of_another_log_is_passed_over() {
     let control = control(&postgres).await;
     create_many(&control, "some", 5).await;
     let live = control.live();
-    log::checkpoint::write(control.pool(), live.state.clone(), live.head.hash).await.expect("Postgres answers");
+    log::checkpoint::write(control.pool(), live.state.clone(), live.head.hash)
+        .await
+        .expect("Postgres answers");
     control.stop().await;
-    for damage in ["UPDATE checkpoints SET hash = decode(repeat('01', 32), 'hex')", "UPDATE checkpoints SET state = '{}'"] {
+    for damage in [
+        "UPDATE checkpoints SET hash = decode(repeat('01', 32), 'hex')",
+        "UPDATE checkpoints SET state = '{}'",
+    ] {
         postgres.tamper(damage).await;
         let again = crate::support::control(&postgres).await;
-        assert_eq!(again.state().state_digest(), live.state.state_digest(), "{damage}");
+        assert_eq!(
+            again.state().state_digest(),
+            live.state.state_digest(),
+            "{damage}"
+        );
         again.stop().await;
     }
 }
@@ -228,18 +336,41 @@ async fn a_checkpoint_that_was_changed_or_is_of_another_log_is_passed_over() {
 async fn the_state_as_of_any_position_is_what_it_was_then() {
     let postgres = Postgres::start().await;
     let control = control(&postgres).await;
-    let mut digests = vec![Organisation::default().state_digest(), control.state().state_digest()];
+    let mut digests = vec![
+        Organisation::default().state_digest(),
+        control.state().state_digest(),
+    ];
     for number in 0..20 {
-        control.submit(create(&format!("account-{number}"))).await.expect("a fresh name");
+        control
+            .submit(create(&format!("account-{number}")))
+            .await
+            .expect("a fresh name");
         digests.push(control.state().state_digest());
     }
     for (position, digest) in digests.iter().enumerate() {
-        let state = control.state_at(position as u64).await.expect("Postgres answers").expect("within the log");
+        let state = control
+            .state_at(position as u64)
+            .await
+            .expect("Postgres answers")
+            .expect("within the log");
         assert_eq!(state.state_digest(), *digest, "at {position}");
     }
-    assert!(control.state_at(digests.len() as u64).await.expect("Postgres answers").is_none());
-    let row = control.event(7).await.expect("Postgres answers").expect("within the log");
-    let at = control.position_at(row.recorded_at).await.expect("Postgres answers");
+    assert!(
+        control
+            .state_at(digests.len() as u64)
+            .await
+            .expect("Postgres answers")
+            .is_none()
+    );
+    let row = control
+        .event(7)
+        .await
+        .expect("Postgres answers")
+        .expect("within the log");
+    let at = control
+        .position_at(row.recorded_at)
+        .await
+        .expect("Postgres answers");
     assert!(at >= 7, "{at}");
 }
 
@@ -258,7 +389,10 @@ async fn the_service_may_neither_change_nor_remove_an_event() {
         ("sluice_reader", "SELECT * FROM events"),
     ] {
         let mut connection = postgres.connect(role).await;
-        sqlx::raw_sql(sql).execute(&mut connection).await.expect_err(sql);
+        sqlx::raw_sql(sql)
+            .execute(&mut connection)
+            .await
+            .expect_err(sql);
     }
     assert_eq!(control.head().position, 1);
 }
@@ -268,18 +402,53 @@ async fn the_history_is_filtered_and_paged_newest_first() {
     let postgres = Postgres::start().await;
     let control = control(&postgres).await;
     create_many(&control, "account", 9).await;
-    let positions = |rows: Vec<events_schema::envelope::Envelope>| rows.iter().map(|row| row.position).collect::<Vec<_>>();
+    let positions = |rows: Vec<events_schema::envelope::Envelope>| {
+        rows.iter().map(|row| row.position).collect::<Vec<_>>()
+    };
     let filter = commands::control::HistoryFilter {
         aggregate: Some(Aggregate::VirtualAccount),
         kind: Some("virtual_account_created".into()),
-        actor: Some(events_schema::actor::Actor::System(events_schema::actor::System::CommandLine)),
+        actor: Some(events_schema::actor::Actor::System(
+            events_schema::actor::System::CommandLine,
+        )),
         ..Default::default()
     };
-    let first = control.events(&filter, None, 4).await.expect("Postgres answers");
-    let second = control.events(&filter, Some(first[3].position), 100).await.expect("Postgres answers");
-    assert_eq!((positions(first.clone()), positions(second)), (vec![10, 9, 8, 7], vec![6, 5, 4, 3, 2]));
-    let of_one = commands::control::HistoryFilter { stream: Some(first[0].stream), ..Default::default() };
-    assert_eq!(positions(control.events(&of_one, None, 100).await.expect("Postgres answers")), [10]);
-    let later = commands::control::HistoryFilter { from: Some(first[0].recorded_at.plus_micros(1)), ..Default::default() };
-    assert_eq!(positions(control.events(&later, None, 100).await.expect("Postgres answers")), Vec::<u64>::new());
+    let first = control
+        .events(&filter, None, 4)
+        .await
+        .expect("Postgres answers");
+    let second = control
+        .events(&filter, Some(first[3].position), 100)
+        .await
+        .expect("Postgres answers");
+    assert_eq!(
+        (positions(first.clone()), positions(second)),
+        (vec![10, 9, 8, 7], vec![6, 5, 4, 3, 2])
+    );
+    let of_one = commands::control::HistoryFilter {
+        stream: Some(first[0].stream),
+        ..Default::default()
+    };
+    assert_eq!(
+        positions(
+            control
+                .events(&of_one, None, 100)
+                .await
+                .expect("Postgres answers")
+        ),
+        [10]
+    );
+    let later = commands::control::HistoryFilter {
+        from: Some(first[0].recorded_at.plus_micros(1)),
+        ..Default::default()
+    };
+    assert_eq!(
+        positions(
+            control
+                .events(&later, None, 100)
+                .await
+                .expect("Postgres answers")
+        ),
+        Vec::<u64>::new()
+    );
 }

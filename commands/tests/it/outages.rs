@@ -19,14 +19,27 @@ async fn while_postgres_is_down_commands_are_refused_at_once_and_reads_of_the_st
     create_many(&control, "before", 3).await;
     postgres.stop();
     let started = Instant::now();
-    let refused = control.submit(create("during")).await.expect_err("Postgres is down");
+    let refused = control
+        .submit(create("during"))
+        .await
+        .expect_err("Postgres is down");
     assert!(matches!(refused, SubmitError::Unavailable), "{refused:?}");
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        started.elapsed()
+    );
     assert_eq!(control.state().virtual_accounts().len(), 3);
 
     postgres.resume().await;
-    eventually("commands work again", || async { control.submit(create("after")).await.is_ok() }).await;
-    assert_eq!(fold_from_the_beginning(&control).await.state_digest(), control.state().state_digest());
+    eventually("commands work again", || async {
+        control.submit(create("after")).await.is_ok()
+    })
+    .await;
+    assert_eq!(
+        fold_from_the_beginning(&control).await.state_digest(),
+        control.state().state_digest()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,17 +63,29 @@ async fn a_postgres_killed_in_the_middle_of_work_loses_no_answered_command_and_d
             answers
         });
     }
-    eventually("work is under way", || async { control.head().position > 100 }).await;
+    eventually("work is under way", || async {
+        control.head().position > 100
+    })
+    .await;
     postgres.kill();
     postgres.resume().await;
     let answers: Vec<_> = sent.join_all().await.into_iter().flatten().collect();
-    eventually("commands work again", || async { control.submit(create("probe")).await.is_ok() }).await;
+    eventually("commands work again", || async {
+        control.submit(create("probe")).await.is_ok()
+    })
+    .await;
 
     for (order, answer) in &answers {
         // Whatever was answered: sent again, the command is done once.
-        let again = control.submit(order.clone()).await.expect("it is done by now");
+        let again = control
+            .submit(order.clone())
+            .await
+            .expect("it is done by now");
         if let Ok(first) = answer {
-            assert_eq!((again.position, &again.events), (first.position, &first.events));
+            assert_eq!(
+                (again.position, &again.events),
+                (first.position, &first.events)
+            );
         }
     }
     let folded = fold_from_the_beginning(&control).await;
@@ -82,19 +107,32 @@ async fn a_service_that_dies_in_the_middle_of_a_batch_leaves_the_log_whole() {
                 nats: None,
                 relay: false,
             };
-            let control = commands::control::Control::start(options).await.expect("the control starts");
+            let control = commands::control::Control::start(options)
+                .await
+                .expect("the control starts");
             for number in 0..500 {
                 let control = control.clone();
-                tokio::spawn(async move { control.submit(create(&format!("life-{life}-{number}"))).await });
+                tokio::spawn(async move {
+                    control
+                        .submit(create(&format!("life-{life}-{number}")))
+                        .await
+                });
             }
             control
         });
         let control = before.await.expect("it starts");
-        eventually("work is under way", || async { control.head().position > 20 * (life + 1) }).await;
+        eventually("work is under way", || async {
+            control.head().position > 20 * (life + 1)
+        })
+        .await;
         runtime.shutdown_background();
     }
     let control = control(&postgres).await;
     let folded = fold_from_the_beginning(&control).await;
     assert_eq!(folded.position(), control.head().position);
-    assert_eq!(folded.virtual_accounts().len() as u64, folded.position() - 1, "one event each, none twice");
+    assert_eq!(
+        folded.virtual_accounts().len() as u64,
+        folded.position() - 1,
+        "one event each, none twice"
+    );
 }

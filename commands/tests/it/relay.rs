@@ -19,12 +19,23 @@ use crate::{
 
 /// Everything that `EVENTS` holds, in order.
 async fn published(nats: &Nats) -> Vec<(Epoch, Envelope)> {
-    let stream = nats.jetstream().await.get_stream("EVENTS").await.expect("it exists");
+    let stream = nats
+        .jetstream()
+        .await
+        .get_stream("EVENTS")
+        .await
+        .expect("it exists");
     let mut rows = Vec::new();
     for sequence in 1..=stream.cached_info().state.last_sequence {
-        let message = stream.get_raw_message(sequence).await.expect("nothing is ever deleted");
+        let message = stream
+            .get_raw_message(sequence)
+            .await
+            .expect("nothing is ever deleted");
         let (epoch, row) = EventRow::parse(&message.payload).expect("a row");
-        assert_eq!(message.subject.as_str(), format!("events.{}", row.stream.aggregate()));
+        assert_eq!(
+            message.subject.as_str(),
+            format!("events.{}", row.stream.aggregate())
+        );
         rows.push((epoch, row));
     }
     rows
@@ -33,9 +44,22 @@ async fn published(nats: &Nats) -> Vec<(Epoch, Envelope)> {
 /// Waits until all is published, and compares `EVENTS` with the log row by row.
 async fn events_is_the_log(control: &Control, nats: &Nats) {
     let head = control.head();
-    eventually("everything is published", || async { control.relay_status().published == Some(head.position) }).await;
-    let rows: Vec<Envelope> = published(nats).await.into_iter().map(|(_, row)| row).collect();
-    assert_eq!(rows, control.events_after(0, 100_000).await.expect("Postgres answers"));
+    eventually("everything is published", || async {
+        control.relay_status().published == Some(head.position)
+    })
+    .await;
+    let rows: Vec<Envelope> = published(nats)
+        .await
+        .into_iter()
+        .map(|(_, row)| row)
+        .collect();
+    assert_eq!(
+        rows,
+        control
+            .events_after(0, 100_000)
+            .await
+            .expect("Postgres answers")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,11 +69,21 @@ async fn every_event_is_published_once_at_its_position() {
     let mut all = tokio::task::JoinSet::new();
     for number in 0..500 {
         let control = control.clone();
-        all.spawn(async move { control.submit(create(&format!("account-{number}"))).await.expect("a fresh name") });
+        all.spawn(async move {
+            control
+                .submit(create(&format!("account-{number}")))
+                .await
+                .expect("a fresh name")
+        });
     }
     all.join_all().await;
     events_is_the_log(&control, &nats).await;
-    assert!(published(&nats).await.iter().all(|(epoch, _)| Some(*epoch) == control.head().epoch));
+    assert!(
+        published(&nats)
+            .await
+            .iter()
+            .all(|(epoch, _)| Some(*epoch) == control.head().epoch)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +107,11 @@ async fn nats_being_away_delays_no_append_and_what_was_appended_meanwhile_is_pub
     nats.kill();
     let started = std::time::Instant::now();
     create_many(&control, "during", 50).await;
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
     nats.resume().await;
     events_is_the_log(&control, &nats).await;
 }
@@ -94,9 +132,16 @@ async fn a_stream_that_was_deleted_is_written_again_from_the_log() {
     let control = control_with_relay(&postgres, &nats).await;
     create_many(&control, "before", 30).await;
     events_is_the_log(&control, &nats).await;
-    nats.jetstream().await.delete_stream("EVENTS").await.expect("NATS answers");
+    nats.jetstream()
+        .await
+        .delete_stream("EVENTS")
+        .await
+        .expect("NATS answers");
     // Nothing is appended: the relay finds out by itself.
-    eventually("the stream is back", || async { nats.last_sequence().await == Some(31) }).await;
+    eventually("the stream is back", || async {
+        nats.last_sequence().await == Some(31)
+    })
+    .await;
     create_many(&control, "after", 5).await;
     events_is_the_log(&control, &nats).await;
 }
@@ -115,12 +160,18 @@ async fn a_stream_that_lost_its_tail_gets_it_again() {
     nats.kill();
     nats.copy_store("old", "store");
     nats.resume().await;
-    eventually("the tail is back", || async { nats.last_sequence().await == Some(61) }).await;
+    eventually("the tail is back", || async {
+        nats.last_sequence().await == Some(61)
+    })
+    .await;
     events_is_the_log(&control, &nats).await;
     nats.kill();
     nats.forget_everything();
     nats.resume().await;
-    eventually("all is back", || async { nats.last_sequence().await == Some(61) }).await;
+    eventually("all is back", || async {
+        nats.last_sequence().await == Some(61)
+    })
+    .await;
     events_is_the_log(&control, &nats).await;
 }
 
@@ -131,7 +182,10 @@ async fn of_two_services_one_publishes_and_the_other_takes_over() {
     eventually("one leads", || async { one.relay_status().leading }).await;
     let two = control_with_relay(&postgres, &nats).await;
     create_many(&two, "by-two", 10).await;
-    eventually("one publishes", || async { one.relay_status().published == Some(11) }).await;
+    eventually("one publishes", || async {
+        one.relay_status().published == Some(11)
+    })
+    .await;
     assert!(!two.relay_status().leading);
     one.stop().await;
     create_many(&two, "alone", 10).await;
@@ -144,7 +198,9 @@ async fn a_second_relay_started_by_hand_stops_and_says_why() {
     let control = control_with_relay(&postgres, &nats).await;
     create_many(&control, "before", 10).await;
     events_is_the_log(&control, &nats).await;
-    let pool = log::open_pool(&postgres.url("sluice_service")).await.expect("Postgres answers");
+    let pool = log::open_pool(&postgres.url("sluice_service"))
+        .await
+        .expect("Postgres answers");
     let stopped = relay::run_alone(pool.clone(), nats.client().await, true).await;
     assert!(matches!(stopped, RelayError::NotElected), "{stopped}");
 
@@ -155,7 +211,11 @@ async fn a_second_relay_started_by_hand_stops_and_says_why() {
         create_many(&control, &format!("round-{number}"), 5).await;
         number += 1;
         assert!(number < 2_000, "the two never met");
-        eventually("this process goes on", || async { control.relay_status().published == Some(control.head().position) || by_hand.is_finished() }).await;
+        eventually("this process goes on", || async {
+            control.relay_status().published == Some(control.head().position)
+                || by_hand.is_finished()
+        })
+        .await;
         if control.relay_status().waiting_for.is_some() {
             break;
         }
@@ -185,7 +245,10 @@ async fn a_log_that_lost_its_tail_gets_it_back_from_the_stream_before_anything_i
     assert_eq!(again.state().state_digest(), digest);
     again.submit(create("after")).await.expect("appends go on");
     events_is_the_log(&again, &nats).await;
-    assert_eq!(fold_from_the_beginning(&again).await.state_digest(), again.state().state_digest());
+    assert_eq!(
+        fold_from_the_beginning(&again).await.state_digest(),
+        again.state().state_digest()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +266,10 @@ async fn an_empty_database_beside_a_full_stream_is_filled_from_it() {
 
 async fn events_is_the_log_quickly(control: &Control) {
     let head = control.head().position;
-    eventually("everything is published", || async { control.relay_status().published == Some(head) }).await;
+    eventually("everything is published", || async {
+        control.relay_status().published == Some(head)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,27 +292,54 @@ async fn a_forked_log_takes_no_commands_until_an_operator_starts_a_new_epoch() {
     blind.stop().await;
 
     let stopped = control_with_relay(&postgres, &nats).await;
-    let refused = stopped.submit(create("refused")).await.expect_err("the log is forked");
-    let SubmitError::Stopped(reason) = &refused else { panic!("{refused:?}") };
-    assert!(reason.contains("position 12") && reason.contains("start-epoch"), "{reason}");
-    assert_eq!(nats.last_sequence().await, Some(21), "nothing is published over the other history");
+    let refused = stopped
+        .submit(create("refused"))
+        .await
+        .expect_err("the log is forked");
+    let SubmitError::Stopped(reason) = &refused else {
+        panic!("{refused:?}")
+    };
+    assert!(
+        reason.contains("position 12") && reason.contains("start-epoch"),
+        "{reason}"
+    );
+    assert_eq!(
+        nats.last_sequence().await,
+        Some(21),
+        "nothing is published over the other history"
+    );
 
     let old = stopped.head().epoch.expect("it has begun");
-    stopped.start_epoch(Some("the backup is right".into())).await.expect("an operator decides");
+    stopped
+        .start_epoch(Some("the backup is right".into()))
+        .await
+        .expect("an operator decides");
     eventually("the stream is written anew", || async {
         stopped.relay_status().published == Some(15) && stopped.appends_stopped().is_none()
     })
     .await;
-    stopped.submit(create("accepted")).await.expect("appends go on");
+    stopped
+        .submit(create("accepted"))
+        .await
+        .expect("appends go on");
     events_is_the_log(&stopped, &nats).await;
     let now = stopped.head().epoch.expect("it has begun");
     assert!(now.seconds > old.seconds);
-    assert!(published(&nats).await.iter().all(|(epoch, _)| *epoch == now));
+    assert!(
+        published(&nats)
+            .await
+            .iter()
+            .all(|(epoch, _)| *epoch == now)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_deployments_stream_is_never_written_to() {
-    let (ours, theirs, nats) = (Postgres::start().await, Postgres::start().await, Nats::start().await);
+    let (ours, theirs, nats) = (
+        Postgres::start().await,
+        Postgres::start().await,
+        Nats::start().await,
+    );
     let them = control_with_relay(&theirs, &nats).await;
     create_many(&them, "theirs", 5).await;
     events_is_the_log(&them, &nats).await;
@@ -254,7 +347,10 @@ async fn another_deployments_stream_is_never_written_to() {
     create_many(&blind, "ours", 10).await;
     blind.stop().await;
     let us = control_with_relay(&ours, &nats).await;
-    let refused = us.submit(create("more")).await.expect_err("the stream is of another log");
+    let refused = us
+        .submit(create("more"))
+        .await
+        .expect_err("the stream is of another log");
     assert!(refused.to_string().contains("position 1 "), "{refused}");
     assert_eq!(nats.last_sequence().await, Some(6));
 }
@@ -266,6 +362,11 @@ async fn a_postgres_that_is_away_does_not_end_the_relay() {
     create_many(&control, "before", 5).await;
     postgres.kill();
     postgres.resume().await;
-    eventually("commands work again", || async { control.submit(create("after")).await.is_ok() }).await;
-    tokio::time::timeout(PATIENCE, events_is_the_log(&control, &nats)).await.expect("it goes on");
+    eventually("commands work again", || async {
+        control.submit(create("after")).await.is_ok()
+    })
+    .await;
+    tokio::time::timeout(PATIENCE, events_is_the_log(&control, &nats))
+        .await
+        .expect("it goes on");
 }

@@ -124,7 +124,8 @@ impl<'a> Frame<'a> {
 #[must_use]
 pub fn key_id(message: &[u8]) -> Option<&str> {
     let (fixed, rest) = message.split_first_chunk::<FIXED>()?;
-    rest.get(..usize::from(fixed[5])).and_then(|id| std::str::from_utf8(id).ok())
+    rest.get(..usize::from(fixed[5]))
+        .and_then(|id| std::str::from_utf8(id).ok())
 }
 
 fn read_header(fixed: &[u8; FIXED]) -> FrameHeader {

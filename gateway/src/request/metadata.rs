@@ -31,7 +31,10 @@ pub struct InvalidMetadata {
 /// # Errors
 /// See [`InvalidMetadata`].
 pub fn read(headers: &HeaderMap) -> Result<BTreeMap<String, String>, InvalidMetadata> {
-    let Some((header, value)) = NAMES.iter().find_map(|name| headers.get(*name).map(|value| (*name, value))) else {
+    let Some((header, value)) = NAMES
+        .iter()
+        .find_map(|name| headers.get(*name).map(|value| (*name, value)))
+    else {
         return Ok(BTreeMap::new());
     };
     let pairs: Option<BTreeMap<String, String>> = serde_json::from_slice(value.as_bytes()).ok();
@@ -40,7 +43,8 @@ pub fn read(headers: &HeaderMap) -> Result<BTreeMap<String, String>, InvalidMeta
 
 fn fits(pairs: &BTreeMap<String, String>) -> bool {
     let good = |(key, value): (&String, &String)| {
-        (1..=MAX_KEY_CHARS).contains(&key.chars().count()) && value.chars().count() <= MAX_VALUE_CHARS
+        (1..=MAX_KEY_CHARS).contains(&key.chars().count())
+            && value.chars().count() <= MAX_VALUE_CHARS
     };
     pairs.len() <= MAX_PAIRS && pairs.iter().all(good)
 }
@@ -55,19 +59,32 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header, HeaderValue::from_str(value).expect("a header"));
         let expected = expected
-            .map(|pairs| pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+            .map(|pairs| {
+                pairs
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect()
+            })
             .ok_or(InvalidMetadata { header });
         assert_eq!(read(&headers), expected, "{value}");
     }
 
     #[test]
     fn metadata_is_an_object_of_short_strings() {
-        check("x-sluice-metadata", r#"{"team":"a","run":"7"}"#, Some(&[("run", "7"), ("team", "a")]));
+        check(
+            "x-sluice-metadata",
+            r#"{"team":"a","run":"7"}"#,
+            Some(&[("run", "7"), ("team", "a")]),
+        );
         check("x-tfy-metadata", "{}", Some(&[]));
         check("x-tfy-metadata", r#"{"a":7}"#, None);
         check("x-sluice-metadata", "nonsense", None);
         check("x-sluice-metadata", r#"{"":"x"}"#, None);
-        check("x-sluice-metadata", &format!(r#"{{"a":"{}"}}"#, "x".repeat(129)), None);
+        check(
+            "x-sluice-metadata",
+            &format!(r#"{{"a":"{}"}}"#, "x".repeat(129)),
+            None,
+        );
         assert_eq!(read(&HeaderMap::new()), Ok(BTreeMap::new()));
     }
 }

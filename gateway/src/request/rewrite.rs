@@ -32,13 +32,21 @@ impl Body {
     fn of(parts: [Bytes; MAX_PARTS]) -> Self {
         let total: usize = parts.iter().map(Bytes::len).sum();
         if total > JOIN_BYTES {
-            return Self { parts, next: 0, left: total as u64 };
+            return Self {
+                parts,
+                next: 0,
+                left: total as u64,
+            };
         }
         let mut joined = Vec::with_capacity(total);
         parts.iter().for_each(|part| joined.extend_from_slice(part));
         let mut parts = <[Bytes; MAX_PARTS]>::default();
         parts[0] = joined.into();
-        Self { parts, next: 0, left: total as u64 }
+        Self {
+            parts,
+            next: 0,
+            left: total as u64,
+        }
     }
 }
 
@@ -46,7 +54,10 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         while self.next < MAX_PARTS {
             let at = self.next;
             self.next += 1;
@@ -70,7 +81,12 @@ impl http_body::Body for Body {
 
 /// The body with `model` in place of the value at `model_at`; with `usage_wish`, also with usage asked for.
 #[must_use]
-pub fn rewrite(body: &Bytes, model_at: &Range<usize>, model: &str, usage_wish: Option<&UsageWish>) -> Body {
+pub fn rewrite(
+    body: &Bytes,
+    model_at: &Range<usize>,
+    model: &str,
+    usage_wish: Option<&UsageWish>,
+) -> Body {
     let name = (model_at.clone(), quoted(model));
     let wish = usage_wish.and_then(edit);
     let (first, second) = match wish {
@@ -87,7 +103,13 @@ pub fn rewrite(body: &Bytes, model_at: &Range<usize>, model: &str, usage_wish: O
 type Edit = (Range<usize>, Bytes);
 
 fn around(body: &Bytes, (at, replacement): Edit) -> [Bytes; MAX_PARTS] {
-    [body.slice(..at.start), replacement, body.slice(at.end..), Bytes::new(), Bytes::new()]
+    [
+        body.slice(..at.start),
+        replacement,
+        body.slice(at.end..),
+        Bytes::new(),
+        Bytes::new(),
+    ]
 }
 
 /// A name as JSON. The names of models hold nothing that must be escaped, but nothing here relies on it.
@@ -96,13 +118,24 @@ fn quoted(name: &str) -> Bytes {
 }
 
 fn edit(wish: &UsageWish) -> Option<Edit> {
-    let insert = |at: usize, text: &'static str| Some((at..at, Bytes::from_static(text.as_bytes())));
+    let insert =
+        |at: usize, text: &'static str| Some((at..at, Bytes::from_static(text.as_bytes())));
     match wish {
         UsageWish::Asked => None,
-        UsageWish::Silent { insert_at } => insert(*insert_at, r#","stream_options":{"include_usage":true}"#),
-        UsageWish::OptionsWithout { insert_at, empty: true } => insert(*insert_at, r#""include_usage":true"#),
-        UsageWish::OptionsWithout { insert_at, empty: false } => insert(*insert_at, r#""include_usage":true,"#),
-        UsageWish::NullOptions(at) => Some((at.clone(), Bytes::from_static(br#"{"include_usage":true}"#))),
+        UsageWish::Silent { insert_at } => {
+            insert(*insert_at, r#","stream_options":{"include_usage":true}"#)
+        }
+        UsageWish::OptionsWithout {
+            insert_at,
+            empty: true,
+        } => insert(*insert_at, r#""include_usage":true"#),
+        UsageWish::OptionsWithout {
+            insert_at,
+            empty: false,
+        } => insert(*insert_at, r#""include_usage":true,"#),
+        UsageWish::NullOptions(at) => {
+            Some((at.clone(), Bytes::from_static(br#"{"include_usage":true}"#)))
+        }
         UsageWish::Declined(at) => Some((at.clone(), Bytes::from_static(b"true"))),
     }
 }
@@ -116,7 +149,12 @@ mod tests {
     fn sent(body: &str, with_usage: bool) -> String {
         let bytes = Bytes::copy_from_slice(body.as_bytes());
         let found = scan(&bytes).expect("a good body");
-        let mut rewritten = rewrite(&bytes, &found.model_at, "gpt", with_usage.then_some(&found.usage_wish));
+        let mut rewritten = rewrite(
+            &bytes,
+            &found.model_at,
+            "gpt",
+            with_usage.then_some(&found.usage_wish),
+        );
         let length = rewritten.size_hint().exact();
         let mut all = Vec::new();
         let mut context = Context::from_waker(std::task::Waker::noop());
@@ -136,7 +174,11 @@ mod tests {
 
     #[test]
     fn large_bodies_are_cut_in_the_right_places() {
-        let body = format!(r#"{{"x":"{}","model":"chat","stream":true,"y":"{}"}}"#, "a".repeat(20_000), "b".repeat(20_000));
+        let body = format!(
+            r#"{{"x":"{}","model":"chat","stream":true,"y":"{}"}}"#,
+            "a".repeat(20_000),
+            "b".repeat(20_000)
+        );
         assert_eq!(sent(&body, false), body.replace(r#""chat""#, r#""gpt""#));
         let with_usage = sent(&body, true);
         assert!(with_usage.ends_with(r#"bb","stream_options":{"include_usage":true}}"#));
@@ -144,15 +186,27 @@ mod tests {
 
     #[test]
     fn usage_is_asked_for_whatever_the_caller_said() {
-        for options in ["", "null", "{}", r#"{"x":1}"#, r#"{"include_usage":false}"#, r#"{"x":1, "include_usage": null}"#] {
+        for options in [
+            "",
+            "null",
+            "{}",
+            r#"{"x":1}"#,
+            r#"{"include_usage":false}"#,
+            r#"{"x":1, "include_usage": null}"#,
+        ] {
             for model_first in [true, false] {
-                let options = if options.is_empty() { String::new() } else { format!(r#","stream_options":{options}"#) };
+                let options = if options.is_empty() {
+                    String::new()
+                } else {
+                    format!(r#","stream_options":{options}"#)
+                };
                 let body = if model_first {
                     format!(r#"{{"model":"chat"{options} }}"#)
                 } else {
                     format!(r#"{{"z":0{options},"model":"chat"}}"#)
                 };
-                let sent: serde_json::Value = serde_json::from_str(&sent(&body, true)).expect("JSON");
+                let sent: serde_json::Value =
+                    serde_json::from_str(&sent(&body, true)).expect("JSON");
                 assert_eq!(sent["stream_options"]["include_usage"], true, "{body}");
                 assert_eq!(sent["model"], "gpt", "{body}");
             }

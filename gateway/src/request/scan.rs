@@ -92,16 +92,26 @@ impl Malformed {
 /// See [`Malformed`].
 pub fn scan(body: &[u8]) -> Result<Scan<'_>, Malformed> {
     let text = std::str::from_utf8(body).map_err(|error| Malformed::Utf8(error.valid_up_to()))?;
-    let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| match duplicate(&error) {
-        Some(field) => Malformed::Duplicate(field),
-        None => Malformed::Json(error.to_string()),
-    })?;
-    let Fields { model, stream, stream_options, max_tokens, max_completion_tokens } = fields;
+    let fields: Fields<'_> =
+        serde_json::from_str(text).map_err(|error| match duplicate(&error) {
+            Some(field) => Malformed::Duplicate(field),
+            None => Malformed::Json(error.to_string()),
+        })?;
+    let Fields {
+        model,
+        stream,
+        stream_options,
+        max_tokens,
+        max_completion_tokens,
+    } = fields;
     let model = model.ok_or(Malformed::NoModel)?;
     let stream = match stream {
         None => false,
         Some(value) => serde_json::from_str::<Option<bool>>(value.get())
-            .map_err(|_| Malformed::Type { field: "stream", wanted: "true or false" })?
+            .map_err(|_| Malformed::Type {
+                field: "stream",
+                wanted: "true or false",
+            })?
             .unwrap_or(false),
     };
     Ok(Scan {
@@ -109,7 +119,9 @@ pub fn scan(body: &[u8]) -> Result<Scan<'_>, Malformed> {
         model: name(model)?,
         stream,
         usage_wish: usage_wish(text, stream_options),
-        max_tokens: max_completion_tokens.or(max_tokens).and_then(|it| serde_json::from_str(it.get()).ok()),
+        max_tokens: max_completion_tokens
+            .or(max_tokens)
+            .and_then(|it| serde_json::from_str(it.get()).ok()),
     })
 }
 
@@ -148,7 +160,9 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 Key::Stream => (&mut fields.stream, "stream"),
                 Key::StreamOptions => (&mut fields.stream_options, "stream_options"),
                 Key::MaxTokens => (&mut fields.max_tokens, "max_tokens"),
-                Key::MaxCompletionTokens => (&mut fields.max_completion_tokens, "max_completion_tokens"),
+                Key::MaxCompletionTokens => {
+                    (&mut fields.max_completion_tokens, "max_completion_tokens")
+                }
                 Key::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
@@ -202,36 +216,60 @@ impl Visitor<'_> for KeyVisitor {
 fn duplicate(error: &serde_json::Error) -> Option<&'static str> {
     let text = error.to_string();
     let rest = text.strip_prefix(DUPLICATE)?;
-    ["model", "stream_options", "stream", "max_tokens", "max_completion_tokens"]
-        .into_iter()
-        .find(|field| rest.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')))
+    [
+        "model",
+        "stream_options",
+        "stream",
+        "max_tokens",
+        "max_completion_tokens",
+    ]
+    .into_iter()
+    .find(|field| {
+        rest.strip_prefix(field)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    })
 }
 
 fn name(raw: &RawValue) -> Result<Cow<'_, str>, Malformed> {
     let text = raw.get();
-    let plain = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|text| !text.contains('\\'));
+    let plain = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .filter(|text| !text.contains('\\'));
     match plain {
         Some(name) => Ok(Cow::Borrowed(name)),
         None => serde_json::from_str(text)
             .map(Cow::Owned)
-            .map_err(|_| Malformed::Type { field: "model", wanted: "a string" }),
+            .map_err(|_| Malformed::Type {
+                field: "model",
+                wanted: "a string",
+            }),
     }
 }
 
 fn usage_wish(text: &str, stream_options: Option<&RawValue>) -> UsageWish {
     let Some(options) = stream_options else {
         // The text is an object with at least one member: what ends it is its brace.
-        return UsageWish::Silent { insert_at: text.rfind('}').unwrap_or(text.len()) };
+        return UsageWish::Silent {
+            insert_at: text.rfind('}').unwrap_or(text.len()),
+        };
     };
     let at = place(text, options.get());
     if options.get() == "null" {
         return UsageWish::NullOptions(at);
     }
-    let Ok(Options { members, include_usage }) = serde_json::from_str(options.get()) else {
+    let Ok(Options {
+        members,
+        include_usage,
+    }) = serde_json::from_str(options.get())
+    else {
         return UsageWish::Asked;
     };
     match include_usage.map(|value| (value.get(), place(text, value.get()))) {
-        None => UsageWish::OptionsWithout { insert_at: at.start + 1, empty: members == 0 },
+        None => UsageWish::OptionsWithout {
+            insert_at: at.start + 1,
+            empty: members == 0,
+        },
         Some(("false" | "null", value_at)) => UsageWish::Declined(value_at),
         Some(_) => UsageWish::Asked,
     }
@@ -253,7 +291,10 @@ impl<'de: 'b, 'b> Deserialize<'de> for Options<'b> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Options<'de>, A::Error> {
-                let mut options = Options { members: 0, include_usage: None };
+                let mut options = Options {
+                    members: 0,
+                    include_usage: None,
+                };
                 while let Some(key) = map.next_key::<Cow<'de, str>>()? {
                     let value: &'de RawValue = map.next_value()?;
                     options.members += 1;
@@ -282,31 +323,59 @@ mod tests {
         let found = scan(body.as_bytes());
         if let Ok(found) = &found {
             let value = &body[found.model_at.clone()];
-            assert_eq!(serde_json::from_str::<String>(value).expect("a string"), found.model);
+            assert_eq!(
+                serde_json::from_str::<String>(value).expect("a string"),
+                found.model
+            );
         }
         let found = found.map(|it| (it.model.into_owned(), it.stream, it.max_tokens));
-        assert_eq!(found, expected.map(|(model, stream, most)| (model.to_owned(), stream, most)), "{body}");
+        assert_eq!(
+            found,
+            expected.map(|(model, stream, most)| (model.to_owned(), stream, most)),
+            "{body}"
+        );
     }
 
     #[test]
     fn the_fields_are_found_wherever_they_stand() {
         check(r#"{"model":"chat"}"#, Ok(("chat", false, None)));
-        check(r#" { "messages" : [{"model":"no"}], "stream": true ,"model" : "a/b" } "#, Ok(("a/b", true, None)));
-        check(r#"{"max_tokens":5,"model":"x","max_completion_tokens":7}"#, Ok(("x", false, Some(7))));
-        check(r#"{"max_tokens":"many","model":"x","stream":null}"#, Ok(("x", false, None)));
+        check(
+            r#" { "messages" : [{"model":"no"}], "stream": true ,"model" : "a/b" } "#,
+            Ok(("a/b", true, None)),
+        );
+        check(
+            r#"{"max_tokens":5,"model":"x","max_completion_tokens":7}"#,
+            Ok(("x", false, Some(7))),
+        );
+        check(
+            r#"{"max_tokens":"many","model":"x","stream":null}"#,
+            Ok(("x", false, None)),
+        );
     }
 
     #[test]
     fn no_spelling_of_a_key_gets_past() {
         check(r#"{"mod\u0065l":"\u0063hat"}"#, Ok(("chat", false, None)));
-        check(r#"{"model":"a","mod\u0065l":"b"}"#, Err(Malformed::Duplicate("model")));
+        check(
+            r#"{"model":"a","mod\u0065l":"b"}"#,
+            Err(Malformed::Duplicate("model")),
+        );
     }
 
     #[test]
     fn what_stands_twice_is_refused() {
-        check(r#"{"model":"a","model":"a"}"#, Err(Malformed::Duplicate("model")));
-        check(r#"{"model":"a","stream":true,"stream":false}"#, Err(Malformed::Duplicate("stream")));
-        check(r#"{"model":"a","max_tokens":1,"max_tokens":2}"#, Err(Malformed::Duplicate("max_tokens")));
+        check(
+            r#"{"model":"a","model":"a"}"#,
+            Err(Malformed::Duplicate("model")),
+        );
+        check(
+            r#"{"model":"a","stream":true,"stream":false}"#,
+            Err(Malformed::Duplicate("stream")),
+        );
+        check(
+            r#"{"model":"a","max_tokens":1,"max_tokens":2}"#,
+            Err(Malformed::Duplicate("max_tokens")),
+        );
         let options = r#"{"stream_options":null,"model":"a","stream_options":null}"#;
         check(options, Err(Malformed::Duplicate("stream_options")));
     }
@@ -314,41 +383,88 @@ mod tests {
     #[test]
     fn what_has_no_model_or_the_wrong_types_says_so() {
         check("{}", Err(Malformed::NoModel));
-        check(r#"{"model":7}"#, Err(Malformed::Type { field: "model", wanted: "a string" }));
-        check(r#"{"model":null}"#, Err(Malformed::Type { field: "model", wanted: "a string" }));
-        let stream = Malformed::Type { field: "stream", wanted: "true or false" };
+        check(
+            r#"{"model":7}"#,
+            Err(Malformed::Type {
+                field: "model",
+                wanted: "a string",
+            }),
+        );
+        check(
+            r#"{"model":null}"#,
+            Err(Malformed::Type {
+                field: "model",
+                wanted: "a string",
+            }),
+        );
+        let stream = Malformed::Type {
+            field: "stream",
+            wanted: "true or false",
+        };
         check(r#"{"model":"a","stream":"yes"}"#, Err(stream));
     }
 
     #[test]
     fn what_is_not_a_json_object_is_refused() {
-        for body in ["", "[]", "null", "{", r#"{"model":"a"}}"#, r#"{"model":"a",}"#, r#"{"model":"a","b":tru}"#] {
-            assert!(matches!(scan(body.as_bytes()), Err(Malformed::Json(_))), "{body}");
+        for body in [
+            "",
+            "[]",
+            "null",
+            "{",
+            r#"{"model":"a"}}"#,
+            r#"{"model":"a",}"#,
+            r#"{"model":"a","b":tru}"#,
+        ] {
+            assert!(
+                matches!(scan(body.as_bytes()), Err(Malformed::Json(_))),
+                "{body}"
+            );
         }
         assert_eq!(scan(b"{\"model\":\"\xff\"}"), Err(Malformed::Utf8(10)));
     }
 
     #[test]
     fn nesting_without_end_is_no_danger() {
-        let deep = format!(r#"{{"model":"a","x":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
+        let deep = format!(
+            r#"{{"model":"a","x":{}{}}}"#,
+            "[".repeat(200_000),
+            "]".repeat(200_000)
+        );
         check(&deep, Ok(("a", false, None)));
     }
 
     fn check_wish(options: &str, expected: fn(&str) -> UsageWish) {
         let body = format!(r#"{{"model":"a"{options}}}"#);
-        assert_eq!(scan(body.as_bytes()).map(|it| it.usage_wish), Ok(expected(&body)), "{body}");
+        assert_eq!(
+            scan(body.as_bytes()).map(|it| it.usage_wish),
+            Ok(expected(&body)),
+            "{body}"
+        );
     }
 
     #[test]
     fn the_wish_for_usage_is_read_from_stream_options() {
-        check_wish("", |body| UsageWish::Silent { insert_at: body.len() - 1 });
-        check_wish(r#","stream_options":{"include_usage":true}"#, |_| UsageWish::Asked);
+        check_wish("", |body| UsageWish::Silent {
+            insert_at: body.len() - 1,
+        });
+        check_wish(r#","stream_options":{"include_usage":true}"#, |_| {
+            UsageWish::Asked
+        });
         check_wish(r#","stream_options":"odd""#, |_| UsageWish::Asked);
-        check_wish(r#","stream_options":null"#, |body| UsageWish::NullOptions(body.len() - 5..body.len() - 1));
-        check_wish(r#","stream_options":{}"#, |body| UsageWish::OptionsWithout { insert_at: body.len() - 2, empty: true });
-        check_wish(r#","stream_options":{"x":1}"#, |body| UsageWish::OptionsWithout {
-            insert_at: body.len() - 7,
-            empty: false,
+        check_wish(r#","stream_options":null"#, |body| {
+            UsageWish::NullOptions(body.len() - 5..body.len() - 1)
+        });
+        check_wish(r#","stream_options":{}"#, |body| {
+            UsageWish::OptionsWithout {
+                insert_at: body.len() - 2,
+                empty: true,
+            }
+        });
+        check_wish(r#","stream_options":{"x":1}"#, |body| {
+            UsageWish::OptionsWithout {
+                insert_at: body.len() - 7,
+                empty: false,
+            }
         });
         check_wish(r#","stream_options":{"include_usage":false}"#, |body| {
             UsageWish::Declined(body.len() - 7..body.len() - 2)

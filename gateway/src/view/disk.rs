@@ -79,8 +79,15 @@ pub(super) enum DiskError {
 ///
 /// # Errors
 /// Those of the file system; the file before is then still there.
-pub(super) fn write(path: &Path, ring: &KeyRing, view: &View, heard_at: Timestamp) -> io::Result<()> {
-    let Some(epoch) = view.epoch else { return Ok(()) };
+pub(super) fn write(
+    path: &Path,
+    ring: &KeyRing,
+    view: &View,
+    heard_at: Timestamp,
+) -> io::Result<()> {
+    let Some(epoch) = view.epoch else {
+        return Ok(());
+    };
     let (mac_key, key) = ring.active();
     let head = Head {
         epoch,
@@ -94,7 +101,10 @@ pub(super) fn write(path: &Path, ring: &KeyRing, view: &View, heard_at: Timestam
         mac_key: mac_key.to_owned(),
     };
     let beside = path.with_extension("new");
-    let mut out = Sealed { file: BufWriter::with_capacity(1 << 18, File::create(&beside)?), mac: hasher(key) };
+    let mut out = Sealed {
+        file: BufWriter::with_capacity(1 << 18, File::create(&beside)?),
+        mac: hasher(key),
+    };
     out.put(&MAGIC)?;
     out.sized(&serde_json::to_vec(&head)?)?;
     let mut written = Ok(());
@@ -106,7 +116,10 @@ pub(super) fn write(path: &Path, ring: &KeyRing, view: &View, heard_at: Timestam
     written?;
     let mac = *out.mac.finalize().as_bytes();
     out.file.write_all(&mac)?;
-    out.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    out.file
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .sync_all()?;
     fs::rename(&beside, path)?;
     match path.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
@@ -131,13 +144,17 @@ pub(super) fn read(path: &Path, ring: &KeyRing) -> Result<Option<Stored>, DiskEr
     }
     // Only the name of the key is used before the MAC is verified.
     let head: Head = serde_json::from_slice(rest.sized()?).map_err(|_| DiskError::Format)?;
-    let key = ring.get(&head.mac_key).ok_or_else(|| DiskError::UnknownKey(head.mac_key.clone()))?;
+    let key = ring
+        .get(&head.mac_key)
+        .ok_or_else(|| DiskError::UnknownKey(head.mac_key.clone()))?;
     let mut hasher = hasher(key);
     hasher.update(body);
     if hasher.finalize() != blake3::Hash::from_bytes(*mac) {
         return Err(DiskError::Mac);
     }
-    let digest_key = ring.get(&head.digest_key).ok_or_else(|| DiskError::UnknownKey(head.digest_key.clone()))?;
+    let digest_key = ring
+        .get(&head.digest_key)
+        .ok_or_else(|| DiskError::UnknownKey(head.digest_key.clone()))?;
     let tables = entries(rest, &DigestKey::derive(digest_key))?;
     if tables.count() != head.entries || tables.digest().bytes() != head.entries_digest {
         return Err(DiskError::Digest);
@@ -159,11 +176,15 @@ fn entries(mut rest: Bytes<'_>, key: &DigestKey) -> Result<Tables, DiskError> {
     let mut tables = Tables::default();
     while !rest.0.is_empty() {
         let [kind] = rest.chunk::<1>()?;
-        let kind = *EntryKind::ALL.get(usize::from(kind)).ok_or(DiskError::Format)?;
+        let kind = *EntryKind::ALL
+            .get(usize::from(kind))
+            .ok_or(DiskError::Format)?;
         let id = rest.chunk::<16>()?;
         let position = u64::from_le_bytes(rest.chunk()?);
         let payload = rest.sized()?;
-        tables.put(key, EntrySubject { kind, id }, position, payload).map_err(|_| DiskError::Format)?;
+        tables
+            .put(key, EntrySubject { kind, id }, position, payload)
+            .map_err(|_| DiskError::Format)?;
     }
     Ok(tables)
 }
@@ -194,7 +215,9 @@ impl Sealed {
 
     fn entry(&mut self, subject: EntrySubject, position: u64, payload: &[u8]) -> io::Result<()> {
         let kind = EntryKind::ALL.iter().position(|kind| *kind == subject.kind);
-        let kind = kind.and_then(|kind| u8::try_from(kind).ok()).expect("ALL lists every kind, and there are few");
+        let kind = kind
+            .and_then(|kind| u8::try_from(kind).ok())
+            .expect("ALL lists every kind, and there are few");
         let mut fixed = [0; 25];
         fixed[0] = kind;
         fixed[1..17].copy_from_slice(&subject.id);
@@ -231,19 +254,35 @@ mod tests {
     use super::*;
 
     fn ring(byte: &str) -> KeyRing {
-        KeyRing::parse(&format!(r#"{{"active":"k1","keys":{{"k1":"{}"}}}}"#, byte.repeat(32))).expect("a good ring")
+        KeyRing::parse(&format!(
+            r#"{{"active":"k1","keys":{{"k1":"{}"}}}}"#,
+            byte.repeat(32)
+        ))
+        .expect("a good ring")
     }
 
     fn view() -> View {
         let mut tables = Tables::default();
         let key = DigestKey::derive(ring("01").active().1);
         for id in 0..3 {
-            let payload = Entry::User(UserEntry { id: [id; 16], disabled: id == 1 }).archive();
-            let subject = EntrySubject { kind: EntryKind::User, id: [id; 16] };
-            tables.put(&key, subject, u64::from(id) + 1, &payload).expect("a good entry");
+            let payload = Entry::User(UserEntry {
+                id: [id; 16],
+                disabled: id == 1,
+            })
+            .archive();
+            let subject = EntrySubject {
+                kind: EntryKind::User,
+                id: [id; 16],
+            };
+            tables
+                .put(&key, subject, u64::from(id) + 1, &payload)
+                .expect("a good entry");
         }
         View {
-            epoch: Some(Epoch { seconds: 9, id: Uuid::from_bytes([9; 16]) }),
+            epoch: Some(Epoch {
+                seconds: 9,
+                id: Uuid::from_bytes([9; 16]),
+            }),
             position: 3,
             digest_key: "k1".into(),
             tables,
@@ -258,7 +297,10 @@ mod tests {
         let heard_at = Timestamp::from_micros(77).expect("in range");
         write(&path, &ring("01"), &view(), heard_at).expect("written");
         let stored = read(&path, &ring("01")).expect("good").expect("there");
-        assert_eq!((stored.view.position, stored.heard_at, stored.view.from_disk), (3, heard_at, true));
+        assert_eq!(
+            (stored.view.position, stored.heard_at, stored.view.from_disk),
+            (3, heard_at, true)
+        );
         assert_eq!(stored.view.tables.digest(), view().tables.digest());
     }
 
@@ -282,6 +324,10 @@ mod tests {
     #[test]
     fn where_no_file_is_there_is_no_view() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert!(read(&folder.path().join("view"), &ring("01")).expect("no error").is_none());
+        assert!(
+            read(&folder.path().join("view"), &ring("01"))
+                .expect("no error")
+                .is_none()
+        );
     }
 }

@@ -42,8 +42,12 @@ const TICK: Duration = Duration::from_millis(250);
 /// The pause after a reading that could not begin, or ended.
 const PAUSE: Duration = Duration::from_millis(250);
 /// The pauses before the stream is read again because no heartbeat agrees; the last one repeats.
-const REREAD: [Duration; 4] =
-    [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
+const REREAD: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+];
 /// The least time between two writings of the view's file.
 const WRITE: Duration = Duration::from_secs(10);
 /// A file that has not changed is written again after this: its age says when the stream was last heard.
@@ -166,25 +170,39 @@ impl Loader {
             Ok(Some(stored)) => stored,
             Ok(None) => return,
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the view on disk cannot be used");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the view on disk cannot be used"
+                );
                 return;
             }
         };
         let age = Duration::from_micros(clock::now().micros_since(stored.heard_at));
         if age > max_age {
-            tracing::error!(age_seconds = age.as_secs(), "the view on disk is too old to be served");
+            tracing::error!(
+                age_seconds = age.as_secs(),
+                "the view on disk is too old to be served"
+            );
             return;
         }
         let (position, entries) = (stored.view.position, stored.view.entries());
-        tracing::warn!(position, entries, age_seconds = age.as_secs(), "the stream is away: serving the view on disk");
+        tracing::warn!(
+            position,
+            entries,
+            age_seconds = age.as_secs(),
+            "the stream is away: serving the view on disk"
+        );
         self.publish(stored.view);
     }
 
     /// One reading, from the start of the stream or from where the last one ended.
     async fn read(&mut self, context: &jetstream::Context) -> Result<(), Ended> {
         let now = look(context, subjects::SNAPSHOTS).await?;
-        let resumed = self.at.filter(|at| at.created == now.created && at.last <= now.last);
-        let mut reader = Reader::open(context, subjects::SNAPSHOTS, resumed.map(|at| at.last + 1)).await?;
+        let resumed = self
+            .at
+            .filter(|at| at.created == now.created && at.last <= now.last);
+        let mut reader =
+            Reader::open(context, subjects::SNAPSHOTS, resumed.map(|at| at.last + 1)).await?;
         if resumed.is_none() {
             self.begin_anew(now);
         }
@@ -208,7 +226,10 @@ impl Loader {
         let served = self.view.load_full();
         let last_good = served.epoch.map(|epoch| (epoch, served.tables.clone()));
         self.staging = Staging::beside(&self.ring, last_good);
-        self.at = Some(Life { created: now.created, last: 0 });
+        self.at = Some(Life {
+            created: now.created,
+            last: 0,
+        });
         self.awaited = Some(now.last);
         self.disagrees_since = None;
         self.reread_at = None;
@@ -217,7 +238,9 @@ impl Loader {
 
     fn take(&mut self, delivered: &Delivered) {
         let Delivered { sequence, message } = delivered;
-        let taken = self.staging.take(&self.ring, &message.subject, &message.payload);
+        let taken = self
+            .staging
+            .take(&self.ring, &message.subject, &message.payload);
         if let Some(at) = &mut self.at {
             at.last = *sequence;
         }
@@ -249,8 +272,11 @@ impl Loader {
         if self.awaited.is_some() {
             return;
         }
-        let Some(heard) = self.staging.heard() else { return };
-        self.status.send_modify(|status| status.heard_at = Some(Instant::now()));
+        let Some(heard) = self.staging.heard() else {
+            return;
+        };
+        self.status
+            .send_modify(|status| status.heard_at = Some(Instant::now()));
         self.file.heard_at = Some(clock::now());
         let served = self.view.load_full();
         if goes_back(&served, heard) {
@@ -282,7 +308,9 @@ impl Loader {
 
     /// Serves the entries as the last heartbeat found them, unless they are what is served.
     fn serve(&mut self, served: &View, unproven: bool) {
-        let Some(heard) = self.staging.heard() else { return };
+        let Some(heard) = self.staging.heard() else {
+            return;
+        };
         let view = View {
             epoch: Some(heard.epoch),
             position: heard.heartbeat.position,
@@ -303,7 +331,8 @@ impl Loader {
     }
 
     fn publish(&mut self, view: View) {
-        let (position, entries, first) = (view.position, view.entries(), !self.status.borrow().ready);
+        let (position, entries, first) =
+            (view.position, view.entries(), !self.status.borrow().ready);
         self.file.changed |= !view.from_disk;
         self.view.swap(view);
         self.status.send_modify(|status| {
@@ -355,19 +384,34 @@ struct ViewFile {
 
 impl ViewFile {
     fn new(path: PathBuf, ring: KeyRing) -> Self {
-        Self { path, ring, tried: false, changed: false, heard_at: None, written: Instant::now(), writing: None }
+        Self {
+            path,
+            ring,
+            tried: false,
+            changed: false,
+            heard_at: None,
+            written: Instant::now(),
+            writing: None,
+        }
     }
 
     fn write_when_due(&mut self, view: &ViewHandle) {
-        let Some(heard_at) = self.heard_at else { return };
+        let Some(heard_at) = self.heard_at else {
+            return;
+        };
         let due = if self.changed { WRITE } else { REFRESH };
-        let busy = self.writing.as_ref().is_some_and(|writing| !writing.is_finished());
+        let busy = self
+            .writing
+            .as_ref()
+            .is_some_and(|writing| !writing.is_finished());
         if busy || self.written.elapsed() < due {
             return;
         }
         (self.changed, self.written) = (false, Instant::now());
         let (path, ring, view) = (self.path.clone(), self.ring.clone(), view.load_full());
-        self.writing = Some(tokio::task::spawn_blocking(move || write(&path, &ring, &view, heard_at)));
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            write(&path, &ring, &view, heard_at)
+        }));
     }
 
     /// At the end: what is served, as it was last heard.
@@ -382,7 +426,12 @@ impl ViewFile {
     }
 }
 
-fn write(path: &std::path::Path, ring: &KeyRing, view: &Arc<View>, heard_at: events_schema::time::Timestamp) {
+fn write(
+    path: &std::path::Path,
+    ring: &KeyRing,
+    view: &Arc<View>,
+    heard_at: events_schema::time::Timestamp,
+) {
     if let Err(error) = disk::write(path, ring, view, heard_at) {
         tracing::error!(%error, path = %path.display(), "the view cannot be written to disk");
     }

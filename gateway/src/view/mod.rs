@@ -30,8 +30,8 @@ use events_schema::{
     envelope::Epoch,
     keyring::KeyRing,
     snapshot::entries::{
-        ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedUserEntry,
-        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
+        ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
+        ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
     },
 };
 use gateway_policy::configuration::{Configuration, EntryId, Served};
@@ -79,7 +79,10 @@ impl View {
 
 impl Configuration for View {
     fn served(&self) -> Served {
-        Served { epoch: self.epoch, position: self.position }
+        Served {
+            epoch: self.epoch,
+            position: self.position,
+        }
     }
 
     fn key_by_hash(&self, hash: &[u8; 32]) -> Option<&ArchivedKeyEntry> {
@@ -117,7 +120,10 @@ impl Configuration for View {
 
     fn grants(&self, subject: SubjectEntry) -> impl Iterator<Item = &ArchivedGrantEntry> {
         let ids = self.tables.grants_by_subject.get(&SubjectKey::of(subject));
-        ids.into_iter().flatten().filter_map(|id| self.tables.grants.get(id)).map(|entry| &***entry)
+        ids.into_iter()
+            .flatten()
+            .filter_map(|id| self.tables.grants.get(id))
+            .map(|entry| &***entry)
     }
 
     fn virtual_models(&self) -> impl Iterator<Item = &ArchivedVirtualModelEntry> {
@@ -224,10 +230,18 @@ pub fn spawn(
         readings: 0,
         trouble: None,
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let (served, reported) = (view.clone(), watching.clone());
     let thread = thread::Builder::new().name("view".into()).spawn(move || {
-        runtime.block_on(loader::run(config, identity, figures, served, status, reported, shutdown));
+        runtime.block_on(loader::run(
+            config, identity, figures, served, status, reported, shutdown,
+        ));
     })?;
-    Ok(Loading { view, status: watching, thread })
+    Ok(Loading {
+        view,
+        status: watching,
+        thread,
+    })
 }

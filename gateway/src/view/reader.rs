@@ -70,9 +70,15 @@ pub(super) enum ReadError {
 
 /// The stream as it is now.
 pub(super) async fn look(context: &jetstream::Context, stream: &str) -> Result<Life, ReadError> {
-    let stream = context.get_stream(stream).await.map_err(ReadError::Stream)?;
+    let stream = context
+        .get_stream(stream)
+        .await
+        .map_err(ReadError::Stream)?;
     let info = stream.cached_info();
-    Ok(Life { created: info.created.unix_timestamp_nanos(), last: info.state.last_sequence })
+    Ok(Life {
+        created: info.created.unix_timestamp_nanos(),
+        last: info.state.last_sequence,
+    })
 }
 
 impl Reader {
@@ -84,7 +90,10 @@ impl Reader {
     ) -> Result<Self, ReadError> {
         let client = context.client();
         let inbox = client.new_inbox();
-        let messages = client.subscribe(inbox.clone()).await.map_err(ReadError::Subscribe)?;
+        let messages = client
+            .subscribe(inbox.clone())
+            .await
+            .map_err(ReadError::Subscribe)?;
         let config = push::Config {
             deliver_subject: inbox,
             deliver_policy: match from {
@@ -100,19 +109,29 @@ impl Reader {
             memory_storage: true,
             ..push::Config::default()
         };
-        context.create_consumer_on_stream(config, stream).await.map_err(ReadError::Consumer)?;
-        Ok(Self { client, messages, delivered: 0 })
+        context
+            .create_consumer_on_stream(config, stream)
+            .await
+            .map_err(ReadError::Consumer)?;
+        Ok(Self {
+            client,
+            messages,
+            delivered: 0,
+        })
     }
 
     /// The next message. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Result<Delivered, ReadError> {
         loop {
-            let message = timeout(SILENCE, self.messages.next()).await.map_err(|_| ReadError::Silent)?;
+            let message = timeout(SILENCE, self.messages.next())
+                .await
+                .map_err(|_| ReadError::Silent)?;
             let message = message.ok_or(ReadError::Closed)?;
             if message.status == Some(StatusCode::IDLE_HEARTBEAT) {
                 self.status(&message).await?;
             } else if message.status.is_none() {
-                let (sequence, delivery) = parse_reply(message.reply.as_deref().unwrap_or_default())?;
+                let (sequence, delivery) =
+                    parse_reply(message.reply.as_deref().unwrap_or_default())?;
                 if delivery != self.delivered + 1 {
                     return Err(ReadError::Gap(delivery));
                 }
@@ -124,7 +143,12 @@ impl Reader {
 
     /// Answers flow control, and checks that a heartbeat knows of no delivery that did not arrive.
     async fn status(&self, message: &Message) -> Result<(), ReadError> {
-        let header = |name: &str| message.headers.as_ref().and_then(|headers| headers.get_last(name));
+        let header = |name: &str| {
+            message
+                .headers
+                .as_ref()
+                .and_then(|headers| headers.get_last(name))
+        };
         let flow = message.reply.as_ref().map(ToString::to_string);
         if let Some(reply) = flow.or_else(|| header(STALLED).map(ToString::to_string)) {
             // Where the answer cannot be sent the connection is gone, and the reading ends by itself.
@@ -149,7 +173,13 @@ fn parse_reply(reply: &str) -> Result<(u64, u64), ReadError> {
         _ => return Err(bad()),
     };
     let mut numbers = reply.split('.').skip(skip);
-    let mut number = || numbers.next().unwrap_or_default().parse().map_err(|_: ParseIntError| bad());
+    let mut number = || {
+        numbers
+            .next()
+            .unwrap_or_default()
+            .parse()
+            .map_err(|_: ParseIntError| bad())
+    };
     Ok((number()?, number()?))
 }
 
@@ -160,9 +190,18 @@ mod tests {
     #[test]
     fn sequences_are_read_from_both_forms_of_a_reply_subject() {
         let check = |reply: &str| parse_reply(reply).ok();
-        assert_eq!(check("$JS.ACK.SNAPSHOTS.c.1.100.7.1790230470084404000.42"), Some((100, 7)));
-        assert_eq!(check("$JS.ACK.hub.hash.SNAPSHOTS.c.1.100.7.1790230470084404000.0"), Some((100, 7)));
-        assert_eq!(check("$JS.ACK.hub.hash.SNAPSHOTS.c.1.100.7.1790230470084404000.0.x"), Some((100, 7)));
+        assert_eq!(
+            check("$JS.ACK.SNAPSHOTS.c.1.100.7.1790230470084404000.42"),
+            Some((100, 7))
+        );
+        assert_eq!(
+            check("$JS.ACK.hub.hash.SNAPSHOTS.c.1.100.7.1790230470084404000.0"),
+            Some((100, 7))
+        );
+        assert_eq!(
+            check("$JS.ACK.hub.hash.SNAPSHOTS.c.1.100.7.1790230470084404000.0.x"),
+            Some((100, 7))
+        );
         assert_eq!(check("$JS.ACK.SNAPSHOTS.c.1.a.7.1.42"), None);
         assert_eq!(check(""), None);
     }

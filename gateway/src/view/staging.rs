@@ -6,7 +6,9 @@
 use events_schema::{
     envelope::Epoch,
     keyring::KeyRing,
-    snapshot::{DigestKey, ENTRY_PREFIX, EntrySubject, Frame, FrameError, FrameHeader, Heartbeat, SCHEMA},
+    snapshot::{
+        DigestKey, ENTRY_PREFIX, EntrySubject, Frame, FrameError, FrameHeader, Heartbeat, SCHEMA,
+    },
     subjects,
 };
 
@@ -82,7 +84,10 @@ impl Staging {
 
     /// Nothing yet, but with entries to fall back on where the stream's are refused.
     pub(super) fn beside(ring: &KeyRing, served: Option<(Epoch, Tables)>) -> Self {
-        Self { last_good: served, ..Self::new(ring) }
+        Self {
+            last_good: served,
+            ..Self::new(ring)
+        }
     }
 
     /// The entries.
@@ -128,15 +133,25 @@ impl Staging {
             self.heartbeat = None;
             self.epoch = Some(header.epoch);
         }
-        if subject == subjects::HEARTBEAT { self.hear(ring, &header, payload) } else { self.change(subject, &header, payload) }
+        if subject == subjects::HEARTBEAT {
+            self.hear(ring, &header, payload)
+        } else {
+            self.change(subject, &header, payload)
+        }
     }
 
-    fn change(&mut self, subject: &str, header: &FrameHeader, payload: &[u8]) -> Result<Taken, Refusal> {
+    fn change(
+        &mut self,
+        subject: &str,
+        header: &FrameHeader,
+        payload: &[u8],
+    ) -> Result<Taken, Refusal> {
         let subject: EntrySubject = subject.parse().map_err(|_| Refusal::Subject)?;
         let put = if header.tombstone {
             self.tables.bury(&self.key, subject, header.position)
         } else {
-            self.tables.put(&self.key, subject, header.position, payload)?
+            self.tables
+                .put(&self.key, subject, header.position, payload)?
         };
         Ok(match put {
             Put::Taken => Taken::Change,
@@ -144,8 +159,14 @@ impl Staging {
         })
     }
 
-    fn hear(&mut self, ring: &KeyRing, header: &FrameHeader, payload: &[u8]) -> Result<Taken, Refusal> {
-        let heartbeat: Heartbeat = serde_json::from_slice(payload).map_err(|_| Refusal::Heartbeat)?;
+    fn hear(
+        &mut self,
+        ring: &KeyRing,
+        header: &FrameHeader,
+        payload: &[u8],
+    ) -> Result<Taken, Refusal> {
+        let heartbeat: Heartbeat =
+            serde_json::from_slice(payload).map_err(|_| Refusal::Heartbeat)?;
         if heartbeat.digest_key != self.key_id {
             let key = ring.get(&heartbeat.digest_key);
             let key = key.ok_or_else(|| Refusal::DigestKey(heartbeat.digest_key.clone()))?;
@@ -155,7 +176,12 @@ impl Staging {
         }
         let agrees = self.tables.count() == heartbeat.entries
             && self.tables.digest().bytes() == heartbeat.entries_digest;
-        self.heartbeat = Some(Heard { tables: self.tables.clone(), heartbeat, epoch: header.epoch, agrees });
+        self.heartbeat = Some(Heard {
+            tables: self.tables.clone(),
+            heartbeat,
+            epoch: header.epoch,
+            agrees,
+        });
         Ok(Taken::Heartbeat)
     }
 
@@ -164,7 +190,11 @@ impl Staging {
         if !subject.starts_with(ENTRY_PREFIX) {
             return;
         }
-        let (Some((epoch, last_good)), Ok(subject)) = (&self.last_good, subject.parse::<EntrySubject>()) else { return };
+        let (Some((epoch, last_good)), Ok(subject)) =
+            (&self.last_good, subject.parse::<EntrySubject>())
+        else {
+            return;
+        };
         if self.epoch.is_some_and(|now| now != *epoch) || self.tables.stored(subject).is_some() {
             return;
         }
@@ -185,32 +215,66 @@ mod tests {
 
     use super::*;
 
-    const FIRST: Epoch = Epoch { seconds: 100, id: Uuid::from_bytes([1; 16]) };
-    const SECOND: Epoch = Epoch { seconds: 200, id: Uuid::from_bytes([2; 16]) };
+    const FIRST: Epoch = Epoch {
+        seconds: 100,
+        id: Uuid::from_bytes([1; 16]),
+    };
+    const SECOND: Epoch = Epoch {
+        seconds: 200,
+        id: Uuid::from_bytes([2; 16]),
+    };
 
     fn ring() -> KeyRing {
-        let text = format!(r#"{{"active":"k1","keys":{{"k1":"{}","k2":"{}"}}}}"#, "01".repeat(32), "02".repeat(32));
+        let text = format!(
+            r#"{{"active":"k1","keys":{{"k1":"{}","k2":"{}"}}}}"#,
+            "01".repeat(32),
+            "02".repeat(32)
+        );
         KeyRing::parse(&text).expect("a good ring")
     }
 
     fn user(id: u8) -> EntrySubject {
-        EntrySubject { kind: EntryKind::User, id: [id; 16] }
+        EntrySubject {
+            kind: EntryKind::User,
+            id: [id; 16],
+        }
     }
 
     fn payload(id: u8) -> rkyv::util::AlignedVec {
-        Entry::User(UserEntry { id: [id; 16], disabled: false }).archive()
+        Entry::User(UserEntry {
+            id: [id; 16],
+            disabled: false,
+        })
+        .archive()
     }
 
     fn frame(epoch: Epoch, position: u64, subject: &str, payload: &[u8]) -> Vec<u8> {
-        FrameHeader { epoch, position, generation: 1, schema: SCHEMA, tombstone: false }.seal(&ring(), subject, payload)
+        FrameHeader {
+            epoch,
+            position,
+            generation: 1,
+            schema: SCHEMA,
+            tombstone: false,
+        }
+        .seal(&ring(), subject, payload)
     }
 
     fn put(staging: &mut Staging, epoch: Epoch, position: u64, id: u8) -> Taken {
         let subject = user(id).to_string();
-        staging.take(&ring(), &subject, &frame(epoch, position, &subject, &payload(id)))
+        staging.take(
+            &ring(),
+            &subject,
+            &frame(epoch, position, &subject, &payload(id)),
+        )
     }
 
-    fn heartbeat(staging: &mut Staging, epoch: Epoch, position: u64, of: &[(u8, u64)], key: &str) -> Taken {
+    fn heartbeat(
+        staging: &mut Staging,
+        epoch: Epoch,
+        position: u64,
+        of: &[(u8, u64)],
+        key: &str,
+    ) -> Taken {
         let digest_key = DigestKey::derive(ring().get(key).expect("in the ring"));
         let mut digest = EntriesDigest::default();
         for (id, position) in of {
@@ -225,7 +289,11 @@ mod tests {
             published_at_us: 0,
         };
         let said = serde_json::to_vec(&said).expect("JSON");
-        staging.take(&ring(), subjects::HEARTBEAT, &frame(epoch, position, subjects::HEARTBEAT, &said))
+        staging.take(
+            &ring(),
+            subjects::HEARTBEAT,
+            &frame(epoch, position, subjects::HEARTBEAT, &said),
+        )
     }
 
     fn agrees(staging: &Staging) -> Option<bool> {
@@ -267,7 +335,10 @@ mod tests {
         put(&mut staging, FIRST, 2, 1);
         let subject = user(1).to_string();
         let check = |staging: &mut Staging, message: &[u8], refusal: Refusal| {
-            assert_eq!(staging.take(&ring(), &subject, message), Taken::Refused(refusal));
+            assert_eq!(
+                staging.take(&ring(), &subject, message),
+                Taken::Refused(refusal)
+            );
             heartbeat(staging, FIRST, 2, &[(1, 2)], "k1");
             assert_eq!(agrees(staging), Some(true));
         };
@@ -275,9 +346,22 @@ mod tests {
         *forged.last_mut().expect("not empty") ^= 1;
         check(&mut staging, &forged, Refusal::Frame(FrameError::Mac));
         let other = frame(FIRST, 3, &subject, b"not an archive");
-        assert!(matches!(staging.take(&ring(), &subject, &other), Taken::Refused(Refusal::Entry(_))));
-        let header = FrameHeader { epoch: FIRST, position: 3, generation: 1, schema: 9, tombstone: false };
-        check(&mut staging, &header.seal(&ring(), &subject, b""), Refusal::Schema(9));
+        assert!(matches!(
+            staging.take(&ring(), &subject, &other),
+            Taken::Refused(Refusal::Entry(_))
+        ));
+        let header = FrameHeader {
+            epoch: FIRST,
+            position: 3,
+            generation: 1,
+            schema: 9,
+            tombstone: false,
+        };
+        check(
+            &mut staging,
+            &header.seal(&ring(), &subject, b""),
+            Refusal::Schema(9),
+        );
     }
 
     #[test]
@@ -286,16 +370,38 @@ mod tests {
         put(&mut first, FIRST, 2, 1);
         let mut second = Staging::beside(&ring(), Some((FIRST, first.tables().clone())));
         let subject = user(1).to_string();
-        assert!(matches!(second.take(&ring(), &subject, b"garbage"), Taken::Refused(_)));
-        assert_eq!(second.tables().stored(user(1)).map(|(position, _)| position), Some(2));
+        assert!(matches!(
+            second.take(&ring(), &subject, b"garbage"),
+            Taken::Refused(_)
+        ));
+        assert_eq!(
+            second
+                .tables()
+                .stored(user(1))
+                .map(|(position, _)| position),
+            Some(2)
+        );
     }
 
     #[test]
     fn fillers_and_tombstones_of_the_unknown_change_nothing() {
         let mut staging = Staging::new(&ring());
-        assert_eq!(staging.take(&ring(), subjects::FILLER, &frame(FIRST, 0, subjects::FILLER, b"")), Taken::Nothing);
+        assert_eq!(
+            staging.take(
+                &ring(),
+                subjects::FILLER,
+                &frame(FIRST, 0, subjects::FILLER, b"")
+            ),
+            Taken::Nothing
+        );
         let subject = user(1).to_string();
-        let gone = FrameHeader { epoch: FIRST, position: 3, generation: 1, schema: SCHEMA, tombstone: true };
+        let gone = FrameHeader {
+            epoch: FIRST,
+            position: 3,
+            generation: 1,
+            schema: SCHEMA,
+            tombstone: true,
+        };
         staging.take(&ring(), &subject, &gone.seal(&ring(), &subject, b""));
         heartbeat(&mut staging, FIRST, 3, &[], "k1");
         assert_eq!(agrees(&staging), Some(true));

@@ -6,8 +6,9 @@ use std::{hash::Hash, sync::Arc};
 use events_schema::snapshot::{
     DigestKey, EntriesDigest, EntryKind, EntrySubject,
     entries::{
-        ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedSubjectEntry,
-        ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
+        ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
+        ArchivedSubjectEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
+        ArchivedVirtualModelEntry, SubjectEntry,
     },
 };
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
@@ -100,7 +101,9 @@ impl Tables {
 
     /// Takes away the entry of a thing whose last event, at `position`, ended it.
     pub(super) fn bury(&mut self, key: &DigestKey, subject: EntrySubject, position: u64) -> Put {
-        let Some((old, payload)) = self.stored(subject) else { return Put::Taken };
+        let Some((old, payload)) = self.stored(subject) else {
+            return Put::Taken;
+        };
         if old > position {
             return Put::Older;
         }
@@ -114,7 +117,9 @@ impl Tables {
     /// Computes the digest anew, under another key.
     pub(super) fn rehash(&mut self, key: &DigestKey) {
         let mut digest = EntriesDigest::default();
-        self.for_each(|subject, position, payload| digest.add(key.hash(&subject.to_string(), position, payload)));
+        self.for_each(|subject, position, payload| {
+            digest.add(key.hash(&subject.to_string(), position, payload))
+        });
         self.digest = digest;
     }
 
@@ -124,7 +129,11 @@ impl Tables {
         each(&self.models, EntryKind::Model, &mut visit);
         each(&self.virtual_models, EntryKind::VirtualModel, &mut visit);
         each(&self.users, EntryKind::User, &mut visit);
-        each(&self.virtual_accounts, EntryKind::VirtualAccount, &mut visit);
+        each(
+            &self.virtual_accounts,
+            EntryKind::VirtualAccount,
+            &mut visit,
+        );
         each(&self.keys, EntryKind::Key, &mut visit);
         each(&self.grants, EntryKind::Grant, &mut visit);
     }
@@ -143,14 +152,20 @@ impl Tables {
         }
     }
 
-    fn replace(&mut self, subject: EntrySubject, position: u64, payload: &[u8]) -> Result<(), InvalidEntry> {
+    fn replace(
+        &mut self,
+        subject: EntrySubject,
+        position: u64,
+        payload: &[u8],
+    ) -> Result<(), InvalidEntry> {
         let EntrySubject { kind, id } = subject;
         match kind {
             EntryKind::ProviderAccount => {
                 let new: Arc<Entry<ArchivedProviderAccountEntry>> = parse(position, payload)?;
                 same_id(new.id, id)?;
                 self.drop_entry(subject);
-                self.accounts_by_name.insert(Arc::from(new.name.as_str()), id);
+                self.accounts_by_name
+                    .insert(Arc::from(new.name.as_str()), id);
                 self.accounts.insert(id, new);
             }
             EntryKind::Model => {
@@ -166,7 +181,8 @@ impl Tables {
                 let new: Arc<Entry<ArchivedVirtualModelEntry>> = parse(position, payload)?;
                 same_id(new.id, id)?;
                 self.drop_entry(subject);
-                self.virtual_models_by_name.insert(Arc::from(new.name.as_str()), id);
+                self.virtual_models_by_name
+                    .insert(Arc::from(new.name.as_str()), id);
                 self.virtual_models.insert(id, new);
             }
             EntryKind::User => {
@@ -206,11 +222,15 @@ impl Tables {
         let EntrySubject { kind, id } = subject;
         match kind {
             EntryKind::ProviderAccount => {
-                let Some(old) = self.accounts.remove(&id) else { return };
+                let Some(old) = self.accounts.remove(&id) else {
+                    return;
+                };
                 unindex(&mut self.accounts_by_name, old.name.as_str(), id);
             }
             EntryKind::Model => {
-                let Some(old) = self.models.remove(&id) else { return };
+                let Some(old) = self.models.remove(&id) else {
+                    return;
+                };
                 let mut names = self.models_by_name.remove(&old.account).unwrap_or_default();
                 if names.get(old.name.as_str()) == Some(&id) {
                     names.remove(old.name.as_str());
@@ -220,19 +240,29 @@ impl Tables {
                 }
             }
             EntryKind::VirtualModel => {
-                let Some(old) = self.virtual_models.remove(&id) else { return };
+                let Some(old) = self.virtual_models.remove(&id) else {
+                    return;
+                };
                 unindex(&mut self.virtual_models_by_name, old.name.as_str(), id);
             }
             EntryKind::User => drop(self.users.remove(&id)),
             EntryKind::VirtualAccount => drop(self.virtual_accounts.remove(&id)),
             EntryKind::Key => {
-                let Some(old) = self.keys.remove(&id) else { return };
-                if self.keys_by_hash.get(&old.hash).is_some_and(|now| now.id == id) {
+                let Some(old) = self.keys.remove(&id) else {
+                    return;
+                };
+                if self
+                    .keys_by_hash
+                    .get(&old.hash)
+                    .is_some_and(|now| now.id == id)
+                {
                     self.keys_by_hash.remove(&old.hash);
                 }
             }
             EntryKind::Grant => {
-                let Some(old) = self.grants.remove(&id) else { return };
+                let Some(old) = self.grants.remove(&id) else {
+                    return;
+                };
                 let to = SubjectKey::of_archived(&old.subject);
                 let mut grants = self.grants_by_subject.remove(&to).unwrap_or_default();
                 grants.remove(&id);
@@ -272,7 +302,11 @@ where
 }
 
 fn same_id(entry: EntryId, subject: EntryId) -> Result<(), InvalidEntry> {
-    if entry == subject { Ok(()) } else { Err(InvalidEntry::Id) }
+    if entry == subject {
+        Ok(())
+    } else {
+        Err(InvalidEntry::Id)
+    }
 }
 
 fn unindex(names: &mut Map<Arc<str>, EntryId>, name: &str, id: EntryId) {
@@ -282,19 +316,30 @@ fn unindex(names: &mut Map<Arc<str>, EntryId>, name: &str, id: EntryId) {
 }
 
 fn stored<A: Portable>(entries: &Entries<A>, id: EntryId) -> Option<(u64, &[u8])> {
-    entries.get(&id).map(|entry| (entry.position(), entry.payload()))
+    entries
+        .get(&id)
+        .map(|entry| (entry.position(), entry.payload()))
 }
 
-fn each<A: Portable>(entries: &Entries<A>, kind: EntryKind, visit: &mut impl FnMut(EntrySubject, u64, &[u8])) {
+fn each<A: Portable>(
+    entries: &Entries<A>,
+    kind: EntryKind,
+    visit: &mut impl FnMut(EntrySubject, u64, &[u8]),
+) {
     for (id, entry) in entries {
-        visit(EntrySubject { kind, id: *id }, entry.position(), entry.payload());
+        visit(
+            EntrySubject { kind, id: *id },
+            entry.position(),
+            entry.payload(),
+        );
     }
 }
 
 #[cfg(test)]
 mod tests {
     use events_schema::snapshot::entries::{
-        Entry as Source, GrantEntry, KeyEntry, ModelRefEntry, OwnerEntry, VirtualAccountEntry, VirtualModelEntry,
+        Entry as Source, GrantEntry, KeyEntry, ModelRefEntry, OwnerEntry, VirtualAccountEntry,
+        VirtualModelEntry,
     };
 
     use super::*;
@@ -305,7 +350,9 @@ mod tests {
 
     fn put(tables: &mut Tables, kind: EntryKind, id: u8, position: u64, entry: &Source) -> Put {
         let subject = EntrySubject { kind, id: [id; 16] };
-        tables.put(&digest_key(), subject, position, &entry.archive()).expect("a good entry")
+        tables
+            .put(&digest_key(), subject, position, &entry.archive())
+            .expect("a good entry")
     }
 
     fn key(id: u8, hash: u8) -> Source {
@@ -322,25 +369,51 @@ mod tests {
     }
 
     fn virtual_model(id: u8, name: &str) -> Source {
-        Source::VirtualModel(VirtualModelEntry { id: [id; 16], name: name.into(), targets: vec![], disabled: false })
+        Source::VirtualModel(VirtualModelEntry {
+            id: [id; 16],
+            name: name.into(),
+            targets: vec![],
+            disabled: false,
+        })
     }
 
     #[test]
     fn a_key_is_found_by_its_hash_until_it_is_gone() {
         let mut tables = Tables::default();
         put(&mut tables, EntryKind::Key, 1, 5, &key(1, 7));
-        assert!(tables.keys_by_hash.get(&[7; 32]).is_some_and(|found| found.id == [1; 16]));
-        tables.bury(&digest_key(), EntrySubject { kind: EntryKind::Key, id: [1; 16] }, 6);
+        assert!(
+            tables
+                .keys_by_hash
+                .get(&[7; 32])
+                .is_some_and(|found| found.id == [1; 16])
+        );
+        tables.bury(
+            &digest_key(),
+            EntrySubject {
+                kind: EntryKind::Key,
+                id: [1; 16],
+            },
+            6,
+        );
         assert!(tables.keys_by_hash.get(&[7; 32]).is_none());
-        assert_eq!((tables.count(), tables.digest()), (0, EntriesDigest::default()));
+        assert_eq!(
+            (tables.count(), tables.digest()),
+            (0, EntriesDigest::default())
+        );
     }
 
     #[test]
     fn an_older_entry_or_tombstone_changes_nothing() {
         let mut tables = Tables::default();
         put(&mut tables, EntryKind::Key, 1, 5, &key(1, 7));
-        assert_eq!(put(&mut tables, EntryKind::Key, 1, 4, &key(1, 8)), Put::Older);
-        let subject = EntrySubject { kind: EntryKind::Key, id: [1; 16] };
+        assert_eq!(
+            put(&mut tables, EntryKind::Key, 1, 4, &key(1, 8)),
+            Put::Older
+        );
+        let subject = EntrySubject {
+            kind: EntryKind::Key,
+            id: [1; 16],
+        };
         assert_eq!(tables.bury(&digest_key(), subject, 4), Put::Older);
         assert!(tables.keys_by_hash.get(&[7; 32]).is_some());
     }
@@ -348,10 +421,34 @@ mod tests {
     #[test]
     fn two_things_that_change_names_within_a_batch_are_both_found() {
         let mut tables = Tables::default();
-        put(&mut tables, EntryKind::VirtualModel, 1, 1, &virtual_model(1, "a"));
-        put(&mut tables, EntryKind::VirtualModel, 2, 2, &virtual_model(2, "b"));
-        put(&mut tables, EntryKind::VirtualModel, 1, 5, &virtual_model(1, "b"));
-        put(&mut tables, EntryKind::VirtualModel, 2, 4, &virtual_model(2, "a"));
+        put(
+            &mut tables,
+            EntryKind::VirtualModel,
+            1,
+            1,
+            &virtual_model(1, "a"),
+        );
+        put(
+            &mut tables,
+            EntryKind::VirtualModel,
+            2,
+            2,
+            &virtual_model(2, "b"),
+        );
+        put(
+            &mut tables,
+            EntryKind::VirtualModel,
+            1,
+            5,
+            &virtual_model(1, "b"),
+        );
+        put(
+            &mut tables,
+            EntryKind::VirtualModel,
+            2,
+            4,
+            &virtual_model(2, "a"),
+        );
         assert_eq!(tables.virtual_models_by_name.get("a"), Some(&[2; 16]));
         assert_eq!(tables.virtual_models_by_name.get("b"), Some(&[1; 16]));
     }
@@ -362,10 +459,26 @@ mod tests {
         put(&mut straight, EntryKind::Key, 1, 9, &key(1, 8));
         let mut winding = Tables::default();
         put(&mut winding, EntryKind::Key, 1, 5, &key(1, 7));
-        put(&mut winding, EntryKind::VirtualModel, 2, 6, &virtual_model(2, "b"));
+        put(
+            &mut winding,
+            EntryKind::VirtualModel,
+            2,
+            6,
+            &virtual_model(2, "b"),
+        );
         put(&mut winding, EntryKind::Key, 1, 9, &key(1, 8));
-        winding.bury(&digest_key(), EntrySubject { kind: EntryKind::VirtualModel, id: [2; 16] }, 10);
-        assert_eq!((winding.count(), winding.digest()), (straight.count(), straight.digest()));
+        winding.bury(
+            &digest_key(),
+            EntrySubject {
+                kind: EntryKind::VirtualModel,
+                id: [2; 16],
+            },
+            10,
+        );
+        assert_eq!(
+            (winding.count(), winding.digest()),
+            (straight.count(), straight.digest())
+        );
         winding.rehash(&digest_key());
         assert_eq!(winding.digest(), straight.digest());
     }
@@ -373,18 +486,58 @@ mod tests {
     #[test]
     fn a_grant_is_listed_with_its_subject_alone() {
         let mut tables = Tables::default();
-        let grant = |subject| Source::Grant(GrantEntry { id: [1; 16], subject, models: vec![ModelRefEntry::All] });
-        put(&mut tables, EntryKind::Grant, 1, 1, &grant(SubjectEntry::Everyone));
-        put(&mut tables, EntryKind::Grant, 1, 2, &grant(SubjectEntry::User([3; 16])));
-        assert!(tables.grants_by_subject.get(&SubjectKey::of(SubjectEntry::Everyone)).is_none());
-        assert!(tables.grants_by_subject.get(&SubjectKey::of(SubjectEntry::User([3; 16]))).is_some());
+        let grant = |subject| {
+            Source::Grant(GrantEntry {
+                id: [1; 16],
+                subject,
+                models: vec![ModelRefEntry::All],
+            })
+        };
+        put(
+            &mut tables,
+            EntryKind::Grant,
+            1,
+            1,
+            &grant(SubjectEntry::Everyone),
+        );
+        put(
+            &mut tables,
+            EntryKind::Grant,
+            1,
+            2,
+            &grant(SubjectEntry::User([3; 16])),
+        );
+        assert!(
+            tables
+                .grants_by_subject
+                .get(&SubjectKey::of(SubjectEntry::Everyone))
+                .is_none()
+        );
+        assert!(
+            tables
+                .grants_by_subject
+                .get(&SubjectKey::of(SubjectEntry::User([3; 16])))
+                .is_some()
+        );
     }
 
     #[test]
     fn an_entry_at_another_things_subject_is_refused() {
-        let entry = VirtualAccountEntry { id: [1; 16], name: "ci".into(), disabled: false };
-        let subject = EntrySubject { kind: EntryKind::VirtualAccount, id: [2; 16] };
-        let refused = Tables::default().put(&digest_key(), subject, 1, &Source::VirtualAccount(entry).archive());
+        let entry = VirtualAccountEntry {
+            id: [1; 16],
+            name: "ci".into(),
+            disabled: false,
+        };
+        let subject = EntrySubject {
+            kind: EntryKind::VirtualAccount,
+            id: [2; 16],
+        };
+        let refused = Tables::default().put(
+            &digest_key(),
+            subject,
+            1,
+            &Source::VirtualAccount(entry).archive(),
+        );
         assert_eq!(refused, Err(InvalidEntry::Id));
     }
 }

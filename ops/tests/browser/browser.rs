@@ -64,7 +64,11 @@ pub(crate) fn at_text(element: &str, text: &str) -> Path {
 
 /// A text as XPath writes it.
 fn quoted(text: &str) -> String {
-    if text.contains('\'') { format!("\"{text}\"") } else { format!("'{text}'") }
+    if text.contains('\'') {
+        format!("\"{text}\"")
+    } else {
+        format!("'{text}'")
+    }
 }
 
 // === impl Path ===
@@ -94,7 +98,12 @@ impl Browser {
         let pictures = std::env::vars_os()
             .find(|(name, _)| name == "SLUICE_TEST_SCREENSHOTS")
             .map(|(_, folder)| PathBuf::from(folder));
-        Ok(Self { page, driver, pictures, _profile: profile })
+        Ok(Self {
+            page,
+            driver,
+            pictures,
+            _profile: profile,
+        })
     }
 
     /// Ends it.
@@ -145,25 +154,46 @@ impl Browser {
         let css = format!("input[name='{name}'], textarea[name='{name}']");
         let field = self.see(&css).await?;
         // Backspaces rather than WebDriver's clear, which tells the page nothing.
-        let written = field.prop("value").await?.unwrap_or_default().chars().count();
+        let written = field
+            .prop("value")
+            .await?
+            .unwrap_or_default()
+            .chars()
+            .count();
         field.send_keys(&"\u{e003}\u{e017}".repeat(written)).await?;
         field.send_keys(text).await?;
         let now = field.prop("value").await?.unwrap_or_default();
-        if now == text { Ok(()) } else { Err(format!("{name} holds “{now}” instead of “{text}”").into()) }
+        if now == text {
+            Ok(())
+        } else {
+            Err(format!("{name} holds “{now}” instead of “{text}”").into())
+        }
     }
 
     /// Chooses from a list by what is shown.
     pub(crate) async fn choose(&self, name: &str, label: &str) -> Outcome {
-        let path = format!("//select[@name='{name}']/option[normalize-space(.)={}]", quoted(label));
+        let path = format!(
+            "//select[@name='{name}']/option[normalize-space(.)={}]",
+            quoted(label)
+        );
         self.wait_hidden(Locator::XPath(&path), &path).await?;
-        self.see(&format!("select[name='{name}']")).await?.select_by_label(label).await?;
+        self.see(&format!("select[name='{name}']"))
+            .await?
+            .select_by_label(label)
+            .await?;
         Ok(())
     }
 
     /// Presses the button that says this; in a dialog, when one is open.
     pub(crate) async fn press(&self, text: &str) -> Outcome {
-        let path = format!("//button[normalize-space(.)={} and not(@disabled)]", quoted(text));
-        self.wait(Locator::XPath(&path), text).await?.click().await?;
+        let path = format!(
+            "//button[normalize-space(.)={} and not(@disabled)]",
+            quoted(text)
+        );
+        self.wait(Locator::XPath(&path), text)
+            .await?
+            .click()
+            .await?;
         Ok(())
     }
 
@@ -178,14 +208,20 @@ impl Browser {
     pub(crate) async fn go(&self, screen: &str) -> Outcome {
         self.gone("[role='dialog']").await?;
         let path = format!("//nav//a[normalize-space(.)={}]", quoted(screen));
-        self.wait(Locator::XPath(&path), screen).await?.click().await?;
+        self.wait(Locator::XPath(&path), screen)
+            .await?
+            .click()
+            .await?;
         self.see_text("h1", screen).await
     }
 
     /// Chooses from the menu of a row.
     pub(crate) async fn act(&self, row: &str, action: &str) -> Outcome {
         self.gone("[role='dialog']").await?;
-        self.see(&format!("button[aria-label='Actions for {row}']")).await?.click().await?;
+        self.see(&format!("button[aria-label='Actions for {row}']"))
+            .await?
+            .click()
+            .await?;
         self.press(action).await
     }
 
@@ -199,7 +235,10 @@ impl Browser {
     pub(crate) async fn picture(&self, name: &str) -> Outcome {
         if let Some(folder) = &self.pictures {
             fs::create_dir_all(folder)?;
-            fs::write(folder.join(format!("{name}.png")), self.page.screenshot().await?)?;
+            fs::write(
+                folder.join(format!("{name}.png")),
+                self.page.screenshot().await?,
+            )?;
         }
         Ok(())
     }
@@ -223,8 +262,16 @@ impl Browser {
 
     /// Waits for an element that need not be displayed by itself, as an option of a closed list.
     async fn wait_hidden(&self, locator: Locator<'_>, what: &str) -> Outcome {
-        let found = self.page.wait().at_most(PATIENCE).every(LOOK_EVERY).for_element(locator).await;
-        found.map(drop).map_err(|error| format!("{what}: {error}").into())
+        let found = self
+            .page
+            .wait()
+            .at_most(PATIENCE)
+            .every(LOOK_EVERY)
+            .for_element(locator)
+            .await;
+        found
+            .map(drop)
+            .map_err(|error| format!("{what}: {error}").into())
     }
 }
 
@@ -238,7 +285,9 @@ impl Driver {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| format!("chromedriver cannot be started (Debian's chromium-driver): {error}"))?;
+            .map_err(|error| {
+                format!("chromedriver cannot be started (Debian's chromium-driver): {error}")
+            })?;
         let stdout = process.stdout.take().ok_or("chromedriver says nothing")?;
         let mut lines = BufReader::new(stdout).lines();
         let port = lines.find_map(|line| {
@@ -247,7 +296,10 @@ impl Driver {
             port.trim_end_matches('.').parse::<u16>().ok()
         });
         let port = port.ok_or("chromedriver ended before it said its port")?;
-        Ok(Self { process, url: format!("http://127.0.0.1:{port}") })
+        Ok(Self {
+            process,
+            url: format!("http://127.0.0.1:{port}"),
+        })
     }
 }
 

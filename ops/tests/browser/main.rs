@@ -59,7 +59,9 @@ async fn create_a_provider_account(browser: &Browser, stack: &Stack) -> Outcome 
     browser.fill("name", "browser").await?;
     browser.choose("provider", "OpenAI-compatible").await?;
     browser.fill("base_url", &stack.mock_provider).await?;
-    browser.fill("credential", "a credential that nobody checks").await?;
+    browser
+        .fill("credential", "a credential that nobody checks")
+        .await?;
     browser.fill("why", "made by the browser test").await?;
     browser.picture("provider-account-form").await?;
     browser.submit().await?;
@@ -73,7 +75,9 @@ async fn a_name_that_is_taken_is_refused_at_its_field(browser: &Browser, stack: 
     browser.fill("name", "browser").await?;
     browser.fill("base_url", &stack.mock_provider).await?;
     browser.submit().await?;
-    browser.see("[data-field='name'] .pf-v6-c-helper-text__item.pf-m-error").await?;
+    browser
+        .see("[data-field='name'] .pf-v6-c-helper-text__item.pf-m-error")
+        .await?;
     browser.picture("refused-at-its-field").await?;
     browser.press("Cancel").await?;
     browser.gone("[role='dialog']").await
@@ -90,7 +94,9 @@ async fn add_a_model(browser: &Browser) -> Outcome {
     browser.fill("price.input", "2.50").await?;
     browser.fill("price.output", "10").await?;
     browser.submit().await?;
-    browser.see_text("tr[data-name='browser/fast']", "$10.00").await?;
+    browser
+        .see_text("tr[data-name='browser/fast']", "$10.00")
+        .await?;
     browser.picture("models").await
 }
 
@@ -102,13 +108,19 @@ async fn issue_a_key(browser: &Browser) -> Outcome {
     browser.see("tr[data-name='browser-test']").await?;
     browser.go("API keys").await?;
     browser.press("Issue key").await?;
-    browser.choose("owner", "browser-test (virtual account)").await?;
+    browser
+        .choose("owner", "browser-test (virtual account)")
+        .await?;
     browser.fill("label", "browser test").await?;
     browser.fill("limits.requests_per_minute", "600").await?;
     browser.submit().await?;
     let secret = browser.see(".sl-secret input").await?;
     let key = secret.prop("value").await?.unwrap_or_default();
-    assert!(key.starts_with("sk-sluice-") && key.len() == 53, "the key is shown whole: {}", key.len());
+    assert!(
+        key.starts_with("sk-sluice-") && key.len() == 53,
+        "the key is shown whole: {}",
+        key.len()
+    );
     browser.picture("key-shown-once").await?;
     browser.press("I have copied it").await?;
     browser.see("tr[data-name='browser test']").await?;
@@ -121,7 +133,9 @@ async fn chat(browser: &Browser) -> Outcome {
     browser.fill("question", "What is a sluice?").await?;
     browser.press("Send").await?;
     // The facts are drawn when the answer has ended.
-    browser.see_text("[data-fact='target']", "browser/fast").await?;
+    browser
+        .see_text("[data-fact='target']", "browser/fast")
+        .await?;
     browser.see_text(".sl-said-model .sl-said-text", "").await?;
     browser.see("[data-fact='tokens']").await?;
     browser.see("[data-fact='cost']").await?;
@@ -134,34 +148,63 @@ async fn the_request_is_in_the_dashboard(browser: &Browser) -> Outcome {
     browser.see_text("tr[data-request]", "browser/fast").await?;
     browser.see("[data-chart='Requests'] canvas").await?;
     browser.press("By model").await?;
-    browser.see_text("[data-chart='Requests'] .sl-legend", "browser/fast").await?;
+    browser
+        .see_text("[data-chart='Requests'] .sl-legend", "browser/fast")
+        .await?;
     browser.picture("dashboard").await
 }
 
 async fn the_events_are_in_the_history(browser: &Browser) -> Outcome {
     browser.go("History").await?;
-    for kind in ["provider_account_registered", "model_added", "model_priced", "virtual_account_created", "key_issued"] {
+    for kind in [
+        "provider_account_registered",
+        "model_added",
+        "model_priced",
+        "virtual_account_created",
+        "key_issued",
+    ] {
         browser.see(&format!("li[data-kind='{kind}']")).await?;
     }
-    browser.see_text("li[data-kind='provider_account_registered'] .sl-why", "made by the browser test").await?;
+    browser
+        .see_text(
+            "li[data-kind='provider_account_registered'] .sl-why",
+            "made by the browser test",
+        )
+        .await?;
     let price = browser.see("li[data-kind='model_priced']").await?;
-    price.find(at_text("button", "What changed").as_locator()).await?.click().await?;
+    price
+        .find(at_text("button", "What changed").as_locator())
+        .await?
+        .click()
+        .await?;
     browser.see_text(".sl-diff .sl-after", "2500000000").await?;
     browser.picture("history").await
 }
 
 async fn the_theme_is_remembered(browser: &Browser) -> Outcome {
-    browser.see("button[aria-label='Dark theme']").await?.click().await?;
+    browser
+        .see("button[aria-label='Dark theme']")
+        .await?
+        .click()
+        .await?;
     browser.see("html.pf-v6-theme-dark").await?;
     browser.reload().await?;
     browser.see("html.pf-v6-theme-dark .sl-timeline").await?;
     browser.picture("history-dark").await?;
-    browser.see("button[aria-label='Theme of the system']").await?.click().await?;
+    browser
+        .see("button[aria-label='Theme of the system']")
+        .await?
+        .click()
+        .await?;
     Ok(())
 }
 
 async fn sign_out(browser: &Browser) -> Outcome {
-    browser.see("button[aria-label='Your account']").await?.click().await?;
+    browser
+        .see("button[aria-label='Your account']")
+        .await?
+        .click()
+        .await?;
     browser.press("Sign out").await?;
     browser.see("input[name='password']").await?;
     Ok(())

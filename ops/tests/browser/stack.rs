@@ -48,32 +48,59 @@ impl Stack {
             }
         };
         let Line { console, operator } = serde_json::from_str(&line)?;
-        let (host, port) = console.trim_end_matches('/').rsplit_once(':').ok_or("the console has a port")?;
+        let (host, port) = console
+            .trim_end_matches('/')
+            .rsplit_once(':')
+            .ok_or("the console has a port")?;
         let mock_provider = format!("{host}:{}/v1", port.parse::<u16>()? + MOCK_PROVIDER);
-        Ok(Self { console, mock_provider, operator, own })
+        Ok(Self {
+            console,
+            mock_provider,
+            operator,
+            own,
+        })
     }
 }
 
 /// Brings a stack up that ends with this process at the latest, and returns the line it ends with.
 fn up() -> Result<(String, tempfile::TempDir), Box<dyn Error>> {
     let readable = std::fs::Permissions::from_mode(0o755);
-    let folder = tempfile::Builder::new().prefix("sluice-browser-").permissions(readable).tempdir()?;
+    let folder = tempfile::Builder::new()
+        .prefix("sluice-browser-")
+        .permissions(readable)
+        .tempdir()?;
     let output = Command::new(env!("CARGO_BIN_EXE_sluice"))
-        .args(["up", "--detach", "--no-build", "--port-base", "0", "--bound-to", &std::process::id().to_string()])
+        .args([
+            "up",
+            "--detach",
+            "--no-build",
+            "--port-base",
+            "0",
+            "--bound-to",
+            &std::process::id().to_string(),
+        ])
         .arg("--data")
         .arg(folder.path().join("data"))
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     match text.lines().last() {
         Some(line) if output.status.success() => Ok((line.to_owned(), folder)),
-        _ => Err(format!("no stack: {text}{}", String::from_utf8_lossy(&output.stderr)).into()),
+        _ => Err(format!(
+            "no stack: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into()),
     }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
         if let Some(folder) = &self.own {
-            let down = Command::new(env!("CARGO_BIN_EXE_sluice")).arg("down").arg("--data").arg(folder.path().join("data")).output();
+            let down = Command::new(env!("CARGO_BIN_EXE_sluice"))
+                .arg("down")
+                .arg("--data")
+                .arg(folder.path().join("data"))
+                .output();
             drop(down);
         }
     }

@@ -81,8 +81,16 @@ impl Part for AuditPart {
 
     fn metrics(&self, out: &mut Metrics) {
         let position = self.0.position.load(Ordering::Relaxed);
-        out.gauge("sluice_audit_position", "The position of the history in the audit trail.", position);
-        out.gauge("sluice_audit_working", "0 while something is in the way.", u64::from(self.ready().is_ok()));
+        out.gauge(
+            "sluice_audit_position",
+            "The position of the history in the audit trail.",
+            position,
+        );
+        out.gauge(
+            "sluice_audit_working",
+            "0 while something is in the way.",
+            u64::from(self.ready().is_ok()),
+        );
     }
 }
 

@@ -136,7 +136,8 @@ impl<'c> Session<'c> {
         let Some(intent) = self.newest.clone() else {
             return Ok(1);
         };
-        let messages = streams::read_range(stream, intent.first_sequence, intent.last_sequence).await?;
+        let messages =
+            streams::read_range(stream, intent.first_sequence, intent.last_sequence).await?;
         if content_hash(&messages) == intent.hash {
             self.insert(&intent, &messages).await?;
             add(&self.config.status.replayed, 1_u64);

@@ -55,16 +55,53 @@ impl Part for LedgerPart {
     }
 
     fn metrics(&self, out: &mut Metrics) {
-        let Status { rows, batches, replayed, repeated, lost, dead, last_sequence, trouble: _ } = &*self.0;
+        let Status {
+            rows,
+            batches,
+            replayed,
+            repeated,
+            lost,
+            dead,
+            last_sequence,
+            trouble: _,
+        } = &*self.0;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         out.counter("sluice_ledger_rows_total", "Requests inserted.", read(rows));
-        out.counter("sluice_ledger_batches_total", "Batches inserted.", read(batches));
-        out.counter("sluice_ledger_batches_replayed_total", "Batches inserted again at a start.", read(replayed));
-        out.counter("sluice_ledger_records_repeated_total", "Records that had been counted before.", read(repeated));
-        out.counter("sluice_ledger_records_lost_total", "Records that never came.", read(lost));
-        out.counter("sluice_ledger_messages_dead_total", "Messages that could not be read.", read(dead));
-        out.gauge("sluice_ledger_last_sequence", "The last message of USAGE in the ledger.", read(last_sequence));
-        out.gauge("sluice_ledger_working", "0 while something is in the way.", u64::from(self.ready().is_ok()));
+        out.counter(
+            "sluice_ledger_batches_total",
+            "Batches inserted.",
+            read(batches),
+        );
+        out.counter(
+            "sluice_ledger_batches_replayed_total",
+            "Batches inserted again at a start.",
+            read(replayed),
+        );
+        out.counter(
+            "sluice_ledger_records_repeated_total",
+            "Records that had been counted before.",
+            read(repeated),
+        );
+        out.counter(
+            "sluice_ledger_records_lost_total",
+            "Records that never came.",
+            read(lost),
+        );
+        out.counter(
+            "sluice_ledger_messages_dead_total",
+            "Messages that could not be read.",
+            read(dead),
+        );
+        out.gauge(
+            "sluice_ledger_last_sequence",
+            "The last message of USAGE in the ledger.",
+            read(last_sequence),
+        );
+        out.gauge(
+            "sluice_ledger_working",
+            "0 while something is in the way.",
+            u64::from(self.ready().is_ok()),
+        );
     }
 }
 

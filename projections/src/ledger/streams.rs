@@ -18,7 +18,13 @@ const MAX_LETTER_BYTES: usize = 900 << 10;
 /// Makes the streams that are missing. The sequence of `USAGE` begins at the clock, in microseconds,
 /// so that one which was deleted and made again never goes back.
 pub(super) async fn ensure(config: &super::Config) -> Result<Stream, FeedError> {
-    let super::Config { jetstream, usage_bytes: max_bytes, replicas, now, .. } = config;
+    let super::Config {
+        jetstream,
+        usage_bytes: max_bytes,
+        replicas,
+        now,
+        ..
+    } = config;
     let first_sequence = u64::try_from(now().micros()).ok();
     let usage = Config {
         name: subjects::USAGE.to_owned(),

@@ -44,9 +44,16 @@ enum State {
 #[derive(Debug)]
 pub(super) enum Change {
     /// The thing is like this.
-    Entry { subject: EntrySubject, position: u64, payload: rkyv::util::AlignedVec },
+    Entry {
+        subject: EntrySubject,
+        position: u64,
+        payload: rkyv::util::AlignedVec,
+    },
     /// The thing is gone.
-    Tombstone { subject: EntrySubject, position: u64 },
+    Tombstone {
+        subject: EntrySubject,
+        position: u64,
+    },
 }
 
 impl Book {
@@ -83,12 +90,21 @@ impl Book {
         let Ok(place) = subject.parse::<EntrySubject>() else {
             if let (subjects::HEARTBEAT, Ok(frame)) = (subject, frame) {
                 let said = serde_json::from_slice(frame.payload).ok();
-                self.heartbeat = said.map(|said| (frame.header.epoch, said)).or(self.heartbeat.take());
+                self.heartbeat = said
+                    .map(|said| (frame.header.epoch, said))
+                    .or(self.heartbeat.take());
             }
             return;
         };
         let Ok(Frame { header, payload }) = frame else {
-            self.set(place, Line { position: 0, state: State::Unreadable, current: None });
+            self.set(
+                place,
+                Line {
+                    position: 0,
+                    state: State::Unreadable,
+                    current: None,
+                },
+            );
             return;
         };
         let like_ours = header.schema == SCHEMA && frame::key_id(message) == Some(ring.active().0);
@@ -97,18 +113,43 @@ impl Book {
             false => State::Live(self.key.hash(subject, header.position, payload)),
         };
         let current = like_ours.then_some(header.epoch);
-        self.set(place, Line { position: header.position, state, current });
+        self.set(
+            place,
+            Line {
+                position: header.position,
+                state,
+                current,
+            },
+        );
     }
 
     /// Notes a message that was sent.
     pub(super) fn sent(&mut self, change: &Change, epoch: Epoch) {
         match change {
-            Change::Entry { subject, position, payload } => {
+            Change::Entry {
+                subject,
+                position,
+                payload,
+            } => {
                 let hash = self.key.hash(&subject.to_string(), *position, payload);
-                self.set(*subject, Line { position: *position, state: State::Live(hash), current: Some(epoch) });
+                self.set(
+                    *subject,
+                    Line {
+                        position: *position,
+                        state: State::Live(hash),
+                        current: Some(epoch),
+                    },
+                );
             }
             Change::Tombstone { subject, position } => {
-                self.set(*subject, Line { position: *position, state: State::Gone, current: Some(epoch) });
+                self.set(
+                    *subject,
+                    Line {
+                        position: *position,
+                        state: State::Gone,
+                        current: Some(epoch),
+                    },
+                );
             }
         }
     }
@@ -130,26 +171,37 @@ impl Book {
         });
         let Some((position, entry)) = found else {
             let stands = line.is_some_and(|line| !matches!(line.state, State::Gone));
-            return stands.then(|| Change::Tombstone { subject, position: state.position() });
+            return stands.then(|| Change::Tombstone {
+                subject,
+                position: state.position(),
+            });
         };
         let payload = entry.archive();
         let same = line.is_some_and(|line| {
             line.current == Some(epoch)
                 && matches!(line.state, State::Live(hash) if hash == self.key.hash(&subject.to_string(), position, &payload))
         });
-        (!same).then_some(Change::Entry { subject, position, payload })
+        (!same).then_some(Change::Entry {
+            subject,
+            position,
+            payload,
+        })
     }
 
     /// Whether the stream has the thing as of `position`, sent as this publisher would send it.
     pub(super) fn stands(&self, subject: EntrySubject, epoch: Epoch, position: u64) -> bool {
         self.lines.get(&subject).is_some_and(|line| {
-            line.position == position && line.current == Some(epoch) && matches!(line.state, State::Live(_))
+            line.position == position
+                && line.current == Some(epoch)
+                && matches!(line.state, State::Live(_))
         })
     }
 
     /// The subjects of everything that is not gone, in order.
     pub(super) fn standing(&self) -> Vec<EntrySubject> {
-        let stands = |(subject, line): (&EntrySubject, &Line)| (!matches!(line.state, State::Gone)).then_some(*subject);
+        let stands = |(subject, line): (&EntrySubject, &Line)| {
+            (!matches!(line.state, State::Gone)).then_some(*subject)
+        };
         let mut standing: Vec<_> = self.lines.iter().filter_map(stands).collect();
         standing.sort_unstable();
         standing
@@ -160,7 +212,11 @@ impl Book {
             self.digest.add(hash);
             self.entries += 1;
         }
-        if let Some(Line { state: State::Live(hash), .. }) = self.lines.insert(subject, line) {
+        if let Some(Line {
+            state: State::Live(hash),
+            ..
+        }) = self.lines.insert(subject, line)
+        {
             self.digest.remove(hash);
             self.entries -= 1;
         }
@@ -181,23 +237,47 @@ mod tests {
 
     use super::*;
 
-    const EPOCH: Epoch = Epoch { seconds: 100, id: Uuid::from_bytes([1; 16]) };
-    const LATER: Epoch = Epoch { seconds: 200, id: Uuid::from_bytes([2; 16]) };
-    const USER: EntrySubject = EntrySubject { kind: EntryKind::User, id: [7; 16] };
+    const EPOCH: Epoch = Epoch {
+        seconds: 100,
+        id: Uuid::from_bytes([1; 16]),
+    };
+    const LATER: Epoch = Epoch {
+        seconds: 200,
+        id: Uuid::from_bytes([2; 16]),
+    };
+    const USER: EntrySubject = EntrySubject {
+        kind: EntryKind::User,
+        id: [7; 16],
+    };
 
     fn ring(active: &str) -> KeyRing {
-        let text = format!(r#"{{"active":"{active}","keys":{{"k1":"{}","k2":"{}"}}}}"#, "01".repeat(32), "02".repeat(32));
+        let text = format!(
+            r#"{{"active":"{active}","keys":{{"k1":"{}","k2":"{}"}}}}"#,
+            "01".repeat(32),
+            "02".repeat(32)
+        );
         KeyRing::parse(&text).expect("a good ring")
     }
 
     fn with_user(state: &mut Organisation, position: u64, event: UserEvent) {
         let event = Event::User(UserId::from_bytes([7; 16]), event);
-        state.evolve(&DecodedEnvelope { position, recorded_at: Timestamp::MIN, stream_version: position, event: &event });
+        state.evolve(&DecodedEnvelope {
+            position,
+            recorded_at: Timestamp::MIN,
+            stream_version: position,
+            event: &event,
+        });
     }
 
     fn added() -> Organisation {
         let mut state = Organisation::default();
-        with_user(&mut state, 1, UserEvent::UserAdded { email: KeyedHash::of("k1", &[1; 32], b"bob@example.com") });
+        with_user(
+            &mut state,
+            1,
+            UserEvent::UserAdded {
+                email: KeyedHash::of("k1", &[1; 32], b"bob@example.com"),
+            },
+        );
         state
     }
 
@@ -206,11 +286,21 @@ mod tests {
         let mut book = Book::new(ring);
         for change in changes {
             let (subject, position, payload): (_, _, &[u8]) = match change {
-                Change::Entry { subject, position, payload } => (subject, *position, payload),
+                Change::Entry {
+                    subject,
+                    position,
+                    payload,
+                } => (subject, *position, payload),
                 Change::Tombstone { subject, position } => (subject, *position, &[]),
             };
             let tombstone = matches!(change, Change::Tombstone { .. });
-            let header = FrameHeader { epoch, position, generation: 3, schema: SCHEMA, tombstone };
+            let header = FrameHeader {
+                epoch,
+                position,
+                generation: 3,
+                schema: SCHEMA,
+                tombstone,
+            };
             let subject = subject.to_string();
             book.read(ring, &subject, &header.seal(ring, &subject, payload));
         }
@@ -230,7 +320,10 @@ mod tests {
         assert!(difference(&book, &added(), EPOCH).is_none());
         let reread = read_back(&ring, &[change], EPOCH);
         assert!(difference(&reread, &added(), EPOCH).is_none());
-        assert_eq!((reread.digest(), reread.entries(), reread.generation), (book.digest(), 1, 3));
+        assert_eq!(
+            (reread.digest(), reread.entries(), reread.generation),
+            (book.digest(), 1, 3)
+        );
     }
 
     #[test]
@@ -240,13 +333,28 @@ mod tests {
         let book = read_back(&first, &[entry], EPOCH);
         let mut disabled = added();
         with_user(&mut disabled, 2, UserEvent::UserDisabled {});
-        assert!(matches!(difference(&book, &disabled, EPOCH), Some(Change::Entry { position: 2, .. })));
+        assert!(matches!(
+            difference(&book, &disabled, EPOCH),
+            Some(Change::Entry { position: 2, .. })
+        ));
         assert!(difference(&book, &added(), LATER).is_some());
         let entry = difference(&Book::new(&first), &added(), EPOCH).expect("nothing stands yet");
         let mut rotated = Book::new(&ring("k2"));
-        let Change::Entry { payload, .. } = &entry else { panic!("a user that is there has an entry") };
-        let header = FrameHeader { epoch: EPOCH, position: 1, generation: 3, schema: SCHEMA, tombstone: false };
-        rotated.read(&ring("k2"), &USER.to_string(), &header.seal(&first, &USER.to_string(), payload));
+        let Change::Entry { payload, .. } = &entry else {
+            panic!("a user that is there has an entry")
+        };
+        let header = FrameHeader {
+            epoch: EPOCH,
+            position: 1,
+            generation: 3,
+            schema: SCHEMA,
+            tombstone: false,
+        };
+        rotated.read(
+            &ring("k2"),
+            &USER.to_string(),
+            &header.seal(&first, &USER.to_string(), payload),
+        );
         assert!(difference(&rotated, &added(), EPOCH).is_some());
         let mut damaged = Book::new(&first);
         damaged.read(&first, &USER.to_string(), b"garbage");
@@ -264,6 +372,9 @@ mod tests {
         assert!(matches!(gone, Change::Tombstone { .. }));
         book.sent(&gone, EPOCH);
         assert!(difference(&book, &empty, EPOCH).is_none());
-        assert_eq!((book.standing(), book.entries(), book.digest()), (vec![], 0, EntriesDigest::default()));
+        assert_eq!(
+            (book.standing(), book.entries(), book.digest()),
+            (vec![], 0, EntriesDigest::default())
+        );
     }
 }

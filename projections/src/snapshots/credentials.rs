@@ -34,8 +34,15 @@ pub(super) struct Credentials {
 impl Credentials {
     /// Prepares to read from `postgres`; connects at the first look.
     pub(super) fn new(postgres: PgConnectOptions) -> Self {
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(LOOK).connect_lazy_with(postgres);
-        Self { pool, known: HashMap::new(), away: false }
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(LOOK)
+            .connect_lazy_with(postgres);
+        Self {
+            pool,
+            known: HashMap::new(),
+            away: false,
+        }
     }
 
     /// Whether Postgres was away at the last look.
@@ -74,12 +81,13 @@ impl Credentials {
     }
 
     async fn read(&self, reference: &SealedRef) -> Result<Known, sqlx::Error> {
-        let row: Option<(String, Vec<u8>)> =
-            sqlx::query_as("SELECT sealing_key, sealed FROM sealed_secrets WHERE id = $1 AND version = $2")
-                .bind(reference.id.uuid())
-                .bind(i32::try_from(reference.version).unwrap_or(i32::MAX))
-                .fetch_optional(&self.pool)
-                .await?;
+        let row: Option<(String, Vec<u8>)> = sqlx::query_as(
+            "SELECT sealing_key, sealed FROM sealed_secrets WHERE id = $1 AND version = $2",
+        )
+        .bind(reference.id.uuid())
+        .bind(i32::try_from(reference.version).unwrap_or(i32::MAX))
+        .fetch_optional(&self.pool)
+        .await?;
         Ok(match row {
             Some((key, sealed)) => Known::Sealed(SealedCredential { key, sealed }),
             None => Known::None,

@@ -33,8 +33,14 @@ pub(super) enum FoldError {
     Sequence { sequence: u64, position: u64 },
     #[error("the history in EVENTS is broken")]
     Chain(#[from] ChainError),
-    #[error("the event at position {position} was published under the epoch {found}, after {highest}")]
-    Epoch { position: u64, found: Epoch, highest: Epoch },
+    #[error(
+        "the event at position {position} was published under the epoch {found}, after {highest}"
+    )]
+    Epoch {
+        position: u64,
+        found: Epoch,
+        highest: Epoch,
+    },
     #[error("the event at position {position} cannot be read by this version of Sluice")]
     Unknown {
         position: u64,
@@ -90,14 +96,19 @@ impl Fold {
     /// # Errors
     /// When it is not the next event of this history; see [`FoldError`].
     pub(super) fn read(&mut self, sequence: u64, message: &[u8]) -> Result<Envelope, FoldError> {
-        let (epoch, envelope) = EventRow::parse(message).map_err(|source| FoldError::Row { sequence, source })?;
+        let (epoch, envelope) =
+            EventRow::parse(message).map_err(|source| FoldError::Row { sequence, source })?;
         let position = envelope.position;
         if position != sequence {
             return Err(FoldError::Sequence { sequence, position });
         }
         envelope.check_follows(self.position(), &self.hash)?;
         if let Some(highest) = self.published_under.filter(|highest| epoch < *highest) {
-            return Err(FoldError::Epoch { position, found: epoch, highest });
+            return Err(FoldError::Epoch {
+                position,
+                found: epoch,
+                highest,
+            });
         }
         self.published_under = Some(epoch);
         Ok(envelope)
@@ -109,10 +120,13 @@ impl Fold {
     /// When this version cannot read what happened: whoever folds must stop.
     pub(super) fn apply(&mut self, envelope: &Envelope) -> Result<(), FoldError> {
         let position = envelope.position;
-        self.organisation.apply(envelope).map_err(|source| FoldError::Unknown { position, source })?;
+        self.organisation
+            .apply(envelope)
+            .map_err(|source| FoldError::Unknown { position, source })?;
         self.hash = envelope.hash;
         self.cause = Some(envelope.cause);
-        self.touched.extend(EntrySubject::of_stream(envelope.stream));
+        self.touched
+            .extend(EntrySubject::of_stream(envelope.stream));
         Ok(())
     }
 }

@@ -64,7 +64,9 @@ pub enum Rivals {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Stopped {
     /// Another one is at work.
-    #[error("another publisher, of generation {0}, is at work: this one stops and has changed nothing")]
+    #[error(
+        "another publisher, of generation {0}, is at work: this one stops and has changed nothing"
+    )]
     Alive(u64),
     /// Another one took over.
     #[error("another publisher, of generation {0}, has taken over: this one is stale and stops")]
@@ -150,22 +152,56 @@ impl Part for PublisherPart {
         let status = self.0.borrow();
         match status.role {
             Role::Leader | Role::Standby => Ok(()),
-            Role::Waiting | Role::Reading => Err(status.trouble.clone().unwrap_or_else(|| "reading".into())),
+            Role::Waiting | Role::Reading => {
+                Err(status.trouble.clone().unwrap_or_else(|| "reading".into()))
+            }
         }
     }
 
     fn metrics(&self, out: &mut Metrics) {
         let status = self.0.borrow().clone();
         let leads = u64::from(status.role == Role::Leader);
-        out.gauge("sluice_publisher_leader", "1 where this process publishes snapshots.", leads);
-        out.gauge("sluice_publisher_position", "The position of the history that was folded.", status.position);
-        out.gauge("sluice_publisher_told_position", "The position that the last heartbeat told.", status.told);
-        out.gauge("sluice_publisher_entries", "Live entries on SNAPSHOTS.", status.entries);
-        out.counter("sluice_publisher_sent_total", "Entries and tombstones sent.", status.sent);
-        out.counter("sluice_publisher_heartbeats_total", "Heartbeats sent.", status.heartbeats);
-        out.counter("sluice_publisher_fillers_total", "Fillers sent after a lost tail.", status.fillers);
+        out.gauge(
+            "sluice_publisher_leader",
+            "1 where this process publishes snapshots.",
+            leads,
+        );
+        out.gauge(
+            "sluice_publisher_position",
+            "The position of the history that was folded.",
+            status.position,
+        );
+        out.gauge(
+            "sluice_publisher_told_position",
+            "The position that the last heartbeat told.",
+            status.told,
+        );
+        out.gauge(
+            "sluice_publisher_entries",
+            "Live entries on SNAPSHOTS.",
+            status.entries,
+        );
+        out.counter(
+            "sluice_publisher_sent_total",
+            "Entries and tombstones sent.",
+            status.sent,
+        );
+        out.counter(
+            "sluice_publisher_heartbeats_total",
+            "Heartbeats sent.",
+            status.heartbeats,
+        );
+        out.counter(
+            "sluice_publisher_fillers_total",
+            "Fillers sent after a lost tail.",
+            status.fillers,
+        );
         let pending = u64::try_from(status.pending).unwrap_or(u64::MAX);
-        out.gauge("sluice_publisher_pending", "Provider accounts that wait for Postgres.", pending);
+        out.gauge(
+            "sluice_publisher_pending",
+            "Provider accounts that wait for Postgres.",
+            pending,
+        );
     }
 }
 

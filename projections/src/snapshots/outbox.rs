@@ -32,7 +32,9 @@ pub(super) struct Outbox {
 /// Why a message did not arrive where it should.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
-    #[error("the stream is not where this publisher left it, at sequence {expected}: another has written, or its tail was lost")]
+    #[error(
+        "the stream is not where this publisher left it, at sequence {expected}: another has written, or its tail was lost"
+    )]
     Fenced { expected: u64 },
     #[error("the stream took a message at sequence {found} instead of {expected}")]
     Sequence { expected: u64, found: u64 },
@@ -43,8 +45,16 @@ pub(super) enum SendError {
 impl Outbox {
     /// Begins after the message with the sequence `last`.
     pub(super) fn new(client: async_nats::Client, last: u64) -> Self {
-        let context = ContextBuilder::new().timeout(ACK).max_ack_inflight(2 * WINDOW).build(client);
-        Self { context, sent: last, acked: last, waiting: VecDeque::new() }
+        let context = ContextBuilder::new()
+            .timeout(ACK)
+            .max_ack_inflight(2 * WINDOW)
+            .build(client);
+        Self {
+            context,
+            sent: last,
+            acked: last,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// The sequence of the last message that the stream acknowledged.
@@ -58,16 +68,27 @@ impl Outbox {
     }
 
     /// Sends a message, which expires after `ttl`. Waits only when the window is full.
-    pub(super) async fn send(&mut self, subject: String, message: Vec<u8>, ttl: Option<Duration>) -> Result<(), SendError> {
+    pub(super) async fn send(
+        &mut self,
+        subject: String,
+        message: Vec<u8>,
+        ttl: Option<Duration>,
+    ) -> Result<(), SendError> {
         while self.waiting.len() >= WINDOW {
             self.settle_one().await?;
         }
-        let publish = PublishMessage::build().payload(message.into()).expected_last_sequence(self.sent);
+        let publish = PublishMessage::build()
+            .payload(message.into())
+            .expected_last_sequence(self.sent);
         let publish = match ttl {
             Some(ttl) => publish.ttl(ttl),
             None => publish,
         };
-        let ack = self.context.send_publish(subject, publish).await.map_err(SendError::Publish)?;
+        let ack = self
+            .context
+            .send_publish(subject, publish)
+            .await
+            .map_err(SendError::Publish)?;
         self.sent += 1;
         self.waiting.push_back((self.sent, ack.into_future()));
         Ok(())
@@ -75,14 +96,18 @@ impl Outbox {
 
     /// Waits for the oldest acknowledgement. Nothing is lost when the future is dropped.
     pub(super) async fn settle_one(&mut self) -> Result<(), SendError> {
-        let Some((expected, ack)) = self.waiting.front_mut() else { return Ok(()) };
+        let Some((expected, ack)) = self.waiting.front_mut() else {
+            return Ok(());
+        };
         let expected = *expected;
         let answer = ack.await;
         self.waiting.pop_front();
         let found = match answer {
             Ok(ack) => ack.sequence,
             Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
-                return Err(SendError::Fenced { expected: expected - 1 });
+                return Err(SendError::Fenced {
+                    expected: expected - 1,
+                });
             }
             Err(error) => return Err(SendError::Publish(error)),
         };

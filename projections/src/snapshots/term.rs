@@ -69,13 +69,17 @@ pub(super) enum Ended {
     Rival(#[from] Stopped),
     #[error("SNAPSHOTS cannot be created")]
     Create(#[source] CreateStreamError),
-    #[error("SNAPSHOTS keeps more than the newest message of a subject: remove it, and it is made anew")]
+    #[error(
+        "SNAPSHOTS keeps more than the newest message of a subject: remove it, and it is made anew"
+    )]
     NotCompacted,
     #[error("reading")]
     Read(#[from] ReadError),
     #[error("the history cannot be followed")]
     Fold(#[from] FoldError),
-    #[error("SNAPSHOTS says that position {0} of the history has another hash than EVENTS: an operator must decide")]
+    #[error(
+        "SNAPSHOTS says that position {0} of the history has another hash than EVENTS: an operator must decide"
+    )]
     Forked(u64),
     #[error("SNAPSHOTS")]
     Send(#[from] SendError),
@@ -104,7 +108,11 @@ pub(super) struct Term<'a> {
 
 impl Held {
     pub(super) const fn new(credentials: Credentials) -> Self {
-        Self { credentials, acked: 0, generation: 0 }
+        Self {
+            credentials,
+            acked: 0,
+            generation: 0,
+        }
     }
 }
 
@@ -175,24 +183,30 @@ impl<'a> Term<'a> {
 
     fn read_snapshot(&mut self, delivered: &Delivered) -> u64 {
         let Delivered { sequence, message } = delivered;
-        self.book.read(&self.config.ring, &message.subject, &message.payload);
+        self.book
+            .read(&self.config.ring, &message.subject, &message.payload);
         self.last = self.last.max(*sequence);
         *sequence
     }
 
     async fn create_where_missing(&self) -> Result<(), Ended> {
         match self.context.get_stream(subjects::SNAPSHOTS).await {
-            Ok(stream) if stream.cached_info().config.max_messages_per_subject == 1 => return Ok(()),
+            Ok(stream) if stream.cached_info().config.max_messages_per_subject == 1 => {
+                return Ok(());
+            }
             Ok(_) => return Err(Ended::NotCompacted),
             Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
+                GetStreamErrorKind::JetStream(error)
+                    if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
                 _ => return Err(ReadError::Stream(error).into()),
             },
         }
         let config = stream::Config {
             name: subjects::SNAPSHOTS.into(),
             subjects: vec![subjects::SNAPSHOTS_SUBJECTS.into()],
-            description: Some("Sluice: what gateways load; the newest message of each subject".into()),
+            description: Some(
+                "Sluice: what gateways load; the newest message of each subject".into(),
+            ),
             max_messages_per_subject: 1,
             // The stream's sequence never goes back, not even when the stream is made anew.
             first_sequence: Some(clock::now().micros().unsigned_abs()),
@@ -202,7 +216,11 @@ impl<'a> Term<'a> {
             ..stream::Config::default()
         };
         tracing::warn!("SNAPSHOTS does not exist: it is created");
-        self.context.create_stream(config).await.map(drop).map_err(Ended::Create)
+        self.context
+            .create_stream(config)
+            .await
+            .map(drop)
+            .map_err(Ended::Create)
     }
 
     /// Follows both streams until the history is folded to its end and no other publisher is heard.
@@ -271,11 +289,17 @@ impl<'a> Term<'a> {
 
     /// Whether the history is long enough: never publish an older state than the one that lies on the stream.
     fn knows_enough(&self) -> bool {
-        let Some(epoch) = self.fold.organisation().epoch() else { return false };
+        let Some(epoch) = self.fold.organisation().epoch() else {
+            return false;
+        };
         if self.book.epoch.is_some_and(|told| told > epoch) {
             return false;
         }
-        let told = self.book.heartbeat.as_ref().filter(|(told, _)| *told == epoch);
+        let told = self
+            .book
+            .heartbeat
+            .as_ref()
+            .filter(|(told, _)| *told == epoch);
         told.is_none_or(|(_, said)| said.position <= self.fold.position())
     }
 
@@ -301,7 +325,9 @@ impl<'a> Term<'a> {
 
     /// Folds in an event while nothing is published.
     fn fold_in(&mut self, delivered: &Delivered) -> Result<(), Ended> {
-        let envelope = self.fold.read(delivered.sequence, &delivered.message.payload)?;
+        let envelope = self
+            .fold
+            .read(delivered.sequence, &delivered.message.payload)?;
         self.fold.apply(&envelope)?;
         self.folded(delivered);
         let organisation = self.fold.organisation();
@@ -317,7 +343,8 @@ impl<'a> Term<'a> {
 
     fn folded(&mut self, delivered: &Delivered) {
         let headers = delivered.message.headers.as_ref();
-        self.complete = headers.is_some_and(|headers| headers.get_last(subjects::COMMAND_END).is_some());
+        self.complete =
+            headers.is_some_and(|headers| headers.get_last(subjects::COMMAND_END).is_some());
         self.folded_at = Instant::now();
     }
 
@@ -326,20 +353,32 @@ impl<'a> Term<'a> {
     async fn lead(&mut self, mut events: Reader) -> Result<Infallible, Ended> {
         let client = self.context.client();
         let mut outbox = Outbox::new(client, self.last);
-        self.held.generation = clock::now().micros().unsigned_abs().max(self.book.generation + 1);
+        self.held.generation = clock::now()
+            .micros()
+            .unsigned_abs()
+            .max(self.book.generation + 1);
         let led = self.take_over(&mut outbox, &mut events).await;
         // What was acknowledged is known to others, however the term ended.
         self.held.acked = self.held.acked.max(outbox.acked());
         led
     }
 
-    async fn take_over(&mut self, outbox: &mut Outbox, events: &mut Reader) -> Result<Infallible, Ended> {
+    async fn take_over(
+        &mut self,
+        outbox: &mut Outbox,
+        events: &mut Reader,
+    ) -> Result<Infallible, Ended> {
         self.fill(outbox).await?;
         self.flush(outbox).await?;
         outbox.settle().await?;
         self.enter(Role::Leader);
         let (generation, position) = (self.held.generation, self.fold.position());
-        tracing::info!(generation, position, entries = self.book.entries(), "publishing snapshots");
+        tracing::info!(
+            generation,
+            position,
+            entries = self.book.entries(),
+            "publishing snapshots"
+        );
         self.publish(outbox, events).await
     }
 
@@ -347,7 +386,10 @@ impl<'a> Term<'a> {
     async fn fill(&mut self, outbox: &mut Outbox) -> Result<(), Ended> {
         let missing = self.held.acked.saturating_sub(self.last);
         if missing > MOST_FILLERS {
-            tracing::error!(missing, "SNAPSHOTS goes on at a far lower sequence: it is taken for another stream");
+            tracing::error!(
+                missing,
+                "SNAPSHOTS goes on at a far lower sequence: it is taken for another stream"
+            );
             return Ok(());
         }
         if missing > 0 {
@@ -362,7 +404,11 @@ impl<'a> Term<'a> {
         Ok(())
     }
 
-    async fn publish(&mut self, outbox: &mut Outbox, events: &mut Reader) -> Result<Infallible, Ended> {
+    async fn publish(
+        &mut self,
+        outbox: &mut Outbox,
+        events: &mut Reader,
+    ) -> Result<Infallible, Ended> {
         let mut beat = every(HEARTBEAT);
         let mut retry = every(RETRY);
         loop {
@@ -392,7 +438,9 @@ impl<'a> Term<'a> {
 
     /// Folds in an event. Under a steady flow a batch ends before the event that begins another command.
     async fn take(&mut self, delivered: &Delivered, outbox: &mut Outbox) -> Result<(), Ended> {
-        let envelope = self.fold.read(delivered.sequence, &delivered.message.payload)?;
+        let envelope = self
+            .fold
+            .read(delivered.sequence, &delivered.message.payload)?;
         if self.fold.touched() >= BATCH && self.fold.cause() != Some(envelope.cause) {
             self.flush(outbox).await?;
         }
@@ -429,7 +477,9 @@ impl<'a> Term<'a> {
         let organisation = self.fold.organisation();
         let mut known = Known::None;
         if subject.kind == EntryKind::ProviderAccount
-            && let Some(account) = organisation.provider_accounts().get(&events_schema::id::Id::from_bytes(subject.id))
+            && let Some(account) = organisation
+                .provider_accounts()
+                .get(&events_schema::id::Id::from_bytes(subject.id))
             && let Some(reference) = &account.credential
         {
             match self.held.credentials.find(reference).await {
@@ -446,7 +496,11 @@ impl<'a> Term<'a> {
 
     async fn send(&mut self, change: Change, outbox: &mut Outbox) -> Result<(), Ended> {
         let (subject, message, ttl) = match &change {
-            Change::Entry { subject, position, payload } => {
+            Change::Entry {
+                subject,
+                position,
+                payload,
+            } => {
                 let text = subject.to_string();
                 let message = self.seal(self.epoch, *position, false, &text, payload);
                 (text, message, None)
@@ -476,7 +530,9 @@ impl<'a> Term<'a> {
         };
         let json = serde_json::to_vec(&said).expect("a heartbeat holds nothing that JSON cannot");
         let message = self.seal(self.epoch, position, false, subjects::HEARTBEAT, &json);
-        outbox.send(subjects::HEARTBEAT.into(), message, None).await?;
+        outbox
+            .send(subjects::HEARTBEAT.into(), message, None)
+            .await?;
         self.told = Some(position);
         self.held.acked = self.held.acked.max(outbox.acked());
         let (entries, digest) = (self.book.entries(), self.book.digest());
@@ -487,15 +543,30 @@ impl<'a> Term<'a> {
             (status.generation, status.pending) = (generation, pending);
             status.entries_digest = digest.to_string();
             status.heartbeats += 1;
-            status.trouble = (away && pending > 0).then(|| "provider accounts wait for Postgres".into());
+            status.trouble =
+                (away && pending > 0).then(|| "provider accounts wait for Postgres".into());
         });
         Ok(())
     }
 
-    fn seal(&self, epoch: Option<Epoch>, position: u64, tombstone: bool, subject: &str, payload: &[u8]) -> Vec<u8> {
+    fn seal(
+        &self,
+        epoch: Option<Epoch>,
+        position: u64,
+        tombstone: bool,
+        subject: &str,
+        payload: &[u8],
+    ) -> Vec<u8> {
         let epoch = epoch.expect("nobody leads before the history has an epoch");
         let generation = self.held.generation;
-        FrameHeader { epoch, position, generation, schema: SCHEMA, tombstone }.seal(&self.config.ring, subject, payload)
+        FrameHeader {
+            epoch,
+            position,
+            generation,
+            schema: SCHEMA,
+            tombstone,
+        }
+        .seal(&self.config.ring, subject, payload)
     }
 }
 

@@ -7,8 +7,8 @@ use events_schema::{
     actor::{Actor, System},
     envelope::{Envelope, Epoch, EventRow, GENESIS},
     events::{
-        Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LogEvent, Owner, Provider, ProviderAccountEvent, Stream,
-        Subject, VirtualAccountEvent, codec,
+        Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LogEvent, Owner, Provider,
+        ProviderAccountEvent, Stream, Subject, VirtualAccountEvent, codec,
     },
     id::{CommandId, EventId, GrantId, KeyId, ProviderAccountId, SecretId, VirtualAccountId},
     secrets::{KeyedHash, SealedRef},
@@ -20,7 +20,10 @@ use uuid::Uuid;
 
 /// The epoch that begins at these seconds.
 pub(crate) fn epoch(seconds: u64) -> Epoch {
-    Epoch { seconds, id: Uuid::from_u128(u128::from(seconds)) }
+    Epoch {
+        seconds,
+        id: Uuid::from_u128(u128::from(seconds)),
+    }
 }
 
 /// The owner of all keys here.
@@ -61,11 +64,20 @@ impl History {
     /// A log that was initialised, with one virtual account in it.
     pub(crate) fn new() -> Self {
         let epoch = epoch(1_000);
-        let mut history =
-            Self { epoch, hash: GENESIS, rows: vec![], versions: HashMap::new(), commands: 0, marks: true };
+        let mut history = Self {
+            epoch,
+            hash: GENESIS,
+            rows: vec![],
+            versions: HashMap::new(),
+            commands: 0,
+            marks: true,
+        };
         history.command(&[Event::Log(LogEvent::LogInitialised { epoch })]);
         let name = "ci".parse().expect("a slug");
-        history.command(&[Event::VirtualAccount(OWNER, VirtualAccountEvent::VirtualAccountCreated { name })]);
+        history.command(&[Event::VirtualAccount(
+            OWNER,
+            VirtualAccountEvent::VirtualAccountCreated { name },
+        )]);
         history
     }
 
@@ -96,8 +108,10 @@ impl History {
             stream_version: *version,
             kind: encoded.kind,
             schema_version: encoded.schema_version,
-            recorded_at: Timestamp::from_micros(1_795_348_800_000_000 + i64::try_from(position).expect("small"))
-                .expect("in range"),
+            recorded_at: Timestamp::from_micros(
+                1_795_348_800_000_000 + i64::try_from(position).expect("small"),
+            )
+            .expect("in range"),
             actor: Actor::System(System::CommandLine),
             cause,
             correlation: cause.uuid(),
@@ -109,7 +123,11 @@ impl History {
         envelope.hash = envelope.computed_hash();
         self.hash = envelope.hash;
         let row = EventRow::new(self.epoch, envelope).expect("a payload is JSON");
-        self.rows.push(Row { subject: subjects::events(stream.aggregate()), json: row.to_json(), ends_command });
+        self.rows.push(Row {
+            subject: subjects::events(stream.aggregate()),
+            json: row.to_json(),
+            ends_command,
+        });
     }
 
     pub(crate) fn issue_key(&mut self, nth: u64) {
@@ -125,7 +143,10 @@ impl History {
     }
 
     pub(crate) fn grant_everything(&mut self) {
-        let grant = GrantEvent::AccessGranted { subject: Subject::Everyone, models: GrantedModels::All };
+        let grant = GrantEvent::AccessGranted {
+            subject: Subject::Everyone,
+            models: GrantedModels::All,
+        };
         self.command(&[Event::Grant(GrantId::from_bytes([4; 16]), grant)]);
     }
 
@@ -134,7 +155,10 @@ impl History {
             name: "openai-main".parse().expect("a slug"),
             provider: Provider::Openai,
             base_url: "https://api.openai.com/v1".parse().expect("a URL"),
-            credential: Some(SealedRef { id: SECRET, version: 1 }),
+            credential: Some(SealedRef {
+                id: SECRET,
+                version: 1,
+            }),
         };
         self.command(&[Event::ProviderAccount(ACCOUNT, registered)]);
     }
@@ -152,18 +176,36 @@ impl History {
             subjects: vec![subjects::EVENTS_SUBJECTS.into()],
             ..stream::Config::default()
         };
-        let stream = context.get_or_create_stream(config).await.expect("EVENTS is there");
-        let last = stream.get_info().await.expect("EVENTS answers").state.last_sequence;
-        let pipeline = ContextBuilder::new().max_ack_inflight(8_192).build(context.client());
+        let stream = context
+            .get_or_create_stream(config)
+            .await
+            .expect("EVENTS is there");
+        let last = stream
+            .get_info()
+            .await
+            .expect("EVENTS answers")
+            .state
+            .last_sequence;
+        let pipeline = ContextBuilder::new()
+            .max_ack_inflight(8_192)
+            .build(context.client());
         let mut acks = FuturesOrdered::new();
-        for (row, before) in self.rows.iter().zip(0..).skip(usize::try_from(last).expect("small")) {
+        for (row, before) in self
+            .rows
+            .iter()
+            .zip(0..)
+            .skip(usize::try_from(last).expect("small"))
+        {
             let mut publish = jetstream::message::PublishMessage::build()
                 .payload(row.json.clone().into())
                 .expected_last_sequence(before);
             if self.marks && row.ends_command {
                 publish = publish.header(subjects::COMMAND_END, "1");
             }
-            let ack = pipeline.send_publish(row.subject.clone(), publish).await.expect("sent");
+            let ack = pipeline
+                .send_publish(row.subject.clone(), publish)
+                .await
+                .expect("sent");
             acks.push_back(ack.into_future());
             if acks.len() > 4_000 {
                 check(acks.next().await);
@@ -184,10 +226,16 @@ pub(crate) fn issued(nth: u64) -> Event {
     let issued = KeyEvent::KeyIssued {
         owner: Owner::VirtualAccount(OWNER),
         label: format!("key {nth}").parse().expect("a label"),
-        hash: KeyedHash { key: "k1".into(), hash: key_hash(nth) },
+        hash: KeyedHash {
+            key: "k1".into(),
+            hash: key_hash(nth),
+        },
         hint: "abcd".into(),
         expires_at: None,
-        limits: KeyLimits { requests_per_minute: Some(600), tokens_per_minute: None },
+        limits: KeyLimits {
+            requests_per_minute: Some(600),
+            tokens_per_minute: None,
+        },
     };
     Event::Key(key_id(nth), issued)
 }

@@ -9,7 +9,7 @@ use async_nats::jetstream::{
 use events_schema::{
     events::{Event, KeyEvent},
     keyring::KeyRing,
-    snapshot::{DigestKey, EntriesDigest, ENTRY_PREFIX, Frame, Heartbeat},
+    snapshot::{DigestKey, ENTRY_PREFIX, EntriesDigest, Frame, Heartbeat},
     subjects,
 };
 use futures_util::StreamExt;
@@ -33,7 +33,11 @@ struct Publisher {
 }
 
 fn ring() -> KeyRing {
-    KeyRing::parse(&format!(r#"{{"active":"k1","keys":{{"k1":"{}"}}}}"#, "01".repeat(32))).expect("a good ring")
+    KeyRing::parse(&format!(
+        r#"{{"active":"k1","keys":{{"k1":"{}"}}}}"#,
+        "01".repeat(32)
+    ))
+    .expect("a good ring")
 }
 
 impl Publisher {
@@ -45,21 +49,38 @@ impl Publisher {
             replicas: 1,
             rivals,
         };
-        let link = nats::connect(&nats.url(), "a test's publisher").await.expect("a good URL");
+        let link = nats::connect(&nats.url(), "a test's publisher")
+            .await
+            .expect("a good URL");
         let (sender, status) = watch::channel(PublisherStatus::new());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(snapshots::run(config, link, sender, shutdown.clone()));
-        Self { status, shutdown, task }
+        Self {
+            status,
+            shutdown,
+            task,
+        }
     }
 
     async fn leads(nats: &Nats) -> Self {
         let mut publisher = Self::start(nats, Rivals::StandBy).await;
-        publisher.until("it leads", |status| status.role == Role::Leader).await;
+        publisher
+            .until("it leads", |status| status.role == Role::Leader)
+            .await;
         publisher
     }
 
-    async fn until(&mut self, what: &str, there: impl Fn(&PublisherStatus) -> bool) -> PublisherStatus {
-        let waiting = async { self.status.wait_for(|status| there(status)).await.map(|status| status.clone()) };
+    async fn until(
+        &mut self,
+        what: &str,
+        there: impl Fn(&PublisherStatus) -> bool,
+    ) -> PublisherStatus {
+        let waiting = async {
+            self.status
+                .wait_for(|status| there(status))
+                .await
+                .map(|status| status.clone())
+        };
         match timeout(Duration::from_secs(30), waiting).await {
             Ok(status) => status.expect("the publisher runs"),
             Err(_) => panic!("waited too long until {what}: {:?}", self.status.borrow()),
@@ -115,13 +136,28 @@ fn key_subject(nth: u64) -> String {
 async fn shelf(context: &jetstream::Context) -> Option<Shelf> {
     let stream = context.get_stream(subjects::SNAPSHOTS).await.ok()?;
     let state = stream.get_info().await.ok()?.state;
-    let mut shelf =
-        Shelf { entries: BTreeMap::new(), tombstones: vec![], heartbeat: None, fillers: 0, last: state.last_sequence };
+    let mut shelf = Shelf {
+        entries: BTreeMap::new(),
+        tombstones: vec![],
+        heartbeat: None,
+        fillers: 0,
+        last: state.last_sequence,
+    };
     if state.messages == 0 {
         return Some(shelf);
     }
-    let config = pull::Config { deliver_policy: DeliverPolicy::All, ack_policy: AckPolicy::None, ..pull::Config::default() };
-    let mut messages = stream.create_consumer(config).await.ok()?.messages().await.ok()?;
+    let config = pull::Config {
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::None,
+        ..pull::Config::default()
+    };
+    let mut messages = stream
+        .create_consumer(config)
+        .await
+        .ok()?
+        .messages()
+        .await
+        .ok()?;
     loop {
         let message = messages.next().await?.ok()?;
         let sequence = message.info().ok()?.stream_sequence;
@@ -145,7 +181,10 @@ impl Shelf {
             subjects::FILLER => self.fillers += 1,
             _ if frame.header.tombstone => self.tombstones.push(subject.to_owned()),
             _ => {
-                self.entries.insert(subject.to_owned(), (frame.header.position, frame.payload.to_vec()));
+                self.entries.insert(
+                    subject.to_owned(),
+                    (frame.header.position, frame.payload.to_vec()),
+                );
             }
         }
     }
@@ -189,7 +228,9 @@ async fn a_restart_sends_nothing_when_nothing_has_changed() {
     told(&context, history.position()).await;
     first.stop().await;
     let mut second = Publisher::leads(&nats).await;
-    let status = second.until("it has told", |status| status.heartbeats > 1).await;
+    let status = second
+        .until("it has told", |status| status.heartbeats > 1)
+        .await;
     assert_eq!((status.sent, status.entries), (0, 51));
     second.stop().await;
 }
@@ -211,7 +252,9 @@ async fn what_happened_while_no_publisher_ran_is_sent_in_its_final_state() {
     history.relay(&context).await;
     let mut second = Publisher::leads(&nats).await;
     let shelf = told(&context, history.position()).await;
-    let status = second.until("it has told", |status| status.heartbeats > 0).await;
+    let status = second
+        .until("it has told", |status| status.heartbeats > 0)
+        .await;
     assert_eq!(status.sent, 3, "one tombstone, one changed, one new");
     assert_eq!(shelf.tombstones, [key_subject(1)]);
     second.stop().await;
@@ -226,10 +269,17 @@ async fn a_second_publisher_stands_by_and_takes_over_when_the_first_falls_silent
     history.relay(&context).await;
     let mut first = Publisher::leads(&nats).await;
     let mut second = Publisher::start(&nats, Rivals::StandBy).await;
-    second.until("it stands by", |status| status.role == Role::Standby).await;
-    let generation = first.until("it leads", |status| status.generation > 0).await.generation;
+    second
+        .until("it stands by", |status| status.role == Role::Standby)
+        .await;
+    let generation = first
+        .until("it leads", |status| status.generation > 0)
+        .await
+        .generation;
     first.stop().await;
-    let status = second.until("it leads", |status| status.role == Role::Leader).await;
+    let status = second
+        .until("it leads", |status| status.role == Role::Leader)
+        .await;
     assert!(status.generation > generation);
     history.issue_key(2);
     history.relay(&context).await;
@@ -246,8 +296,14 @@ async fn a_publisher_started_by_hand_beside_a_live_one_stops_with_the_reason_and
     history.relay(&context).await;
     let mut first = Publisher::leads(&nats).await;
     let by_hand = Publisher::start(&nats, Rivals::Stop).await;
-    let stopped = timeout(Duration::from_secs(30), by_hand.task).await.expect("it stops").expect("no panic");
-    let generation = first.until("it leads", |status| status.generation > 0).await.generation;
+    let stopped = timeout(Duration::from_secs(30), by_hand.task)
+        .await
+        .expect("it stops")
+        .expect("no panic");
+    let generation = first
+        .until("it leads", |status| status.generation > 0)
+        .await
+        .generation;
     assert_eq!(stopped, Err(Stopped::Alive(generation)));
     assert_eq!(first.status.borrow().role, Role::Leader);
     first.stop().await;
@@ -261,12 +317,17 @@ async fn a_stale_publisher_is_refused_by_the_stream_stops_with_the_reason_and_re
     history.issue_key(1);
     history.relay(&context).await;
     let mut stale = Publisher::start(&nats, Rivals::Stop).await;
-    stale.until("it leads", |status| status.role == Role::Leader).await;
+    stale
+        .until("it leads", |status| status.role == Role::Leader)
+        .await;
     // Another publisher's heartbeat, with a higher generation: the stale one's next message is refused.
     let generation = stale.status.borrow().generation + 1;
     let rival = rival_heartbeat(&context, generation).await;
     assert!(rival > 0);
-    let stopped = timeout(Duration::from_secs(30), stale.task).await.expect("it stops").expect("no panic");
+    let stopped = timeout(Duration::from_secs(30), stale.task)
+        .await
+        .expect("it stops")
+        .expect("no panic");
     assert_eq!(stopped, Err(Stopped::Superseded(generation)));
 }
 
@@ -274,10 +335,19 @@ async fn a_stale_publisher_is_refused_by_the_stream_stops_with_the_reason_and_re
 async fn rival_heartbeat(context: &jetstream::Context, generation: u64) -> u64 {
     use events_schema::snapshot::{FrameHeader, SCHEMA};
     let (epoch, said) = eventually("a heartbeat", async || shelf(context).await?.heartbeat).await;
-    let header = FrameHeader { epoch, position: said.position, generation, schema: SCHEMA, tombstone: false };
+    let header = FrameHeader {
+        epoch,
+        position: said.position,
+        generation,
+        schema: SCHEMA,
+        tombstone: false,
+    };
     let json = serde_json::to_vec(&said).expect("JSON");
     let message = header.seal(&ring(), subjects::HEARTBEAT, &json);
-    let ack = context.publish(subjects::HEARTBEAT, message.into()).await.expect("sent");
+    let ack = context
+        .publish(subjects::HEARTBEAT, message.into())
+        .await
+        .expect("sent");
     ack.await.expect("taken").sequence
 }
 
@@ -291,7 +361,10 @@ async fn a_deleted_stream_is_made_anew_with_the_same_digest_and_a_higher_sequenc
     history.relay(&context).await;
     let publisher = Publisher::leads(&nats).await;
     let before = told(&context, history.position()).await;
-    context.delete_stream(subjects::SNAPSHOTS).await.expect("deleted");
+    context
+        .delete_stream(subjects::SNAPSHOTS)
+        .await
+        .expect("deleted");
     let after = told(&context, history.position()).await;
     assert_eq!((after.digest(), after.entries.len()), (before.digest(), 30));
     assert!(after.last > before.last);
@@ -313,14 +386,24 @@ async fn after_a_lost_tail_fillers_pass_the_highest_sequence_before_entries_are_
     history.relay(&context).await;
     let before = told(&context, history.position()).await;
     let beats = publisher.status.borrow().heartbeats;
-    publisher.until("some heartbeats more", |status| status.heartbeats > beats + 4).await;
+    publisher
+        .until("some heartbeats more", |status| {
+            status.heartbeats > beats + 4
+        })
+        .await;
     nats.kill();
     nats.put_back(kept);
     nats.resume().await;
     history.relay(&context).await;
     let after = told(&context, history.position()).await;
     assert_eq!(after.digest(), before.digest());
-    assert!(publisher.until("fillers", |status| status.fillers > 0).await.fillers > 0);
+    assert!(
+        publisher
+            .until("fillers", |status| status.fillers > 0)
+            .await
+            .fillers
+            > 0
+    );
     assert!(after.last > before.last);
     publisher.stop().await;
 }
@@ -354,8 +437,17 @@ async fn with_postgres_away_only_the_account_that_needs_it_waits() {
     history.relay(&context).await;
     let shelf = told(&context, history.position()).await;
     assert!(shelf.has_key(1));
-    assert!(shelf.entries.keys().all(|subject| !subject.contains("provider_account")));
-    publisher.until("it says so", |status| status.pending == 1 && status.trouble.is_some()).await;
+    assert!(
+        shelf
+            .entries
+            .keys()
+            .all(|subject| !subject.contains("provider_account"))
+    );
+    publisher
+        .until("it says so", |status| {
+            status.pending == 1 && status.trouble.is_some()
+        })
+        .await;
     publisher.stop().await;
 }
 
@@ -366,7 +458,11 @@ async fn a_heartbeat_never_stands_inside_one_commands_events() {
     let mut history = History::new();
     history.relay(&context).await;
     let publisher = Publisher::leads(&nats).await;
-    let mut heartbeats = context.client().subscribe(subjects::HEARTBEAT).await.expect("subscribed");
+    let mut heartbeats = context
+        .client()
+        .subscribe(subjects::HEARTBEAT)
+        .await
+        .expect("subscribed");
     let ends: Vec<u64> = (0..60)
         .map(|command| {
             let events: Vec<Event> = (0..7).map(|at| issued(command * 7 + at)).collect();
@@ -379,10 +475,16 @@ async fn a_heartbeat_never_stands_inside_one_commands_events() {
     history.relay(&context).await;
     let ring = ring();
     loop {
-        let message = timeout(Duration::from_secs(30), heartbeats.next()).await.expect("heartbeats").expect("open");
+        let message = timeout(Duration::from_secs(30), heartbeats.next())
+            .await
+            .expect("heartbeats")
+            .expect("open");
         let frame = Frame::open(&ring, subjects::HEARTBEAT, &message.payload).expect("sealed");
         let position = frame.header.position;
-        assert!(position <= 2 || ends.contains(&position), "a heartbeat at {position}, inside a command");
+        assert!(
+            position <= 2 || ends.contains(&position),
+            "a heartbeat at {position}, inside a command"
+        );
         if position == history.position() {
             break;
         }

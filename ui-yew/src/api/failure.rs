@@ -37,7 +37,10 @@ impl Failure {
     pub(super) fn from_problem(status: u16, problem: Option<Problem>) -> Self {
         let (detail, field) = match problem {
             Some(problem) => (problem.detail, problem.field),
-            None => (format!("the control plane answered with HTTP {status}"), None),
+            None => (
+                format!("the control plane answered with HTTP {status}"),
+                None,
+            ),
         };
         match status {
             401 => Self::SignedOut,
@@ -51,7 +54,10 @@ impl Failure {
     pub(crate) fn into_rejection(self) -> Rejection {
         match self {
             Self::Rejected(rejection) => rejection,
-            other => Rejection { detail: other.to_string(), field: None },
+            other => Rejection {
+                detail: other.to_string(),
+                field: None,
+            },
         }
     }
 }
@@ -62,8 +68,12 @@ impl fmt::Display for Failure {
             Self::SignedOut => f.write_str("your session has ended: sign in again"),
             Self::Forbidden(detail) | Self::Unavailable(detail) => f.write_str(detail),
             Self::Rejected(rejection) => f.write_str(&rejection.detail),
-            Self::Unreachable => f.write_str("the control plane cannot be reached: check that it runs, then try again"),
-            Self::Unreadable(what) => write!(f, "the control plane's answer cannot be read: {what}"),
+            Self::Unreachable => f.write_str(
+                "the control plane cannot be reached: check that it runs, then try again",
+            ),
+            Self::Unreadable(what) => {
+                write!(f, "the control plane's answer cannot be read: {what}")
+            }
         }
     }
 }
@@ -75,7 +85,10 @@ impl Rejection {
     pub(crate) fn of_field(&self, name: &str) -> Option<&str> {
         let field = self.field.as_deref()?;
         // A list's item (`targets[1].weight`) belongs to the list.
-        let is_it = field == name || field.strip_prefix(name).is_some_and(|rest| rest.starts_with(['[', '.']));
+        let is_it = field == name
+            || field
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['[', '.']));
         is_it.then_some(self.detail.as_str())
     }
 
@@ -91,7 +104,10 @@ mod tests {
     use super::*;
 
     fn rejection(field: Option<&str>) -> Rejection {
-        Rejection { detail: "the name is taken".to_owned(), field: field.map(str::to_owned) }
+        Rejection {
+            detail: "the name is taken".to_owned(),
+            field: field.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -104,7 +120,11 @@ mod tests {
 
     #[test]
     fn a_refusal_of_an_item_is_shown_at_its_list() {
-        assert!(rejection(Some("targets[1].weight")).of_field("targets").is_some());
+        assert!(
+            rejection(Some("targets[1].weight"))
+                .of_field("targets")
+                .is_some()
+        );
         assert!(rejection(Some("target")).of_field("targets").is_none());
     }
 
@@ -117,7 +137,13 @@ mod tests {
     #[test]
     fn statuses_come_to_failures() {
         assert_eq!(Failure::from_problem(401, None), Failure::SignedOut);
-        assert!(matches!(Failure::from_problem(409, None), Failure::Rejected(_)));
-        assert!(matches!(Failure::from_problem(503, None), Failure::Unavailable(_)));
+        assert!(matches!(
+            Failure::from_problem(409, None),
+            Failure::Rejected(_)
+        ));
+        assert!(matches!(
+            Failure::from_problem(503, None),
+            Failure::Unavailable(_)
+        ));
     }
 }

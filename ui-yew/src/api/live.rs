@@ -81,7 +81,12 @@ struct Gathered {
 impl Live {
     /// The newest position at which one of these changed, as far as is known.
     pub(crate) fn newest(&self, aggregates: &[Aggregate]) -> u64 {
-        aggregates.iter().filter_map(|aggregate| self.newest.get(aggregate)).copied().max().unwrap_or(0)
+        aggregates
+            .iter()
+            .filter_map(|aggregate| self.newest.get(aggregate))
+            .copied()
+            .max()
+            .unwrap_or(0)
     }
 
     fn after(&self, seen: Seen) -> Self {
@@ -114,7 +119,10 @@ impl Connection {
     /// Opens the event source; the browser itself connects again, and says where it was.
     fn open(dispatcher: UseReducerDispatcher<Live>) -> Self {
         let Ok(source) = EventSource::new(URL) else {
-            return Self { source: None, _listeners: Vec::new() };
+            return Self {
+                source: None,
+                _listeners: Vec::new(),
+            };
         };
         let connected = |is_connected: bool| {
             let dispatcher = dispatcher.clone();
@@ -125,7 +133,10 @@ impl Connection {
             EventListener::new(&source, "error", connected(false)),
             EventListener::new(&source, "message", note_events(dispatcher)),
         ];
-        Self { source: Some(source), _listeners: listeners }
+        Self {
+            source: Some(source),
+            _listeners: listeners,
+        }
     }
 }
 
@@ -133,8 +144,12 @@ impl Connection {
 fn note_events(dispatcher: UseReducerDispatcher<Live>) -> impl FnMut(&Event) {
     let gathered = Rc::new(RefCell::new(Gathered::default()));
     move |event| {
-        let Some(text) = event.unchecked_ref::<MessageEvent>().data().as_string() else { return };
-        let Ok(event) = serde_json::from_str::<HistoryEvent>(&text) else { return };
+        let Some(text) = event.unchecked_ref::<MessageEvent>().data().as_string() else {
+            return;
+        };
+        let Ok(event) = serde_json::from_str::<HistoryEvent>(&text) else {
+            return;
+        };
         let mut now = gathered.borrow_mut();
         now.events.push((event.aggregate, event.position));
         if now.flush.is_none() {
@@ -162,7 +177,10 @@ mod tests {
 
     #[test]
     fn only_the_aggregates_that_changed_are_newer() {
-        let live = Live::default().after(Seen::Events(vec![(Aggregate::Key, 7), (Aggregate::Model, 5)]));
+        let live = Live::default().after(Seen::Events(vec![
+            (Aggregate::Key, 7),
+            (Aggregate::Model, 5),
+        ]));
         assert_eq!(live.newest(&[Aggregate::Model]), 5);
         assert_eq!(live.newest(&[Aggregate::Model, Aggregate::Key]), 7);
         assert_eq!(live.newest(&[Aggregate::User]), 0);
@@ -171,6 +189,9 @@ mod tests {
     #[test]
     fn an_event_that_comes_again_changes_nothing() {
         let once = Live::default().after(Seen::Events(vec![(Aggregate::Key, 7)]));
-        assert_eq!(once.after(Seen::Events(vec![(Aggregate::Key, 6), (Aggregate::Key, 7)])), once);
+        assert_eq!(
+            once.after(Seen::Events(vec![(Aggregate::Key, 6), (Aggregate::Key, 7)])),
+            once
+        );
     }
 }

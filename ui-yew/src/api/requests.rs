@@ -33,18 +33,27 @@ pub(crate) fn use_client() -> Client {
 impl Client {
     /// A client without a session: it can sign in.
     pub(crate) fn anonymous() -> Self {
-        Self { csrf_token: None, signed_out: Callback::noop() }
+        Self {
+            csrf_token: None,
+            signed_out: Callback::noop(),
+        }
     }
 
     /// A client for a session; `signed_out` is called when the control plane no longer knows it.
     pub(crate) fn with_session(csrf_token: &str, signed_out: Callback<()>) -> Self {
-        Self { csrf_token: Some(csrf_token.into()), signed_out }
+        Self {
+            csrf_token: Some(csrf_token.into()),
+            signed_out,
+        }
     }
 
     /// Reads what `path` (below the API, with its query) shows.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let response = self.exchange::<()>(Method::GET, path, None).await?;
-        response.json().await.map_err(|error| Failure::Unreadable(error.to_string()))
+        response
+            .json()
+            .await
+            .map_err(|error| Failure::Unreadable(error.to_string()))
     }
 
     /// Sends `body` and reads the answer.
@@ -55,11 +64,19 @@ impl Client {
         body: &B,
     ) -> Result<T, Failure> {
         let response = self.exchange(method, path, Some(body)).await?;
-        response.json().await.map_err(|error| Failure::Unreadable(error.to_string()))
+        response
+            .json()
+            .await
+            .map_err(|error| Failure::Unreadable(error.to_string()))
     }
 
     /// Sends `body`, when there is one, and does not look at the answer.
-    pub(crate) async fn tell<B: Serialize>(&self, method: Method, path: &str, body: Option<&B>) -> Result<(), Failure> {
+    pub(crate) async fn tell<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<(), Failure> {
         self.exchange(method, path, body).await.map(drop)
     }
 
@@ -70,11 +87,17 @@ impl Client {
         body: &B,
         signal: &AbortSignal,
     ) -> Result<Response, Failure> {
-        self.sent(Method::POST, path, Some(body), Some(signal)).await
+        self.sent(Method::POST, path, Some(body), Some(signal))
+            .await
     }
 
     /// One exchange: an answer that is no success becomes a failure.
-    async fn exchange<B: Serialize>(&self, method: Method, path: &str, body: Option<&B>) -> Result<Response, Failure> {
+    async fn exchange<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<Response, Failure> {
         let response = self.sent(method, path, body, None).await?;
         if response.ok() {
             return Ok(response);
@@ -93,7 +116,9 @@ impl Client {
         body: Option<&B>,
         signal: Option<&AbortSignal>,
     ) -> Result<Response, Failure> {
-        let mut request = RequestBuilder::new(&format!("{BASE}{path}")).method(method).abort_signal(signal);
+        let mut request = RequestBuilder::new(&format!("{BASE}{path}"))
+            .method(method)
+            .abort_signal(signal);
         if let Some(token) = &self.csrf_token {
             request = request.header(CSRF_HEADER, token);
         }

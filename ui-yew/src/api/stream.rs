@@ -23,7 +23,10 @@ impl LineReader {
         let rest = self.pending.split_off(end + 1);
         let whole = std::mem::replace(&mut self.pending, rest);
         let text = String::from_utf8_lossy(&whole);
-        text.lines().filter_map(|line| line.strip_prefix("data:")).map(|data| data.trim().to_owned()).collect()
+        text.lines()
+            .filter_map(|line| line.strip_prefix("data:"))
+            .map(|data| data.trim().to_owned())
+            .collect()
     }
 }
 
@@ -32,7 +35,10 @@ impl LineReader {
 /// # Errors
 ///
 /// What the browser threw: the connection broke, or the request was aborted.
-pub(crate) async fn read_chunks(body: ReadableStream, mut piece: impl FnMut(&[u8])) -> Result<(), JsValue> {
+pub(crate) async fn read_chunks(
+    body: ReadableStream,
+    mut piece: impl FnMut(&[u8]),
+) -> Result<(), JsValue> {
     let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
     loop {
         let read = JsFuture::from(reader.read()).await?;
@@ -67,6 +73,9 @@ mod tests {
     #[test]
     fn comments_and_other_fields_are_passed_over() {
         let mut reader = LineReader::default();
-        assert_eq!(reader.data(b": ping\nevent: x\nid: 7\ndata: a\ndata: b\n"), ["a", "b"]);
+        assert_eq!(
+            reader.data(b": ping\nevent: x\nid: 7\ndata: a\ndata: b\n"),
+            ["a", "b"]
+        );
     }
 }

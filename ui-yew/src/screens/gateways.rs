@@ -29,8 +29,12 @@ impl Content for Vec<GatewayItem> {
 #[component]
 pub(crate) fn Gateways() -> Html {
     let now = use_now(REFRESH_MS);
-    let status = use_remote(now, |client: Client, _| async move { client.get::<Status>("/status").await });
-    let gateways = use_remote(now, |client: Client, _| async move { client.get::<Vec<GatewayItem>>("/gateways").await });
+    let status = use_remote(now, |client: Client, _| async move {
+        client.get::<Status>("/status").await
+    });
+    let gateways = use_remote(now, |client: Client, _| async move {
+        client.get::<Vec<GatewayItem>>("/gateways").await
+    });
     let none = || {
         html!(
             <div class="sl-card">
@@ -97,13 +101,25 @@ fn verdict(item: &GatewayItem) -> (Color, Icon, String) {
     if !item.live {
         (Color::Red, Icon::Disconnected, "Not heard from".to_owned())
     } else if report.unproven {
-        (Color::Orange, Icon::ExclamationTriangle, "Unproven".to_owned())
+        (
+            Color::Orange,
+            Icon::ExclamationTriangle,
+            "Unproven".to_owned(),
+        )
     } else if report.from_disk {
         (Color::Orange, Icon::OutlinedHdd, "From its disk".to_owned())
     } else if item.lag > 0 {
-        (Color::Blue, Icon::InProgress, format!("{} behind", format::count(item.lag)))
+        (
+            Color::Blue,
+            Icon::InProgress,
+            format!("{} behind", format::count(item.lag)),
+        )
     } else {
-        (Color::Green, Icon::CheckCircle, "Up to date, proven".to_owned())
+        (
+            Color::Green,
+            Icon::CheckCircle,
+            "Up to date, proven".to_owned(),
+        )
     }
 }
 
@@ -144,5 +160,9 @@ fn counted(number: u64) -> Html {
 }
 
 fn waiting(report: &GatewayReport) -> String {
-    format!("{} in memory, {} on disk", format::count(report.records_in_ring), format::bytes(report.spool_bytes))
+    format!(
+        "{} in memory, {} on disk",
+        format::count(report.records_in_ring),
+        format::bytes(report.spool_bytes)
+    )
 }

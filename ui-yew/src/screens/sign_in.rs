@@ -28,11 +28,16 @@ pub(crate) fn SignIn(props: &Props) -> Html {
         let (busy, rejection, onsignin) = (busy.clone(), rejection.clone(), props.onsignin.clone());
         Callback::from(move |event: SubmitEvent| {
             event.prevent_default();
-            let credentials = Credentials { email: email.trim().to_owned(), password: (*password).clone() };
+            let credentials = Credentials {
+                email: email.trim().to_owned(),
+                password: (*password).clone(),
+            };
             let (busy, rejection, onsignin) = (busy.clone(), rejection.clone(), onsignin.clone());
             busy.set(true);
             spawn_local(async move {
-                let answer = Client::anonymous().send(Method::POST, "/sessions", &credentials).await;
+                let answer = Client::anonymous()
+                    .send(Method::POST, "/sessions", &credentials)
+                    .await;
                 busy.set(false);
                 match answer {
                     Ok(session) => onsignin.emit(session),
@@ -76,7 +81,10 @@ fn refusal(failure: Failure) -> Rejection {
     match failure {
         Failure::SignedOut => {
             let detail = "The e-mail address or the password is wrong.".to_owned();
-            Rejection { detail, field: None }
+            Rejection {
+                detail,
+                field: None,
+            }
         }
         other => other.into_rejection(),
     }

@@ -63,7 +63,11 @@ fn LiveSign() -> Html {
     let (class, text, title) = if live.connected {
         ("sl-live pf-m-on", "Live", "Changes show up by themselves")
     } else {
-        ("sl-live", "Not live", "The connection to the control plane is away: what you see may be old")
+        (
+            "sl-live",
+            "Not live",
+            "The connection to the control plane is away: what you see may be old",
+        )
     };
     html!(<span {class} {title} role="status"><i></i><span>{ text }</span></span>)
 }
@@ -74,7 +78,10 @@ fn ThemeSwitch() -> Html {
     let theme = use_theme();
     let button = |choice: Choice, icon: &'static str, label: &'static str| {
         let chosen = theme.choice == choice;
-        let class = classes!("pf-v6-c-toggle-group__button", chosen.then_some("pf-m-selected"));
+        let class = classes!(
+            "pf-v6-c-toggle-group__button",
+            chosen.then_some("pf-m-selected")
+        );
         let onclick = theme.choose.reform(move |_: MouseEvent| choice);
         html!(
             <div class="pf-v6-c-toggle-group__item">
@@ -117,12 +124,23 @@ fn OwnMenu() -> Html {
             let (client, session) = (client.clone(), session.clone());
             spawn_local(async move {
                 // Whether or not the control plane heard it: this page forgets the session.
-                drop(client.tell::<()>(Method::DELETE, "/sessions/current", None).await);
+                drop(
+                    client
+                        .tell::<()>(Method::DELETE, "/sessions/current", None)
+                        .await,
+                );
                 session.ended.emit(());
             });
         })
     };
-    let initial = session.info.name.chars().next().unwrap_or('?').to_uppercase().to_string();
+    let initial = session
+        .info
+        .name
+        .chars()
+        .next()
+        .unwrap_or('?')
+        .to_uppercase()
+        .to_string();
     let item = |icon: Icon, label: &'static str, onclick: Callback<MouseEvent>| {
         html!(
             <li class="pf-v6-c-menu__list-item" role="none">

@@ -41,7 +41,11 @@ pub(crate) fn Navigation(props: &Props) -> Html {
             </section>
         )
     };
-    let state = if props.open { "pf-m-expanded" } else { "pf-m-collapsed" };
+    let state = if props.open {
+        "pf-m-expanded"
+    } else {
+        "pf-m-collapsed"
+    };
     html!(
         <>
             if props.open && !browser::is_wide() {

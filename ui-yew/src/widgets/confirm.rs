@@ -41,7 +41,11 @@ pub(crate) fn Confirm(props: &Props) -> Html {
     let onclose = props.onclose.clone();
     let commander = use_command(Callback::from(move |_: CommandAnswer| onclose.emit(())));
     let onsubmit = {
-        let (send, why, command) = (commander.send.clone(), why.clone(), props.question.command.clone());
+        let (send, why, command) = (
+            commander.send.clone(),
+            why.clone(),
+            props.question.command.clone(),
+        );
         Callback::from(move |()| send(command.clone(), &why))
     };
     let question = &props.question;

@@ -26,15 +26,24 @@ pub(crate) fn CopyButton(props: &Props) -> Html {
         Callback::from(move |_: MouseEvent| {
             let (text, copied) = (text.clone(), copied.clone());
             spawn_local(async move {
-                let Some(window) = web_sys::window() else { return };
-                if JsFuture::from(window.navigator().clipboard().write_text(&text)).await.is_ok() {
+                let Some(window) = web_sys::window() else {
+                    return;
+                };
+                if JsFuture::from(window.navigator().clipboard().write_text(&text))
+                    .await
+                    .is_ok()
+                {
                     copied.set(true);
                     Timeout::new(SAID_FOR_MS, move || copied.set(false)).forget();
                 }
             });
         })
     };
-    let (icon, said) = if *copied { (Icon::Check, "Copied") } else { (Icon::Copy, "Copy") };
+    let (icon, said) = if *copied {
+        (Icon::Check, "Copied")
+    } else {
+        (Icon::Copy, "Copy")
+    };
     html!(
         <button class="pf-v6-c-button pf-m-control" type="button" aria-label={format!("Copy {}", props.label)} {onclick}>
             <span class="pf-v6-c-button__icon pf-m-start">{ icon }</span>

@@ -117,8 +117,15 @@ pub(crate) fn FormDialog(props: &FormDialogProps) -> Html {
             }
         })
     };
-    let beside = props.rejection.as_ref().and_then(|rejection| rejection.beside(props.fields));
-    let variant = if props.danger { ButtonVariant::Danger } else { ButtonVariant::Primary };
+    let beside = props
+        .rejection
+        .as_ref()
+        .and_then(|rejection| rejection.beside(props.fields));
+    let variant = if props.danger {
+        ButtonVariant::Danger
+    } else {
+        ButtonVariant::Primary
+    };
     let footer = html!(
         <>
             <Button r#type={ButtonType::Submit} form="dialog-form" {variant} loading={props.busy}

@@ -19,7 +19,9 @@ struct Held<D> {
 /// A form's draft, which begins as `first` makes it.
 #[hook]
 pub(crate) fn use_draft<D: Clone + PartialEq + 'static>(first: impl FnOnce() -> D) -> Draft<D> {
-    Draft { held: use_reducer_eq(|| Held { value: first() }) }
+    Draft {
+        held: use_reducer_eq(|| Held { value: first() }),
+    }
 }
 
 // === impl Draft ===
@@ -46,7 +48,9 @@ impl<D: Clone + PartialEq + 'static> Deref for Draft<D> {
 
 impl<D: Clone + PartialEq + 'static> Clone for Draft<D> {
     fn clone(&self) -> Self {
-        Self { held: self.held.clone() }
+        Self {
+            held: self.held.clone(),
+        }
     }
 }
 

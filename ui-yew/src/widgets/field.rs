@@ -33,7 +33,10 @@ pub(crate) struct FrameProps {
 /// Label above, input, then what is wrong, or else the hint.
 #[component]
 pub(crate) fn Frame(props: &FrameProps) -> Html {
-    let wrong = props.rejection.as_ref().and_then(|rejection| rejection.of_field(&props.name));
+    let wrong = props
+        .rejection
+        .as_ref()
+        .and_then(|rejection| rejection.of_field(&props.name));
     html!(
         <div class="pf-v6-c-form__group" data-field={props.name.clone()}>
             <div class="pf-v6-c-form__group-label">
@@ -54,7 +57,11 @@ pub(crate) fn Frame(props: &FrameProps) -> Html {
 
 fn helper(wrong: Option<&str>, hint: Option<&str>) -> Html {
     let (class, icon, text) = match (wrong, hint) {
-        (Some(wrong), _) => ("pf-v6-c-helper-text__item pf-m-error", Some(Icon::ExclamationCircle), wrong),
+        (Some(wrong), _) => (
+            "pf-v6-c-helper-text__item pf-m-error",
+            Some(Icon::ExclamationCircle),
+            wrong,
+        ),
         (None, Some(hint)) => ("pf-v6-c-helper-text__item", None, hint),
         (None, None) => return Html::default(),
     };
@@ -131,7 +138,9 @@ pub(crate) fn TextField(props: &TextProps) -> Html {
         });
     }
     let wrong = is_wrong(props.rejection.as_ref(), &props.name);
-    let oninput = props.onchange.reform(|event: InputEvent| event.target_unchecked_into::<HtmlInputElement>().value());
+    let oninput = props
+        .onchange
+        .reform(|event: InputEvent| event.target_unchecked_into::<HtmlInputElement>().value());
     html!(
         <Frame name={props.name.clone()} label={props.label.clone()} hint={props.hint.clone()}
             required={props.required} rejection={props.rejection.clone()}>
@@ -271,7 +280,11 @@ pub(crate) struct BareSelectProps {
 /// A native list to choose from, without a label.
 #[component]
 pub(crate) fn Select(props: &BareSelectProps) -> Html {
-    let read = |event: Event| event.target().map(|target| target.unchecked_into::<HtmlSelectElement>().value());
+    let read = |event: Event| {
+        event
+            .target()
+            .map(|target| target.unchecked_into::<HtmlSelectElement>().value())
+    };
     let onchange = {
         let onchange = props.onchange.clone();
         Callback::from(move |event: Event| {
@@ -320,7 +333,9 @@ pub(crate) struct CheckProps {
 #[component]
 pub(crate) fn Check(props: &CheckProps) -> Html {
     let id = input_id(&props.name);
-    let onchange = props.onchange.reform(|event: Event| event.target_unchecked_into::<HtmlInputElement>().checked());
+    let onchange = props
+        .onchange
+        .reform(|event: Event| event.target_unchecked_into::<HtmlInputElement>().checked());
     html!(
         <div class="pf-v6-c-check">
             <input class="pf-v6-c-check__input" type="checkbox" id={id.clone()} name={props.name.clone()}

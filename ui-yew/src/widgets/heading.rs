@@ -21,7 +21,10 @@ pub(crate) struct Props {
 /// Breadcrumbs, title, purpose, actions.
 #[component]
 pub(crate) fn Heading(props: &Props) -> Html {
-    let title = props.title.clone().unwrap_or_else(|| props.screen.title().into());
+    let title = props
+        .title
+        .clone()
+        .unwrap_or_else(|| props.screen.title().into());
     {
         let title = title.clone();
         use_effect_with(title, |title| {

@@ -61,7 +61,9 @@ where
     let paging = use_reducer_eq(Paging::default);
     let newest = use_live().newest(props.aggregates);
     let path = format!("{}{}&at_least={newest}", props.path, paging.query());
-    let page = use_remote(path, |client: Client, path| async move { client.get::<Page<T>>(&path).await });
+    let page = use_remote(path, |client: Client, path| async move {
+        client.get::<Page<T>>(&path).await
+    });
 
     let nothing_at_all = matches!(page.state, Remote::Empty) && *paging == Paging::default();
     if nothing_at_all {
@@ -91,7 +93,9 @@ fn toolbar<T>(noun: &str, paging: &UseReducerHandle<Paging>, page: &Remote<Page<
     let oninput = {
         let paging = paging.clone();
         Callback::from(move |event: InputEvent| {
-            paging.dispatch(Turn::Search(event.target_unchecked_into::<HtmlInputElement>().value()));
+            paging.dispatch(Turn::Search(
+                event.target_unchecked_into::<HtmlInputElement>().value(),
+            ));
         })
     };
     let next = page.ready().and_then(|page| page.next_cursor.clone());
@@ -122,7 +126,10 @@ fn toolbar<T>(noun: &str, paging: &UseReducerHandle<Paging>, page: &Remote<Page<
 }
 
 fn table<T: Clone + PartialEq>(props: &Props<T>, items: &[T]) -> Html {
-    let rows: Vec<Row> = items.iter().map(|item| props.row.emit(item.clone())).collect();
+    let rows: Vec<Row> = items
+        .iter()
+        .map(|item| props.row.emit(item.clone()))
+        .collect();
     let has_actions = rows.iter().any(|row| !row.actions.is_empty());
     html!(
         <table class="pf-v6-c-table pf-m-grid-md" role="grid" aria-label={props.noun}>
@@ -144,9 +151,7 @@ fn table<T: Clone + PartialEq>(props: &Props<T>, items: &[T]) -> Html {
 }
 
 fn table_row(columns: &[&'static str], row: Row, has_actions: bool) -> Html {
-    let cell = |(label, cell): (&&'static str, Html)| {
-        html!(<td class="pf-v6-c-table__td" role="cell" data-label={*label}>{ cell }</td>)
-    };
+    let cell = |(label, cell): (&&'static str, Html)| html!(<td class="pf-v6-c-table__td" role="cell" data-label={*label}>{ cell }</td>);
     html!(
         <tr class="pf-v6-c-table__tr" role="row" key={row.id} data-name={row.name.clone()}>
             { for columns.iter().zip(row.cells).map(cell) }
@@ -172,8 +177,13 @@ where
 {
     let newest = use_live().newest(aggregates);
     let query = format!("{path}?limit={OFFERED}&at_least={newest}");
-    let page = use_remote(query, |client: Client, query| async move { client.get::<Page<T>>(&query).await.map(All::of) });
-    page.state.ready().map(|all| Rc::clone(&all.0)).unwrap_or_default()
+    let page = use_remote(query, |client: Client, query| async move {
+        client.get::<Page<T>>(&query).await.map(All::of)
+    });
+    page.state
+        .ready()
+        .map(|all| Rc::clone(&all.0))
+        .unwrap_or_default()
 }
 
 /// A list's items alone.

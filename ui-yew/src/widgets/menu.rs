@@ -20,9 +20,17 @@ pub(crate) struct MenuItem {
 }
 
 /// An item that opens a dialog.
-pub(crate) fn item<D: Clone + 'static>(label: &'static str, show: &Callback<D>, dialog: D) -> MenuItem {
+pub(crate) fn item<D: Clone + 'static>(
+    label: &'static str,
+    show: &Callback<D>,
+    dialog: D,
+) -> MenuItem {
     let show = show.clone();
-    MenuItem { label, danger: false, onclick: Callback::from(move |()| show.emit(dialog.clone())) }
+    MenuItem {
+        label,
+        danger: false,
+        onclick: Callback::from(move |()| show.emit(dialog.clone())),
+    }
 }
 
 // === impl MenuItem ===
@@ -30,7 +38,10 @@ pub(crate) fn item<D: Clone + 'static>(label: &'static str, show: &Callback<D>, 
 impl MenuItem {
     /// The same item, marked as one that takes something away.
     pub(crate) fn dangerous(self) -> Self {
-        Self { danger: true, ..self }
+        Self {
+            danger: true,
+            ..self
+        }
     }
 }
 
@@ -76,7 +87,10 @@ pub(crate) fn RowMenu(props: &Props) -> Html {
             open.set(false);
             chosen.emit(());
         });
-        let class = classes!("pf-v6-c-menu__list-item", item.danger.then_some("pf-m-danger"));
+        let class = classes!(
+            "pf-v6-c-menu__list-item",
+            item.danger.then_some("pf-m-danger")
+        );
         html!(
             <li {class} role="none">
                 <button class="pf-v6-c-menu__item" type="button" role="menuitem" {onclick}>
@@ -113,8 +127,12 @@ fn use_close_on_click_elsewhere(place: &NodeRef, open: &UseStateHandle<bool>) {
         let listener = is_open.then(|| {
             let window = web_sys::window().expect("a browser has a window");
             EventListener::new(&window, "click", move |event| {
-                let target = event.target().and_then(|target| target.dyn_into::<web_sys::Node>().ok());
-                let inside = place.cast::<web_sys::Node>().is_some_and(|place| place.contains(target.as_ref()));
+                let target = event
+                    .target()
+                    .and_then(|target| target.dyn_into::<web_sys::Node>().ok());
+                let inside = place
+                    .cast::<web_sys::Node>()
+                    .is_some_and(|place| place.contains(target.as_ref()));
                 if !inside {
                     setter.set(false);
                 }

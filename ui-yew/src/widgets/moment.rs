@@ -24,7 +24,9 @@ pub(crate) fn parse(text: &str) -> Option<Option<Timestamp>> {
 
 /// Writes a moment for the input.
 pub(crate) fn to_input(moment: Option<Timestamp>) -> String {
-    moment.map(|moment| moment.to_chrono().format(INPUT_FORMAT).to_string()).unwrap_or_default()
+    moment
+        .map(|moment| moment.to_chrono().format(INPUT_FORMAT).to_string())
+        .unwrap_or_default()
 }
 
 /// Properties of [`Ago`].
@@ -49,7 +51,10 @@ mod tests {
     #[test]
     fn a_moment_is_read_as_utc_and_written_back() {
         let moment = parse("2027-01-31T12:30").expect("readable");
-        assert_eq!(moment.map(|moment| moment.to_string()).as_deref(), Some("2027-01-31T12:30:00.000000Z"));
+        assert_eq!(
+            moment.map(|moment| moment.to_string()).as_deref(),
+            Some("2027-01-31T12:30:00.000000Z")
+        );
         assert_eq!(to_input(moment), "2027-01-31T12:30");
         assert_eq!(parse(""), Some(None));
         assert_eq!(parse("tomorrow"), None);

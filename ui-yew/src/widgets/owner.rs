@@ -18,7 +18,10 @@ pub(crate) fn use_owner_choices() -> Vec<Choice> {
     });
     let users = users.iter().filter_map(|user| {
         let label = format!("{} (user)", user.name.as_deref()?);
-        Some(Choice { value: format!("user:{}", user.id).into(), label: label.into() })
+        Some(Choice {
+            value: format!("user:{}", user.id).into(),
+            label: label.into(),
+        })
     });
     accounts.chain(users).collect()
 }
@@ -40,7 +43,10 @@ mod tests {
     fn an_owner_is_read_from_its_choice() {
         let id = "0".repeat(32);
         assert!(matches!(parse(&format!("user:{id}")), Some(Owner::User(_))));
-        assert!(matches!(parse(&format!("virtual_account:{id}")), Some(Owner::VirtualAccount(_))));
+        assert!(matches!(
+            parse(&format!("virtual_account:{id}")),
+            Some(Owner::VirtualAccount(_))
+        ));
         assert_eq!(parse("team:x"), None);
         assert_eq!(parse(""), None);
     }

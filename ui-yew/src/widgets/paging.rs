@@ -55,7 +55,12 @@ impl Paging {
     pub(crate) fn after(&self, turn: Turn) -> Self {
         let mut next = self.clone();
         match turn {
-            Turn::Search(search) => next = Self { search, cursors: Vec::new() },
+            Turn::Search(search) => {
+                next = Self {
+                    search,
+                    cursors: Vec::new(),
+                }
+            }
             Turn::Next(cursor) => next.cursors.push(cursor),
             Turn::Back => drop(next.cursors.pop()),
         }
@@ -92,15 +97,22 @@ mod tests {
     #[test]
     fn pages_are_turned_forth_and_back() {
         let first = Paging::default();
-        let third = first.after(Turn::Next("b".to_owned())).after(Turn::Next("c".to_owned()));
-        assert_eq!((third.number(), third.query().as_str()), (3, "?limit=25&cursor=c"));
+        let third = first
+            .after(Turn::Next("b".to_owned()))
+            .after(Turn::Next("c".to_owned()));
+        assert_eq!(
+            (third.number(), third.query().as_str()),
+            (3, "?limit=25&cursor=c")
+        );
         let back = third.after(Turn::Back).after(Turn::Back).after(Turn::Back);
         assert_eq!(back, first);
     }
 
     #[test]
     fn a_search_begins_at_the_first_page() {
-        let found = Paging::default().after(Turn::Next("b".to_owned())).after(Turn::Search("a&b é".to_owned()));
+        let found = Paging::default()
+            .after(Turn::Next("b".to_owned()))
+            .after(Turn::Search("a&b é".to_owned()));
         assert_eq!(found.query(), "?limit=25&search=a%26b%20%C3%A9");
     }
 }

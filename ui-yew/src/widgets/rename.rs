@@ -47,7 +47,12 @@ pub(crate) fn Rename(props: &Props) -> Html {
     let onclose = props.onclose.clone();
     let commander = use_command(Callback::from(move |_: CommandAnswer| onclose.emit(())));
     let onsubmit = {
-        let (send, text, why, command) = (commander.send.clone(), text.clone(), why.clone(), asked.command.clone());
+        let (send, text, why, command) = (
+            commander.send.clone(),
+            text.clone(),
+            why.clone(),
+            asked.command.clone(),
+        );
         Callback::from(move |()| send(command(text.trim().to_owned()), &why))
     };
     let setter = text.setter();

@@ -14,18 +14,30 @@ const MOST_LISTED: usize = 1_000;
 
 pub(super) fn decide(state: &Organisation, id: GrantId, command: &C) -> Decision {
     let event = |event| Event::Grant(id, event);
-    let known = || state.grants().get(&id).ok_or(Rejection::NotFound(Aggregate::Grant));
+    let known = || {
+        state
+            .grants()
+            .get(&id)
+            .ok_or(Rejection::NotFound(Aggregate::Grant))
+    };
     match command {
         C::Grant { subject, models } => {
             is_fresh(state, Stream::Grant(id))?;
             subject_exists(state, *subject)?;
             models_exist(state, models)?;
-            Ok(vec![event(E::AccessGranted { subject: *subject, models: models.clone() })])
+            Ok(vec![event(E::AccessGranted {
+                subject: *subject,
+                models: models.clone(),
+            })])
         }
         C::ChangeModels { models } => {
             let it = known()?;
             models_exist(state, models)?;
-            Ok(when(it.models != *models, || event(E::GrantedModelsChanged { models: models.clone() })))
+            Ok(when(it.models != *models, || {
+                event(E::GrantedModelsChanged {
+                    models: models.clone(),
+                })
+            }))
         }
         C::Revoke => {
             known()?;
@@ -37,13 +49,31 @@ pub(super) fn decide(state: &Organisation, id: GrantId, command: &C) -> Decision
 fn subject_exists(state: &Organisation, subject: Subject) -> Result<(), Rejection> {
     let (exists, what, id) = match subject {
         Subject::Everyone => return Ok(()),
-        Subject::User(id) => (state.users().contains_key(&id), Aggregate::User, id.to_string()),
-        Subject::VirtualAccount(id) => {
-            (state.virtual_accounts().contains_key(&id), Aggregate::VirtualAccount, id.to_string())
-        }
-        Subject::Key(id) => (state.keys().contains_key(&id), Aggregate::Key, id.to_string()),
+        Subject::User(id) => (
+            state.users().contains_key(&id),
+            Aggregate::User,
+            id.to_string(),
+        ),
+        Subject::VirtualAccount(id) => (
+            state.virtual_accounts().contains_key(&id),
+            Aggregate::VirtualAccount,
+            id.to_string(),
+        ),
+        Subject::Key(id) => (
+            state.keys().contains_key(&id),
+            Aggregate::Key,
+            id.to_string(),
+        ),
     };
-    if exists { Ok(()) } else { Err(Rejection::MissingReference { what, id, field: "subject" }) }
+    if exists {
+        Ok(())
+    } else {
+        Err(Rejection::MissingReference {
+            what,
+            id,
+            field: "subject",
+        })
+    }
 }
 
 fn models_exist(state: &Organisation, models: &GrantedModels) -> Result<(), Rejection> {
@@ -52,20 +82,41 @@ fn models_exist(state: &Organisation, models: &GrantedModels) -> Result<(), Reje
         GrantedModels::Listed(listed) => listed,
     };
     if !(1..=MOST_LISTED).contains(&listed.len()) {
-        return Err(Rejection::GrantSize { found: listed.len(), most: MOST_LISTED });
+        return Err(Rejection::GrantSize {
+            found: listed.len(),
+            most: MOST_LISTED,
+        });
     }
-    listed.iter().try_for_each(|model| model_exists(state, *model))
+    listed
+        .iter()
+        .try_for_each(|model| model_exists(state, *model))
 }
 
 fn model_exists(state: &Organisation, model: ModelRef) -> Result<(), Rejection> {
     let (exists, what, id) = match model {
-        ModelRef::Model(id) => (state.models().contains_key(&id), Aggregate::Model, id.to_string()),
-        ModelRef::VirtualModel(id) => {
-            (state.virtual_models().contains_key(&id), Aggregate::VirtualModel, id.to_string())
-        }
-        ModelRef::ProviderAccount(id) => {
-            (state.provider_accounts().contains_key(&id), Aggregate::ProviderAccount, id.to_string())
-        }
+        ModelRef::Model(id) => (
+            state.models().contains_key(&id),
+            Aggregate::Model,
+            id.to_string(),
+        ),
+        ModelRef::VirtualModel(id) => (
+            state.virtual_models().contains_key(&id),
+            Aggregate::VirtualModel,
+            id.to_string(),
+        ),
+        ModelRef::ProviderAccount(id) => (
+            state.provider_accounts().contains_key(&id),
+            Aggregate::ProviderAccount,
+            id.to_string(),
+        ),
     };
-    if exists { Ok(()) } else { Err(Rejection::MissingReference { what, id, field: "models" }) }
+    if exists {
+        Ok(())
+    } else {
+        Err(Rejection::MissingReference {
+            what,
+            id,
+            field: "models",
+        })
+    }
 }

@@ -12,9 +12,22 @@ use crate::domain::{command::KeyCommand as C, rejection::Rejection};
 
 pub(super) fn decide(state: &Organisation, id: KeyId, command: &C) -> Decision {
     let event = |event| Event::Key(id, event);
-    let known = || state.keys().get(&id).ok_or(Rejection::NotFound(Aggregate::Key));
+    let known = || {
+        state
+            .keys()
+            .get(&id)
+            .ok_or(Rejection::NotFound(Aggregate::Key))
+    };
     match command {
-        C::Issue { owner, label, hash, hint, expires_at, limits, now } => {
+        C::Issue {
+            owner,
+            label,
+            hash,
+            hint,
+            expires_at,
+            limits,
+            now,
+        } => {
             is_fresh(state, Stream::Key(id))?;
             owner_exists(state, *owner)?;
             if state.key_by_hash(hash).is_some() {
@@ -31,13 +44,17 @@ pub(super) fn decide(state: &Organisation, id: KeyId, command: &C) -> Decision {
                 limits: *limits,
             })])
         }
-        C::Relabel { label } => {
-            Ok(when(known()?.label != *label, || event(E::KeyRelabelled { label: label.clone() })))
-        }
+        C::Relabel { label } => Ok(when(known()?.label != *label, || {
+            event(E::KeyRelabelled {
+                label: label.clone(),
+            })
+        })),
         C::ChangeLimits { limits } => {
             let it = known()?;
             limits_let_something_pass(*limits)?;
-            Ok(when(it.limits != *limits, || event(E::KeyLimitsChanged { limits: *limits })))
+            Ok(when(it.limits != *limits, || {
+                event(E::KeyLimitsChanged { limits: *limits })
+            }))
         }
         C::ChangeExpiry { expires_at, now } => {
             let it = known()?;
@@ -45,7 +62,9 @@ pub(super) fn decide(state: &Organisation, id: KeyId, command: &C) -> Decision {
                 return Ok(Vec::new());
             }
             ends_later(*expires_at, *now)?;
-            Ok(vec![event(E::KeyExpiryChanged { expires_at: *expires_at })])
+            Ok(vec![event(E::KeyExpiryChanged {
+                expires_at: *expires_at,
+            })])
         }
         C::Disable => Ok(when(!known()?.disabled, || event(E::KeyDisabled {}))),
         C::Enable => Ok(when(known()?.disabled, || event(E::KeyEnabled {}))),
@@ -59,15 +78,25 @@ pub(super) fn decide(state: &Organisation, id: KeyId, command: &C) -> Decision {
 /// A key is never kept alive by what refers to it: its grants go with it, before it.
 fn revoked(state: &Organisation, id: KeyId) -> Vec<Event> {
     let grants = state.grants_of(Subject::Key(id));
-    let mut events: Vec<Event> = grants.map(|grant| Event::Grant(grant.id, GrantEvent::AccessRevoked {})).collect();
+    let mut events: Vec<Event> = grants
+        .map(|grant| Event::Grant(grant.id, GrantEvent::AccessRevoked {}))
+        .collect();
     events.push(Event::Key(id, E::KeyRevoked {}));
     events
 }
 
 fn owner_exists(state: &Organisation, owner: Owner) -> Result<(), Rejection> {
-    let missing = |what, id| Err(Rejection::MissingReference { what, id, field: "owner" });
+    let missing = |what, id| {
+        Err(Rejection::MissingReference {
+            what,
+            id,
+            field: "owner",
+        })
+    };
     match owner {
-        Owner::User(id) if !state.users().contains_key(&id) => missing(Aggregate::User, id.to_string()),
+        Owner::User(id) if !state.users().contains_key(&id) => {
+            missing(Aggregate::User, id.to_string())
+        }
         Owner::VirtualAccount(id) if !state.virtual_accounts().contains_key(&id) => {
             missing(Aggregate::VirtualAccount, id.to_string())
         }
@@ -77,11 +106,18 @@ fn owner_exists(state: &Organisation, owner: Owner) -> Result<(), Rejection> {
 
 /// Whether an end, if there is one, lies in the future.
 pub(super) fn ends_later(expires_at: Option<Timestamp>, now: Timestamp) -> Result<(), Rejection> {
-    if expires_at.is_some_and(|end| end <= now) { Err(Rejection::ExpiryInPast) } else { Ok(()) }
+    if expires_at.is_some_and(|end| end <= now) {
+        Err(Rejection::ExpiryInPast)
+    } else {
+        Ok(())
+    }
 }
 
 fn limits_let_something_pass(limits: KeyLimits) -> Result<(), Rejection> {
-    let KeyLimits { requests_per_minute, tokens_per_minute } = limits;
+    let KeyLimits {
+        requests_per_minute,
+        tokens_per_minute,
+    } = limits;
     if requests_per_minute == Some(0) {
         return Err(Rejection::LimitTooLow("limits.requests_per_minute"));
     }

@@ -42,7 +42,9 @@ pub fn decide(state: &Organisation, command: &Command) -> Decision {
 
 fn log(state: &Organisation, command: &LogCommand) -> Decision {
     match (state.epoch(), command) {
-        (None, LogCommand::Initialise { epoch }) => Ok(vec![Event::Log(LogEvent::LogInitialised { epoch: *epoch })]),
+        (None, LogCommand::Initialise { epoch }) => {
+            Ok(vec![Event::Log(LogEvent::LogInitialised { epoch: *epoch })])
+        }
         (Some(_), LogCommand::Initialise { .. }) => Ok(Vec::new()),
         (Some(old), LogCommand::StartEpoch { epoch }) if epoch.seconds > old.seconds => {
             Ok(vec![Event::Log(LogEvent::EpochStarted { epoch: *epoch })])
@@ -59,12 +61,18 @@ fn when(changes: bool, event: impl FnOnce() -> Event) -> Vec<Event> {
 
 /// An id that was ever used is not used again.
 fn is_fresh(state: &Organisation, stream: Stream) -> Result<(), Rejection> {
-    if state.stream_version(stream) == 0 { Ok(()) } else { Err(Rejection::IdUsed(stream.aggregate())) }
+    if state.stream_version(stream) == 0 {
+        Ok(())
+    } else {
+        Err(Rejection::IdUsed(stream.aggregate()))
+    }
 }
 
 /// A model's name as callers write it: `account/model`; its id when it is gone.
 fn full_name(state: &Organisation, id: ModelId) -> String {
-    let Some(model) = state.models().get(&id) else { return id.to_string() };
+    let Some(model) = state.models().get(&id) else {
+        return id.to_string();
+    };
     match state.provider_accounts().get(&model.account) {
         Some(account) => format!("{}/{}", account.name, model.name),
         None => model.name.to_string(),

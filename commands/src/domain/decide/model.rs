@@ -21,9 +21,19 @@ const HIGHEST_PRICE: NanoUsd = NanoUsd::new(1_000_000_000_000_000);
 
 pub(super) fn decide(state: &Organisation, id: ModelId, command: &C) -> Decision {
     let event = |event| Event::Model(id, event);
-    let known = || state.models().get(&id).ok_or(Rejection::NotFound(Aggregate::Model));
+    let known = || {
+        state
+            .models()
+            .get(&id)
+            .ok_or(Rejection::NotFound(Aggregate::Model))
+    };
     match command {
-        C::Add { account, name, upstream_name, model_types } => {
+        C::Add {
+            account,
+            name,
+            upstream_name,
+            model_types,
+        } => {
             is_fresh(state, Stream::Model(id))?;
             can_be_added(state, id, *account, name, model_types)?;
             Ok(vec![event(E::ModelAdded {
@@ -36,17 +46,32 @@ pub(super) fn decide(state: &Organisation, id: ModelId, command: &C) -> Decision
         C::Rename { name } => {
             let it = known()?;
             name_is_free(state, id, it.account, name)?;
-            Ok(when(it.name != *name, || event(E::ModelRenamed { name: name.clone() })))
+            Ok(when(it.name != *name, || {
+                event(E::ModelRenamed { name: name.clone() })
+            }))
         }
-        C::ChangeUpstreamName { upstream_name } => Ok(when(known()?.upstream_name != *upstream_name, || {
-            event(E::ModelUpstreamNameChanged { upstream_name: upstream_name.clone() })
-        })),
-        C::SetPrice { price, effective_at } => {
+        C::ChangeUpstreamName { upstream_name } => {
+            Ok(when(known()?.upstream_name != *upstream_name, || {
+                event(E::ModelUpstreamNameChanged {
+                    upstream_name: upstream_name.clone(),
+                })
+            }))
+        }
+        C::SetPrice {
+            price,
+            effective_at,
+        } => {
             let it = known()?;
             price_is_plausible(price)?;
-            let already = PricePoint { effective_at: *effective_at, price: *price };
+            let already = PricePoint {
+                effective_at: *effective_at,
+                price: *price,
+            };
             Ok(when(!it.prices.contains(&already), || {
-                event(E::ModelPriced { price: *price, effective_at: *effective_at })
+                event(E::ModelPriced {
+                    price: *price,
+                    effective_at: *effective_at,
+                })
             }))
         }
         C::Disable => Ok(when(!known()?.disabled, || event(E::ModelDisabled {}))),
@@ -78,28 +103,53 @@ fn can_be_added(
     name_is_free(state, id, account, name)
 }
 
-fn name_is_free(state: &Organisation, id: ModelId, account: ProviderAccountId, name: &ModelName) -> Result<(), Rejection> {
+fn name_is_free(
+    state: &Organisation,
+    id: ModelId,
+    account: ProviderAccountId,
+    name: &ModelName,
+) -> Result<(), Rejection> {
     match state.model_named(account, name) {
         Some(other) if other.id != id => Err(Rejection::NameTaken {
             what: Aggregate::Model,
             name: name.to_string(),
-            account: state.provider_accounts().get(&account).map(|it| it.name.clone()),
+            account: state
+                .provider_accounts()
+                .get(&account)
+                .map(|it| it.name.clone()),
         }),
         Some(_) | None => Ok(()),
     }
 }
 
 fn price_is_plausible(price: &Price) -> Result<(), Rejection> {
-    let Price { input, output, cached_input } = *price;
-    let parts = [("price.input", Some(input)), ("price.output", Some(output)), ("price.cached_input", cached_input)];
-    match parts.into_iter().find(|(_, part)| part.is_some_and(|part| part > HIGHEST_PRICE)) {
+    let Price {
+        input,
+        output,
+        cached_input,
+    } = *price;
+    let parts = [
+        ("price.input", Some(input)),
+        ("price.output", Some(output)),
+        ("price.cached_input", cached_input),
+    ];
+    match parts
+        .into_iter()
+        .find(|(_, part)| part.is_some_and(|part| part > HIGHEST_PRICE))
+    {
         Some((field, _)) => Err(Rejection::PriceTooHigh(field)),
         None => Ok(()),
     }
 }
 
 fn is_unused(state: &Organisation, it: &Model) -> Result<(), Rejection> {
-    let used = |by| Err(Rejection::StillUsed { what: Aggregate::Model, name: quoted(&full_name(state, it.id)), by });
+    let used = |by| {
+        Err(Rejection::StillUsed {
+            what: Aggregate::Model,
+            name: quoted(&full_name(state, it.id)),
+            by,
+        })
+    };
     if let Some(virtual_model) = state.virtual_models_over(it.id).next() {
         return used(UsedBy::VirtualModel(virtual_model.name.clone()));
     }

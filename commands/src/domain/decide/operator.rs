@@ -11,21 +11,31 @@ use crate::domain::{command::OperatorCommand as C, rejection::Rejection};
 
 pub(super) fn decide(state: &Organisation, id: OperatorId, command: &C) -> Decision {
     let event = |event| Event::Operator(id, event);
-    let known = || state.operators().get(&id).ok_or(Rejection::NotFound(Aggregate::Operator));
+    let known = || {
+        state
+            .operators()
+            .get(&id)
+            .ok_or(Rejection::NotFound(Aggregate::Operator))
+    };
     match command {
         C::Add { role, email } => {
             is_fresh(state, Stream::Operator(id))?;
             if state.operator_by_email(email).is_some() {
                 return Err(Rejection::EmailTaken(Aggregate::Operator));
             }
-            Ok(vec![event(E::OperatorAdded { role: *role, email: email.clone() })])
+            Ok(vec![event(E::OperatorAdded {
+                role: *role,
+                email: email.clone(),
+            })])
         }
         C::ChangeRole { role } => {
             let it = known()?;
             if *role != Role::Owner {
                 an_owner_remains(state, it)?;
             }
-            Ok(when(it.role != *role, || event(E::OperatorRoleChanged { role: *role })))
+            Ok(when(it.role != *role, || {
+                event(E::OperatorRoleChanged { role: *role })
+            }))
         }
         C::ChangePassword => known().map(|_| vec![event(E::OperatorPasswordChanged {})]),
         C::Disable => {
@@ -38,17 +48,28 @@ pub(super) fn decide(state: &Organisation, id: OperatorId, command: &C) -> Decis
             an_owner_remains(state, known()?)?;
             Ok(vec![event(E::OperatorRemoved {})])
         }
-        C::IssueToken { token, label, expires_at, now } => {
+        C::IssueToken {
+            token,
+            label,
+            expires_at,
+            now,
+        } => {
             let it = known()?;
             if it.tokens.iter().any(|known| known.id == *token) {
                 return Err(Rejection::IdUsed(Aggregate::Operator));
             }
             ends_later(*expires_at, *now)?;
-            Ok(vec![event(E::OperatorTokenIssued { token: *token, label: label.clone(), expires_at: *expires_at })])
+            Ok(vec![event(E::OperatorTokenIssued {
+                token: *token,
+                label: label.clone(),
+                expires_at: *expires_at,
+            })])
         }
         C::RevokeToken { token } => {
             let is_there = known()?.tokens.iter().any(|known| known.id == *token);
-            Ok(when(is_there, || event(E::OperatorTokenRevoked { token: *token })))
+            Ok(when(is_there, || {
+                event(E::OperatorTokenRevoked { token: *token })
+            }))
         }
     }
 }
@@ -56,7 +77,12 @@ pub(super) fn decide(state: &Organisation, id: OperatorId, command: &C) -> Decis
 /// Whether somebody other than `it` is an owner who can sign in, or `it` is none to begin with.
 fn an_owner_remains(state: &Organisation, it: &Operator) -> Result<(), Rejection> {
     let rules = |operator: &Operator| operator.role == Role::Owner && !operator.disabled;
-    if !rules(it) || state.operators().values().any(|other| other.id != it.id && rules(other)) {
+    if !rules(it)
+        || state
+            .operators()
+            .values()
+            .any(|other| other.id != it.id && rules(other))
+    {
         Ok(())
     } else {
         Err(Rejection::LastOwner)

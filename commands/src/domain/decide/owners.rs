@@ -17,23 +17,40 @@ use crate::domain::{
 pub(super) fn decide_user(state: &Organisation, id: UserId, command: &UserCommand) -> Decision {
     use UserCommand as C;
     let event = |event| Event::User(id, event);
-    let known = || state.users().get(&id).ok_or(Rejection::NotFound(Aggregate::User));
+    let known = || {
+        state
+            .users()
+            .get(&id)
+            .ok_or(Rejection::NotFound(Aggregate::User))
+    };
     match command {
         C::Add { email } => {
             is_fresh(state, Stream::User(id))?;
             email_is_free(state, id, email)?;
-            Ok(vec![event(U::UserAdded { email: email.clone() })])
+            Ok(vec![event(U::UserAdded {
+                email: email.clone(),
+            })])
         }
         C::ChangeEmail { email } => {
             let it = known()?;
             email_is_free(state, id, email)?;
-            Ok(when(it.email != *email, || event(U::UserEmailChanged { email: email.clone() })))
+            Ok(when(it.email != *email, || {
+                event(U::UserEmailChanged {
+                    email: email.clone(),
+                })
+            }))
         }
         C::Disable => Ok(when(!known()?.disabled, || event(U::UserDisabled {}))),
         C::Enable => Ok(when(known()?.disabled, || event(U::UserEnabled {}))),
         C::Delete => {
             known()?;
-            owns_nothing(state, Owner::User(id), Subject::User(id), Aggregate::User, String::new())?;
+            owns_nothing(
+                state,
+                Owner::User(id),
+                Subject::User(id),
+                Aggregate::User,
+                String::new(),
+            )?;
             Ok(vec![event(U::UserDeleted {})])
         }
     }
@@ -46,7 +63,12 @@ pub(super) fn decide_virtual_account(
 ) -> Decision {
     use VirtualAccountCommand as C;
     let event = |event| Event::VirtualAccount(id, event);
-    let known = || state.virtual_accounts().get(&id).ok_or(Rejection::NotFound(Aggregate::VirtualAccount));
+    let known = || {
+        state
+            .virtual_accounts()
+            .get(&id)
+            .ok_or(Rejection::NotFound(Aggregate::VirtualAccount))
+    };
     match command {
         C::Create { name } => {
             is_fresh(state, Stream::VirtualAccount(id))?;
@@ -56,10 +78,16 @@ pub(super) fn decide_virtual_account(
         C::Rename { name } => {
             let it = known()?;
             name_is_free(state, id, name)?;
-            Ok(when(it.name != *name, || event(V::VirtualAccountRenamed { name: name.clone() })))
+            Ok(when(it.name != *name, || {
+                event(V::VirtualAccountRenamed { name: name.clone() })
+            }))
         }
-        C::Disable => Ok(when(!known()?.disabled, || event(V::VirtualAccountDisabled {}))),
-        C::Enable => Ok(when(known()?.disabled, || event(V::VirtualAccountEnabled {}))),
+        C::Disable => Ok(when(!known()?.disabled, || {
+            event(V::VirtualAccountDisabled {})
+        })),
+        C::Enable => Ok(when(known()?.disabled, || {
+            event(V::VirtualAccountEnabled {})
+        })),
         C::Delete => {
             let name = quoted(&known()?.name);
             let (owner, subject) = (Owner::VirtualAccount(id), Subject::VirtualAccount(id));
@@ -78,9 +106,11 @@ fn email_is_free(state: &Organisation, id: UserId, email: &KeyedHash) -> Result<
 
 fn name_is_free(state: &Organisation, id: VirtualAccountId, name: &Slug) -> Result<(), Rejection> {
     match state.virtual_account_named(name) {
-        Some(other) if other.id != id => {
-            Err(Rejection::NameTaken { what: Aggregate::VirtualAccount, name: name.to_string(), account: None })
-        }
+        Some(other) if other.id != id => Err(Rejection::NameTaken {
+            what: Aggregate::VirtualAccount,
+            name: name.to_string(),
+            account: None,
+        }),
         Some(_) | None => Ok(()),
     }
 }
@@ -92,9 +122,20 @@ fn owns_nothing(
     what: Aggregate,
     name: String,
 ) -> Result<(), Rejection> {
-    match (state.keys_of(owner).count(), state.grants_of(subject).count()) {
+    match (
+        state.keys_of(owner).count(),
+        state.grants_of(subject).count(),
+    ) {
         (0, 0) => Ok(()),
-        (0, grants) => Err(Rejection::StillUsed { what, name, by: UsedBy::Grants(grants) }),
-        (keys, _) => Err(Rejection::StillUsed { what, name, by: UsedBy::Keys(keys) }),
+        (0, grants) => Err(Rejection::StillUsed {
+            what,
+            name,
+            by: UsedBy::Grants(grants),
+        }),
+        (keys, _) => Err(Rejection::StillUsed {
+            what,
+            name,
+            by: UsedBy::Keys(keys),
+        }),
     }
 }

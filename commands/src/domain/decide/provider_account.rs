@@ -16,9 +16,19 @@ use crate::domain::{
 
 pub(super) fn decide(state: &Organisation, id: ProviderAccountId, command: &C) -> Decision {
     let event = |event| Event::ProviderAccount(id, event);
-    let known = || state.provider_accounts().get(&id).ok_or(Rejection::NotFound(Aggregate::ProviderAccount));
+    let known = || {
+        state
+            .provider_accounts()
+            .get(&id)
+            .ok_or(Rejection::NotFound(Aggregate::ProviderAccount))
+    };
     match command {
-        C::Register { name, provider, base_url, credential } => {
+        C::Register {
+            name,
+            provider,
+            base_url,
+            credential,
+        } => {
             is_fresh(state, Stream::ProviderAccount(id))?;
             name_is_free(state, id, name)?;
             Ok(vec![event(E::ProviderAccountRegistered {
@@ -31,21 +41,37 @@ pub(super) fn decide(state: &Organisation, id: ProviderAccountId, command: &C) -
         C::Rename { name } => {
             let it = known()?;
             name_is_free(state, id, name)?;
-            Ok(when(it.name != *name, || event(E::ProviderAccountRenamed { name: name.clone() })))
+            Ok(when(it.name != *name, || {
+                event(E::ProviderAccountRenamed { name: name.clone() })
+            }))
         }
-        C::Move { base_url, credential } => {
+        C::Move {
+            base_url,
+            credential,
+        } => {
             let it = known()?;
             let credential = credential_after_move(it, base_url, credential.as_ref())?;
             let changes = it.base_url != *base_url || it.credential != credential;
-            Ok(when(changes, || event(E::ProviderAccountMoved { base_url: base_url.clone(), credential })))
+            Ok(when(changes, || {
+                event(E::ProviderAccountMoved {
+                    base_url: base_url.clone(),
+                    credential,
+                })
+            }))
         }
         C::ReplaceCredential { credential } => {
             let it = known()?;
             let credential = sealed_for(&it.base_url, credential.as_ref())?;
-            Ok(when(it.credential != credential, || event(E::ProviderCredentialReplaced { credential })))
+            Ok(when(it.credential != credential, || {
+                event(E::ProviderCredentialReplaced { credential })
+            }))
         }
-        C::Disable => Ok(when(!known()?.disabled, || event(E::ProviderAccountDisabled {}))),
-        C::Enable => Ok(when(known()?.disabled, || event(E::ProviderAccountEnabled {}))),
+        C::Disable => Ok(when(!known()?.disabled, || {
+            event(E::ProviderAccountDisabled {})
+        })),
+        C::Enable => Ok(when(known()?.disabled, || {
+            event(E::ProviderAccountEnabled {})
+        })),
         C::Delete => {
             is_unused(state, known()?)?;
             Ok(vec![event(E::ProviderAccountDeleted {})])
@@ -55,19 +81,28 @@ pub(super) fn decide(state: &Organisation, id: ProviderAccountId, command: &C) -
 
 fn name_is_free(state: &Organisation, id: ProviderAccountId, name: &Slug) -> Result<(), Rejection> {
     match state.provider_account_named(name) {
-        Some(other) if other.id != id => {
-            Err(Rejection::NameTaken { what: Aggregate::ProviderAccount, name: name.to_string(), account: None })
-        }
+        Some(other) if other.id != id => Err(Rejection::NameTaken {
+            what: Aggregate::ProviderAccount,
+            name: name.to_string(),
+            account: None,
+        }),
         Some(_) | None => Ok(()),
     }
 }
 
 /// The reference to a credential that is bound to this base URL.
-fn sealed_for(base_url: &BaseUrl, credential: Option<&SealedCredential>) -> Result<Option<SealedRef>, Rejection> {
+fn sealed_for(
+    base_url: &BaseUrl,
+    credential: Option<&SealedCredential>,
+) -> Result<Option<SealedRef>, Rejection> {
     match credential {
         None => Ok(None),
-        Some(credential) if credential.origin == base_url.origin() => Ok(Some(credential.sealed.clone())),
-        Some(_) => Err(Rejection::CredentialForElsewhere { origin: base_url.origin() }),
+        Some(credential) if credential.origin == base_url.origin() => {
+            Ok(Some(credential.sealed.clone()))
+        }
+        Some(_) => Err(Rejection::CredentialForElsewhere {
+            origin: base_url.origin(),
+        }),
     }
 }
 
@@ -81,16 +116,28 @@ fn credential_after_move(
     match (&it.credential, credential) {
         (_, Some(_)) => sealed_for(base_url, credential),
         (Some(old), None) if old_origin == new_origin => Ok(Some(old.clone())),
-        (Some(_), None) => Err(Rejection::CredentialNeeded { old_origin, new_origin }),
+        (Some(_), None) => Err(Rejection::CredentialNeeded {
+            old_origin,
+            new_origin,
+        }),
         (None, None) => Ok(None),
     }
 }
 
 fn is_unused(state: &Organisation, it: &ProviderAccount) -> Result<(), Rejection> {
-    let used = |by| Err(Rejection::StillUsed { what: Aggregate::ProviderAccount, name: quoted(&it.name), by });
+    let used = |by| {
+        Err(Rejection::StillUsed {
+            what: Aggregate::ProviderAccount,
+            name: quoted(&it.name),
+            by,
+        })
+    };
     if let Some(example) = state.models_of(it.id).next() {
         let count = state.models_of(it.id).count();
-        return used(UsedBy::Models { count, example: example.name.to_string() });
+        return used(UsedBy::Models {
+            count,
+            example: example.name.to_string(),
+        });
     }
     match state.grants_on(ModelRef::ProviderAccount(it.id)).count() {
         0 => Ok(()),

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use events_schema::{
-    events::{Aggregate, Event, ModelRef, ModelType, Routing, Stream, VirtualModelEvent as E, WeightedTarget},
+    events::{
+        Aggregate, Event, ModelRef, ModelType, Routing, Stream, VirtualModelEvent as E,
+        WeightedTarget,
+    },
     id::VirtualModelId,
     names::Slug,
     state::{Organisation, VirtualModel},
@@ -23,25 +26,41 @@ const HIGHEST_WEIGHT: u32 = 1_000_000;
 
 pub(super) fn decide(state: &Organisation, id: VirtualModelId, command: &C) -> Decision {
     let event = |event| Event::VirtualModel(id, event);
-    let known = || state.virtual_models().get(&id).ok_or(Rejection::NotFound(Aggregate::VirtualModel));
+    let known = || {
+        state
+            .virtual_models()
+            .get(&id)
+            .ok_or(Rejection::NotFound(Aggregate::VirtualModel))
+    };
     match command {
         C::Create { name, routing } => {
             is_fresh(state, Stream::VirtualModel(id))?;
             name_is_free(state, id, name)?;
             can_be_followed(state, routing)?;
-            Ok(vec![event(E::VirtualModelCreated { name: name.clone(), routing: routing.clone() })])
+            Ok(vec![event(E::VirtualModelCreated {
+                name: name.clone(),
+                routing: routing.clone(),
+            })])
         }
         C::Rename { name } => {
             let it = known()?;
             name_is_free(state, id, name)?;
-            Ok(when(it.name != *name, || event(E::VirtualModelRenamed { name: name.clone() })))
+            Ok(when(it.name != *name, || {
+                event(E::VirtualModelRenamed { name: name.clone() })
+            }))
         }
         C::ChangeRouting { routing } => {
             let it = known()?;
             can_be_followed(state, routing)?;
-            Ok(when(it.routing != *routing, || event(E::VirtualModelRoutingChanged { routing: routing.clone() })))
+            Ok(when(it.routing != *routing, || {
+                event(E::VirtualModelRoutingChanged {
+                    routing: routing.clone(),
+                })
+            }))
         }
-        C::Disable => Ok(when(!known()?.disabled, || event(E::VirtualModelDisabled {}))),
+        C::Disable => Ok(when(!known()?.disabled, || {
+            event(E::VirtualModelDisabled {})
+        })),
         C::Enable => Ok(when(known()?.disabled, || event(E::VirtualModelEnabled {}))),
         C::Delete => {
             is_unused(state, known()?)?;
@@ -52,9 +71,11 @@ pub(super) fn decide(state: &Organisation, id: VirtualModelId, command: &C) -> D
 
 fn name_is_free(state: &Organisation, id: VirtualModelId, name: &Slug) -> Result<(), Rejection> {
     match state.virtual_model_named(name) {
-        Some(other) if other.id != id => {
-            Err(Rejection::NameTaken { what: Aggregate::VirtualModel, name: name.to_string(), account: None })
-        }
+        Some(other) if other.id != id => Err(Rejection::NameTaken {
+            what: Aggregate::VirtualModel,
+            name: name.to_string(),
+            account: None,
+        }),
         Some(_) | None => Ok(()),
     }
 }
@@ -62,13 +83,19 @@ fn name_is_free(state: &Organisation, id: VirtualModelId, name: &Slug) -> Result
 fn can_be_followed(state: &Organisation, routing: &Routing) -> Result<(), Rejection> {
     let Routing::Weighted { targets } = routing;
     if !(1..=MOST_TARGETS).contains(&targets.len()) {
-        return Err(Rejection::Routing(RoutingFault::Count { found: targets.len(), most: MOST_TARGETS }));
+        return Err(Rejection::Routing(RoutingFault::Count {
+            found: targets.len(),
+            most: MOST_TARGETS,
+        }));
     }
     let mut seen = BTreeSet::new();
     for target in targets {
         target_is_good(state, target)?;
         if !seen.insert(target.model) {
-            return Err(Rejection::Routing(RoutingFault::Twice(full_name(state, target.model))));
+            return Err(Rejection::Routing(RoutingFault::Twice(full_name(
+                state,
+                target.model,
+            ))));
         }
     }
     if targets.iter().all(|target| target.weight == 0) {
@@ -101,8 +128,15 @@ fn target_is_good(state: &Organisation, target: &WeightedTarget) -> Result<(), R
 
 /// A request that one target can take, any other must be able to take as well.
 fn types_agree(state: &Organisation, targets: &[WeightedTarget]) -> Result<(), Rejection> {
-    let types_of = |target: &WeightedTarget| state.models().get(&target.model).map(|it| it.model_types.clone());
-    let Some((first, rest)) = targets.split_first() else { return Ok(()) };
+    let types_of = |target: &WeightedTarget| {
+        state
+            .models()
+            .get(&target.model)
+            .map(|it| it.model_types.clone())
+    };
+    let Some((first, rest)) = targets.split_first() else {
+        return Ok(());
+    };
     let mut common: BTreeSet<ModelType> = types_of(first).unwrap_or_default();
     for target in rest {
         let types = types_of(target).unwrap_or_default();

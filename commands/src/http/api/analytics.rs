@@ -83,17 +83,38 @@ pub(super) struct RequestParams {
 /// Sum up a time range
 #[utoipa::path(get, path = "/analytics/summary", tag = "analytics", operation_id = "get_summary", params(RangeParams),
     responses((status = 200, description = "The sums, and those of the range before.", body = Summary)))]
-pub(super) async fn summary(State(app): State<App>, Params(params): Params<RangeParams>) -> Answer<Json<Summary>> {
+pub(super) async fn summary(
+    State(app): State<App>,
+    Params(params): Params<RangeParams>,
+) -> Answer<Json<Summary>> {
     let RangeParams { from, to } = params;
-    app.parts().analytics.summary(from, to).await.map(Json).map_err(unanswered)
+    app.parts()
+        .analytics
+        .summary(from, to)
+        .await
+        .map(Json)
+        .map_err(unanswered)
 }
 
 /// Read figures over time
 #[utoipa::path(get, path = "/analytics/series", tag = "analytics", operation_id = "get_series", params(SeriesParams),
     responses((status = 200, description = "The figures of each step.", body = Series)))]
-pub(super) async fn series(State(app): State<App>, Params(params): Params<SeriesParams>) -> Answer<Json<Series>> {
-    let SeriesParams { from, to, step_seconds, by } = params;
-    let mut series = app.parts().analytics.series(from, to, step_seconds, by).await.map_err(unanswered)?;
+pub(super) async fn series(
+    State(app): State<App>,
+    Params(params): Params<SeriesParams>,
+) -> Answer<Json<Series>> {
+    let SeriesParams {
+        from,
+        to,
+        step_seconds,
+        by,
+    } = params;
+    let mut series = app
+        .parts()
+        .analytics
+        .series(from, to, step_seconds, by)
+        .await
+        .map_err(unanswered)?;
     if by == GroupBy::Owner {
         let control = app.control()?;
         let live = control.live();
@@ -118,18 +139,53 @@ pub(super) async fn requests(
     State(app): State<App>,
     Params(params): Params<RequestParams>,
 ) -> Answer<Json<Page<RequestItem>>> {
-    let RequestParams { from, to, owner: of, key, target, outcome, cursor, limit } = params;
+    let RequestParams {
+        from,
+        to,
+        owner: of,
+        key,
+        target,
+        outcome,
+        cursor,
+        limit,
+    } = params;
     let limit = u32::try_from(list::read_limit(limit)?).unwrap_or(list::MOST);
-    let filter = RequestFilter { from, to, owner: of, key, target, outcome, limit, cursor };
-    let RequestPage { mut items, next_cursor } = app.parts().analytics.requests(&filter).await.map_err(unanswered)?;
+    let filter = RequestFilter {
+        from,
+        to,
+        owner: of,
+        key,
+        target,
+        outcome,
+        limit,
+        cursor,
+    };
+    let RequestPage {
+        mut items,
+        next_cursor,
+    } = app
+        .parts()
+        .analytics
+        .requests(&filter)
+        .await
+        .map_err(unanswered)?;
     let control = app.control()?;
     let live = control.live();
     let owner_of = |item: &RequestItem| item.owner.as_deref().and_then(owner);
-    let names = Names::read(control, &live.state, items.iter().filter_map(owner_of).filter_map(owner_person)).await?;
+    let names = Names::read(
+        control,
+        &live.state,
+        items.iter().filter_map(owner_of).filter_map(owner_person),
+    )
+    .await?;
     for item in &mut items {
         item.owner_name = owner_of(item).map(|owner| names.owner(owner));
     }
-    Ok(Json(Page { items, next_cursor, position: live.head.position }))
+    Ok(Json(Page {
+        items,
+        next_cursor,
+        position: live.head.position,
+    }))
 }
 
 /// Since when the ledger has records, or why it cannot be asked.
@@ -137,7 +193,10 @@ pub(super) async fn since(app: &App) -> (Option<Timestamp>, Option<String>) {
     match tokio::time::timeout(STATUS_TIME, app.parts().analytics.records_since()).await {
         Ok(Ok(since)) => (since, None),
         Ok(Err(error)) => (None, Some(error.to_string())),
-        Err(_) => (None, Some("the ledger did not answer within 2 s".to_owned())),
+        Err(_) => (
+            None,
+            Some("the ledger did not answer within 2 s".to_owned()),
+        ),
     }
 }
 
@@ -153,7 +212,10 @@ fn owner(text: &str) -> Option<Owner> {
 fn unanswered(error: AnalyticsError) -> ApiError {
     match error {
         AnalyticsError::Question { field, problem } => ApiError::invalid(field, problem),
-        AnalyticsError::Url | AnalyticsError::Unavailable(_) | AnalyticsError::Late | AnalyticsError::Unreadable(_) => {
+        AnalyticsError::Url
+        | AnalyticsError::Unavailable(_)
+        | AnalyticsError::Late
+        | AnalyticsError::Unreadable(_) => {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%error, source, "the ledger did not answer");
             ApiError::LedgerUnavailable(format!("{error}."))

@@ -75,7 +75,17 @@ pub(super) async fn list(
     State(app): State<App>,
     Params(params): Params<EventParams>,
 ) -> Answer<Json<Page<HistoryEvent>>> {
-    let EventParams { aggregate, stream, actor, kind, from, to, cursor, limit, at_least } = params;
+    let EventParams {
+        aggregate,
+        stream,
+        actor,
+        kind,
+        from,
+        to,
+        cursor,
+        limit,
+        at_least,
+    } = params;
     let filter = HistoryFilter {
         aggregate,
         stream: parsed("stream", stream.as_deref())?,
@@ -84,14 +94,24 @@ pub(super) async fn list(
         from,
         to,
     };
-    let (before, limit) = (list::read_cursor::<u64>(cursor.as_deref())?, list::read_limit(limit)?);
+    let (before, limit) = (
+        list::read_cursor::<u64>(cursor.as_deref())?,
+        list::read_limit(limit)?,
+    );
     let live = list::live(&app, at_least).await?;
     let one_more = u32::try_from(limit + 1).unwrap_or(u32::MAX);
-    let mut found = app.control()?.events(&filter, before, one_more).await.map_err(unreadable)?;
+    let mut found = app
+        .control()?
+        .events(&filter, before, one_more)
+        .await
+        .map_err(unreadable)?;
     let more = found.len() > limit;
     found.truncate(limit);
     let items = history(&app, &found).await?;
-    let next = items.last().filter(|_| more).map(|event| list::write_cursor(&event.position));
+    let next = items
+        .last()
+        .filter(|_| more)
+        .map(|event| list::write_cursor(&event.position));
     Ok(Json(list::page(&live, (items, next))))
 }
 
@@ -113,7 +133,9 @@ pub(super) async fn live(
         None => after,
         Some(id) => {
             let id = id.to_str().ok().and_then(|id| id.parse().ok());
-            Some(id.ok_or_else(|| ApiError::invalid("last-event-id", "this is a position of the log"))?)
+            Some(id.ok_or_else(|| {
+                ApiError::invalid("last-event-id", "this is a position of the log")
+            })?)
         }
     };
     // A position past the end is of a log that is no more: begin at the end of this one.
@@ -124,27 +146,53 @@ pub(super) async fn live(
 #[utoipa::path(get, path = "/events/{position}", tag = "history", operation_id = "get_event",
     params(("position" = u64, Path, description = "The event's position.")),
     responses((status = 200, description = "The event, and the thing before and after it.", body = HistoryEventDetail)))]
-pub(super) async fn one(State(app): State<App>, position: PathId<u64>) -> Answer<Json<HistoryEventDetail>> {
+pub(super) async fn one(
+    State(app): State<App>,
+    position: PathId<u64>,
+) -> Answer<Json<HistoryEventDetail>> {
     let control = app.control()?;
     let position = position.of("event")?;
-    let found = control.event(position).await.map_err(unreadable)?.ok_or(ApiError::NotFound("event"))?;
+    let found = control
+        .event(position)
+        .await
+        .map_err(unreadable)?
+        .ok_or(ApiError::NotFound("event"))?;
     let (before, after) = before_and_after(control, &found).await?;
-    let event = history(&app, std::slice::from_ref(&found)).await?.pop().ok_or(ApiError::Internal)?;
-    Ok(Json(HistoryEventDetail { event, before, after }))
+    let event = history(&app, std::slice::from_ref(&found))
+        .await?
+        .pop()
+        .ok_or(ApiError::Internal)?;
+    Ok(Json(HistoryEventDetail {
+        event,
+        before,
+        after,
+    }))
 }
 
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(field: &str, text: Option<&str>) -> Answer<Option<T>> {
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    field: &str,
+    text: Option<&str>,
+) -> Answer<Option<T>> {
     let text = text.filter(|text| !text.is_empty());
-    text.map(|text| text.parse().map_err(|error| ApiError::invalid(field, error))).transpose()
+    text.map(|text| {
+        text.parse()
+            .map_err(|error| ApiError::invalid(field, error))
+    })
+    .transpose()
 }
 
 /// Events as people read them.
 pub(in crate::http) async fn history(app: &App, found: &[Envelope]) -> Answer<Vec<HistoryEvent>> {
     let control = app.control()?;
     let live = control.live();
-    let people = found.iter().flat_map(|it| people_of(&live.state, it.stream, it.actor));
+    let people = found
+        .iter()
+        .flat_map(|it| people_of(&live.state, it.stream, it.actor));
     let names = Names::read(control, &live.state, people).await?;
-    found.iter().map(|envelope| item(&names, envelope)).collect()
+    found
+        .iter()
+        .map(|envelope| item(&names, envelope))
+        .collect()
 }
 
 fn item(names: &Names<'_>, envelope: &Envelope) -> Answer<HistoryEvent> {
@@ -170,13 +218,25 @@ fn item(names: &Names<'_>, envelope: &Envelope) -> Answer<HistoryEvent> {
 }
 
 /// The thing before and after an event: its own events folded, which is all that its own state depends on.
-async fn before_and_after(control: &Control, event: &Envelope) -> Answer<(Option<Value>, Option<Value>)> {
-    let filter = HistoryFilter { stream: Some(event.stream), ..HistoryFilter::default() };
+async fn before_and_after(
+    control: &Control,
+    event: &Envelope,
+) -> Answer<(Option<Value>, Option<Value>)> {
+    let filter = HistoryFilter {
+        stream: Some(event.stream),
+        ..HistoryFilter::default()
+    };
     let mut past = Vec::new();
     let mut before = Some(event.position);
     while let Some(end) = before {
-        let page = control.events(&filter, Some(end), STREAM_PAGE).await.map_err(unreadable)?;
-        before = page.last().filter(|_| page.len() == STREAM_PAGE as usize).map(|oldest| oldest.position);
+        let page = control
+            .events(&filter, Some(end), STREAM_PAGE)
+            .await
+            .map_err(unreadable)?;
+        before = page
+            .last()
+            .filter(|_| page.len() == STREAM_PAGE as usize)
+            .map(|oldest| oldest.position);
         past.extend(page);
     }
     let mut state = Organisation::default();
@@ -197,10 +257,14 @@ async fn before_and_after(control: &Control, event: &Envelope) -> Answer<(Option
 /// The thing itself as JSON; `None`: there is none.
 fn thing(state: &Organisation, stream: Stream) -> Option<Value> {
     fn json<T: Serialize>(thing: Option<&T>) -> Option<Value> {
-        thing.map(|thing| serde_json::to_value(thing).expect("the state holds nothing that JSON cannot"))
+        thing.map(|thing| {
+            serde_json::to_value(thing).expect("the state holds nothing that JSON cannot")
+        })
     }
     match stream {
-        Stream::Log => state.epoch().map(|epoch| serde_json::json!({ "epoch": epoch })),
+        Stream::Log => state
+            .epoch()
+            .map(|epoch| serde_json::json!({ "epoch": epoch })),
         Stream::ProviderAccount(id) => json(state.provider_accounts().get(&id)),
         Stream::Model(id) => json(state.models().get(&id)),
         Stream::VirtualModel(id) => json(state.virtual_models().get(&id)),

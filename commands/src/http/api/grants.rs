@@ -25,12 +25,17 @@ use crate::http::{
 /// The newest first. The search looks at the names of subjects and models.
 #[utoipa::path(get, path = "/grants", tag = "access", operation_id = "list_grants", params(ListParams),
     responses((status = 200, description = "A page of grants.", body = Page<GrantItem>)))]
-pub(super) async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Answer<Json<Page<GrantItem>>> {
+pub(super) async fn list(
+    State(app): State<App>,
+    Params(params): Params<ListParams>,
+) -> Answer<Json<Page<GrantItem>>> {
     let (live, wanted) = params.read(&app).await?;
     let (control, state) = (app.control()?, &live.state);
     let people = people_found(control, &wanted.search).await?;
     let nameless = Names::read(control, state, []).await?;
-    let end = wanted.after.map_or(GrantId::from_bytes([0xff; 16]), GrantId::from_uuid);
+    let end = wanted
+        .after
+        .map_or(GrantId::from_bytes([0xff; 16]), GrantId::from_uuid);
     let found = state.grants().range(..end).rev().map(|(_, grant)| grant);
     let found = found.filter(|it| {
         wanted.search.is_empty()
@@ -42,8 +47,16 @@ pub(super) async fn list(State(app): State<App>, Params(params): Params<ListPara
             || wanted.matches(&[&it.id.to_string()])
     });
     let (grants, next) = list::first(wanted.limit, found, |it| it.id.uuid());
-    let names = Names::read(control, state, grants.iter().filter_map(|it| subject_person(it.subject))).await?;
-    let items = grants.into_iter().map(|grant| item(state, &names, grant)).collect();
+    let names = Names::read(
+        control,
+        state,
+        grants.iter().filter_map(|it| subject_person(it.subject)),
+    )
+    .await?;
+    let items = grants
+        .into_iter()
+        .map(|grant| item(state, &names, grant))
+        .collect();
     Ok(Json(list::page(&live, (items, next))))
 }
 
@@ -57,7 +70,11 @@ pub(super) async fn one(
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<GrantItem>> {
     let (live, id) = (list::live(&app, params.at_least).await?, id.of("grant")?);
-    let found = live.state.grants().get(&id).ok_or(ApiError::NotFound("grant"))?;
+    let found = live
+        .state
+        .grants()
+        .get(&id)
+        .ok_or(ApiError::NotFound("grant"))?;
     let names = Names::read(app.control()?, &live.state, subject_person(found.subject)).await?;
     Ok(Json(item(&live.state, &names, found)))
 }
@@ -71,13 +88,23 @@ fn listed(models: &GrantedModels) -> impl Iterator<Item = ModelRef> {
 }
 
 fn item(state: &Organisation, names: &Names<'_>, grant: &Grant) -> GrantItem {
-    let Grant { id, life, subject, models } = grant;
+    let Grant {
+        id,
+        life,
+        subject,
+        models,
+    } = grant;
     GrantItem {
         id: *id,
         subject: *subject,
         subject_name: names.subject(*subject),
         all_models: matches!(models, GrantedModels::All),
-        models: listed(models).map(|model| GrantedModelItem { model, name: names::model_ref(state, model) }).collect(),
+        models: listed(models)
+            .map(|model| GrantedModelItem {
+                model,
+                name: names::model_ref(state, model),
+            })
+            .collect(),
         life: *life,
     }
 }

@@ -24,18 +24,32 @@ use crate::http::{
 /// The newest first. The search also looks at the owners' names and at the last four characters.
 #[utoipa::path(get, path = "/keys", tag = "access", operation_id = "list_keys", params(ListParams),
     responses((status = 200, description = "A page of keys, never the keys themselves.", body = Page<KeyItem>)))]
-pub(super) async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Answer<Json<Page<KeyItem>>> {
+pub(super) async fn list(
+    State(app): State<App>,
+    Params(params): Params<ListParams>,
+) -> Answer<Json<Page<KeyItem>>> {
     let (live, wanted) = params.read(&app).await?;
     let (control, state) = (app.control()?, &live.state);
     let owners = owners_found(state, &wanted, people_found(control, &wanted.search).await?);
-    let end = wanted.after.map_or(KeyId::from_bytes([0xff; 16]), KeyId::from_uuid);
+    let end = wanted
+        .after
+        .map_or(KeyId::from_bytes([0xff; 16]), KeyId::from_uuid);
     let found = state.keys().range(..end).rev().map(|(_, key)| key);
     let found = found.filter(|it| {
-        owners.contains(&it.owner) || wanted.matches(&[it.label.as_str(), &it.hint, &it.id.to_string()])
+        owners.contains(&it.owner)
+            || wanted.matches(&[it.label.as_str(), &it.hint, &it.id.to_string()])
     });
     let (keys, next) = list::first(wanted.limit, found, |it| it.id.uuid());
-    let names = Names::read(control, state, keys.iter().filter_map(|it| owner_person(it.owner))).await?;
-    let items = keys.into_iter().map(|key| item(state, &names, key)).collect();
+    let names = Names::read(
+        control,
+        state,
+        keys.iter().filter_map(|it| owner_person(it.owner)),
+    )
+    .await?;
+    let items = keys
+        .into_iter()
+        .map(|key| item(state, &names, key))
+        .collect();
     Ok(Json(list::page(&live, (items, next))))
 }
 
@@ -49,26 +63,54 @@ pub(super) async fn one(
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<KeyItem>> {
     let (live, id) = (list::live(&app, params.at_least).await?, id.of("key")?);
-    let found = live.state.keys().get(&id).ok_or(ApiError::NotFound("key"))?;
+    let found = live
+        .state
+        .keys()
+        .get(&id)
+        .ok_or(ApiError::NotFound("key"))?;
     let names = Names::read(app.control()?, &live.state, owner_person(found.owner)).await?;
     Ok(Json(item(&live.state, &names, found)))
 }
 
 /// The owners whose names hold what is searched for.
-fn owners_found<K>(state: &Organisation, wanted: &list::Wanted<K>, people: BTreeSet<uuid::Uuid>) -> BTreeSet<Owner> {
+fn owners_found<K>(
+    state: &Organisation,
+    wanted: &list::Wanted<K>,
+    people: BTreeSet<uuid::Uuid>,
+) -> BTreeSet<Owner> {
     if wanted.search.is_empty() {
         return BTreeSet::new();
     }
-    let accounts = state.virtual_accounts().values().filter(|it| wanted.matches(&[&it.name]));
+    let accounts = state
+        .virtual_accounts()
+        .values()
+        .filter(|it| wanted.matches(&[&it.name]));
     let accounts = accounts.map(|it| Owner::VirtualAccount(it.id));
-    people.into_iter().map(|id| Owner::User(UserId::from_uuid(id))).chain(accounts).collect()
+    people
+        .into_iter()
+        .map(|id| Owner::User(UserId::from_uuid(id)))
+        .chain(accounts)
+        .collect()
 }
 
 fn item(state: &Organisation, names: &Names<'_>, key: &Key) -> KeyItem {
-    let Key { id, life, owner, label, hash: _, hint, expires_at, limits, disabled } = key;
+    let Key {
+        id,
+        life,
+        owner,
+        label,
+        hash: _,
+        hint,
+        expires_at,
+        limits,
+        disabled,
+    } = key;
     let owner_disabled = match owner {
         Owner::User(id) => state.users().get(id).is_some_and(|it| it.disabled),
-        Owner::VirtualAccount(id) => state.virtual_accounts().get(id).is_some_and(|it| it.disabled),
+        Owner::VirtualAccount(id) => state
+            .virtual_accounts()
+            .get(id)
+            .is_some_and(|it| it.disabled),
     };
     KeyItem {
         id: *id,

@@ -8,16 +8,14 @@ use http::StatusCode;
 
 use super::{commands::submit, sessions::password_hash};
 use crate::{
-    auth::{Caller, passwords::{Busy, NewPassword}},
+    auth::{
+        Caller,
+        passwords::{Busy, NewPassword},
+    },
     control::{PasswordChange, SideEffects, Submission},
     domain::{Command, OperatorCommand},
     fresh,
-    http::{
-        App,
-        app::Answer,
-        extract::Json,
-        problem::ApiError,
-    },
+    http::{App, app::Answer, extract::Json, problem::ApiError},
 };
 
 /// Change one's own password
@@ -39,7 +37,9 @@ pub(super) async fn change_password(
     let attempt = app
         .attempts()
         .begin(&caller.operator.to_string(), None, Instant::now())
-        .map_err(|error| ApiError::TooManySignIns { retry_after: error.retry_after.as_secs().max(1) })?;
+        .map_err(|error| ApiError::TooManySignIns {
+            retry_after: error.retry_after.as_secs().max(1),
+        })?;
     let known = password_hash(control, caller.operator).await?;
     let busy = |error: Busy| ApiError::Busy(error.to_string());
     if !app.passwords().verify(current, known).await.map_err(busy)? {
@@ -53,10 +53,16 @@ pub(super) async fn change_password(
         actor: Actor::Operator(caller.operator),
         correlation: None,
         why: None,
-        request_hash: app.secrets().request_hash(command_id.to_string().as_bytes()),
+        request_hash: app
+            .secrets()
+            .request_hash(command_id.to_string().as_bytes()),
         command: Command::Operator(caller.operator, OperatorCommand::ChangePassword),
         side: SideEffects {
-            password: Some(PasswordChange { operator: caller.operator, hash, keep_session: Some(session.id) }),
+            password: Some(PasswordChange {
+                operator: caller.operator,
+                hash,
+                keep_session: Some(session.id),
+            }),
             ..SideEffects::default()
         },
     };

@@ -30,7 +30,11 @@ use super::app::App;
 pub(super) fn router() -> OpenApiRouter<App> {
     let routes = OpenApiRouter::new()
         .routes(routes!(openapi::document))
-        .routes(routes!(sessions::sign_in, sessions::list, sessions::end_others))
+        .routes(routes!(
+            sessions::sign_in,
+            sessions::list,
+            sessions::end_others
+        ))
         .routes(routes!(sessions::current, sessions::sign_out))
         .routes(routes!(sessions::end))
         .routes(routes!(me::change_password))

@@ -24,13 +24,24 @@ use crate::{
 /// In the order of their full names.
 #[utoipa::path(get, path = "/models", tag = "providers", operation_id = "list_models", params(ListParams),
     responses((status = 200, description = "A page of models.", body = Page<ModelItem>)))]
-pub(super) async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Answer<Json<Page<ModelItem>>> {
+pub(super) async fn list(
+    State(app): State<App>,
+    Params(params): Params<ListParams>,
+) -> Answer<Json<Page<ModelItem>>> {
     let (live, wanted) = params.read(&app).await?;
     let (state, now) = (&live.state, clock::now());
-    let found = state.models().values().map(|it| (full_name(state, it), it.id.uuid(), it));
-    let found = found.filter(|(name, _, it)| wanted.matches(&[name, it.upstream_name.as_str(), &it.id.to_string()]));
+    let found = state
+        .models()
+        .values()
+        .map(|it| (full_name(state, it), it.id.uuid(), it));
+    let found = found.filter(|(name, _, it)| {
+        wanted.matches(&[name, it.upstream_name.as_str(), &it.id.to_string()])
+    });
     let (models, next) = list::by_name(&wanted, found);
-    let items = models.into_iter().map(|model| item(state, model, now)).collect();
+    let items = models
+        .into_iter()
+        .map(|model| item(state, model, now))
+        .collect();
     Ok(Json(list::page(&live, (items, next))))
 }
 
@@ -44,12 +55,19 @@ pub(super) async fn one(
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<ModelItem>> {
     let (live, id) = (list::live(&app, params.at_least).await?, id.of("model")?);
-    let found = live.state.models().get(&id).ok_or(ApiError::NotFound("model"))?;
+    let found = live
+        .state
+        .models()
+        .get(&id)
+        .ok_or(ApiError::NotFound("model"))?;
     Ok(Json(item(&live.state, found, clock::now())))
 }
 
 fn account_name(state: &Organisation, model: &Model) -> String {
-    state.provider_accounts().get(&model.account).map_or_else(|| model.account.to_string(), |it| it.name.to_string())
+    state
+        .provider_accounts()
+        .get(&model.account)
+        .map_or_else(|| model.account.to_string(), |it| it.name.to_string())
 }
 
 fn full_name(state: &Organisation, model: &Model) -> String {
@@ -57,7 +75,16 @@ fn full_name(state: &Organisation, model: &Model) -> String {
 }
 
 fn item(state: &Organisation, model: &Model, now: Timestamp) -> ModelItem {
-    let Model { id, life, account, name, upstream_name, model_types, prices, disabled } = model;
+    let Model {
+        id,
+        life,
+        account,
+        name,
+        upstream_name,
+        model_types,
+        prices,
+        disabled,
+    } = model;
     ModelItem {
         id: *id,
         full_name: full_name(state, model),

@@ -28,12 +28,28 @@ pub(super) async fn list(
     let (live, wanted) = params.read(&app).await?;
     let control = app.control()?;
     let people = people_found(control, &wanted.search).await?;
-    let end = wanted.after.map_or(OperatorId::from_bytes([0xff; 16]), OperatorId::from_uuid);
-    let found = live.state.operators().range(..end).rev().map(|(_, operator)| operator);
-    let found = found.filter(|it| people.contains(&it.id.uuid()) || wanted.matches(&[&it.id.to_string()]));
+    let end = wanted
+        .after
+        .map_or(OperatorId::from_bytes([0xff; 16]), OperatorId::from_uuid);
+    let found = live
+        .state
+        .operators()
+        .range(..end)
+        .rev()
+        .map(|(_, operator)| operator);
+    let found =
+        found.filter(|it| people.contains(&it.id.uuid()) || wanted.matches(&[&it.id.to_string()]));
     let (operators, next) = list::first(wanted.limit, found, |it| it.id.uuid());
-    let names = Names::read(control, &live.state, operators.iter().map(|it| it.id.uuid())).await?;
-    let items = operators.into_iter().map(|operator| item(&names, operator)).collect();
+    let names = Names::read(
+        control,
+        &live.state,
+        operators.iter().map(|it| it.id.uuid()),
+    )
+    .await?;
+    let items = operators
+        .into_iter()
+        .map(|operator| item(&names, operator))
+        .collect();
     Ok(Json(list::page(&live, (items, next))))
 }
 
@@ -47,13 +63,24 @@ pub(super) async fn one(
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<OperatorItem>> {
     let (live, id) = (list::live(&app, params.at_least).await?, id.of("operator")?);
-    let found = live.state.operators().get(&id).ok_or(ApiError::NotFound("operator"))?;
+    let found = live
+        .state
+        .operators()
+        .get(&id)
+        .ok_or(ApiError::NotFound("operator"))?;
     let names = Names::read(app.control()?, &live.state, [id.uuid()]).await?;
     Ok(Json(item(&names, found)))
 }
 
 fn item(names: &Names<'_>, operator: &Operator) -> OperatorItem {
-    let Operator { id, life, role, email: _, disabled, tokens: _ } = operator;
+    let Operator {
+        id,
+        life,
+        role,
+        email: _,
+        disabled,
+        tokens: _,
+    } = operator;
     let person = names.person(id.uuid());
     OperatorItem {
         id: *id,

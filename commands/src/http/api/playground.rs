@@ -37,18 +37,25 @@ pub(super) async fn chat_completions(
 
 /// The body, when it is JSON: every byte of it, for the gateway to read.
 async fn json(headers: &HeaderMap, body: Body) -> Answer<Bytes> {
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if media_type.split(';').next().map(str::trim) != Some("application/json") {
         return Err(ApiError::UnsupportedMediaType);
     }
-    let body = Limited::new(body, BODY_LIMIT_BYTES).collect().await.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            ApiError::BodyTooLarge
-        } else {
-            ApiError::BadJson("The body ended before its end.".into())
-        }
-    })?;
+    let body = Limited::new(body, BODY_LIMIT_BYTES)
+        .collect()
+        .await
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                ApiError::BodyTooLarge
+            } else {
+                ApiError::BadJson("The body ended before its end.".into())
+            }
+        })?;
     let body = body.to_bytes();
-    serde_json::from_slice::<&RawValue>(&body).map_err(|error| ApiError::BadJson(format!("This is no JSON: {error}.")))?;
+    serde_json::from_slice::<&RawValue>(&body)
+        .map_err(|error| ApiError::BadJson(format!("This is no JSON: {error}.")))?;
     Ok(body)
 }

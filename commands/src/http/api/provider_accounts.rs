@@ -28,8 +28,14 @@ pub(super) async fn list(
     let (live, wanted) = params.read(&app).await?;
     let found = live.state.provider_accounts().values();
     let found = found.filter(|it| wanted.matches(&[&it.name, &it.base_url, &it.id.to_string()]));
-    let (accounts, next) = list::by_name(&wanted, found.map(|it| (it.name.to_string(), it.id.uuid(), it)));
-    let items = accounts.into_iter().map(|account| item(&live.state, account)).collect();
+    let (accounts, next) = list::by_name(
+        &wanted,
+        found.map(|it| (it.name.to_string(), it.id.uuid(), it)),
+    );
+    let items = accounts
+        .into_iter()
+        .map(|account| item(&live.state, account))
+        .collect();
     Ok(Json(list::page(&live, (items, next))))
 }
 
@@ -42,13 +48,28 @@ pub(super) async fn one(
     id: PathId<ProviderAccountId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<ProviderAccountItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("provider account")?);
-    let found = live.state.provider_accounts().get(&id).ok_or(ApiError::NotFound("provider account"))?;
+    let (live, id) = (
+        list::live(&app, params.at_least).await?,
+        id.of("provider account")?,
+    );
+    let found = live
+        .state
+        .provider_accounts()
+        .get(&id)
+        .ok_or(ApiError::NotFound("provider account"))?;
     Ok(Json(item(&live.state, found)))
 }
 
 fn item(state: &Organisation, account: &ProviderAccount) -> ProviderAccountItem {
-    let ProviderAccount { id, life, name, provider, base_url, credential, disabled } = account;
+    let ProviderAccount {
+        id,
+        life,
+        name,
+        provider,
+        base_url,
+        credential,
+        disabled,
+    } = account;
     ProviderAccountItem {
         id: *id,
         name: name.to_string(),

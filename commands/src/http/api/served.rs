@@ -36,12 +36,23 @@ pub(super) struct ServedParams {
 /// is up.
 #[utoipa::path(get, path = "/served", tag = "deployment", operation_id = "await_served", params(ServedParams),
     responses((status = 200, description = "Whether it is served.", body = Served)))]
-pub(super) async fn served(State(app): State<App>, Params(params): Params<ServedParams>) -> Answer<Json<Served>> {
-    let ServedParams { position, timeout_ms } = params;
+pub(super) async fn served(
+    State(app): State<App>,
+    Params(params): Params<ServedParams>,
+) -> Answer<Json<Served>> {
+    let ServedParams {
+        position,
+        timeout_ms,
+    } = params;
     let timeout = timeout_ms.unwrap_or(DEFAULT_MS);
     if timeout > LONGEST_MS {
         return Err(ApiError::invalid("timeout_ms", "wait at most 30,000 ms"));
     }
     let epoch = app.control()?.head().epoch;
-    Ok(Json(app.parts().gateways.served(epoch, position, Duration::from_millis(timeout)).await))
+    Ok(Json(
+        app.parts()
+            .gateways
+            .served(epoch, position, Duration::from_millis(timeout))
+            .await,
+    ))
 }

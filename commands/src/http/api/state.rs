@@ -27,18 +27,41 @@ pub(super) struct StateParams {
 /// Read the state as of a position or a time
 #[utoipa::path(get, path = "/state", tag = "history", operation_id = "get_state", params(StateParams),
     responses((status = 200, description = "The whole state, and its digest.", body = StateAt)))]
-pub(super) async fn at(State(app): State<App>, Params(params): Params<StateParams>) -> Answer<Json<StateAt>> {
+pub(super) async fn at(
+    State(app): State<App>,
+    Params(params): Params<StateParams>,
+) -> Answer<Json<StateAt>> {
     let control = app.control()?;
     let live = control.live();
     let position = match params {
-        StateParams { position: Some(_), at: Some(_) } => {
-            return Err(ApiError::invalid("at", "give a position or a time, not both"));
+        StateParams {
+            position: Some(_),
+            at: Some(_),
+        } => {
+            return Err(ApiError::invalid(
+                "at",
+                "give a position or a time, not both",
+            ));
         }
-        StateParams { position: Some(position), at: None } => position,
-        StateParams { position: None, at: Some(time) } => control.position_at(time).await.map_err(unreadable)?,
-        StateParams { position: None, at: None } => live.head.position,
+        StateParams {
+            position: Some(position),
+            at: None,
+        } => position,
+        StateParams {
+            position: None,
+            at: Some(time),
+        } => control.position_at(time).await.map_err(unreadable)?,
+        StateParams {
+            position: None,
+            at: None,
+        } => live.head.position,
     };
-    let past_the_end = || ApiError::invalid("position", format!("the log ends at {}", live.head.position));
+    let past_the_end = || {
+        ApiError::invalid(
+            "position",
+            format!("the log ends at {}", live.head.position),
+        )
+    };
     let state = if position == live.head.position {
         live.state.clone()
     } else {
@@ -51,7 +74,11 @@ pub(super) async fn at(State(app): State<App>, Params(params): Params<StateParam
     let event = control.event(position).await.map_err(unreadable)?;
     let digest = digest_of(state.clone()).await;
     let checkpoint = tokio::task::spawn_blocking(move || serde_json::to_value(state.checkpoint()));
-    let state = checkpoint.await.ok().and_then(Result::ok).ok_or(ApiError::Internal)?;
+    let state = checkpoint
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or(ApiError::Internal)?;
     Ok(Json(StateAt {
         position,
         recorded_at: event.map(|event| event.recorded_at),

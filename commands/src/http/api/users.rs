@@ -22,16 +22,25 @@ use crate::http::{
 /// The newest first.
 #[utoipa::path(get, path = "/users", tag = "access", operation_id = "list_users", params(ListParams),
     responses((status = 200, description = "A page of users.", body = Page<UserItem>)))]
-pub(super) async fn list(State(app): State<App>, Params(params): Params<ListParams>) -> Answer<Json<Page<UserItem>>> {
+pub(super) async fn list(
+    State(app): State<App>,
+    Params(params): Params<ListParams>,
+) -> Answer<Json<Page<UserItem>>> {
     let (live, wanted) = params.read(&app).await?;
     let control = app.control()?;
     let people = people_found(control, &wanted.search).await?;
-    let end = wanted.after.map_or(UserId::from_bytes([0xff; 16]), UserId::from_uuid);
+    let end = wanted
+        .after
+        .map_or(UserId::from_bytes([0xff; 16]), UserId::from_uuid);
     let found = live.state.users().range(..end).rev().map(|(_, user)| user);
-    let found = found.filter(|it| people.contains(&it.id.uuid()) || wanted.matches(&[&it.id.to_string()]));
+    let found =
+        found.filter(|it| people.contains(&it.id.uuid()) || wanted.matches(&[&it.id.to_string()]));
     let (users, next) = list::first(wanted.limit, found, |it| it.id.uuid());
     let names = Names::read(control, &live.state, users.iter().map(|it| it.id.uuid())).await?;
-    let items = users.into_iter().map(|user| item(&live.state, &names, user)).collect();
+    let items = users
+        .into_iter()
+        .map(|user| item(&live.state, &names, user))
+        .collect();
     Ok(Json(list::page(&live, (items, next))))
 }
 
@@ -45,13 +54,22 @@ pub(super) async fn one(
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<UserItem>> {
     let (live, id) = (list::live(&app, params.at_least).await?, id.of("user")?);
-    let found = live.state.users().get(&id).ok_or(ApiError::NotFound("user"))?;
+    let found = live
+        .state
+        .users()
+        .get(&id)
+        .ok_or(ApiError::NotFound("user"))?;
     let names = Names::read(app.control()?, &live.state, [id.uuid()]).await?;
     Ok(Json(item(&live.state, &names, found)))
 }
 
 fn item(state: &Organisation, names: &Names<'_>, user: &User) -> UserItem {
-    let User { id, life, email: _, disabled } = user;
+    let User {
+        id,
+        life,
+        email: _,
+        disabled,
+    } = user;
     let person = names.person(id.uuid());
     UserItem {
         id: *id,

@@ -14,7 +14,9 @@ use crate::http::{App, app::Answer, extract::Json, problem::ApiError};
 pub(super) async fn verify(State(app): State<App>) -> Answer<Json<VerifyReport>> {
     let control = app.control()?;
     let Ok(_turn) = app.verifying().try_acquire() else {
-        return Err(ApiError::Busy("The history is being verified at this moment; try again when that is done.".into()));
+        return Err(ApiError::Busy(
+            "The history is being verified at this moment; try again when that is done.".into(),
+        ));
     };
     let report = control.verify().await.map_err(|error| {
         tracing::warn!(%error, "the history could not be verified");

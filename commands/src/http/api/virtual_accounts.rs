@@ -29,8 +29,14 @@ pub(super) async fn list(
     let (live, wanted) = params.read(&app).await?;
     let found = live.state.virtual_accounts().values();
     let found = found.filter(|it| wanted.matches(&[&it.name, &it.id.to_string()]));
-    let (accounts, next) = list::by_name(&wanted, found.map(|it| (it.name.to_string(), it.id.uuid(), it)));
-    let items = accounts.into_iter().map(|account| item(&live.state, account)).collect();
+    let (accounts, next) = list::by_name(
+        &wanted,
+        found.map(|it| (it.name.to_string(), it.id.uuid(), it)),
+    );
+    let items = accounts
+        .into_iter()
+        .map(|account| item(&live.state, account))
+        .collect();
     Ok(Json(list::page(&live, (items, next))))
 }
 
@@ -43,13 +49,25 @@ pub(super) async fn one(
     id: PathId<VirtualAccountId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<VirtualAccountItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("virtual account")?);
-    let found = live.state.virtual_accounts().get(&id).ok_or(ApiError::NotFound("virtual account"))?;
+    let (live, id) = (
+        list::live(&app, params.at_least).await?,
+        id.of("virtual account")?,
+    );
+    let found = live
+        .state
+        .virtual_accounts()
+        .get(&id)
+        .ok_or(ApiError::NotFound("virtual account"))?;
     Ok(Json(item(&live.state, found)))
 }
 
 fn item(state: &Organisation, account: &VirtualAccount) -> VirtualAccountItem {
-    let VirtualAccount { id, life, name, disabled } = account;
+    let VirtualAccount {
+        id,
+        life,
+        name,
+        disabled,
+    } = account;
     VirtualAccountItem {
         id: *id,
         name: name.to_string(),

@@ -33,8 +33,14 @@ pub(super) async fn list(
     let (live, wanted) = params.read(&app).await?;
     let found = live.state.virtual_models().values();
     let found = found.filter(|it| wanted.matches(&[&it.name, &it.id.to_string()]));
-    let (models, next) = list::by_name(&wanted, found.map(|it| (it.name.to_string(), it.id.uuid(), it)));
-    let items = models.into_iter().map(|model| item(&live.state, model)).collect();
+    let (models, next) = list::by_name(
+        &wanted,
+        found.map(|it| (it.name.to_string(), it.id.uuid(), it)),
+    );
+    let items = models
+        .into_iter()
+        .map(|model| item(&live.state, model))
+        .collect();
     Ok(Json(list::page(&live, (items, next))))
 }
 
@@ -47,13 +53,26 @@ pub(super) async fn one(
     id: PathId<VirtualModelId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<VirtualModelItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("virtual model")?);
-    let found = live.state.virtual_models().get(&id).ok_or(ApiError::NotFound("virtual model"))?;
+    let (live, id) = (
+        list::live(&app, params.at_least).await?,
+        id.of("virtual model")?,
+    );
+    let found = live
+        .state
+        .virtual_models()
+        .get(&id)
+        .ok_or(ApiError::NotFound("virtual model"))?;
     Ok(Json(item(&live.state, found)))
 }
 
 fn item(state: &Organisation, virtual_model: &VirtualModel) -> VirtualModelItem {
-    let VirtualModel { id, life, name, routing, disabled } = virtual_model;
+    let VirtualModel {
+        id,
+        life,
+        name,
+        routing,
+        disabled,
+    } = virtual_model;
     let Routing::Weighted { targets } = routing;
     VirtualModelItem {
         id: *id,
@@ -65,7 +84,12 @@ fn item(state: &Organisation, virtual_model: &VirtualModel) -> VirtualModelItem 
 }
 
 fn target(state: &Organisation, target: &WeightedTarget) -> TargetItem {
-    let WeightedTarget { model, weight, fallback_status_codes, fallback_candidate } = target;
+    let WeightedTarget {
+        model,
+        weight,
+        fallback_status_codes,
+        fallback_candidate,
+    } = target;
     TargetItem {
         model: *model,
         full_name: names::full_name(state, *model).unwrap_or_else(|| model.to_string()),

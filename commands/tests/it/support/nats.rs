@@ -19,9 +19,16 @@ pub(crate) struct Nats {
 
 impl Nats {
     pub(crate) async fn start() -> Self {
-        let folder = std::env::temp_dir().join(format!("sluice-test-{}", commands::fresh::uuid().as_simple()));
+        let folder = std::env::temp_dir().join(format!(
+            "sluice-test-{}",
+            commands::fresh::uuid().as_simple()
+        ));
         make_folder(&folder);
-        let mut nats = Self { folder, port: free_port(), server: None };
+        let mut nats = Self {
+            folder,
+            port: free_port(),
+            server: None,
+        };
         nats.resume().await;
         nats
     }
@@ -30,10 +37,25 @@ impl Nats {
     pub(crate) async fn resume(&mut self) {
         let program = setting("SLUICE_TEST_NATS_SERVER", "the binary nats-server");
         let store = self.folder.join("store").display().to_string();
-        let arguments = ["-a", "127.0.0.1", "-p", &self.port.to_string(), "-js", "-sd", &store];
-        self.server = Some(Server::start(&self.folder, &program, &arguments.map(str::to_owned)));
+        let arguments = [
+            "-a",
+            "127.0.0.1",
+            "-p",
+            &self.port.to_string(),
+            "-js",
+            "-sd",
+            &store,
+        ];
+        self.server = Some(Server::start(
+            &self.folder,
+            &program,
+            &arguments.map(str::to_owned),
+        ));
         let jetstream = self.jetstream().await;
-        eventually("JetStream answers", || async { jetstream.query_account().await.is_ok() }).await;
+        eventually("JetStream answers", || async {
+            jetstream.query_account().await.is_ok()
+        })
+        .await;
     }
 
     /// Kills it at once.
@@ -52,7 +74,12 @@ impl Nats {
         assert!(self.server.is_none(), "it runs");
         let (from, to) = (self.folder.join(from), self.folder.join(to));
         let _ = std::fs::remove_dir_all(&to);
-        let status = super::server::unprivileged("cp").arg("-R").arg(from).arg(to).status().expect("cp starts");
+        let status = super::server::unprivileged("cp")
+            .arg("-R")
+            .arg(from)
+            .arg(to)
+            .status()
+            .expect("cp starts");
         assert!(status.success());
     }
 
@@ -68,13 +95,19 @@ impl Nats {
     }
 
     pub(crate) async fn jetstream(&self) -> jetstream::Context {
-        jetstream::context::ContextBuilder::new().timeout(Duration::from_secs(1)).build(self.client().await)
+        jetstream::context::ContextBuilder::new()
+            .timeout(Duration::from_secs(1))
+            .build(self.client().await)
     }
 
     /// The last sequence of `EVENTS`; `None` when it is not there.
     pub(crate) async fn last_sequence(&self) -> Option<u64> {
         let jetstream = self.jetstream().await;
-        let stream = tokio::time::timeout(PATIENCE, jetstream.get_stream("EVENTS")).await.expect("NATS answers");
-        stream.ok().map(|stream| stream.cached_info().state.last_sequence)
+        let stream = tokio::time::timeout(PATIENCE, jetstream.get_stream("EVENTS"))
+            .await
+            .expect("NATS answers");
+        stream
+            .ok()
+            .map(|stream| stream.cached_info().state.last_sequence)
     }
 }

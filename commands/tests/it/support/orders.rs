@@ -23,14 +23,26 @@ pub(crate) fn submission(command: Command) -> Submission {
 /// Makes a virtual account of this name: the smallest command that yields an event.
 pub(crate) fn create(name: &str) -> Submission {
     let name = name.parse().expect("a good name");
-    submission(Command::VirtualAccount(fresh::id(), VirtualAccountCommand::Create { name }))
+    submission(Command::VirtualAccount(
+        fresh::id(),
+        VirtualAccountCommand::Create { name },
+    ))
 }
 
 /// Does this many commands, one event each.
-pub(crate) async fn create_many(control: &Control, prefix: &str, count: u32) -> Vec<CommandOutcome> {
+pub(crate) async fn create_many(
+    control: &Control,
+    prefix: &str,
+    count: u32,
+) -> Vec<CommandOutcome> {
     let mut outcomes = Vec::new();
     for number in 0..count {
-        outcomes.push(control.submit(create(&format!("{prefix}-{number}"))).await.expect("a fresh name"));
+        outcomes.push(
+            control
+                .submit(create(&format!("{prefix}-{number}")))
+                .await
+                .expect("a fresh name"),
+        );
     }
     outcomes
 }

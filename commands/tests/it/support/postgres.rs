@@ -31,19 +31,29 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     pub(crate) async fn start() -> Self {
-        let folder = std::env::temp_dir().join(format!("sluice-test-{}", commands::fresh::uuid().as_simple()));
+        let folder = std::env::temp_dir().join(format!(
+            "sluice-test-{}",
+            commands::fresh::uuid().as_simple()
+        ));
         make_folder(&folder);
         let mut copy = unprivileged("cp");
         copy.arg("-R").arg(template()).arg(folder.join("data"));
         finish(&mut copy, None);
-        let mut postgres = Self { folder, port: free_port(), server: None };
+        let mut postgres = Self {
+            folder,
+            port: free_port(),
+            server: None,
+        };
         postgres.resume().await;
         postgres
     }
 
     /// Starts it (again) and waits until it answers.
     pub(crate) async fn resume(&mut self) {
-        let mut arguments = vec!["-D".to_owned(), self.folder.join("data").display().to_string()];
+        let mut arguments = vec![
+            "-D".to_owned(),
+            self.folder.join("data").display().to_string(),
+        ];
         for setting in [
             "listen_addresses=127.0.0.1",
             &format!("port={}", self.port),
@@ -58,7 +68,10 @@ impl Postgres {
         }
         let server = Server::start(&self.folder, &binary("postgres"), &arguments);
         let options = self.options("postgres");
-        eventually("Postgres answers", || async { options.connect().await.is_ok() }).await;
+        eventually("Postgres answers", || async {
+            options.connect().await.is_ok()
+        })
+        .await;
         self.server = Some(server);
     }
 
@@ -83,27 +96,47 @@ impl Postgres {
 
     /// A connection of this role.
     pub(crate) async fn connect(&self, role: &str) -> PgConnection {
-        self.options(role).connect().await.expect("Postgres answers")
+        self.options(role)
+            .connect()
+            .await
+            .expect("Postgres answers")
     }
 
     /// Changes the database as only its owner's owner could: no trigger fires.
     pub(crate) async fn tamper(&self, sql: &'static str) {
         let mut connection = self.connect("postgres").await;
-        sqlx::raw_sql("SET session_replication_role = replica").execute(&mut connection).await.expect("a superuser may");
-        sqlx::raw_sql(sql).execute(&mut connection).await.expect("good SQL");
+        sqlx::raw_sql("SET session_replication_role = replica")
+            .execute(&mut connection)
+            .await
+            .expect("a superuser may");
+        sqlx::raw_sql(sql)
+            .execute(&mut connection)
+            .await
+            .expect("good SQL");
     }
 }
 
 fn binary(name: &str) -> PathBuf {
-    setting("SLUICE_TEST_POSTGRES_BIN", "the folder with Postgres' initdb and postgres").join(name)
+    setting(
+        "SLUICE_TEST_POSTGRES_BIN",
+        "the folder with Postgres' initdb and postgres",
+    )
+    .join(name)
 }
 
 /// The data folder that all are copies of: made by whoever comes first.
 fn template() -> PathBuf {
     let who = if server::is_root() { "root" } else { "user" };
-    let place = std::env::temp_dir().join(format!("sluice-test-postgres-{}-{who}", nix::unistd::geteuid()));
-    let version = unprivileged(binary("postgres")).arg("--version").output().expect("postgres starts");
-    let version = String::from_utf8_lossy(&version.stdout).replace(|it: char| !it.is_ascii_alphanumeric(), "-");
+    let place = std::env::temp_dir().join(format!(
+        "sluice-test-postgres-{}-{who}",
+        nix::unistd::geteuid()
+    ));
+    let version = unprivileged(binary("postgres"))
+        .arg("--version")
+        .output()
+        .expect("postgres starts");
+    let version = String::from_utf8_lossy(&version.stdout)
+        .replace(|it: char| !it.is_ascii_alphanumeric(), "-");
     let template = place.with_extension(version);
     if !template.exists() {
         let draft = template.with_extension(commands::fresh::uuid().as_simple().to_string());
@@ -133,12 +166,24 @@ fn make_template(data: &Path) {
 }
 
 fn finish(command: &mut std::process::Command, input: Option<&str>) {
-    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
-    let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let stdin = if input.is_some() {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    };
+    let mut child = command
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     if let (Some(text), Some(mut stdin)) = (input, child.stdin.take()) {
         stdin.write_all(text.as_bytes()).expect("it reads");
     }
     let output = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !said.contains("ERROR:"), "{command:?}: {said}");
+    assert!(
+        output.status.success() && !said.contains("ERROR:"),
+        "{command:?}: {said}"
+    );
 }

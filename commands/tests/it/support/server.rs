@@ -38,7 +38,10 @@ pub(crate) fn make_folder(path: &Path) {
 pub(crate) fn setting(name: &str, what: &str) -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "the tests' configuration")]
     let value = std::env::var_os(name);
-    value.map_or_else(|| panic!("{name} is not set: it names {what}. `cargo ops test` sets it"), PathBuf::from)
+    value.map_or_else(
+        || panic!("{name} is not set: it names {what}. `cargo ops test` sets it"),
+        PathBuf::from,
+    )
 }
 
 /// A port that is free now.

@@ -28,13 +28,21 @@ pub(super) struct GrantDraft {
 impl GrantDraft {
     /// A new one.
     pub(super) fn new() -> Self {
-        Self { subject: String::new(), all: false, models: BTreeSet::new() }
+        Self {
+            subject: String::new(),
+            all: false,
+            models: BTreeSet::new(),
+        }
     }
 
     /// One that is there already.
     pub(super) fn of(grant: &GrantItem) -> Self {
         let models = grant.models.iter().map(|granted| granted.model).collect();
-        Self { subject: String::new(), all: grant.all_models, models }
+        Self {
+            subject: String::new(),
+            all: grant.all_models,
+            models,
+        }
     }
 
     /// Opens a model, or closes it again.
@@ -71,7 +79,10 @@ impl GrantDraft {
         let models = self.granted()?;
         match existing {
             Some(grant) => Some(NewCommand::ChangeGrantedModels { grant, models }),
-            None => Some(NewCommand::GrantAccess { subject: self.subject()?, models }),
+            None => Some(NewCommand::GrantAccess {
+                subject: self.subject()?,
+                models,
+            }),
         }
     }
 }
@@ -90,7 +101,13 @@ mod tests {
         draft.subject = EVERYONE.to_owned();
         assert!(draft.command(None).is_none());
         draft.choose(MODEL, true);
-        assert!(matches!(draft.command(None), Some(NewCommand::GrantAccess { subject: Subject::Everyone, .. })));
+        assert!(matches!(
+            draft.command(None),
+            Some(NewCommand::GrantAccess {
+                subject: Subject::Everyone,
+                ..
+            })
+        ));
         draft.choose(MODEL, false);
         draft.all = true;
         let Some(NewCommand::GrantAccess { models, .. }) = draft.command(None) else {
@@ -102,8 +119,15 @@ mod tests {
     #[test]
     fn subjects_are_read_from_their_choices() {
         let id = "0".repeat(32);
-        for (choice, is_known) in [(format!("key:{id}"), true), (format!("user:{id}"), true), (String::new(), false)] {
-            let draft = GrantDraft { subject: choice, ..GrantDraft::new() };
+        for (choice, is_known) in [
+            (format!("key:{id}"), true),
+            (format!("user:{id}"), true),
+            (String::new(), false),
+        ] {
+            let draft = GrantDraft {
+                subject: choice,
+                ..GrantDraft::new()
+            };
             assert_eq!(draft.subject().is_some(), is_known);
         }
     }

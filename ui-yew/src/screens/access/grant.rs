@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use events_schema::api::commands::CommandAnswer;
-use events_schema::api::resources::{GrantItem, KeyItem, ModelItem, ProviderAccountItem, VirtualModelItem};
+use events_schema::api::resources::{
+    GrantItem, KeyItem, ModelItem, ProviderAccountItem, VirtualModelItem,
+};
 use events_schema::events::{Aggregate, ModelRef};
 use yew::prelude::*;
 
@@ -34,7 +36,12 @@ pub(super) struct Props {
 pub(super) fn EditGrant(props: &Props) -> Html {
     let subjects = use_subject_choices();
     let offered = use_offered_models();
-    let draft = use_draft(|| props.grant.as_deref().map_or_else(GrantDraft::new, GrantDraft::of));
+    let draft = use_draft(|| {
+        props
+            .grant
+            .as_deref()
+            .map_or_else(GrantDraft::new, GrantDraft::of)
+    });
     let why = use_state_eq(String::new);
     let onclose = props.onclose.clone();
     let commander = use_command(Callback::from(move |_: CommandAnswer| onclose.emit(())));
@@ -48,7 +55,10 @@ pub(super) fn EditGrant(props: &Props) -> Html {
         })
     };
     let (title, action) = match &props.grant {
-        Some(grant) => (format!("Change what {} may use", subject_name(grant)), "Save"),
+        Some(grant) => (
+            format!("Change what {} may use", subject_name(grant)),
+            "Save",
+        ),
         None => ("Grant access".to_owned(), "Grant access"),
     };
     let rejection = commander.rejection;
@@ -92,12 +102,18 @@ fn offer_row(draft: &Draft<GrantDraft>, offer: &Offer) -> Html {
 fn use_subject_choices() -> Vec<Choice> {
     let owners = use_owner_choices();
     let keys = use_all::<KeyItem>("/keys", &[Aggregate::Key]);
-    let everyone = Choice { value: EVERYONE.into(), label: "Everyone with a key".into() };
+    let everyone = Choice {
+        value: EVERYONE.into(),
+        label: "Everyone with a key".into(),
+    };
     let keys = keys.iter().map(|key| Choice {
         value: format!("key:{}", key.id).into(),
         label: format!("{} (key of {})", key.label, key.owner_name).into(),
     });
-    std::iter::once(everyone).chain(owners).chain(keys).collect()
+    std::iter::once(everyone)
+        .chain(owners)
+        .chain(keys)
+        .collect()
 }
 
 /// Virtual models first: they are what applications should ask for.
@@ -105,7 +121,8 @@ fn use_subject_choices() -> Vec<Choice> {
 fn use_offered_models() -> Vec<Offer> {
     let virtual_models = use_all::<VirtualModelItem>("/virtual-models", &[Aggregate::VirtualModel]);
     let models = use_all::<ModelItem>("/models", &[Aggregate::Model]);
-    let accounts = use_all::<ProviderAccountItem>("/provider-accounts", &[Aggregate::ProviderAccount]);
+    let accounts =
+        use_all::<ProviderAccountItem>("/provider-accounts", &[Aggregate::ProviderAccount]);
     let virtual_models = virtual_models.iter().map(|model| Offer {
         model: ModelRef::VirtualModel(model.id),
         name: model.name.clone(),

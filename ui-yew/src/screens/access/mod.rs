@@ -25,7 +25,13 @@ use crate::widgets::moment::Ago;
 const NAMED: usize = 4;
 
 /// The aggregates whose changes show in the list.
-const SHOWS: &[Aggregate] = &[Aggregate::Grant, Aggregate::Model, Aggregate::VirtualModel, Aggregate::VirtualAccount, Aggregate::Key];
+const SHOWS: &[Aggregate] = &[
+    Aggregate::Grant,
+    Aggregate::Model,
+    Aggregate::VirtualModel,
+    Aggregate::VirtualAccount,
+    Aggregate::Key,
+];
 
 /// The headings.
 const COLUMNS: &[&str] = &["Who", "May use", "Since"];
@@ -47,7 +53,11 @@ pub(crate) fn Access() -> Html {
     let row = {
         let show = show.clone();
         Callback::from(move |grant: GrantItem| {
-            let actions = if may_change { actions(&grant, &show) } else { Vec::new() };
+            let actions = if may_change {
+                actions(&grant, &show)
+            } else {
+                Vec::new()
+            };
             row(&grant, actions)
         })
     };
@@ -99,7 +109,9 @@ const fn subject_kind(subject: Subject) -> &'static str {
 fn subject_name(grant: &GrantItem) -> String {
     match grant.subject {
         Subject::Everyone => "Everyone".to_owned(),
-        Subject::User(_) | Subject::VirtualAccount(_) | Subject::Key(_) => grant.subject_name.clone(),
+        Subject::User(_) | Subject::VirtualAccount(_) | Subject::Key(_) => {
+            grant.subject_name.clone()
+        }
     }
 }
 

@@ -39,7 +39,10 @@ pub(super) fn Password() -> Html {
                 rejection.set(Some(differs));
                 return;
             }
-            let body = ChangePassword { current: draft.current.clone(), new: draft.new.clone() };
+            let body = ChangePassword {
+                current: draft.current.clone(),
+                new: draft.new.clone(),
+            };
             let (client, toaster, clear) = (client.clone(), toaster.clone(), clear.clone());
             let (busy, rejection) = (busy.clone(), rejection.clone());
             busy.set(true);
@@ -54,7 +57,11 @@ pub(super) fn Password() -> Html {
             });
         })
     };
-    let field = |name: &'static str, label: &'static str, autocomplete: &'static str, value: &str, onchange: Callback<String>| {
+    let field = |name: &'static str,
+                 label: &'static str,
+                 autocomplete: &'static str,
+                 value: &str,
+                 onchange: Callback<String>| {
         html!(
             <TextField {name} {label} kind="password" {autocomplete} value={value.to_owned()} {onchange}
                 hint={(name == "new").then_some("At least 12 characters.")} rejection={(*rejection).clone()} />
@@ -97,8 +104,15 @@ mod tests {
 
     #[test]
     fn a_new_password_is_typed_twice() {
-        let mut draft = Passwords { new: "a long password".to_owned(), ..Passwords::default() };
-        assert!(draft.differs().is_some_and(|rejection| rejection.of_field("again").is_some()));
+        let mut draft = Passwords {
+            new: "a long password".to_owned(),
+            ..Passwords::default()
+        };
+        assert!(
+            draft
+                .differs()
+                .is_some_and(|rejection| rejection.of_field("again").is_some())
+        );
         draft.again.clone_from(&draft.new);
         assert_eq!(draft.differs(), None);
     }

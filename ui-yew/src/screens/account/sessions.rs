@@ -22,7 +22,9 @@ impl Content for Vec<SessionItem> {
 pub(super) fn Sessions() -> Html {
     let client = use_client();
     let toaster = use_toaster().expect("the screens lie within a ToastViewer");
-    let sessions = use_remote((), |client: Client, ()| async move { client.get::<Vec<SessionItem>>("/sessions").await });
+    let sessions = use_remote((), |client: Client, ()| async move {
+        client.get::<Vec<SessionItem>>("/sessions").await
+    });
     let end = {
         let reload = sessions.reload.clone();
         Callback::from(move |path: String| {
@@ -30,7 +32,12 @@ pub(super) fn Sessions() -> Html {
             spawn_local(async move {
                 match client.tell::<()>(Method::DELETE, &path, None).await {
                     Ok(()) => toast(&toaster, AlertType::Success, "Ended", ""),
-                    Err(failure) => toast(&toaster, AlertType::Danger, "It could not be ended", &failure.to_string()),
+                    Err(failure) => toast(
+                        &toaster,
+                        AlertType::Danger,
+                        "It could not be ended",
+                        &failure.to_string(),
+                    ),
                 }
                 reload.emit(());
             });
@@ -72,11 +79,26 @@ fn row(session: &SessionItem, end: &Callback<String>) -> Html {
 
 /// A browser and its system, as far as its long name for itself tells.
 fn browser_name(user_agent: &str) -> String {
-    const BROWSERS: [(&str, &str); 5] =
-        [("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl")];
-    const SYSTEMS: [(&str, &str); 5] =
-        [("Android", "Android"), ("iPhone", "iPhone"), ("Windows", "Windows"), ("Mac OS", "macOS"), ("Linux", "Linux")];
-    let find = |known: &[(&str, &'static str)]| known.iter().find(|(sign, _)| user_agent.contains(sign)).map(|(_, name)| *name);
+    const BROWSERS: [(&str, &str); 5] = [
+        ("Edg/", "Edge"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+        ("curl/", "curl"),
+    ];
+    const SYSTEMS: [(&str, &str); 5] = [
+        ("Android", "Android"),
+        ("iPhone", "iPhone"),
+        ("Windows", "Windows"),
+        ("Mac OS", "macOS"),
+        ("Linux", "Linux"),
+    ];
+    let find = |known: &[(&str, &'static str)]| {
+        known
+            .iter()
+            .find(|(sign, _)| user_agent.contains(sign))
+            .map(|(_, name)| *name)
+    };
     match (find(&BROWSERS), find(&SYSTEMS)) {
         (Some(browser), Some(system)) => format!("{browser} on {system}"),
         (Some(browser), None) => browser.to_owned(),

@@ -48,12 +48,23 @@ pub(super) fn NewTokenDialog(props: &Props) -> Html {
     let onsubmit = {
         let (draft, busy, rejection) = (draft.clone(), busy.clone(), rejection.clone());
         Callback::from(move |()| {
-            let Some(expires_at) = moment::parse(&draft.expires_at) else { return };
-            let body = NewToken { label: draft.label.trim().to_owned(), expires_at };
-            let (client, busy, rejection, secret) = (client.clone(), busy.clone(), rejection.clone(), secret.clone());
+            let Some(expires_at) = moment::parse(&draft.expires_at) else {
+                return;
+            };
+            let body = NewToken {
+                label: draft.label.trim().to_owned(),
+                expires_at,
+            };
+            let (client, busy, rejection, secret) = (
+                client.clone(),
+                busy.clone(),
+                rejection.clone(),
+                secret.clone(),
+            );
             busy.set(true);
             spawn_local(async move {
-                let answer: Result<CommandAnswer, Failure> = client.send(Method::POST, "/tokens", &body).await;
+                let answer: Result<CommandAnswer, Failure> =
+                    client.send(Method::POST, "/tokens", &body).await;
                 busy.set(false);
                 match answer {
                     Ok(answer) => secret.set(answer.secret),

@@ -25,15 +25,25 @@ pub(super) fn Tokens() -> Html {
     let client = use_client();
     let toaster = use_toaster().expect("the screens lie within a ToastViewer");
     let making = use_state_eq(|| false);
-    let tokens = use_remote((), |client: Client, ()| async move { client.get::<Vec<TokenItem>>("/tokens").await });
+    let tokens = use_remote((), |client: Client, ()| async move {
+        client.get::<Vec<TokenItem>>("/tokens").await
+    });
     let revoke = {
         let reload = tokens.reload.clone();
         Callback::from(move |id: String| {
             let (client, toaster, reload) = (client.clone(), toaster.clone(), reload.clone());
             spawn_local(async move {
-                match client.tell::<()>(Method::DELETE, &format!("/tokens/{id}"), None).await {
+                match client
+                    .tell::<()>(Method::DELETE, &format!("/tokens/{id}"), None)
+                    .await
+                {
                     Ok(()) => toast(&toaster, AlertType::Success, "The token is revoked", ""),
-                    Err(failure) => toast(&toaster, AlertType::Danger, "It could not be revoked", &failure.to_string()),
+                    Err(failure) => toast(
+                        &toaster,
+                        AlertType::Danger,
+                        "It could not be revoked",
+                        &failure.to_string(),
+                    ),
                 }
                 reload.emit(());
             });
@@ -73,7 +83,10 @@ fn row(token: &TokenItem, revoke: &Callback<String>) -> Html {
         let id = id.clone();
         revoke.reform(move |_: MouseEvent| id.clone())
     };
-    let expiry = token.expires_at.map_or_else(|| "never expires".to_owned(), |at| format!("expires {}", format::time(at.to_chrono())));
+    let expiry = token.expires_at.map_or_else(
+        || "never expires".to_owned(),
+        |at| format!("expires {}", format::time(at.to_chrono())),
+    );
     html!(
         <li key={id}>
             <div>

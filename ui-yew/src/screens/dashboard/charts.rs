@@ -12,7 +12,8 @@ const MILLISECOND: f64 = 1e3;
 
 /// All charts.
 pub(super) fn charts(series: &Series, window: Window, group_by: GroupBy) -> Html {
-    let split = |figure: fn(&Figures) -> f64, unit: Unit| by_group(series, window, group_by, figure, unit);
+    let split =
+        |figure: fn(&Figures) -> f64, unit: Unit| by_group(series, window, group_by, figure, unit);
     html!(
         <div class="sl-charts">
             { card("Requests", split(|figures| float(figures.requests), Unit::Count)) }
@@ -37,7 +38,10 @@ fn card(title: &'static str, plot: Plot) -> Html {
 }
 
 /// A number that only has to be drawn.
-#[expect(clippy::cast_precision_loss, reason = "a chart's pixel is coarser than a float's last bit")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a chart's pixel is coarser than a float's last bit"
+)]
 const fn float(number: u64) -> f64 {
     number as f64
 }
@@ -58,11 +62,24 @@ fn plot(series: &Series, window: Window, unit: Unit) -> Plot {
 }
 
 /// One layer for each group.
-fn by_group(series: &Series, window: Window, group_by: GroupBy, figure: fn(&Figures) -> f64, unit: Unit) -> Plot {
-    let mut plot = Plot { stacked: true, ..plot(series, window, unit) };
+fn by_group(
+    series: &Series,
+    window: Window,
+    group_by: GroupBy,
+    figure: fn(&Figures) -> f64,
+    unit: Unit,
+) -> Plot {
+    let mut plot = Plot {
+        stacked: true,
+        ..plot(series, window, unit)
+    };
     for group in &series.groups {
-        plot.series.push(Line { label: group_name(group, group_by), color: None });
-        plot.values.push(group.steps.iter().map(|step| Some(figure(step))).collect());
+        plot.series.push(Line {
+            label: group_name(group, group_by),
+            color: None,
+        });
+        plot.values
+            .push(group.steps.iter().map(|step| Some(figure(step))).collect());
     }
     plot
 }
@@ -78,23 +95,41 @@ fn group_name(group: &SeriesGroup, group_by: GroupBy) -> String {
 /// Input and output for the total; one layer for each group otherwise.
 fn tokens(series: &Series, window: Window, group_by: GroupBy) -> Plot {
     if group_by != GroupBy::None {
-        let both = |figures: &Figures| float(figures.input_tokens.saturating_add(figures.output_tokens));
+        let both =
+            |figures: &Figures| float(figures.input_tokens.saturating_add(figures.output_tokens));
         return by_group(series, window, group_by, both, Unit::Count);
     }
-    let input = totals(series, |steps| steps.iter().map(|step| float(step.input_tokens)).sum());
-    let output = totals(series, |steps| steps.iter().map(|step| float(step.output_tokens)).sum());
+    let input = totals(series, |steps| {
+        steps.iter().map(|step| float(step.input_tokens)).sum()
+    });
+    let output = totals(series, |steps| {
+        steps.iter().map(|step| float(step.output_tokens)).sum()
+    });
     Plot {
         stacked: true,
-        series: vec![named("Input", "--sl-series-1"), named("Output", "--sl-series-2")],
+        series: vec![
+            named("Input", "--sl-series-1"),
+            named("Output", "--sl-series-2"),
+        ],
         values: vec![input, output],
         ..plot(series, window, Unit::Count)
     }
 }
 
 fn errors(series: &Series, window: Window, group_by: GroupBy) -> Plot {
-    let mut plot = by_group(series, window, group_by, |figures| float(figures.errors), Unit::Count);
+    let mut plot = by_group(
+        series,
+        window,
+        group_by,
+        |figures| float(figures.errors),
+        Unit::Count,
+    );
     if group_by == GroupBy::None {
-        plot.series = plot.series.iter().map(|_| named("Errors", "--sl-series-bad")).collect();
+        plot.series = plot
+            .series
+            .iter()
+            .map(|_| named("Errors", "--sl-series-bad"))
+            .collect();
     }
     plot
 }
@@ -102,12 +137,24 @@ fn errors(series: &Series, window: Window, group_by: GroupBy) -> Plot {
 /// Percentiles of everything; those of groups cannot be put together, so the busiest group's stand for a split.
 fn latency(series: &Series, window: Window) -> Plot {
     let line = |percentile: fn(&Figures) -> u64| match series.groups.first() {
-        Some(group) => group.steps.iter().map(|step| measured(step, percentile)).collect(),
+        Some(group) => group
+            .steps
+            .iter()
+            .map(|step| measured(step, percentile))
+            .collect(),
         None => vec![None; series.times.len()],
     };
     Plot {
-        series: vec![named("p50", "--sl-series-1"), named("p95", "--sl-series-4"), named("p99", "--sl-series-bad")],
-        values: vec![line(|step| step.p50_us), line(|step| step.p95_us), line(|step| step.p99_us)],
+        series: vec![
+            named("p50", "--sl-series-1"),
+            named("p95", "--sl-series-4"),
+            named("p99", "--sl-series-bad"),
+        ],
+        values: vec![
+            line(|step| step.p50_us),
+            line(|step| step.p95_us),
+            line(|step| step.p99_us),
+        ],
         ..plot(series, window, Unit::Ms)
     }
 }
@@ -118,13 +165,20 @@ fn measured(step: &Figures, percentile: fn(&Figures) -> u64) -> Option<f64> {
 }
 
 fn named(label: &str, color: &'static str) -> Line {
-    Line { label: label.to_owned(), color: Some(color) }
+    Line {
+        label: label.to_owned(),
+        color: Some(color),
+    }
 }
 
 /// A sum over all groups for each step.
 fn totals(series: &Series, sum: fn(&[&Figures]) -> f64) -> Vec<Option<f64>> {
     let of_step = |at: usize| {
-        let steps: Vec<&Figures> = series.groups.iter().filter_map(|group| group.steps.get(at)).collect();
+        let steps: Vec<&Figures> = series
+            .groups
+            .iter()
+            .filter_map(|group| group.steps.get(at))
+            .collect();
         Some(sum(&steps))
     };
     (0..series.times.len()).map(of_step).collect()
@@ -136,10 +190,21 @@ mod tests {
 
     use super::*;
 
-    const WINDOW: Window = Window { from: 0, to: 120, step: 60 };
+    const WINDOW: Window = Window {
+        from: 0,
+        to: 120,
+        step: 60,
+    };
 
     fn series() -> Series {
-        let busy = Figures { requests: 4, errors: 1, input_tokens: 10, output_tokens: 5, p50_us: 2_500, ..Figures::default() };
+        let busy = Figures {
+            requests: 4,
+            errors: 1,
+            input_tokens: 10,
+            output_tokens: 5,
+            p50_us: 2_500,
+            ..Figures::default()
+        };
         let idle = Figures::default();
         let group = |name: &str| SeriesGroup {
             key: name.to_owned(),
@@ -147,16 +212,36 @@ mod tests {
             total: busy.clone(),
             steps: vec![busy.clone(), idle.clone()],
         };
-        let times = [0, 60].map(|seconds| Timestamp::from_micros(seconds * 1_000_000).expect("a time"));
-        Series { step_seconds: 60, times: times.to_vec(), groups: vec![group("a"), group("b")] }
+        let times =
+            [0, 60].map(|seconds| Timestamp::from_micros(seconds * 1_000_000).expect("a time"));
+        Series {
+            step_seconds: 60,
+            times: times.to_vec(),
+            groups: vec![group("a"), group("b")],
+        }
     }
 
     #[test]
     fn groups_are_layers_of_one_stack() {
-        let plot = by_group(&series(), WINDOW, GroupBy::Model, |figures| float(figures.requests), Unit::Count);
+        let plot = by_group(
+            &series(),
+            WINDOW,
+            GroupBy::Model,
+            |figures| float(figures.requests),
+            Unit::Count,
+        );
         assert!(plot.stacked);
-        assert_eq!(plot.series.iter().map(|line| line.label.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(plot.values, [[Some(4.0), Some(0.0)], [Some(4.0), Some(0.0)]]);
+        assert_eq!(
+            plot.series
+                .iter()
+                .map(|line| line.label.as_str())
+                .collect::<Vec<_>>(),
+            ["a", "b"]
+        );
+        assert_eq!(
+            plot.values,
+            [[Some(4.0), Some(0.0)], [Some(4.0), Some(0.0)]]
+        );
     }
 
     #[test]
@@ -167,6 +252,9 @@ mod tests {
     #[test]
     fn input_and_output_are_summed_over_all_groups() {
         let plot = tokens(&series(), WINDOW, GroupBy::None);
-        assert_eq!(plot.values, [[Some(20.0), Some(0.0)], [Some(10.0), Some(0.0)]]);
+        assert_eq!(
+            plot.values,
+            [[Some(20.0), Some(0.0)], [Some(10.0), Some(0.0)]]
+        );
     }
 }

@@ -34,13 +34,26 @@ pub(crate) fn Dashboard() -> Html {
     let group_by = use_state_eq(|| GroupBy::None);
     let window = range.window(use_now(REFRESH_MS));
     let newest = use_live().newest(&[Aggregate::Model]);
-    let status = use_remote(window, |client: Client, _| async move { client.get::<Status>("/status").await });
+    let status = use_remote(window, |client: Client, _| async move {
+        client.get::<Status>("/status").await
+    });
     let summary = use_remote(window, |client: Client, window: Window| async move {
-        client.get::<Summary>(&format!("/analytics/summary?{}", window.query())).await
+        client
+            .get::<Summary>(&format!("/analytics/summary?{}", window.query()))
+            .await
     });
-    let series = use_remote((window, *group_by, newest), |client: Client, (window, group_by, _)| async move {
-        client.get::<Series>(&format!("/analytics/series?{}&by={}", window.series_query(), by(group_by))).await
-    });
+    let series = use_remote(
+        (window, *group_by, newest),
+        |client: Client, (window, group_by, _)| async move {
+            client
+                .get::<Series>(&format!(
+                    "/analytics/series?{}&by={}",
+                    window.series_query(),
+                    by(group_by)
+                ))
+                .await
+        },
+    );
     html!(
         <>
             <Heading screen={Screen::Dashboard}>
@@ -68,7 +81,9 @@ const fn by(group: GroupBy) -> &'static str {
 
 /// Says when the ledger cannot be asked, since when it has records, and what to do when it has none.
 fn ledger_note(status: &Remote<Status>, summary: &Remote<Summary>) -> Html {
-    let error = status.ready().and_then(|status| status.ledger_error.clone());
+    let error = status
+        .ready()
+        .and_then(|status| status.ledger_error.clone());
     if let Some(error) = error {
         return html!(
             <Alert inline={true} r#type={AlertType::Warning} title="The ledger is away: figures are missing or old">
@@ -110,7 +125,11 @@ fn range_switch(range: &UseStateHandle<Range>) -> Html {
     let option = |(choice, label): &(Range, &'static str)| {
         let choice = *choice;
         let setter = range.setter();
-        toggle(label, **range == choice, Callback::from(move |_| setter.set(choice)))
+        toggle(
+            label,
+            **range == choice,
+            Callback::from(move |_| setter.set(choice)),
+        )
     };
     html!(
         <div class="pf-v6-c-toggle-group" role="group" aria-label="Time range">{ for Range::ALL.iter().map(option) }</div>
@@ -118,11 +137,18 @@ fn range_switch(range: &UseStateHandle<Range>) -> Html {
 }
 
 fn group_switch(group_by: &UseStateHandle<GroupBy>) -> Html {
-    const CHOICES: [(GroupBy, &str); 3] =
-        [(GroupBy::None, "Total"), (GroupBy::Model, "By model"), (GroupBy::Owner, "By owner")];
+    const CHOICES: [(GroupBy, &str); 3] = [
+        (GroupBy::None, "Total"),
+        (GroupBy::Model, "By model"),
+        (GroupBy::Owner, "By owner"),
+    ];
     let option = |(choice, label): (GroupBy, &'static str)| {
         let setter = group_by.setter();
-        toggle(label, **group_by == choice, Callback::from(move |_| setter.set(choice)))
+        toggle(
+            label,
+            **group_by == choice,
+            Callback::from(move |_| setter.set(choice)),
+        )
     };
     html!(
         <div class="pf-v6-c-toggle-group" role="group" aria-label="Split by">{ for CHOICES.into_iter().map(option) }</div>
@@ -130,7 +156,10 @@ fn group_switch(group_by: &UseStateHandle<GroupBy>) -> Html {
 }
 
 fn toggle(label: &'static str, chosen: bool, onclick: Callback<MouseEvent>) -> Html {
-    let class = classes!("pf-v6-c-toggle-group__button", chosen.then_some("pf-m-selected"));
+    let class = classes!(
+        "pf-v6-c-toggle-group__button",
+        chosen.then_some("pf-m-selected")
+    );
     html!(
         <div class="pf-v6-c-toggle-group__item">
             <button type="button" {class} aria-pressed={chosen.to_string()} {onclick}>

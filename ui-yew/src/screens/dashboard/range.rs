@@ -64,7 +64,11 @@ impl Range {
         let (length, step) = self.lengths();
         let now = now.timestamp().max(0).unsigned_abs();
         let to = (now / step + 1) * step;
-        Window { from: to.saturating_sub(length), to, step }
+        Window {
+            from: to.saturating_sub(length),
+            to,
+            step,
+        }
     }
 }
 
@@ -83,7 +87,9 @@ impl Window {
 }
 
 fn rfc3339(seconds: u64) -> String {
-    let micros = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    let micros = i64::try_from(seconds)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1_000_000);
     let time = Timestamp::from_micros(micros).unwrap_or(Timestamp::MAX);
     encode(&time.to_string())
 }
@@ -108,13 +114,23 @@ mod tests {
 
     #[test]
     fn a_window_stays_while_its_last_step_lasts() {
-        assert_eq!(Range::Hour.window(at(1_795_348_801)), Range::Hour.window(at(1_795_348_859)));
-        assert_ne!(Range::Hour.window(at(1_795_348_801)), Range::Hour.window(at(1_795_348_860)));
+        assert_eq!(
+            Range::Hour.window(at(1_795_348_801)),
+            Range::Hour.window(at(1_795_348_859))
+        );
+        assert_ne!(
+            Range::Hour.window(at(1_795_348_801)),
+            Range::Hour.window(at(1_795_348_860))
+        );
     }
 
     #[test]
     fn a_window_is_asked_for_in_full() {
-        let window = Window { from: 0, to: 60, step: 60 };
+        let window = Window {
+            from: 0,
+            to: 60,
+            step: 60,
+        };
         let expected = "from=1970-01-01T00%3A00%3A00.000000Z&to=1970-01-01T00%3A01%3A00.000000Z&step_seconds=60";
         assert_eq!(window.series_query(), expected);
     }

@@ -31,9 +31,17 @@ pub(super) struct Props {
 #[component]
 pub(super) fn Recent(props: &Props) -> Html {
     let now = use_now(REFRESH_MS);
-    let requests = use_remote((props.window, now), |client: Client, (window, _)| async move {
-        client.get::<Page<RequestItem>>(&format!("/analytics/requests?{}&limit={SHOWN}", window.query())).await
-    });
+    let requests = use_remote(
+        (props.window, now),
+        |client: Client, (window, _)| async move {
+            client
+                .get::<Page<RequestItem>>(&format!(
+                    "/analytics/requests?{}&limit={SHOWN}",
+                    window.query()
+                ))
+                .await
+        },
+    );
     let none = || html!(<p class="sl-quiet">{ "No requests in this time range." }</p>);
     html!(
         <div class="sl-card">
@@ -44,7 +52,16 @@ pub(super) fn Recent(props: &Props) -> Html {
 }
 
 fn table(items: &[RequestItem]) -> Html {
-    const COLUMNS: [&str; 8] = ["When", "Model", "Answered by", "Owner", "Tokens", "Cost", "Latency", "Outcome"];
+    const COLUMNS: [&str; 8] = [
+        "When",
+        "Model",
+        "Answered by",
+        "Owner",
+        "Tokens",
+        "Cost",
+        "Latency",
+        "Outcome",
+    ];
     html!(
         <table class="pf-v6-c-table pf-m-compact pf-m-grid-lg" role="grid" aria-label="Newest requests">
             <thead class="pf-v6-c-table__thead">
@@ -62,16 +79,28 @@ fn row(columns: &[&'static str], item: &RequestItem) -> Html {
     let cells = [
         html!(<Ago at={item.received_at.to_chrono()} />),
         html!(&item.requested_model),
-        item.target.as_deref().map_or_else(|| html!(format::NOTHING), label::code),
-        html!(item.owner_name.clone().or_else(|| item.owner.clone()).unwrap_or_else(|| format::NOTHING.to_owned())),
-        html!(format!("{}{}", if item.tokens.estimated { "≈ " } else { "" }, format::count(tokens))),
-        html!(item.cost.map_or_else(|| format::NOTHING.to_owned(), |cost| format::usd(cost.nanos()))),
+        item.target
+            .as_deref()
+            .map_or_else(|| html!(format::NOTHING), label::code),
+        html!(
+            item.owner_name
+                .clone()
+                .or_else(|| item.owner.clone())
+                .unwrap_or_else(|| format::NOTHING.to_owned())
+        ),
+        html!(format!(
+            "{}{}",
+            if item.tokens.estimated { "≈ " } else { "" },
+            format::count(tokens)
+        )),
+        html!(item.cost.map_or_else(
+            || format::NOTHING.to_owned(),
+            |cost| format::usd(cost.nanos())
+        )),
         html!(format::latency(item.duration_us)),
         outcome(item),
     ];
-    let cell = |(label, cell): (&&'static str, Html)| {
-        html!(<td class="pf-v6-c-table__td" role="cell" data-label={*label}>{ cell }</td>)
-    };
+    let cell = |(label, cell): (&&'static str, Html)| html!(<td class="pf-v6-c-table__td" role="cell" data-label={*label}>{ cell }</td>);
     html!(
         <tr class="pf-v6-c-table__tr" role="row" key={item.request.to_string()} data-request={item.request.to_string()}>
             { for columns.iter().zip(cells).map(cell) }

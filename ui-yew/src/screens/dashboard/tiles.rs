@@ -16,7 +16,11 @@ enum More {
 pub(super) fn tiles(summary: &Summary) -> Html {
     let (now, before) = (&summary.total, &summary.before);
     let tokens = |figures: &Figures| figures.input_tokens.saturating_add(figures.output_tokens);
-    let detail = format!("{} in · {} out", format::short_count(now.input_tokens), format::short_count(now.output_tokens));
+    let detail = format!(
+        "{} in · {} out",
+        format::short_count(now.input_tokens),
+        format::short_count(now.output_tokens)
+    );
     html!(
         <div class="sl-tiles">
             { tile("Requests", format::count(now.requests), None, change(now.requests, before.requests), More::Neutral) }
@@ -31,10 +35,20 @@ pub(super) fn tiles(summary: &Summary) -> Html {
 }
 
 fn latency(figures: &Figures) -> String {
-    if figures.requests == 0 { format::NOTHING.to_owned() } else { format::latency(figures.p50_us) }
+    if figures.requests == 0 {
+        format::NOTHING.to_owned()
+    } else {
+        format::latency(figures.p50_us)
+    }
 }
 
-fn tile(name: &'static str, figure: String, detail: Option<String>, change: Option<i64>, more: More) -> Html {
+fn tile(
+    name: &'static str,
+    figure: String,
+    detail: Option<String>,
+    change: Option<i64>,
+    more: More,
+) -> Html {
     let tone = match more {
         More::Bad if change > Some(0) => "pf-m-bad",
         More::Bad if change.is_some_and(|change| change < 0) => "pf-m-good",
@@ -69,6 +83,14 @@ mod tests {
 
     #[test]
     fn a_change_is_in_percent_of_what_was_before() {
-        assert_eq!([change(150, 100), change(50, 100), change(7, 7), change(5, 0)], [Some(50), Some(-50), Some(0), None]);
+        assert_eq!(
+            [
+                change(150, 100),
+                change(50, 100),
+                change(7, 7),
+                change(5, 0)
+            ],
+            [Some(50), Some(-50), Some(0), None]
+        );
     }
 }

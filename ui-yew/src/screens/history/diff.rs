@@ -34,11 +34,20 @@ pub(super) fn diff(before: Option<&Value>, after: Option<&Value>) -> Vec<Line> {
     for (path, old) in before {
         match after.remove(&path) {
             Some(new) if new == old => {}
-            Some(new) => lines.push(Line { path, change: Change::Changed(old, new) }),
-            None => lines.push(Line { path, change: Change::Removed(old) }),
+            Some(new) => lines.push(Line {
+                path,
+                change: Change::Changed(old, new),
+            }),
+            None => lines.push(Line {
+                path,
+                change: Change::Removed(old),
+            }),
         }
     }
-    lines.extend(after.into_iter().map(|(path, new)| Line { path, change: Change::Added(new) }));
+    lines.extend(after.into_iter().map(|(path, new)| Line {
+        path,
+        change: Change::Added(new),
+    }));
     lines.sort_by(|one, other| one.path.cmp(&other.path));
     lines
 }
@@ -59,7 +68,11 @@ fn collect(value: &Value, path: String, found: &mut BTreeMap<String, String>) {
                 if path.is_empty() && name == BOOKKEEPING {
                     continue;
                 }
-                let inner = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let inner = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
                 collect(value, inner, found);
             }
         }
@@ -82,15 +95,24 @@ mod tests {
     use super::*;
 
     fn check(before: Option<&Value>, after: Option<&Value>, expected: &[(&str, Change)]) {
-        let expected: Vec<Line> =
-            expected.iter().map(|(path, change)| Line { path: (*path).to_owned(), change: change.clone() }).collect();
+        let expected: Vec<Line> = expected
+            .iter()
+            .map(|(path, change)| Line {
+                path: (*path).to_owned(),
+                change: change.clone(),
+            })
+            .collect();
         assert_eq!(diff(before, after), expected);
     }
 
     #[test]
     fn a_new_thing_is_all_added() {
         let after = json!({"name": "a", "credential": null, "life": {"version": 1}});
-        check(None, Some(&after), &[("name", Change::Added("a".to_owned()))]);
+        check(
+            None,
+            Some(&after),
+            &[("name", Change::Added("a".to_owned()))],
+        );
     }
 
     #[test]
@@ -101,7 +123,10 @@ mod tests {
             Some(&before),
             Some(&after),
             &[
-                ("disabled", Change::Changed("false".to_owned(), "true".to_owned())),
+                (
+                    "disabled",
+                    Change::Changed("false".to_owned(), "true".to_owned()),
+                ),
                 ("targets[1].weight", Change::Added("2".to_owned())),
             ],
         );
@@ -109,6 +134,10 @@ mod tests {
 
     #[test]
     fn a_thing_that_is_gone_is_all_removed() {
-        check(Some(&json!({"name": "a"})), None, &[("name", Change::Removed("a".to_owned()))]);
+        check(
+            Some(&json!({"name": "a"})),
+            None,
+            &[("name", Change::Removed("a".to_owned()))],
+        );
     }
 }

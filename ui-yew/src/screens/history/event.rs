@@ -29,7 +29,10 @@ pub(super) fn EventCard(props: &Props) -> Html {
         let open = open.clone();
         Callback::from(move |_: MouseEvent| open.set(!*open))
     };
-    let name = event.subject_name.clone().unwrap_or_else(|| short_stream(&event.stream));
+    let name = event
+        .subject_name
+        .clone()
+        .unwrap_or_else(|| short_stream(&event.stream));
     html!(
         <li class={classes!("sl-event", tone(&event.kind))} data-position={event.position.to_string()} data-kind={event.kind.clone()}>
             <div class="sl-event-dot" aria-hidden="true"></div>
@@ -64,8 +67,16 @@ pub(super) fn EventCard(props: &Props) -> Html {
 /// The colour of the dot: what adds, what takes away, what changes.
 fn tone(kind: &str) -> &'static str {
     const TAKES_AWAY: [&str; 4] = ["_deleted", "_revoked", "_removed", "_disabled"];
-    const ADDS: [&str; 8] =
-        ["_registered", "_added", "_created", "_issued", "_granted", "_enabled", "_initialised", "_started"];
+    const ADDS: [&str; 8] = [
+        "_registered",
+        "_added",
+        "_created",
+        "_issued",
+        "_granted",
+        "_enabled",
+        "_initialised",
+        "_started",
+    ];
     let ends = |endings: &[&str]| endings.iter().any(|ending| kind.ends_with(ending));
     if ends(&TAKES_AWAY) {
         "pf-m-away"
@@ -98,9 +109,14 @@ impl Content for HistoryEventDetail {}
 /// What the event changed, line by line, and its place in the chain.
 #[component]
 fn EventDetail(props: &Props) -> Html {
-    let detail = use_remote(props.event.position, |client: Client, position| async move {
-        client.get::<HistoryEventDetail>(&format!("/events/{position}")).await
-    });
+    let detail = use_remote(
+        props.event.position,
+        |client: Client, position| async move {
+            client
+                .get::<HistoryEventDetail>(&format!("/events/{position}"))
+                .await
+        },
+    );
     detail.show(Html::default, |detail| {
         let lines = diff(detail.before.as_ref(), detail.after.as_ref());
         html!(
@@ -149,7 +165,10 @@ mod tests {
 
     #[test]
     fn the_dot_says_whether_something_came_or_went() {
-        assert_eq!(["key_issued", "key_revoked", "key_relabelled"].map(tone), ["pf-m-new", "pf-m-away", "pf-m-changed"]);
+        assert_eq!(
+            ["key_issued", "key_revoked", "key_relabelled"].map(tone),
+            ["pf-m-new", "pf-m-away", "pf-m-changed"]
+        );
     }
 
     #[test]

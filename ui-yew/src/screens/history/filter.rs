@@ -44,13 +44,32 @@ pub(super) fn FilterBar(props: &Props) -> Html {
     });
     let operators = operators.iter().map(|operator| Choice {
         value: format!("operator:{}", operator.id).into(),
-        label: operator.name.clone().unwrap_or_else(|| format::short_id(&operator.id.to_string()).to_owned()).into(),
+        label: operator
+            .name
+            .clone()
+            .unwrap_or_else(|| format::short_id(&operator.id.to_string()).to_owned())
+            .into(),
     });
-    let system = [("system:init", "Initialisation"), ("system:command-line", "Command line"), ("system:commands", "Sluice itself")]
-        .map(|(value, label)| Choice { value: value.into(), label: label.into() });
+    let system = [
+        ("system:init", "Initialisation"),
+        ("system:command-line", "Command line"),
+        ("system:commands", "Sluice itself"),
+    ]
+    .map(|(value, label)| Choice {
+        value: value.into(),
+        label: label.into(),
+    });
     let actors: Vec<Choice> = operators.chain(system).collect();
-    let typed = |event: InputEvent| event.target_unchecked_into::<web_sys::HtmlInputElement>().value();
-    let input = |name: &'static str, label: &'static str, kind: &'static str, value: &str, oninput: Callback<String>| {
+    let typed = |event: InputEvent| {
+        event
+            .target_unchecked_into::<web_sys::HtmlInputElement>()
+            .value()
+    };
+    let input = |name: &'static str,
+                 label: &'static str,
+                 kind: &'static str,
+                 value: &str,
+                 oninput: Callback<String>| {
         html!(
             <label class="sl-filter">
                 <span>{ label }</span>
@@ -93,7 +112,12 @@ impl Filter {
                 write!(query, "&{name}={}", encode(value)).expect("a String takes everything");
             }
         };
-        let moment = |text: &str| moment::parse(text).flatten().map(|at: Timestamp| at.to_string()).unwrap_or_default();
+        let moment = |text: &str| {
+            moment::parse(text)
+                .flatten()
+                .map(|at: Timestamp| at.to_string())
+                .unwrap_or_default()
+        };
         add("stream", stream.unwrap_or_default());
         if stream.is_none() {
             add("aggregate", &self.aggregate);
@@ -113,14 +137,24 @@ mod tests {
     #[test]
     fn only_what_is_chosen_is_asked_for() {
         assert_eq!(Filter::default().query(None), "");
-        let filter = Filter { aggregate: "key".to_owned(), kind: " key_issued".to_owned(), ..Filter::default() };
+        let filter = Filter {
+            aggregate: "key".to_owned(),
+            kind: " key_issued".to_owned(),
+            ..Filter::default()
+        };
         assert_eq!(filter.query(None), "&aggregate=key&kind=key_issued");
-        assert_eq!(filter.query(Some("key.00")), "&stream=key.00&kind=key_issued");
+        assert_eq!(
+            filter.query(Some("key.00")),
+            "&stream=key.00&kind=key_issued"
+        );
     }
 
     #[test]
     fn moments_are_asked_for_in_full() {
-        let filter = Filter { from: "2026-11-22T12:00".to_owned(), ..Filter::default() };
+        let filter = Filter {
+            from: "2026-11-22T12:00".to_owned(),
+            ..Filter::default()
+        };
         assert_eq!(filter.query(None), "&from=2026-11-22T12%3A00%3A00.000000Z");
     }
 }

@@ -4,10 +4,10 @@ mod diff;
 mod event;
 mod filter;
 
+use event::EventCard;
 use events_schema::api::Page;
 use events_schema::api::history::{HistoryEvent, VerifyReport};
 use events_schema::events::Aggregate;
-use event::EventCard;
 use filter::{Filter, FilterBar};
 use gloo_net::http::Method;
 use patternfly_yew::prelude::*;
@@ -35,12 +35,20 @@ pub(crate) fn History(props: &Props) -> Html {
     let filter = use_draft(Filter::default);
     let paging = use_reducer_eq(Paging::default);
     let newest = use_live().newest(&Aggregate::ALL);
-    let path = format!("/events{}{}&at_least={newest}", paging.query(), filter.query(props.stream.as_deref()));
-    let events = use_remote(path, |client: Client, path| async move { client.get::<Page<HistoryEvent>>(&path).await });
+    let path = format!(
+        "/events{}{}&at_least={newest}",
+        paging.query(),
+        filter.query(props.stream.as_deref())
+    );
+    let events = use_remote(path, |client: Client, path| async move {
+        client.get::<Page<HistoryEvent>>(&path).await
+    });
     {
         // Another filter has other pages.
         let paging = paging.dispatcher();
-        use_effect_with((props.stream.clone(), (*filter).clone()), move |_| paging.dispatch(Turn::Search(String::new())));
+        use_effect_with((props.stream.clone(), (*filter).clone()), move |_| {
+            paging.dispatch(Turn::Search(String::new()))
+        });
     }
     let none = || {
         html!(
@@ -50,7 +58,10 @@ pub(crate) fn History(props: &Props) -> Html {
         )
     };
     let (screen, title) = match &props.stream {
-        Some(stream) => (Screen::history_of(stream), Some(name_of(events.state.ready().map(|page| &**page), stream))),
+        Some(stream) => (
+            Screen::history_of(stream),
+            Some(name_of(events.state.ready().map(|page| &**page), stream)),
+        ),
         None => (Screen::History, None),
     };
     html!(
@@ -73,7 +84,11 @@ pub(crate) fn History(props: &Props) -> Html {
 
 /// What to call the one thing: its name where an event knows it.
 fn name_of(page: Option<&Page<HistoryEvent>>, stream: &str) -> AttrValue {
-    let known = page.and_then(|page| page.items.iter().find_map(|event| event.subject_name.clone()));
+    let known = page.and_then(|page| {
+        page.items
+            .iter()
+            .find_map(|event| event.subject_name.clone())
+    });
     known.unwrap_or_else(|| stream.to_owned()).into()
 }
 
@@ -116,19 +131,41 @@ fn Verify() -> Html {
             let (client, toaster, busy) = (client.clone(), toaster.clone(), busy.clone());
             busy.set(true);
             spawn_local(async move {
-                let report = client.send::<_, VerifyReport>(Method::POST, "/verify", &serde_json::json!({})).await;
+                let report = client
+                    .send::<_, VerifyReport>(Method::POST, "/verify", &serde_json::json!({}))
+                    .await;
                 busy.set(false);
                 match report {
                     Ok(report) if report.ok => {
-                        let body = format!("{} rows, {} compared with the stream.", report.rows, report.compared_with_events);
-                        toast(&toaster, AlertType::Success, "The history is whole and unchanged", &body);
+                        let body = format!(
+                            "{} rows, {} compared with the stream.",
+                            report.rows, report.compared_with_events
+                        );
+                        toast(
+                            &toaster,
+                            AlertType::Success,
+                            "The history is whole and unchanged",
+                            &body,
+                        );
                     }
                     Ok(report) => {
                         let first = report.findings.first();
-                        let body = first.map(|finding| format!("Position {}: {}", finding.position, finding.detail));
-                        toast(&toaster, AlertType::Danger, "The history does not agree", &body.unwrap_or_default());
+                        let body = first.map(|finding| {
+                            format!("Position {}: {}", finding.position, finding.detail)
+                        });
+                        toast(
+                            &toaster,
+                            AlertType::Danger,
+                            "The history does not agree",
+                            &body.unwrap_or_default(),
+                        );
                     }
-                    Err(failure) => toast(&toaster, AlertType::Danger, "The history could not be verified", &failure.to_string()),
+                    Err(failure) => toast(
+                        &toaster,
+                        AlertType::Danger,
+                        "The history could not be verified",
+                        &failure.to_string(),
+                    ),
                 }
             });
         })

@@ -13,8 +13,14 @@ use crate::widgets::owner;
 use crate::widgets::secret::ShownOnce;
 
 /// The fields that show a refusal of their own.
-const FIELDS: &[&str] =
-    &["owner", "label", "limits.requests_per_minute", "limits.tokens_per_minute", "expires_at", "why"];
+const FIELDS: &[&str] = &[
+    "owner",
+    "label",
+    "limits.requests_per_minute",
+    "limits.tokens_per_minute",
+    "expires_at",
+    "why",
+];
 
 /// What has been filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,10 +46,12 @@ pub(super) fn IssueKey(props: &Props) -> Html {
     let secret = use_state_eq(|| None::<String>);
     let commander = {
         let (secret, onclose) = (secret.setter(), props.onclose.clone());
-        use_command(Callback::from(move |answer: CommandAnswer| match answer.secret {
-            Some(key) => secret.set(Some(key)),
-            // The same command was answered before, and then the key was shown.
-            None => onclose.emit(()),
+        use_command(Callback::from(move |answer: CommandAnswer| {
+            match answer.secret {
+                Some(key) => secret.set(Some(key)),
+                // The same command was answered before, and then the key was shown.
+                None => onclose.emit(()),
+            }
         }))
     };
     if let Some(secret) = &*secret {
@@ -104,7 +112,10 @@ mod tests {
 
     #[test]
     fn a_key_needs_an_owner_and_a_label() {
-        let mut draft = Key { owner: format!("user:{}", "0".repeat(32)), ..Key::default() };
+        let mut draft = Key {
+            owner: format!("user:{}", "0".repeat(32)),
+            ..Key::default()
+        };
         assert!(draft.command().is_none());
         draft.label = "ci".to_owned();
         assert!(draft.command().is_some());

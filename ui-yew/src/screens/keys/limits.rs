@@ -16,7 +16,12 @@ use crate::widgets::field::TextField;
 use crate::widgets::moment;
 
 /// The fields that show a refusal of their own.
-const FIELDS: &[&str] = &["limits.requests_per_minute", "limits.tokens_per_minute", "expires_at", "why"];
+const FIELDS: &[&str] = &[
+    "limits.requests_per_minute",
+    "limits.tokens_per_minute",
+    "expires_at",
+    "why",
+];
 
 /// Limits and expiry as typed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,16 +50,28 @@ pub(super) fn ChangeLimits(props: &Props) -> Html {
     let then = use_mut_ref(|| None::<NewCommand>);
     let send_next = use_mut_ref(|| None::<Send>);
     let done = {
-        let (onclose, then, send_next, why) = (props.onclose.clone(), Rc::clone(&then), Rc::clone(&send_next), why.clone());
-        Callback::from(move |_: CommandAnswer| match (then.borrow_mut().take(), send_next.borrow().clone()) {
-            (Some(command), Some(send)) => send(command, &why),
-            (None, _) | (Some(_), None) => onclose.emit(()),
+        let (onclose, then, send_next, why) = (
+            props.onclose.clone(),
+            Rc::clone(&then),
+            Rc::clone(&send_next),
+            why.clone(),
+        );
+        Callback::from(move |_: CommandAnswer| {
+            match (then.borrow_mut().take(), send_next.borrow().clone()) {
+                (Some(command), Some(send)) => send(command, &why),
+                (None, _) | (Some(_), None) => onclose.emit(()),
+            }
         })
     };
     let commander = use_command(done);
     *send_next.borrow_mut() = Some(Rc::clone(&commander.send));
     let onsubmit = {
-        let (send, draft, why, key) = (commander.send.clone(), draft.clone(), why.clone(), Rc::clone(key));
+        let (send, draft, why, key) = (
+            commander.send.clone(),
+            draft.clone(),
+            why.clone(),
+            Rc::clone(key),
+        );
         let onclose = props.onclose.clone();
         Callback::from(move |()| {
             let mut commands = draft.changes(&key).into_iter();
@@ -87,7 +104,9 @@ pub(super) fn bounds_fields<D: Clone + PartialEq + 'static>(
 ) -> Html {
     let mut whole = (**draft).clone();
     let bounds = part(&mut whole).clone();
-    let edit = |change: fn(&mut Bounds, String)| draft.edit(move |draft: &mut D, text| change(part(draft), text));
+    let edit = |change: fn(&mut Bounds, String)| {
+        draft.edit(move |draft: &mut D, text| change(part(draft), text))
+    };
     let rejection = rejection.cloned();
     html!(
         <>
@@ -139,11 +158,20 @@ impl Bounds {
         let before = Self::of(key.limits, key.expires_at);
         let mut commands = Vec::new();
         if let Some(limits) = self.limits().filter(|limits| *limits != key.limits) {
-            commands.push(NewCommand::ChangeKeyLimits { key: key.id, limits });
+            commands.push(NewCommand::ChangeKeyLimits {
+                key: key.id,
+                limits,
+            });
         }
         // Compared as typed: the input knows no seconds, and must not cut them off by itself.
-        if let Some(expires_at) = self.expires_at().filter(|_| self.expires_at != before.expires_at) {
-            commands.push(NewCommand::ChangeKeyExpiry { key: key.id, expires_at });
+        if let Some(expires_at) = self
+            .expires_at()
+            .filter(|_| self.expires_at != before.expires_at)
+        {
+            commands.push(NewCommand::ChangeKeyExpiry {
+                key: key.id,
+                expires_at,
+            });
         }
         commands
     }
@@ -166,10 +194,18 @@ mod tests {
             owner_name: "Ada".to_owned(),
             hint: "abcd".to_owned(),
             expires_at: Some(at),
-            limits: KeyLimits { requests_per_minute: Some(60), tokens_per_minute: None },
+            limits: KeyLimits {
+                requests_per_minute: Some(60),
+                tokens_per_minute: None,
+            },
             disabled: false,
             owner_disabled: false,
-            life: Life { version: 1, created_at: at, changed_at: at, position: 1 },
+            life: Life {
+                version: 1,
+                created_at: at,
+                changed_at: at,
+                position: 1,
+            },
         }
     }
 
@@ -179,15 +215,27 @@ mod tests {
         let mut bounds = Bounds::of(key.limits, key.expires_at);
         assert!(bounds.changes(&key).is_empty());
         bounds.requests_per_minute = String::new();
-        assert!(matches!(bounds.changes(&key)[..], [NewCommand::ChangeKeyLimits { .. }]));
+        assert!(matches!(
+            bounds.changes(&key)[..],
+            [NewCommand::ChangeKeyLimits { .. }]
+        ));
         bounds.expires_at = String::new();
         let commands = bounds.changes(&key);
-        assert!(matches!(commands[1], NewCommand::ChangeKeyExpiry { expires_at: None, .. }));
+        assert!(matches!(
+            commands[1],
+            NewCommand::ChangeKeyExpiry {
+                expires_at: None,
+                ..
+            }
+        ));
     }
 
     #[test]
     fn what_is_no_number_is_no_limit_to_send() {
-        let bounds = Bounds { requests_per_minute: "many".to_owned(), ..Bounds::default() };
+        let bounds = Bounds {
+            requests_per_minute: "many".to_owned(),
+            ..Bounds::default()
+        };
         assert_eq!(bounds.limits(), None);
     }
 }

@@ -49,7 +49,11 @@ pub(crate) fn Keys() -> Html {
     let row = {
         let show = show.clone();
         Callback::from(move |key: KeyItem| {
-            let actions = if may_change { actions(&key, &show) } else { Vec::new() };
+            let actions = if may_change {
+                actions(&key, &show)
+            } else {
+                Vec::new()
+            };
             row(key, actions)
         })
     };
@@ -108,8 +112,13 @@ fn row(key: KeyItem, actions: Vec<MenuItem>) -> Row {
 }
 
 fn limits_cell(limits: KeyLimits) -> Html {
-    let line = |limit: Option<u64>, unit: &str| limit.map(|limit| format!("{} {unit}", format::short_count(limit)));
-    let parts = [line(limits.requests_per_minute, "requests/min"), line(limits.tokens_per_minute, "tokens/min")];
+    let line = |limit: Option<u64>, unit: &str| {
+        limit.map(|limit| format!("{} {unit}", format::short_count(limit)))
+    };
+    let parts = [
+        line(limits.requests_per_minute, "requests/min"),
+        line(limits.tokens_per_minute, "tokens/min"),
+    ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() {
         return html!(<span class="sl-quiet">{ "None" }</span>);
@@ -125,7 +134,10 @@ fn expiry_cell(expires_at: Option<Timestamp>) -> Html {
 }
 
 fn state(key: &KeyItem) -> Html {
-    if key.expires_at.is_some_and(|at| at.to_chrono() <= browser::now()) {
+    if key
+        .expires_at
+        .is_some_and(|at| at.to_chrono() <= browser::now())
+    {
         return html!(<Label label="Expired" color={Color::Grey} compact={true} />);
     }
     if key.owner_disabled && !key.disabled {
@@ -170,7 +182,11 @@ fn actions(key: &KeyItem, show: &Callback<Open>) -> Vec<MenuItem> {
         command: Rc::new(move |label| NewCommand::RelabelKey { key: id, label }),
     };
     vec![
-        item("Change limits and expiry", show, Open::Limits(Rc::new(key.clone()))),
+        item(
+            "Change limits and expiry",
+            show,
+            Open::Limits(Rc::new(key.clone())),
+        ),
         item("Change label", show, Open::OneText(relabel)),
         item(on_off.action, show, Open::Confirm(on_off)),
         item("Revoke", show, Open::Confirm(revoke)).dangerous(),

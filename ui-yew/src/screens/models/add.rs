@@ -38,7 +38,8 @@ pub(super) struct Props {
 /// The form.
 #[component]
 pub(super) fn AddModel(props: &Props) -> Html {
-    let accounts = use_all::<ProviderAccountItem>("/provider-accounts", &[Aggregate::ProviderAccount]);
+    let accounts =
+        use_all::<ProviderAccountItem>("/provider-accounts", &[Aggregate::ProviderAccount]);
     let draft = use_draft(Model::new);
     let why = use_state_eq(String::new);
     let onclose = props.onclose.clone();
@@ -53,7 +54,10 @@ pub(super) fn AddModel(props: &Props) -> Html {
     };
     let choices: Vec<Choice> = accounts
         .iter()
-        .map(|account| Choice { value: account.id.to_string().into(), label: account.name.clone().into() })
+        .map(|account| Choice {
+            value: account.id.to_string().into(),
+            label: account.name.clone().into(),
+        })
         .collect();
     let check = |kind: ModelType| {
         let onchange = draft.edit(move |draft: &mut Model, checked| draft.choose(kind, checked));
@@ -87,7 +91,12 @@ pub(super) fn AddModel(props: &Props) -> Html {
 impl Model {
     fn new() -> Self {
         let model_types = BTreeSet::from([ModelType::Chat]);
-        Self { account: None, name: String::new(), upstream_name: String::new(), model_types }
+        Self {
+            account: None,
+            name: String::new(),
+            upstream_name: String::new(),
+            model_types,
+        }
     }
 
     fn choose(&mut self, kind: ModelType, chosen: bool) {
@@ -100,9 +109,15 @@ impl Model {
 
     /// What callers will ask for, as far as it is known.
     fn asked_for(&self, accounts: &[ProviderAccountItem]) -> String {
-        let chosen = accounts.iter().find(|account| Some(account.id) == self.account);
+        let chosen = accounts
+            .iter()
+            .find(|account| Some(account.id) == self.account);
         let account = chosen.map_or("account", |account| account.name.as_str());
-        let name = if self.name.is_empty() { "model" } else { self.name.trim() };
+        let name = if self.name.is_empty() {
+            "model"
+        } else {
+            self.name.trim()
+        };
         format!("Callers ask for {account}/{name}.")
     }
 
@@ -115,7 +130,8 @@ impl Model {
         Some(NewCommand::AddModel {
             account: self.account?,
             name: name.to_owned(),
-            upstream_name: Some(self.upstream_name.trim().to_owned()).filter(|name| !name.is_empty()),
+            upstream_name: Some(self.upstream_name.trim().to_owned())
+                .filter(|name| !name.is_empty()),
             model_types: self.model_types.clone(),
         })
     }
@@ -131,7 +147,12 @@ mod tests {
         assert!(draft.command().is_none());
         draft.account = Some(ProviderAccountId::from_bytes([1; 16]));
         draft.name = " gpt-4o ".to_owned();
-        let Some(NewCommand::AddModel { name, upstream_name, .. }) = draft.command() else {
+        let Some(NewCommand::AddModel {
+            name,
+            upstream_name,
+            ..
+        }) = draft.command()
+        else {
             unreachable!("enough is filled in");
         };
         assert_eq!((name.as_str(), upstream_name), ("gpt-4o", None));

@@ -29,7 +29,14 @@ use crate::widgets::rename::{OneText, Rename};
 const SHOWS: &[Aggregate] = &[Aggregate::Model, Aggregate::ProviderAccount];
 
 /// The headings.
-const COLUMNS: &[&str] = &["Name", "At the provider", "For", "Input / 1 M tokens", "Output / 1 M tokens", "State"];
+const COLUMNS: &[&str] = &[
+    "Name",
+    "At the provider",
+    "For",
+    "Input / 1 M tokens",
+    "Output / 1 M tokens",
+    "State",
+];
 
 /// Which dialog is open.
 #[derive(Clone, PartialEq)]
@@ -49,7 +56,11 @@ pub(crate) fn Models() -> Html {
     let row = {
         let show = show.clone();
         Callback::from(move |model: ModelItem| {
-            let actions = if may_change { actions(&model, &show) } else { Vec::new() };
+            let actions = if may_change {
+                actions(&model, &show)
+            } else {
+                Vec::new()
+            };
             row(model, actions)
         })
     };
@@ -92,7 +103,10 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
 
 fn row(model: ModelItem, actions: Vec<MenuItem>) -> Row {
     let stream = format!("model.{}", model.id);
-    let types = model.model_types.iter().map(|kind| html!(<Label label={type_name(*kind)} compact={true} />));
+    let types = model
+        .model_types
+        .iter()
+        .map(|kind| html!(<Label label={type_name(*kind)} compact={true} />));
     Row {
         id: model.id.to_string(),
         cells: vec![
@@ -165,7 +179,10 @@ fn actions(model: &ModelItem, show: &Callback<Open>) -> Vec<MenuItem> {
         label: "The provider's name for it",
         kind: "text",
         now: model.upstream_name.clone(),
-        command: Rc::new(move |upstream_name| NewCommand::ChangeModelUpstreamName { model: id, upstream_name }),
+        command: Rc::new(move |upstream_name| NewCommand::ChangeModelUpstreamName {
+            model: id,
+            upstream_name,
+        }),
     };
     vec![
         item("Set price", show, Open::SetPrice(Rc::new(model.clone()))),

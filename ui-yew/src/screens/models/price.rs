@@ -44,10 +44,22 @@ pub(super) fn SetPrice(props: &Props) -> Html {
     let onclose = props.onclose.clone();
     let commander = use_command(Callback::from(move |_: CommandAnswer| onclose.emit(())));
     let onsubmit = {
-        let (send, model, draft, why) = (commander.send.clone(), props.model.id, draft.clone(), why.clone());
+        let (send, model, draft, why) = (
+            commander.send.clone(),
+            props.model.id,
+            draft.clone(),
+            why.clone(),
+        );
         Callback::from(move |()| {
             if let Some(price) = draft.price() {
-                send(NewCommand::SetModelPrice { model, price, effective_at: None }, &why);
+                send(
+                    NewCommand::SetModelPrice {
+                        model,
+                        price,
+                        effective_at: None,
+                    },
+                    &why,
+                );
             }
         })
     };
@@ -87,8 +99,16 @@ impl Dollars {
     /// The price, when every amount can be read.
     fn price(&self) -> Option<Price> {
         let cached = self.cached_input.trim();
-        let cached_input = if cached.is_empty() { None } else { Some(nanos(cached)?) };
-        Some(Price { input: nanos(&self.input)?, output: nanos(&self.output)?, cached_input })
+        let cached_input = if cached.is_empty() {
+            None
+        } else {
+            Some(nanos(cached)?)
+        };
+        Some(Price {
+            input: nanos(&self.input)?,
+            output: nanos(&self.output)?,
+            cached_input,
+        })
     }
 }
 
@@ -116,7 +136,11 @@ mod tests {
 
     #[test]
     fn dollars_are_read_exactly_and_written_back() {
-        for (text, amount) in [("2.50", 2_500_000_000), ("0.075", 75_000_000), ("10.00", 10_000_000_000)] {
+        for (text, amount) in [
+            ("2.50", 2_500_000_000),
+            ("0.075", 75_000_000),
+            ("10.00", 10_000_000_000),
+        ] {
             assert_eq!(nanos(text), Some(NanoUsd::new(amount)));
             assert_eq!(dollars(amount), text);
         }

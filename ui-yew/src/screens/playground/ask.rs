@@ -54,9 +54,18 @@ struct OpenAiError {
 }
 
 /// Asks, and dispatches what comes back, to the end.
-pub(super) async fn ask(client: Client, request: Request, signal: AbortSignal, to: UseReducerDispatcher<Conversation>) {
+pub(super) async fn ask(
+    client: Client,
+    request: Request,
+    signal: AbortSignal,
+    to: UseReducerDispatcher<Conversation>,
+) {
     let broken = stream(&client, &request, &signal, &to).await.err();
-    let broken = if signal.aborted() { Some("You cancelled it.".to_owned()) } else { broken };
+    let broken = if signal.aborted() {
+        Some("You cancelled it.".to_owned())
+    } else {
+        broken
+    };
     to.dispatch(Step::Ended(broken, micros()));
 }
 
@@ -67,15 +76,27 @@ async fn stream(
     signal: &AbortSignal,
     to: &UseReducerDispatcher<Conversation>,
 ) -> Result<(), String> {
-    let response = client.open(PATH, request, signal).await.map_err(|failure| failure.to_string())?;
+    let response = client
+        .open(PATH, request, signal)
+        .await
+        .map_err(|failure| failure.to_string())?;
     let header = |name: &str| response.headers().get(name);
-    to.dispatch(Step::Began(header("x-sluice-target"), header("x-sluice-position"), header("x-request-id")));
+    to.dispatch(Step::Began(
+        header("x-sluice-target"),
+        header("x-sluice-position"),
+        header("x-request-id"),
+    ));
     if !response.ok() {
         let status = response.status();
         let refusal = response.json::<Refusal>().await.ok();
-        return Err(refusal.map_or_else(|| format!("the gateway answered with HTTP {status}"), Refusal::into_text));
+        return Err(refusal.map_or_else(
+            || format!("the gateway answered with HTTP {status}"),
+            Refusal::into_text,
+        ));
     }
-    let body = response.body().ok_or_else(|| "the answer has no body".to_owned())?;
+    let body = response
+        .body()
+        .ok_or_else(|| "the answer has no body".to_owned())?;
     let mut lines = LineReader::default();
     let mut is_whole = false;
     let read = read_chunks(body, |piece| {

@@ -129,19 +129,39 @@ impl Conversation {
     }
 
     fn ask(&mut self, content: String, at: u64) {
-        let asked = Message { role: Role::User, content, facts: Facts::default() };
-        let facts = Facts { sent_at: at, ..Facts::default() };
-        let answer = Message { role: Role::Assistant, content: String::new(), facts };
+        let asked = Message {
+            role: Role::User,
+            content,
+            facts: Facts::default(),
+        };
+        let facts = Facts {
+            sent_at: at,
+            ..Facts::default()
+        };
+        let answer = Message {
+            role: Role::Assistant,
+            content: String::new(),
+            facts,
+        };
         self.messages.extend([asked, answer]);
         self.answering = true;
     }
 
     fn take(&mut self, chunk: Chunk, at: u64) {
-        let Some(answer) = self.messages.last_mut().filter(|_| self.answering) else { return };
-        let text: String = chunk.choices.into_iter().filter_map(|choice| choice.delta.content).collect();
+        let Some(answer) = self.messages.last_mut().filter(|_| self.answering) else {
+            return;
+        };
+        let text: String = chunk
+            .choices
+            .into_iter()
+            .filter_map(|choice| choice.delta.content)
+            .collect();
         if !text.is_empty() {
             let sent_at = answer.facts.sent_at;
-            answer.facts.first_token_us.get_or_insert(at.saturating_sub(sent_at));
+            answer
+                .facts
+                .first_token_us
+                .get_or_insert(at.saturating_sub(sent_at));
         }
         answer.content.push_str(&text);
         answer.facts.usage = chunk.usage.or(answer.facts.usage);
@@ -164,10 +184,23 @@ impl Conversation {
 
     /// What is sent: the instructions, and all that was said; answers that never began are left out.
     pub(super) fn to_send(&self, instructions: &str, question: &str) -> Vec<Message> {
-        let say = |role, content: &str| Message { role, content: content.to_owned(), facts: Facts::default() };
-        let system = (!instructions.trim().is_empty()).then(|| say(Role::System, instructions.trim()));
-        let said = self.messages.iter().filter(|message| !message.content.is_empty()).cloned();
-        system.into_iter().chain(said).chain([say(Role::User, question)]).collect()
+        let say = |role, content: &str| Message {
+            role,
+            content: content.to_owned(),
+            facts: Facts::default(),
+        };
+        let system =
+            (!instructions.trim().is_empty()).then(|| say(Role::System, instructions.trim()));
+        let said = self
+            .messages
+            .iter()
+            .filter(|message| !message.content.is_empty())
+            .cloned();
+        system
+            .into_iter()
+            .chain(said)
+            .chain([say(Role::User, question)])
+            .collect()
     }
 }
 
@@ -188,7 +221,11 @@ mod tests {
     }
 
     fn run(steps: Vec<Step>) -> Conversation {
-        steps.into_iter().fold(Conversation::default(), |conversation, step| conversation.after(step))
+        steps
+            .into_iter()
+            .fold(Conversation::default(), |conversation, step| {
+                conversation.after(step)
+            })
     }
 
     #[test]
@@ -199,13 +236,25 @@ mod tests {
             piece(r#"{"choices":[{"delta":{"role":"assistant"}}]}"#, 1_500),
             piece(r#"{"choices":[{"delta":{"content":"Hel"}}]}"#, 3_000),
             piece(r#"{"choices":[{"delta":{"content":"lo"}}]}"#, 4_000),
-            piece(r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#, 4_500),
+            piece(
+                r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#,
+                4_500,
+            ),
             Step::Ended(None, 5_000),
         ]);
         let answer = &conversation.messages[1];
         assert_eq!(answer.content, "Hello");
-        assert_eq!((answer.facts.first_token_us, answer.facts.duration_us), (Some(2_000), Some(4_000)));
-        assert_eq!(answer.facts.usage, Some(Usage { prompt_tokens: 3, completion_tokens: 2 }));
+        assert_eq!(
+            (answer.facts.first_token_us, answer.facts.duration_us),
+            (Some(2_000), Some(4_000))
+        );
+        assert_eq!(
+            answer.facts.usage,
+            Some(Usage {
+                prompt_tokens: 3,
+                completion_tokens: 2
+            })
+        );
         assert!(!conversation.answering && answer.facts.broken.is_none());
     }
 
@@ -218,18 +267,30 @@ mod tests {
             Step::Ended(None, 3),
         ]);
         let answer = &conversation.messages[1];
-        assert_eq!((answer.content.as_str(), answer.facts.broken.as_deref()), ("Hel", Some("the provider broke off")));
+        assert_eq!(
+            (answer.content.as_str(), answer.facts.broken.as_deref()),
+            ("Hel", Some("the provider broke off"))
+        );
     }
 
     #[test]
     fn pieces_after_the_end_are_dropped() {
-        let ended = run(vec![Step::Asked("a".to_owned(), 0), Step::Ended(Some("cancelled".to_owned()), 1)]);
-        assert_eq!(ended.after(piece(r#"{"choices":[{"delta":{"content":"x"}}]}"#, 2)), ended);
+        let ended = run(vec![
+            Step::Asked("a".to_owned(), 0),
+            Step::Ended(Some("cancelled".to_owned()), 1),
+        ]);
+        assert_eq!(
+            ended.after(piece(r#"{"choices":[{"delta":{"content":"x"}}]}"#, 2)),
+            ended
+        );
     }
 
     #[test]
     fn instructions_go_first_and_empty_answers_are_left_out() {
-        let conversation = run(vec![Step::Asked("a".to_owned(), 0), Step::Ended(Some("refused".to_owned()), 1)]);
+        let conversation = run(vec![
+            Step::Asked("a".to_owned(), 0),
+            Step::Ended(Some("refused".to_owned()), 1),
+        ]);
         let sent = conversation.to_send(" be brief ", "b");
         let roles: Vec<Role> = sent.iter().map(|message| message.role).collect();
         assert_eq!(roles, [Role::System, Role::User, Role::User]);

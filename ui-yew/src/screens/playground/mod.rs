@@ -40,18 +40,34 @@ pub(crate) fn Playground() -> Html {
     let model = settings.chosen_of(&choices);
 
     let send = {
-        let (conversation, question, settings, running) = (conversation.clone(), question.clone(), settings.clone(), running.clone());
+        let (conversation, question, settings, running) = (
+            conversation.clone(),
+            question.clone(),
+            settings.clone(),
+            running.clone(),
+        );
         let model = model.clone();
         Callback::from(move |()| {
             let text = question.trim().to_owned();
-            let (Some(model), false, false) = (model.clone(), conversation.answering, text.is_empty()) else { return };
-            let Ok(controller) = AbortController::new() else { return };
+            let (Some(model), false, false) =
+                (model.clone(), conversation.answering, text.is_empty())
+            else {
+                return;
+            };
+            let Ok(controller) = AbortController::new() else {
+                return;
+            };
             let request = request(&settings, &conversation, model, &text);
             let signal = controller.signal();
             *running.borrow_mut() = Some(controller);
             question.set(String::new());
             conversation.dispatch(Step::Asked(text, micros()));
-            spawn_local(ask(client.clone(), request, signal, conversation.dispatcher()));
+            spawn_local(ask(
+                client.clone(),
+                request,
+                signal,
+                conversation.dispatcher(),
+            ));
         })
     };
     let cancel = Callback::from(move |_: MouseEvent| {
@@ -95,21 +111,33 @@ pub(crate) fn Playground() -> Html {
 #[hook]
 fn use_model_choices(models: &[ModelItem]) -> Vec<Choice> {
     let virtual_models = use_all::<VirtualModelItem>("/virtual-models", &[Aggregate::VirtualModel]);
-    let choice = |name: &str, kind: &str| Choice { value: name.to_owned().into(), label: format!("{name}{kind}").into() };
+    let choice = |name: &str, kind: &str| Choice {
+        value: name.to_owned().into(),
+        label: format!("{name}{kind}").into(),
+    };
     let virtual_models = virtual_models.iter().filter(|model| !model.disabled);
-    let models = models.iter().filter(|model| !model.disabled && model.model_types.contains(&ModelType::Chat));
+    let models = models
+        .iter()
+        .filter(|model| !model.disabled && model.model_types.contains(&ModelType::Chat));
     virtual_models
         .map(|model| choice(&model.name, " (virtual)"))
         .chain(models.map(|model| choice(&model.full_name, "")))
         .collect()
 }
 
-fn request(settings: &Draft<Settings>, conversation: &Conversation, model: String, question: &str) -> Request {
+fn request(
+    settings: &Draft<Settings>,
+    conversation: &Conversation,
+    model: String,
+    question: &str,
+) -> Request {
     Request {
         model,
         messages: conversation.to_send(&settings.instructions, question),
         stream: true,
-        stream_options: StreamOptions { include_usage: true },
+        stream_options: StreamOptions {
+            include_usage: true,
+        },
         temperature: settings.temperature.trim().parse().ok(),
         max_tokens: settings.max_tokens.trim().parse().ok(),
     }
@@ -125,7 +153,9 @@ fn composer(
 ) -> Html {
     let oninput = {
         let question = question.setter();
-        Callback::from(move |event: InputEvent| question.set(event.target_unchecked_into::<HtmlTextAreaElement>().value()))
+        Callback::from(move |event: InputEvent| {
+            question.set(event.target_unchecked_into::<HtmlTextAreaElement>().value())
+        })
     };
     let onkeydown = {
         let send = send.clone();

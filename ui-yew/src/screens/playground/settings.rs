@@ -59,7 +59,9 @@ impl Settings {
     /// The model that is meant: the chosen one while it is there, or else the first.
     pub(super) fn chosen_of(&self, choices: &[Choice]) -> Option<String> {
         let chosen = choices.iter().find(|choice| *choice.value == *self.model);
-        chosen.or_else(|| choices.first()).map(|choice| choice.value.to_string())
+        chosen
+            .or_else(|| choices.first())
+            .map(|choice| choice.value.to_string())
     }
 }
 
@@ -69,9 +71,18 @@ mod tests {
 
     #[test]
     fn a_model_that_is_gone_gives_way_to_the_first() {
-        let choice = |name: &'static str| Choice { value: name.into(), label: name.into() };
-        let settings = Settings { model: "b".to_owned(), ..Settings::default() };
-        assert_eq!(settings.chosen_of(&[choice("a"), choice("b")]).as_deref(), Some("b"));
+        let choice = |name: &'static str| Choice {
+            value: name.into(),
+            label: name.into(),
+        };
+        let settings = Settings {
+            model: "b".to_owned(),
+            ..Settings::default()
+        };
+        assert_eq!(
+            settings.chosen_of(&[choice("a"), choice("b")]).as_deref(),
+            Some("b")
+        );
         assert_eq!(settings.chosen_of(&[choice("a")]).as_deref(), Some("a"));
         assert_eq!(settings.chosen_of(&[]), None);
     }

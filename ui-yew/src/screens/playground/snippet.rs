@@ -17,8 +17,11 @@ enum Language {
     Curl,
 }
 
-const LANGUAGES: [(Language, &str); 3] =
-    [(Language::Python, "Python"), (Language::TypeScript, "TypeScript"), (Language::Curl, "curl")];
+const LANGUAGES: [(Language, &str); 3] = [
+    (Language::Python, "Python"),
+    (Language::TypeScript, "TypeScript"),
+    (Language::Curl, "curl"),
+];
 
 /// Properties of [`Snippet`].
 #[derive(Clone, PartialEq, Properties)]
@@ -33,12 +36,20 @@ pub(super) struct Props {
 #[component]
 pub(super) fn Snippet(props: &Props) -> Html {
     let language = use_state_eq(|| Language::Python);
-    let status = use_remote((), |client: Client, ()| async move { client.get::<Status>("/status").await });
-    let gateway = status.state.ready().map_or_else(|| "http://127.0.0.1:7800".to_owned(), |status| status.gateway_url.clone());
+    let status = use_remote((), |client: Client, ()| async move {
+        client.get::<Status>("/status").await
+    });
+    let gateway = status.state.ready().map_or_else(
+        || "http://127.0.0.1:7800".to_owned(),
+        |status| status.gateway_url.clone(),
+    );
     let code = code(*language, gateway.trim_end_matches('/'), &props.model);
     let option = |(choice, label): (Language, &'static str)| {
         let setter = language.setter();
-        let class = classes!("pf-v6-c-toggle-group__button", (*language == choice).then_some("pf-m-selected"));
+        let class = classes!(
+            "pf-v6-c-toggle-group__button",
+            (*language == choice).then_some("pf-m-selected")
+        );
         html!(
             <div class="pf-v6-c-toggle-group__item">
                 <button type="button" {class} onclick={Callback::from(move |_: MouseEvent| setter.set(choice))}>
@@ -110,7 +121,10 @@ mod tests {
     fn the_code_names_the_gateway_and_the_model() {
         for (language, _) in LANGUAGES {
             let code = code(language, "http://gateway:7800", "chat");
-            assert!(code.contains("http://gateway:7800/v1") && code.contains("\"chat\""), "{code}");
+            assert!(
+                code.contains("http://gateway:7800/v1") && code.contains("\"chat\""),
+                "{code}"
+            );
         }
     }
 }

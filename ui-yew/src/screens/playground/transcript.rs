@@ -44,7 +44,9 @@ pub(super) fn Transcript(props: &Props) -> Html {
     let draw = |(index, message): (usize, &Message)| {
         let answering = props.conversation.answering && index == last;
         match message.role {
-            Role::User | Role::System => html!(<div class="sl-said sl-said-user">{ &message.content }</div>),
+            Role::User | Role::System => {
+                html!(<div class="sl-said sl-said-user">{ &message.content }</div>)
+            }
             Role::Assistant => answer(message, answering, &props.models),
         }
     };
@@ -72,10 +74,10 @@ fn answer(message: &Message, answering: bool, models: &[ModelItem]) -> Html {
 }
 
 fn facts(facts: &Facts, models: &[ModelItem]) -> Html {
-    let fact = |name: &'static str, value: Option<String>| {
-        html!({ for value.map(|value| html!(<span data-fact={name}><b>{ value }</b>{ format!(" {name}") }</span>)) })
-    };
-    let tokens = facts.usage.map(|usage| format!("{} + {}", usage.prompt_tokens, usage.completion_tokens));
+    let fact = |name: &'static str, value: Option<String>| html!({ for value.map(|value| html!(<span data-fact={name}><b>{ value }</b>{ format!(" {name}") }</span>)) });
+    let tokens = facts
+        .usage
+        .map(|usage| format!("{} + {}", usage.prompt_tokens, usage.completion_tokens));
     html!(
         <div class="sl-said-facts">
             if let Some(target) = &facts.target {
@@ -93,6 +95,13 @@ fn facts(facts: &Facts, models: &[ModelItem]) -> Html {
 /// What the answer cost, in nano-dollars, at the price that applies now to the model that answered.
 fn cost(facts: &Facts, models: &[ModelItem]) -> Option<u64> {
     let (usage, target) = (facts.usage?, facts.target.as_deref()?);
-    let price = models.iter().find(|model| model.full_name == target)?.price?;
-    Some(price.cost(usage.prompt_tokens, 0, usage.completion_tokens).nanos())
+    let price = models
+        .iter()
+        .find(|model| model.full_name == target)?
+        .price?;
+    Some(
+        price
+            .cost(usage.prompt_tokens, 0, usage.completion_tokens)
+            .nanos(),
+    )
 }

@@ -34,8 +34,15 @@ pub(super) fn ReplaceCredential(props: &Props) -> Html {
         let (send, account) = (commander.send.clone(), props.account.id);
         let (credential, why) = (credential.clone(), why.clone());
         Callback::from(move |()| {
-            let credential = Some(credential.trim().to_owned()).filter(|credential| !credential.is_empty());
-            send(NewCommand::ReplaceProviderCredential { account, credential }, &why);
+            let credential =
+                Some(credential.trim().to_owned()).filter(|credential| !credential.is_empty());
+            send(
+                NewCommand::ReplaceProviderCredential {
+                    account,
+                    credential,
+                },
+                &why,
+            );
         })
     };
     let setter = credential.setter();

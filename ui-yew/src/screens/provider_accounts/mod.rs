@@ -1,8 +1,8 @@
 //! Accounts at providers.
 
 mod credential;
-mod relocate;
 mod register;
+mod relocate;
 
 use std::rc::Rc;
 
@@ -29,7 +29,14 @@ use crate::widgets::rename::{OneText, Rename};
 const SHOWS: &[Aggregate] = &[Aggregate::ProviderAccount, Aggregate::Model];
 
 /// The headings.
-const COLUMNS: &[&str] = &["Name", "Provider", "Base URL", "Credential", "Models", "State"];
+const COLUMNS: &[&str] = &[
+    "Name",
+    "Provider",
+    "Base URL",
+    "Credential",
+    "Models",
+    "State",
+];
 
 /// Which dialog is open.
 #[derive(Clone, PartialEq)]
@@ -50,7 +57,11 @@ pub(crate) fn ProviderAccounts() -> Html {
     let row = {
         let show = show.clone();
         Callback::from(move |account: ProviderAccountItem| {
-            let actions = if may_change { actions(&account, &show) } else { Vec::new() };
+            let actions = if may_change {
+                actions(&account, &show)
+            } else {
+                Vec::new()
+            };
             row(account, actions)
         })
     };
@@ -86,7 +97,9 @@ fn dialog(open: &Open, onclose: Callback<()>) -> Html {
     match open {
         Open::Register => html!(<Register {onclose} />),
         Open::Relocate(account) => html!(<Relocate account={Rc::clone(account)} {onclose} />),
-        Open::ReplaceCredential(account) => html!(<ReplaceCredential account={Rc::clone(account)} {onclose} />),
+        Open::ReplaceCredential(account) => {
+            html!(<ReplaceCredential account={Rc::clone(account)} {onclose} />)
+        }
         Open::Rename(asked) => html!(<Rename asked={asked.clone()} {onclose} />),
         Open::Confirm(question) => html!(<Confirm question={question.clone()} {onclose} />),
     }

@@ -17,7 +17,11 @@ const FIELDS: &[&str] = &["name", "provider", "base_url", "credential", "why"];
 /// The dialects, with their own base URL where they have one.
 const PROVIDERS: [(Provider, &str, &str); 3] = [
     (Provider::Openai, "openai", "https://api.openai.com/v1"),
-    (Provider::Anthropic, "anthropic", "https://api.anthropic.com/v1"),
+    (
+        Provider::Anthropic,
+        "anthropic",
+        "https://api.anthropic.com/v1",
+    ),
     (Provider::OpenaiCompatible, "openai_compatible", ""),
 ];
 
@@ -48,8 +52,9 @@ pub(super) fn Register(props: &Props) -> Html {
         let (send, draft, why) = (commander.send.clone(), draft.clone(), why.clone());
         Callback::from(move |()| send(draft.command(), &why))
     };
-    let choices = PROVIDERS.iter().map(|(provider, value, _)| {
-        Choice { value: (*value).into(), label: provider_name(*provider).into() }
+    let choices = PROVIDERS.iter().map(|(provider, value, _)| Choice {
+        value: (*value).into(),
+        label: provider_name(*provider).into(),
     });
     let rejection = commander.rejection;
     html!(
@@ -78,7 +83,12 @@ pub(super) fn Register(props: &Props) -> Html {
 impl Account {
     fn new() -> Self {
         let (provider, _, base_url) = PROVIDERS[0];
-        Self { name: String::new(), provider, base_url: base_url.to_owned(), credential: String::new() }
+        Self {
+            name: String::new(),
+            provider,
+            base_url: base_url.to_owned(),
+            credential: String::new(),
+        }
     }
 
     fn is_complete(&self) -> bool {
@@ -86,14 +96,20 @@ impl Account {
     }
 
     fn provider_value(&self) -> &'static str {
-        let known = PROVIDERS.iter().find(|(provider, ..)| *provider == self.provider);
+        let known = PROVIDERS
+            .iter()
+            .find(|(provider, ..)| *provider == self.provider);
         known.map_or("", |(_, value, _)| value)
     }
 
     /// Chooses a dialect; a base URL that nobody has typed follows it.
     fn choose_provider(&mut self, value: &str) {
-        let is_untouched = PROVIDERS.iter().any(|(_, _, base_url)| *base_url == self.base_url);
-        if let Some((provider, _, base_url)) = PROVIDERS.iter().find(|(_, known, _)| *known == value) {
+        let is_untouched = PROVIDERS
+            .iter()
+            .any(|(_, _, base_url)| *base_url == self.base_url);
+        if let Some((provider, _, base_url)) =
+            PROVIDERS.iter().find(|(_, known, _)| *known == value)
+        {
             self.provider = *provider;
             if is_untouched {
                 self.base_url = (*base_url).to_owned();
@@ -107,7 +123,8 @@ impl Account {
             provider: self.provider,
             // A slash at the end is what people copy; it means the same address.
             base_url: self.base_url.trim().trim_end_matches('/').to_owned(),
-            credential: Some(self.credential.trim().to_owned()).filter(|credential| !credential.is_empty()),
+            credential: Some(self.credential.trim().to_owned())
+                .filter(|credential| !credential.is_empty()),
         }
     }
 }

@@ -36,8 +36,16 @@ pub(super) fn Relocate(props: &Props) -> Html {
         let (base_url, credential, why) = (base_url.clone(), credential.clone(), why.clone());
         Callback::from(move |()| {
             let base_url = base_url.trim().trim_end_matches('/').to_owned();
-            let credential = Some(credential.trim().to_owned()).filter(|credential| !credential.is_empty());
-            send(NewCommand::MoveProviderAccount { account, base_url, credential }, &why);
+            let credential =
+                Some(credential.trim().to_owned()).filter(|credential| !credential.is_empty());
+            send(
+                NewCommand::MoveProviderAccount {
+                    account,
+                    base_url,
+                    credential,
+                },
+                &why,
+            );
         })
     };
     let (to_url, to_credential) = (base_url.setter(), credential.setter());

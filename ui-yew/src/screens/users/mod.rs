@@ -47,7 +47,11 @@ pub(crate) fn Users() -> Html {
     let row = {
         let show = show.clone();
         Callback::from(move |user: UserItem| {
-            let actions = if may_change { actions(&user, &show) } else { Vec::new() };
+            let actions = if may_change {
+                actions(&user, &show)
+            } else {
+                Vec::new()
+            };
             row(user, actions)
         })
     };

@@ -40,7 +40,11 @@ pub(crate) fn VirtualAccounts() -> Html {
     let row = {
         let show = show.clone();
         Callback::from(move |account: VirtualAccountItem| {
-            let actions = if may_change { actions(&account, &show) } else { Vec::new() };
+            let actions = if may_change {
+                actions(&account, &show)
+            } else {
+                Vec::new()
+            };
             row(account, actions)
         })
     };
@@ -111,7 +115,9 @@ fn actions(account: &VirtualAccountItem, show: &Callback<Open>) -> Vec<MenuItem>
             consequence: "Its keys work again, as soon as gateways serve the change.",
             action: "Enable",
             danger: false,
-            command: NewCommand::EnableVirtualAccount { virtual_account: id },
+            command: NewCommand::EnableVirtualAccount {
+                virtual_account: id,
+            },
         }
     } else {
         Question {
@@ -119,7 +125,9 @@ fn actions(account: &VirtualAccountItem, show: &Callback<Open>) -> Vec<MenuItem>
             consequence: "None of its keys works until it is enabled again.",
             action: "Disable",
             danger: true,
-            command: NewCommand::DisableVirtualAccount { virtual_account: id },
+            command: NewCommand::DisableVirtualAccount {
+                virtual_account: id,
+            },
         }
     };
     let delete = Question {
@@ -127,7 +135,9 @@ fn actions(account: &VirtualAccountItem, show: &Callback<Open>) -> Vec<MenuItem>
         consequence: "Only a virtual account that has neither keys nor grants can be deleted.",
         action: "Delete",
         danger: true,
-        command: NewCommand::DeleteVirtualAccount { virtual_account: id },
+        command: NewCommand::DeleteVirtualAccount {
+            virtual_account: id,
+        },
     };
     let rename = OneText {
         title: format!("Rename {name}"),
@@ -136,7 +146,10 @@ fn actions(account: &VirtualAccountItem, show: &Callback<Open>) -> Vec<MenuItem>
         label: "Name",
         kind: "text",
         now: name.clone(),
-        command: Rc::new(move |name| NewCommand::RenameVirtualAccount { virtual_account: id, name }),
+        command: Rc::new(move |name| NewCommand::RenameVirtualAccount {
+            virtual_account: id,
+            name,
+        }),
     };
     vec![
         item("Rename", show, Open::OneText(rename)),

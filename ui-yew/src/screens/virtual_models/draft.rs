@@ -32,7 +32,10 @@ pub(super) struct TargetDraft {
 impl RoutingDraft {
     /// A new one, with one target to fill in.
     pub(super) fn new() -> Self {
-        Self { name: String::new(), targets: vec![TargetDraft::new()] }
+        Self {
+            name: String::new(),
+            targets: vec![TargetDraft::new()],
+        }
     }
 
     /// One that is there already.
@@ -40,10 +43,19 @@ impl RoutingDraft {
         let targets = model.targets.iter().map(|target| TargetDraft {
             model: target.model.to_string(),
             weight: target.weight.to_string(),
-            statuses: target.fallback_status_codes.iter().flatten().map(u16::to_string).collect::<Vec<_>>().join(", "),
+            statuses: target
+                .fallback_status_codes
+                .iter()
+                .flatten()
+                .map(u16::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
             candidate: target.fallback_candidate,
         });
-        Self { name: model.name.clone(), targets: targets.collect() }
+        Self {
+            name: model.name.clone(),
+            targets: targets.collect(),
+        }
     }
 
     /// One more target.
@@ -60,13 +72,15 @@ impl RoutingDraft {
 
     /// The routing, when every target can be read.
     pub(super) fn routing(&self) -> Option<Routing> {
-        let targets: Option<Vec<WeightedTarget>> = self.targets.iter().map(TargetDraft::target).collect();
+        let targets: Option<Vec<WeightedTarget>> =
+            self.targets.iter().map(TargetDraft::target).collect();
         Some(Routing::Weighted { targets: targets? })
     }
 
     /// A target's share of the requests in percent, as far as weights can be read.
     pub(super) fn percent(&self, index: usize) -> u64 {
-        let weight = |target: &TargetDraft| target.weight.trim().parse::<u32>().map_or(0, u64::from);
+        let weight =
+            |target: &TargetDraft| target.weight.trim().parse::<u32>().map_or(0, u64::from);
         let total: u64 = self.targets.iter().map(weight).sum();
         let mine = self.targets.get(index).map_or(0, weight);
         (mine * 100).checked_div(total).unwrap_or(0)
@@ -77,7 +91,12 @@ impl RoutingDraft {
 
 impl TargetDraft {
     fn new() -> Self {
-        Self { model: String::new(), weight: "1".to_owned(), statuses: String::new(), candidate: true }
+        Self {
+            model: String::new(),
+            weight: "1".to_owned(),
+            statuses: String::new(),
+            candidate: true,
+        }
     }
 
     fn target(&self) -> Option<WeightedTarget> {
@@ -92,7 +111,10 @@ impl TargetDraft {
 
 /// Reads `429, 500 503`; nothing at all is the default.
 fn statuses(text: &str) -> Option<Option<BTreeSet<u16>>> {
-    let words = text.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
+    let words = text
+        .split([',', ' '])
+        .map(str::trim)
+        .filter(|word| !word.is_empty());
     let codes: BTreeSet<u16> = words.map(str::parse).collect::<Result<_, _>>().ok()?;
     Some(Some(codes).filter(|codes| !codes.is_empty()))
 }
@@ -102,7 +124,12 @@ mod tests {
     use super::*;
 
     fn target(weight: &str, statuses: &str) -> TargetDraft {
-        TargetDraft { model: "0".repeat(32), weight: weight.to_owned(), statuses: statuses.to_owned(), candidate: true }
+        TargetDraft {
+            model: "0".repeat(32),
+            weight: weight.to_owned(),
+            statuses: statuses.to_owned(),
+            candidate: true,
+        }
     }
 
     #[test]
@@ -114,7 +141,10 @@ mod tests {
             unreachable!("every target is filled in");
         };
         assert_eq!(targets[0].fallback_status_codes, None);
-        assert_eq!(targets[1].fallback_status_codes, Some(BTreeSet::from([429, 503])));
+        assert_eq!(
+            targets[1].fallback_status_codes,
+            Some(BTreeSet::from([429, 503]))
+        );
         draft.targets.push(target("x", ""));
         assert_eq!(draft.routing(), None);
     }
@@ -123,7 +153,10 @@ mod tests {
     fn shares_are_of_the_sum_of_all_weights() {
         let mut draft = RoutingDraft::new();
         draft.targets = vec![target("3", ""), target("1", ""), target("", "")];
-        assert_eq!([draft.percent(0), draft.percent(1), draft.percent(2)], [75, 25, 0]);
+        assert_eq!(
+            [draft.percent(0), draft.percent(1), draft.percent(2)],
+            [75, 25, 0]
+        );
         draft.targets = vec![target("0", "")];
         assert_eq!(draft.percent(0), 0);
     }

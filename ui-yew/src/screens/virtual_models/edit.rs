@@ -33,7 +33,12 @@ pub(super) struct Props {
 #[component]
 pub(super) fn EditVirtualModel(props: &Props) -> Html {
     let models = use_all::<ModelItem>("/models", &[Aggregate::Model]);
-    let draft = use_draft(|| props.model.as_deref().map_or_else(RoutingDraft::new, RoutingDraft::of));
+    let draft = use_draft(|| {
+        props
+            .model
+            .as_deref()
+            .map_or_else(RoutingDraft::new, RoutingDraft::of)
+    });
     let why = use_state_eq(String::new);
     let onclose = props.onclose.clone();
     let commander = use_command(Callback::from(move |_: CommandAnswer| onclose.emit(())));
@@ -42,7 +47,10 @@ pub(super) fn EditVirtualModel(props: &Props) -> Html {
         let routing = draft.routing()?;
         let name = draft.name.trim().to_owned();
         match existing {
-            Some(virtual_model) => Some(NewCommand::ChangeVirtualModelRouting { virtual_model, routing }),
+            Some(virtual_model) => Some(NewCommand::ChangeVirtualModelRouting {
+                virtual_model,
+                routing,
+            }),
             None if name.is_empty() => None,
             None => Some(NewCommand::CreateVirtualModel { name, routing }),
         }
@@ -61,7 +69,10 @@ pub(super) fn EditVirtualModel(props: &Props) -> Html {
     };
     let choices: Vec<Choice> = models
         .iter()
-        .map(|model| Choice { value: model.id.to_string().into(), label: model.full_name.clone().into() })
+        .map(|model| Choice {
+            value: model.id.to_string().into(),
+            label: model.full_name.clone().into(),
+        })
         .collect();
     let add = draft.edit(|draft: &mut RoutingDraft, _: MouseEvent| draft.add());
     let rejection = commander.rejection;
@@ -86,7 +97,12 @@ pub(super) fn EditVirtualModel(props: &Props) -> Html {
 }
 
 /// One target's inputs, in one row.
-fn target_row(draft: &Draft<RoutingDraft>, index: usize, target: &TargetDraft, choices: &[Choice]) -> Html {
+fn target_row(
+    draft: &Draft<RoutingDraft>,
+    index: usize,
+    target: &TargetDraft,
+    choices: &[Choice],
+) -> Html {
     let edit = |change: fn(&mut TargetDraft, String)| {
         draft.edit(move |draft: &mut RoutingDraft, text: String| {
             if let Some(target) = draft.targets.get_mut(index) {

@@ -24,7 +24,11 @@ use crate::widgets::menu::{HistoryLink, MenuItem, item};
 use crate::widgets::rename::{OneText, Rename};
 
 /// The aggregates whose changes show in the list.
-const SHOWS: &[Aggregate] = &[Aggregate::VirtualModel, Aggregate::Model, Aggregate::ProviderAccount];
+const SHOWS: &[Aggregate] = &[
+    Aggregate::VirtualModel,
+    Aggregate::Model,
+    Aggregate::ProviderAccount,
+];
 
 /// The headings.
 const COLUMNS: &[&str] = &["Name", "Targets", "State"];
@@ -47,7 +51,11 @@ pub(crate) fn VirtualModels() -> Html {
     let row = {
         let show = show.clone();
         Callback::from(move |model: VirtualModelItem| {
-            let actions = if may_change { actions(&model, &show) } else { Vec::new() };
+            let actions = if may_change {
+                actions(&model, &show)
+            } else {
+                Vec::new()
+            };
             row(model, actions)
         })
     };
@@ -89,7 +97,11 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
 
 fn row(model: VirtualModelItem, actions: Vec<MenuItem>) -> Row {
     let stream = format!("virtual_model.{}", model.id);
-    let total: u64 = model.targets.iter().map(|target| u64::from(target.weight)).sum();
+    let total: u64 = model
+        .targets
+        .iter()
+        .map(|target| u64::from(target.weight))
+        .sum();
     Row {
         id: model.id.to_string(),
         cells: vec![
@@ -151,7 +163,10 @@ fn actions(model: &VirtualModelItem, show: &Callback<Open>) -> Vec<MenuItem> {
         label: "Name",
         kind: "text",
         now: name.clone(),
-        command: Rc::new(move |name| NewCommand::RenameVirtualModel { virtual_model: id, name }),
+        command: Rc::new(move |name| NewCommand::RenameVirtualModel {
+            virtual_model: id,
+            name,
+        }),
     };
     vec![
         item("Change routing", show, Open::Change(Rc::new(model.clone()))),

@@ -13,13 +13,7 @@ use crate::{
     auth::{Caller, roles::right_of_command},
     control::{CommandOutcome, Control, Submission, SubmitError},
     fresh,
-    http::{
-        App,
-        app::Answer,
-        extract::Json,
-        gate,
-        problem::ApiError,
-    },
+    http::{App, app::Answer, extract::Json, gate, problem::ApiError},
     secrets::SecretText,
 };
 
@@ -53,13 +47,21 @@ pub(super) async fn send(
     caller: Caller,
     Json(request): Json<CommandRequest>,
 ) -> Answer<Json<CommandAnswer>> {
-    let CommandRequest { command_id, why, command } = request;
+    let CommandRequest {
+        command_id,
+        why,
+        command,
+    } = request;
     gate::check(&caller, right_of_command(&command))?;
     let control = app.control()?;
     let why = read_why(why)?;
     let body = serde_json::to_vec(&(&why, &command)).map_err(|_| ApiError::Internal)?;
     let command_id = command_id.unwrap_or_else(fresh::id);
-    let Prepared { command, side, secret } = prepare(&app, &caller, &control.live().state, command).await?;
+    let Prepared {
+        command,
+        side,
+        secret,
+    } = prepare(&app, &caller, &control.live().state, command).await?;
     let submission = Submission {
         command_id,
         actor: caller.actor(),
@@ -74,32 +76,59 @@ pub(super) async fn send(
 }
 
 fn read_why(why: Option<String>) -> Answer<Option<String>> {
-    let why = why.map(|why| why.trim().to_owned()).filter(|why| !why.is_empty());
-    let is_good = |why: &String| why.chars().count() <= WHY_CHARS && !why.chars().any(|c| c.is_control() && c != '\n');
+    let why = why
+        .map(|why| why.trim().to_owned())
+        .filter(|why| !why.is_empty());
+    let is_good = |why: &String| {
+        why.chars().count() <= WHY_CHARS && !why.chars().any(|c| c.is_control() && c != '\n')
+    };
     if why.as_ref().is_none_or(is_good) {
         Ok(why)
     } else {
-        Err(ApiError::invalid("why", "A reason has at most 500 characters, none of them a control character."))
+        Err(ApiError::invalid(
+            "why",
+            "A reason has at most 500 characters, none of them a control character.",
+        ))
     }
 }
 
 /// Submits, and turns what went wrong into a problem.
 pub(super) async fn submit(control: &Control, submission: Submission) -> Answer<CommandOutcome> {
-    control.submit(submission).await.map_err(|error| match error {
-        SubmitError::Rejected(rejection) => ApiError::Rejected(rejection),
-        SubmitError::CommandIdReused => ApiError::CommandIdReused,
-        SubmitError::Busy => ApiError::Busy(error.to_string()),
-        SubmitError::Unavailable => ApiError::LogUnavailable(error.to_string()),
-        SubmitError::Unknown => ApiError::OutcomeUnknown(error.to_string()),
-        SubmitError::Stopped(_) => ApiError::AppendsStopped(error.to_string()),
-    })
+    control
+        .submit(submission)
+        .await
+        .map_err(|error| match error {
+            SubmitError::Rejected(rejection) => ApiError::Rejected(rejection),
+            SubmitError::CommandIdReused => ApiError::CommandIdReused,
+            SubmitError::Busy => ApiError::Busy(error.to_string()),
+            SubmitError::Unavailable => ApiError::LogUnavailable(error.to_string()),
+            SubmitError::Unknown => ApiError::OutcomeUnknown(error.to_string()),
+            SubmitError::Stopped(_) => ApiError::AppendsStopped(error.to_string()),
+        })
 }
 
 /// What the outcome looks like on the wire: with the secret, unless it is told again.
-pub(super) fn answer(command_id: CommandId, outcome: CommandOutcome, secret: Option<SecretText>) -> CommandAnswer {
-    let CommandOutcome { position, events, made, replayed } = outcome;
-    let secret = secret.filter(|_| !replayed).map(|secret| secret.reveal().to_owned());
-    CommandAnswer { command_id, position, events, id: made, secret }
+pub(super) fn answer(
+    command_id: CommandId,
+    outcome: CommandOutcome,
+    secret: Option<SecretText>,
+) -> CommandAnswer {
+    let CommandOutcome {
+        position,
+        events,
+        made,
+        replayed,
+    } = outcome;
+    let secret = secret
+        .filter(|_| !replayed)
+        .map(|secret| secret.reveal().to_owned());
+    CommandAnswer {
+        command_id,
+        position,
+        events,
+        id: made,
+        secret,
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +138,10 @@ mod tests {
     #[test]
     fn a_reason_is_short_and_readable() {
         assert_eq!(read_why(Some("  ".into())), Ok(None));
-        assert_eq!(read_why(Some(" moved\nhouse ".into())), Ok(Some("moved\nhouse".into())));
+        assert_eq!(
+            read_why(Some(" moved\nhouse ".into())),
+            Ok(Some("moved\nhouse".into()))
+        );
         assert!(read_why(Some("é".repeat(500))).is_ok());
         assert!(read_why(Some("é".repeat(501))).is_err());
         assert!(read_why(Some("a\u{7}b".into())).is_err());

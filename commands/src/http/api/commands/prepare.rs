@@ -17,15 +17,11 @@ use crate::{
     clock,
     control::{PasswordChange, Person, PersonChange, SealedSecret, SideEffects},
     domain::{
-        Command, GrantCommand, KeyCommand, ModelCommand, OperatorCommand, ProviderAccountCommand, SealedCredential,
-        UserCommand, VirtualAccountCommand, VirtualModelCommand,
+        Command, GrantCommand, KeyCommand, ModelCommand, OperatorCommand, ProviderAccountCommand,
+        SealedCredential, UserCommand, VirtualAccountCommand, VirtualModelCommand,
     },
     fresh,
-    http::{
-        App,
-        app::Answer,
-        problem::ApiError,
-    },
+    http::{App, app::Answer, problem::ApiError},
     secrets::SecretText,
 };
 
@@ -44,124 +40,314 @@ pub(super) struct Prepared {
 
 impl From<Command> for Prepared {
     fn from(command: Command) -> Self {
-        Self { command, side: SideEffects::default(), secret: None }
+        Self {
+            command,
+            side: SideEffects::default(),
+            secret: None,
+        }
     }
 }
 
 /// Prepares a command.
-pub(super) async fn prepare(app: &App, caller: &Caller, state: &Organisation, command: NewCommand) -> Answer<Prepared> {
+pub(super) async fn prepare(
+    app: &App,
+    caller: &Caller,
+    state: &Organisation,
+    command: NewCommand,
+) -> Answer<Prepared> {
     use NewCommand as N;
     Ok(match command {
-        N::RegisterProviderAccount { name, provider, base_url, credential } => {
-            let (id, name, base_url) = (fresh::id(), read("name", &name)?, read("base_url", &base_url)?);
+        N::RegisterProviderAccount {
+            name,
+            provider,
+            base_url,
+            credential,
+        } => {
+            let (id, name, base_url) = (
+                fresh::id(),
+                read("name", &name)?,
+                read("base_url", &base_url)?,
+            );
             let (credential, side) = seal(app, id, &base_url, credential)?;
-            let order = ProviderAccountCommand::Register { name, provider, base_url, credential };
-            Prepared { side, ..Command::ProviderAccount(id, order).into() }
+            let order = ProviderAccountCommand::Register {
+                name,
+                provider,
+                base_url,
+                credential,
+            };
+            Prepared {
+                side,
+                ..Command::ProviderAccount(id, order).into()
+            }
         }
-        N::RenameProviderAccount { account, name } => {
-            Command::ProviderAccount(account, ProviderAccountCommand::Rename { name: read("name", &name)? }).into()
-        }
-        N::MoveProviderAccount { account, base_url, credential } => {
+        N::RenameProviderAccount { account, name } => Command::ProviderAccount(
+            account,
+            ProviderAccountCommand::Rename {
+                name: read("name", &name)?,
+            },
+        )
+        .into(),
+        N::MoveProviderAccount {
+            account,
+            base_url,
+            credential,
+        } => {
             let base_url = read("base_url", &base_url)?;
             let (credential, side) = seal(app, account, &base_url, credential)?;
-            let order = ProviderAccountCommand::Move { base_url, credential };
-            Prepared { side, ..Command::ProviderAccount(account, order).into() }
+            let order = ProviderAccountCommand::Move {
+                base_url,
+                credential,
+            };
+            Prepared {
+                side,
+                ..Command::ProviderAccount(account, order).into()
+            }
         }
-        N::ReplaceProviderCredential { account, credential } => replace_credential(app, state, account, credential)?,
-        N::DisableProviderAccount { account } => Command::ProviderAccount(account, ProviderAccountCommand::Disable).into(),
-        N::EnableProviderAccount { account } => Command::ProviderAccount(account, ProviderAccountCommand::Enable).into(),
-        N::DeleteProviderAccount { account } => Command::ProviderAccount(account, ProviderAccountCommand::Delete).into(),
-        N::AddModel { account, name, upstream_name, model_types } => {
+        N::ReplaceProviderCredential {
+            account,
+            credential,
+        } => replace_credential(app, state, account, credential)?,
+        N::DisableProviderAccount { account } => {
+            Command::ProviderAccount(account, ProviderAccountCommand::Disable).into()
+        }
+        N::EnableProviderAccount { account } => {
+            Command::ProviderAccount(account, ProviderAccountCommand::Enable).into()
+        }
+        N::DeleteProviderAccount { account } => {
+            Command::ProviderAccount(account, ProviderAccountCommand::Delete).into()
+        }
+        N::AddModel {
+            account,
+            name,
+            upstream_name,
+            model_types,
+        } => {
             let upstream_name = read("upstream_name", upstream_name.as_deref().unwrap_or(&name))?;
-            let order = ModelCommand::Add { account, name: read("name", &name)?, upstream_name, model_types };
+            let order = ModelCommand::Add {
+                account,
+                name: read("name", &name)?,
+                upstream_name,
+                model_types,
+            };
             Command::Model(fresh::id(), order).into()
         }
-        N::RenameModel { model, name } => Command::Model(model, ModelCommand::Rename { name: read("name", &name)? }).into(),
-        N::ChangeModelUpstreamName { model, upstream_name } => {
+        N::RenameModel { model, name } => Command::Model(
+            model,
+            ModelCommand::Rename {
+                name: read("name", &name)?,
+            },
+        )
+        .into(),
+        N::ChangeModelUpstreamName {
+            model,
+            upstream_name,
+        } => {
             let upstream_name = read("upstream_name", &upstream_name)?;
             Command::Model(model, ModelCommand::ChangeUpstreamName { upstream_name }).into()
         }
-        N::SetModelPrice { model, price, effective_at } => {
+        N::SetModelPrice {
+            model,
+            price,
+            effective_at,
+        } => {
             let effective_at = effective_at.unwrap_or_else(clock::now);
-            Command::Model(model, ModelCommand::SetPrice { price, effective_at }).into()
+            Command::Model(
+                model,
+                ModelCommand::SetPrice {
+                    price,
+                    effective_at,
+                },
+            )
+            .into()
         }
         N::DisableModel { model } => Command::Model(model, ModelCommand::Disable).into(),
         N::EnableModel { model } => Command::Model(model, ModelCommand::Enable).into(),
         N::DeleteModel { model } => Command::Model(model, ModelCommand::Delete).into(),
         N::CreateVirtualModel { name, routing } => {
-            let order = VirtualModelCommand::Create { name: read("name", &name)?, routing };
+            let order = VirtualModelCommand::Create {
+                name: read("name", &name)?,
+                routing,
+            };
             Command::VirtualModel(fresh::id(), order).into()
         }
-        N::RenameVirtualModel { virtual_model, name } => {
-            Command::VirtualModel(virtual_model, VirtualModelCommand::Rename { name: read("name", &name)? }).into()
-        }
-        N::ChangeVirtualModelRouting { virtual_model, routing } => {
-            Command::VirtualModel(virtual_model, VirtualModelCommand::ChangeRouting { routing }).into()
-        }
+        N::RenameVirtualModel {
+            virtual_model,
+            name,
+        } => Command::VirtualModel(
+            virtual_model,
+            VirtualModelCommand::Rename {
+                name: read("name", &name)?,
+            },
+        )
+        .into(),
+        N::ChangeVirtualModelRouting {
+            virtual_model,
+            routing,
+        } => Command::VirtualModel(
+            virtual_model,
+            VirtualModelCommand::ChangeRouting { routing },
+        )
+        .into(),
         N::DisableVirtualModel { virtual_model } => {
             Command::VirtualModel(virtual_model, VirtualModelCommand::Disable).into()
         }
-        N::EnableVirtualModel { virtual_model } => Command::VirtualModel(virtual_model, VirtualModelCommand::Enable).into(),
-        N::DeleteVirtualModel { virtual_model } => Command::VirtualModel(virtual_model, VirtualModelCommand::Delete).into(),
+        N::EnableVirtualModel { virtual_model } => {
+            Command::VirtualModel(virtual_model, VirtualModelCommand::Enable).into()
+        }
+        N::DeleteVirtualModel { virtual_model } => {
+            Command::VirtualModel(virtual_model, VirtualModelCommand::Delete).into()
+        }
         N::AddUser { email, name } => add_user(app, &email, &name)?,
         N::ChangeUserEmail { user, email } => change_email(app, user, &email)?,
         N::DisableUser { user } => Command::User(user, UserCommand::Disable).into(),
         N::EnableUser { user } => Command::User(user, UserCommand::Enable).into(),
         N::DeleteUser { user } => {
-            let side = SideEffects { person: Some(PersonChange::Erase(user.uuid())), ..SideEffects::default() };
-            Prepared { side, ..Command::User(user, UserCommand::Delete).into() }
+            let side = SideEffects {
+                person: Some(PersonChange::Erase(user.uuid())),
+                ..SideEffects::default()
+            };
+            Prepared {
+                side,
+                ..Command::User(user, UserCommand::Delete).into()
+            }
         }
-        N::CreateVirtualAccount { name } => {
-            Command::VirtualAccount(fresh::id(), VirtualAccountCommand::Create { name: read("name", &name)? }).into()
-        }
-        N::RenameVirtualAccount { virtual_account: id, name } => {
-            Command::VirtualAccount(id, VirtualAccountCommand::Rename { name: read("name", &name)? }).into()
-        }
-        N::DisableVirtualAccount { virtual_account: id } => {
-            Command::VirtualAccount(id, VirtualAccountCommand::Disable).into()
-        }
-        N::EnableVirtualAccount { virtual_account: id } => Command::VirtualAccount(id, VirtualAccountCommand::Enable).into(),
-        N::DeleteVirtualAccount { virtual_account: id } => Command::VirtualAccount(id, VirtualAccountCommand::Delete).into(),
-        N::IssueKey { owner, label, expires_at, limits } => {
-            let (secret, label, now) = (SecretText::new_api_key(), read("label", &label)?, clock::now());
+        N::CreateVirtualAccount { name } => Command::VirtualAccount(
+            fresh::id(),
+            VirtualAccountCommand::Create {
+                name: read("name", &name)?,
+            },
+        )
+        .into(),
+        N::RenameVirtualAccount {
+            virtual_account: id,
+            name,
+        } => Command::VirtualAccount(
+            id,
+            VirtualAccountCommand::Rename {
+                name: read("name", &name)?,
+            },
+        )
+        .into(),
+        N::DisableVirtualAccount {
+            virtual_account: id,
+        } => Command::VirtualAccount(id, VirtualAccountCommand::Disable).into(),
+        N::EnableVirtualAccount {
+            virtual_account: id,
+        } => Command::VirtualAccount(id, VirtualAccountCommand::Enable).into(),
+        N::DeleteVirtualAccount {
+            virtual_account: id,
+        } => Command::VirtualAccount(id, VirtualAccountCommand::Delete).into(),
+        N::IssueKey {
+            owner,
+            label,
+            expires_at,
+            limits,
+        } => {
+            let (secret, label, now) = (
+                SecretText::new_api_key(),
+                read("label", &label)?,
+                clock::now(),
+            );
             let (hash, hint) = (app.secrets().api_key_hash(&secret), secret.hint());
-            let order = KeyCommand::Issue { owner, label, hash, hint, expires_at, limits, now };
-            Prepared { secret: Some(secret), ..Command::Key(fresh::id(), order).into() }
+            let order = KeyCommand::Issue {
+                owner,
+                label,
+                hash,
+                hint,
+                expires_at,
+                limits,
+                now,
+            };
+            Prepared {
+                secret: Some(secret),
+                ..Command::Key(fresh::id(), order).into()
+            }
         }
-        N::RelabelKey { key, label } => Command::Key(key, KeyCommand::Relabel { label: read("label", &label)? }).into(),
-        N::ChangeKeyLimits { key, limits } => Command::Key(key, KeyCommand::ChangeLimits { limits }).into(),
-        N::ChangeKeyExpiry { key, expires_at } => {
-            Command::Key(key, KeyCommand::ChangeExpiry { expires_at, now: clock::now() }).into()
+        N::RelabelKey { key, label } => Command::Key(
+            key,
+            KeyCommand::Relabel {
+                label: read("label", &label)?,
+            },
+        )
+        .into(),
+        N::ChangeKeyLimits { key, limits } => {
+            Command::Key(key, KeyCommand::ChangeLimits { limits }).into()
         }
+        N::ChangeKeyExpiry { key, expires_at } => Command::Key(
+            key,
+            KeyCommand::ChangeExpiry {
+                expires_at,
+                now: clock::now(),
+            },
+        )
+        .into(),
         N::DisableKey { key } => Command::Key(key, KeyCommand::Disable).into(),
         N::EnableKey { key } => Command::Key(key, KeyCommand::Enable).into(),
         N::RevokeKey { key } => Command::Key(key, KeyCommand::Revoke).into(),
         N::GrantAccess { subject, models } => {
             Command::Grant(fresh::id(), GrantCommand::Grant { subject, models }).into()
         }
-        N::ChangeGrantedModels { grant, models } => Command::Grant(grant, GrantCommand::ChangeModels { models }).into(),
+        N::ChangeGrantedModels { grant, models } => {
+            Command::Grant(grant, GrantCommand::ChangeModels { models }).into()
+        }
         N::RevokeAccess { grant } => Command::Grant(grant, GrantCommand::Revoke).into(),
-        N::AddOperator { email, name, role, password } => {
-            let (id, typed, email): (OperatorId, _, Email) = (fresh::id(), email.trim().to_owned(), read("email", &email)?);
-            let person = Person { id: id.uuid(), email: typed, name: read::<Label>("name", &name)?.to_string() };
+        N::AddOperator {
+            email,
+            name,
+            role,
+            password,
+        } => {
+            let (id, typed, email): (OperatorId, _, Email) =
+                (fresh::id(), email.trim().to_owned(), read("email", &email)?);
+            let person = Person {
+                id: id.uuid(),
+                email: typed,
+                name: read::<Label>("name", &name)?.to_string(),
+            };
             let password = Some(hashed(app, id, password).await?);
-            let side = SideEffects { person: Some(PersonChange::Put(person)), password, ..SideEffects::default() };
-            let order = OperatorCommand::Add { role, email: app.secrets().fingerprint(&email) };
-            Prepared { side, ..Command::Operator(id, order).into() }
+            let side = SideEffects {
+                person: Some(PersonChange::Put(person)),
+                password,
+                ..SideEffects::default()
+            };
+            let order = OperatorCommand::Add {
+                role,
+                email: app.secrets().fingerprint(&email),
+            };
+            Prepared {
+                side,
+                ..Command::Operator(id, order).into()
+            }
         }
         N::ChangeOperatorRole { operator, role } => {
             Command::Operator(operator, OperatorCommand::ChangeRole { role }).into()
         }
-        N::SetOperatorPassword { operator, password } => set_password(app, caller, operator, password).await?,
-        N::DisableOperator { operator } => {
-            let side = SideEffects { end_sessions: Some(operator), ..SideEffects::default() };
-            Prepared { side, ..Command::Operator(operator, OperatorCommand::Disable).into() }
+        N::SetOperatorPassword { operator, password } => {
+            set_password(app, caller, operator, password).await?
         }
-        N::EnableOperator { operator } => Command::Operator(operator, OperatorCommand::Enable).into(),
+        N::DisableOperator { operator } => {
+            let side = SideEffects {
+                end_sessions: Some(operator),
+                ..SideEffects::default()
+            };
+            Prepared {
+                side,
+                ..Command::Operator(operator, OperatorCommand::Disable).into()
+            }
+        }
+        N::EnableOperator { operator } => {
+            Command::Operator(operator, OperatorCommand::Enable).into()
+        }
         // The name stays: the history goes on to say who did what.
         N::RemoveOperator { operator } => {
-            let side = SideEffects { forget_operator: Some(operator), ..SideEffects::default() };
-            Prepared { side, ..Command::Operator(operator, OperatorCommand::Remove).into() }
+            let side = SideEffects {
+                forget_operator: Some(operator),
+                ..SideEffects::default()
+            };
+            Prepared {
+                side,
+                ..Command::Operator(operator, OperatorCommand::Remove).into()
+            }
         }
     })
 }
@@ -184,16 +370,33 @@ fn seal(
     base_url: &BaseUrl,
     credential: Option<String>,
 ) -> Answer<(Option<SealedCredential>, SideEffects)> {
-    let Some(credential) = credential else { return Ok((None, SideEffects::default())) };
-    if credential.is_empty() || credential.len() > CREDENTIAL_BYTES || !credential.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(ApiError::invalid("credential", "A credential has 1 to 4,096 visible ASCII characters, no blanks."));
+    let Some(credential) = credential else {
+        return Ok((None, SideEffects::default()));
+    };
+    if credential.is_empty()
+        || credential.len() > CREDENTIAL_BYTES
+        || !credential.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        return Err(ApiError::invalid(
+            "credential",
+            "A credential has 1 to 4,096 visible ASCII characters, no blanks.",
+        ));
     }
-    let sealed = app.secrets().seal_credential(account, base_url, &credential).map_err(|error| {
-        tracing::error!(%error, "a credential could not be sealed");
-        ApiError::Internal
-    })?;
+    let sealed = app
+        .secrets()
+        .seal_credential(account, base_url, &credential)
+        .map_err(|error| {
+            tracing::error!(%error, "a credential could not be sealed");
+            ApiError::Internal
+        })?;
     // Each sealing has an id of its own: two at the same time cannot be taken for versions of each other.
-    let (reference, origin) = (SealedRef { id: fresh::id(), version: 1 }, base_url.origin());
+    let (reference, origin) = (
+        SealedRef {
+            id: fresh::id(),
+            version: 1,
+        },
+        base_url.origin(),
+    );
     let row = SealedSecret {
         reference: reference.clone(),
         sealing_key: sealed.key_id,
@@ -201,8 +404,17 @@ fn seal(
         origin: origin.clone(),
         sealed: sealed.bytes,
     };
-    let side = SideEffects { secret: Some(row), ..SideEffects::default() };
-    Ok((Some(SealedCredential { sealed: reference, origin }), side))
+    let side = SideEffects {
+        secret: Some(row),
+        ..SideEffects::default()
+    };
+    Ok((
+        Some(SealedCredential {
+            sealed: reference,
+            origin,
+        }),
+        side,
+    ))
 }
 
 /// An account that does not exist is left to the rules, which say so (or give an earlier answer again).
@@ -217,42 +429,90 @@ fn replace_credential(
         None => (None, SideEffects::default()),
     };
     let order = ProviderAccountCommand::ReplaceCredential { credential };
-    Ok(Prepared { side, ..Command::ProviderAccount(account, order).into() })
+    Ok(Prepared {
+        side,
+        ..Command::ProviderAccount(account, order).into()
+    })
 }
 
 fn add_user(app: &App, email: &str, name: &str) -> Answer<Prepared> {
     let (id, parsed): (UserId, Email) = (fresh::id(), read("email", email)?);
     let name: Label = read("name", name)?;
-    let person = Person { id: id.uuid(), email: email.trim().to_owned(), name: name.to_string() };
-    let side = SideEffects { person: Some(PersonChange::Put(person)), ..SideEffects::default() };
-    let order = UserCommand::Add { email: app.secrets().fingerprint(&parsed) };
-    Ok(Prepared { side, ..Command::User(id, order).into() })
+    let person = Person {
+        id: id.uuid(),
+        email: email.trim().to_owned(),
+        name: name.to_string(),
+    };
+    let side = SideEffects {
+        person: Some(PersonChange::Put(person)),
+        ..SideEffects::default()
+    };
+    let order = UserCommand::Add {
+        email: app.secrets().fingerprint(&parsed),
+    };
+    Ok(Prepared {
+        side,
+        ..Command::User(id, order).into()
+    })
 }
 
 fn change_email(app: &App, user: UserId, email: &str) -> Answer<Prepared> {
     let parsed: Email = read("email", email)?;
     let id: Uuid = user.uuid();
-    let change = PersonChange::Email { id, email: email.trim().to_owned() };
-    let side = SideEffects { person: Some(change), ..SideEffects::default() };
-    let order = UserCommand::ChangeEmail { email: app.secrets().fingerprint(&parsed) };
-    Ok(Prepared { side, ..Command::User(user, order).into() })
+    let change = PersonChange::Email {
+        id,
+        email: email.trim().to_owned(),
+    };
+    let side = SideEffects {
+        person: Some(change),
+        ..SideEffects::default()
+    };
+    let order = UserCommand::ChangeEmail {
+        email: app.secrets().fingerprint(&parsed),
+    };
+    Ok(Prepared {
+        side,
+        ..Command::User(user, order).into()
+    })
 }
 
-async fn set_password(app: &App, caller: &Caller, operator: OperatorId, password: String) -> Answer<Prepared> {
+async fn set_password(
+    app: &App,
+    caller: &Caller,
+    operator: OperatorId,
+    password: String,
+) -> Answer<Prepared> {
     if operator == caller.operator {
         let detail = "Change your own password with PUT /api/v1/me/password, which asks for the one until now.";
         return Err(ApiError::invalid("operator", detail));
     }
-    let side = SideEffects { password: Some(hashed(app, operator, password).await?), ..SideEffects::default() };
-    Ok(Prepared { side, ..Command::Operator(operator, OperatorCommand::ChangePassword).into() })
+    let side = SideEffects {
+        password: Some(hashed(app, operator, password).await?),
+        ..SideEffects::default()
+    };
+    Ok(Prepared {
+        side,
+        ..Command::Operator(operator, OperatorCommand::ChangePassword).into()
+    })
 }
 
 /// A new password's row. Ends all sessions of the operator.
 async fn hashed(app: &App, operator: OperatorId, password: String) -> Answer<PasswordChange> {
     let password = NewPassword::parse(password).map_err(|error| {
         let detail = error.to_string();
-        ApiError::invalid("password", format!("A{}.", detail.get(1..).unwrap_or_default()))
+        ApiError::invalid(
+            "password",
+            format!("A{}.", detail.get(1..).unwrap_or_default()),
+        )
     })?;
-    let hash = app.passwords().hash(password).await.map_err(|error| ApiError::Busy(error.to_string()))?;
-    Ok(PasswordChange { operator, hash, keep_session: None })
+    let hash = app
+        .passwords()
+        .hash(password)
+        .await
+        .map_err(|error| ApiError::Busy(error.to_string()))?;
+    Ok(PasswordChange {
+        operator,
+        hash,
+        keep_session: None,
+    })
 }

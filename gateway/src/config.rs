@@ -72,6 +72,12 @@ impl Config {
         }
     }
 
+    /// How old a view on disk may be to be served when the stream is away.
+    #[must_use]
+    pub const fn view_max_age(&self) -> Duration {
+        Duration::from_secs(self.view_max_age_seconds)
+    }
+
     /// How long requests under way may go on after SIGTERM.
     #[must_use]
     pub fn drain_timeout(&self) -> Duration {

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     clock,
     counters::{Refused, Reservation},
-    failure::Failure,
+    failure::{Failure, UpstreamFailure},
     server::worker::Worker,
 };
 
@@ -170,8 +170,15 @@ impl Exchange {
         } else {
             self.worker.metrics.fallbacks.add(1);
         }
-        let attempt =
-            Attempt { model, target, status: None, error: None, began_us, first_byte_us: None, duration_us: 0 };
+        let attempt = Attempt {
+            model,
+            target,
+            status: None,
+            error: None,
+            began_us,
+            first_byte_us: None,
+            duration_us: 0,
+        };
         self.attempts.push(attempt);
     }
 
@@ -190,7 +197,11 @@ impl Exchange {
         self.status = status;
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.status = Some(status.as_u16());
-            self.answering = Some(Answering { model: attempt.model, target: attempt.target.clone(), price });
+            self.answering = Some(Answering {
+                model: attempt.model,
+                target: attempt.target.clone(),
+                price,
+            });
         }
     }
 
@@ -208,14 +219,26 @@ impl Exchange {
 
     /// What the answer used, as far as it is known; without numbers from the provider, `output` is the estimate.
     pub fn used(&mut self, stated: Option<Tokens>, output: u64) {
-        let estimate =
-            || Tokens { input: estimate_input_tokens(self.body_bytes), output, estimated: true, ..Tokens::default() };
+        let estimate = || Tokens {
+            input: estimate_input_tokens(self.body_bytes),
+            output,
+            estimated: true,
+            ..Tokens::default()
+        };
         self.tokens = stated.unwrap_or_else(estimate);
     }
 
     /// It has ended well, or with an error of the provider that was passed on.
     pub fn end(&mut self, outcome: Outcome) {
         self.record(outcome, None);
+    }
+
+    /// The answer has broken off after it had begun, as `failure` says; `why` is for the attempt.
+    pub fn cut(&mut self, why: UpstreamFailure, failure: &Failure) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.error = Some(why.as_str().to_owned());
+        }
+        self.fail(failure);
     }
 
     /// It has failed.

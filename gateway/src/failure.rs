@@ -47,6 +47,8 @@ pub enum Failure {
     Upstream(UpstreamFailure),
     /// The provider does not take its account's credential.
     CredentialRefused,
+    /// The provider answered with an error that cannot be passed on as it is.
+    Provider(StatusCode),
     /// The answer broke off after it had begun.
     Cut,
 }
@@ -94,21 +96,80 @@ const INVALID: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
 
 impl Failure {
+    /// A provider's status that is not passed on.
+    #[must_use]
+    pub const fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::CredentialRefused,
+            _ => Self::Provider(status),
+        }
+    }
+
     /// The table.
     #[must_use]
-    pub const fn row(&self) -> Row {
-        let row = |status, kind, code, outcome| Row { status, kind, code, outcome };
+    pub fn row(&self) -> Row {
+        let row = |status, kind, code, outcome| Row {
+            status,
+            kind,
+            code,
+            outcome,
+        };
         match self {
-            Self::NoRoute => row(StatusCode::NOT_FOUND, INVALID, "unknown_url", Outcome::BadRequest),
-            Self::Method => row(StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed", Outcome::BadRequest),
-            Self::NotReady => row(StatusCode::SERVICE_UNAVAILABLE, SERVER, "not_ready", Outcome::ProviderUnreachable),
-            Self::NoKey => row(StatusCode::UNAUTHORIZED, INVALID, "invalid_api_key", Outcome::Unauthenticated),
+            Self::NoRoute => row(
+                StatusCode::NOT_FOUND,
+                INVALID,
+                "unknown_url",
+                Outcome::BadRequest,
+            ),
+            Self::Method => row(
+                StatusCode::METHOD_NOT_ALLOWED,
+                INVALID,
+                "method_not_allowed",
+                Outcome::BadRequest,
+            ),
+            Self::NotReady => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                SERVER,
+                "not_ready",
+                Outcome::ProviderUnreachable,
+            ),
+            Self::NoKey => row(
+                StatusCode::UNAUTHORIZED,
+                INVALID,
+                "invalid_api_key",
+                Outcome::Unauthenticated,
+            ),
             Self::Denied(denial) => denied(*denial),
-            Self::Malformed(_) => row(StatusCode::BAD_REQUEST, INVALID, "invalid_request", Outcome::BadRequest),
-            Self::Metadata(_) => row(StatusCode::BAD_REQUEST, INVALID, "invalid_metadata", Outcome::BadRequest),
-            Self::TooLarge => row(StatusCode::PAYLOAD_TOO_LARGE, INVALID, "request_too_large", Outcome::BadRequest),
-            Self::SlowBody => row(StatusCode::REQUEST_TIMEOUT, INVALID, "request_timeout", Outcome::BadRequest),
-            Self::ClientGone => row(StatusCode::BAD_REQUEST, INVALID, "client_gone", Outcome::ClientGone),
+            Self::Malformed(_) => row(
+                StatusCode::BAD_REQUEST,
+                INVALID,
+                "invalid_request",
+                Outcome::BadRequest,
+            ),
+            Self::Metadata(_) => row(
+                StatusCode::BAD_REQUEST,
+                INVALID,
+                "invalid_metadata",
+                Outcome::BadRequest,
+            ),
+            Self::TooLarge => row(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                INVALID,
+                "request_too_large",
+                Outcome::BadRequest,
+            ),
+            Self::SlowBody => row(
+                StatusCode::REQUEST_TIMEOUT,
+                INVALID,
+                "request_timeout",
+                Outcome::BadRequest,
+            ),
+            Self::ClientGone => row(
+                StatusCode::BAD_REQUEST,
+                INVALID,
+                "client_gone",
+                Outcome::ClientGone,
+            ),
             Self::Limited(refused) => row(
                 StatusCode::TOO_MANY_REQUESTS,
                 match refused.measure {
@@ -119,10 +180,21 @@ impl Failure {
                 Outcome::LimitExceeded,
             ),
             Self::Upstream(failure) => upstream(*failure),
-            Self::CredentialRefused => {
-                row(StatusCode::BAD_GATEWAY, SERVER, "provider_credential_refused", Outcome::ProviderError)
+            Self::CredentialRefused => row(
+                StatusCode::BAD_GATEWAY,
+                SERVER,
+                "provider_credential_refused",
+                Outcome::ProviderError,
+            ),
+            Self::Provider(status) => {
+                row(*status, SERVER, "provider_error", Outcome::ProviderError)
             }
-            Self::Cut => row(StatusCode::BAD_GATEWAY, SERVER, "provider_stream_cut", Outcome::StreamCut),
+            Self::Cut => row(
+                StatusCode::BAD_GATEWAY,
+                SERVER,
+                "provider_stream_cut",
+                Outcome::StreamCut,
+            ),
         }
     }
 
@@ -157,6 +229,7 @@ impl Failure {
             | Self::Limited(_)
             | Self::Upstream(_)
             | Self::CredentialRefused
+            | Self::Provider(_)
             | Self::Cut => None,
         }
     }
@@ -165,7 +238,10 @@ impl Failure {
     #[must_use]
     pub const fn retry_after_seconds(&self) -> Option<u64> {
         match self {
-            Self::Limited(Refused { retry_after_us: Some(us), .. }) => Some(us.div_ceil(1_000_000)),
+            Self::Limited(Refused {
+                retry_after_us: Some(us),
+                ..
+            }) => Some(us.div_ceil(1_000_000)),
             Self::NotReady => Some(1),
             _ => None,
         }
@@ -186,15 +262,37 @@ impl Failure {
             code: &'a str,
             request_id: Uuid,
         }
-        let Row { status: _, kind, code, outcome: _ } = self.row();
-        let message = Message { failure: self, model }.to_string();
-        let error = Told { message, r#type: kind, param: self.param(), code, request_id: request };
-        serde_json::to_vec(&Wrapped { error }).expect("an error is JSON").into()
+        let Row {
+            status: _,
+            kind,
+            code,
+            outcome: _,
+        } = self.row();
+        let message = Message {
+            failure: self,
+            model,
+        }
+        .to_string();
+        let error = Told {
+            message,
+            r#type: kind,
+            param: self.param(),
+            code,
+            request_id: request,
+        };
+        serde_json::to_vec(&Wrapped { error })
+            .expect("an error is JSON")
+            .into()
     }
 }
 
-const fn denied(denial: Denial) -> Row {
-    let row = |status, code, outcome| Row { status, kind: INVALID, code, outcome };
+fn denied(denial: Denial) -> Row {
+    let row = |status, code, outcome| Row {
+        status,
+        kind: INVALID,
+        code,
+        outcome,
+    };
     let unauthenticated = |code| row(StatusCode::UNAUTHORIZED, code, Outcome::Unauthenticated);
     let forbidden = |code| row(StatusCode::FORBIDDEN, code, Outcome::Forbidden);
     match denial {
@@ -202,10 +300,20 @@ const fn denied(denial: Denial) -> Row {
         Denial::KeyDisabled => unauthenticated("api_key_disabled"),
         Denial::KeyExpired { .. } => unauthenticated("api_key_expired"),
         Denial::OwnerDisabled | Denial::OwnerMissing => unauthenticated("api_key_owner_disabled"),
-        Denial::UnknownModel => row(StatusCode::NOT_FOUND, "model_not_found", Outcome::UnknownModel),
+        Denial::UnknownModel => row(
+            StatusCode::NOT_FOUND,
+            "model_not_found",
+            Outcome::UnknownModel,
+        ),
         Denial::NotGranted => forbidden("model_not_allowed"),
-        Denial::VirtualModelDisabled | Denial::ModelDisabled | Denial::AccountDisabled => forbidden("model_disabled"),
-        Denial::WrongKind => row(StatusCode::BAD_REQUEST, "model_not_supported", Outcome::BadRequest),
+        Denial::VirtualModelDisabled | Denial::ModelDisabled | Denial::AccountDisabled => {
+            forbidden("model_disabled")
+        }
+        Denial::WrongKind => row(
+            StatusCode::BAD_REQUEST,
+            "model_not_supported",
+            Outcome::BadRequest,
+        ),
         Denial::NoTarget => Row {
             status: StatusCode::SERVICE_UNAVAILABLE,
             kind: SERVER,
@@ -215,8 +323,13 @@ const fn denied(denial: Denial) -> Row {
     }
 }
 
-const fn upstream(failure: UpstreamFailure) -> Row {
-    let row = |status, code| Row { status, kind: SERVER, code, outcome: Outcome::ProviderUnreachable };
+fn upstream(failure: UpstreamFailure) -> Row {
+    let row = |status, code| Row {
+        status,
+        kind: SERVER,
+        code,
+        outcome: Outcome::ProviderUnreachable,
+    };
     match failure {
         UpstreamFailure::Connect => row(StatusCode::BAD_GATEWAY, "provider_unreachable"),
         UpstreamFailure::Broken => row(StatusCode::BAD_GATEWAY, "provider_connection_broken"),
@@ -238,11 +351,16 @@ impl fmt::Display for Message<'_> {
             Failure::NoRoute => f.write_str("There is no such URL here. The API begins with /v1."),
             Failure::Method => f.write_str("This URL does not take that method."),
             Failure::NotReady => f.write_str("This gateway has not loaded its configuration yet."),
-            Failure::NoKey => f.write_str("No API key in the request: send it as 'Authorization: Bearer YOUR_KEY'."),
+            Failure::NoKey => f.write_str(
+                "No API key in the request: send it as 'Authorization: Bearer YOUR_KEY'.",
+            ),
             Failure::Denied(denial) => fmt_denial(*denial, model, f),
             Failure::Malformed(malformed) => write!(f, "The request cannot be taken: {malformed}."),
             Failure::Metadata(invalid) => write!(f, "The request cannot be taken: {invalid}."),
-            Failure::TooLarge => write!(f, "The body of a request may have {MAX_BODY_BYTES} bytes at most."),
+            Failure::TooLarge => write!(
+                f,
+                "The body of a request may have {MAX_BODY_BYTES} bytes at most."
+            ),
             Failure::SlowBody => f.write_str("The body of the request did not come in time."),
             Failure::ClientGone => f.write_str("The caller went away."),
             Failure::Limited(refused) => fmt_limited(refused, f),
@@ -250,14 +368,32 @@ impl fmt::Display for Message<'_> {
                 write!(f, "The provider of '{model}' cannot be reached.")
             }
             Failure::Upstream(UpstreamFailure::Broken) => {
-                write!(f, "The connection to the provider of '{model}' broke before it answered.")
+                write!(
+                    f,
+                    "The connection to the provider of '{model}' broke before it answered."
+                )
             }
-            Failure::Upstream(UpstreamFailure::Timeout) => write!(f, "The provider of '{model}' did not answer in time."),
+            Failure::Upstream(UpstreamFailure::Timeout) => {
+                write!(f, "The provider of '{model}' did not answer in time.")
+            }
             Failure::Upstream(UpstreamFailure::Credential) => {
-                write!(f, "The provider account of '{model}' has no credential that this gateway can use.")
+                write!(
+                    f,
+                    "The provider account of '{model}' has no credential that this gateway can use."
+                )
             }
             Failure::CredentialRefused => {
-                write!(f, "The provider of '{model}' does not take the credential of its account.")
+                write!(
+                    f,
+                    "The provider of '{model}' does not take the credential of its account."
+                )
+            }
+            Failure::Provider(status) => {
+                write!(
+                    f,
+                    "The provider of '{model}' answered with status {}.",
+                    status.as_u16()
+                )
             }
             Failure::Cut => f.write_str("The provider broke off in the middle of its answer."),
         }
@@ -278,7 +414,10 @@ fn fmt_denial(denial: Denial, model: &str, f: &mut fmt::Formatter<'_>) -> fmt::R
         Denial::AccountDisabled => write!(f, "The provider account of '{model}' is disabled."),
         Denial::WrongKind => write!(f, "The model '{model}' cannot be asked for this."),
         Denial::NoTarget => {
-            write!(f, "No target of the virtual model '{model}' can be asked for this: they are disabled, gone, or of another kind.")
+            write!(
+                f,
+                "No target of the virtual model '{model}' can be asked for this: they are disabled, gone, or of another kind."
+            )
         }
     }
 }
@@ -288,9 +427,17 @@ fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Measure::Requests => "requests",
         Measure::Tokens => "tokens",
     };
-    write!(f, "Rate limit reached for this API key: {} {what} per minute.", refused.most)?;
+    write!(
+        f,
+        "Rate limit reached for this API key: {} {what} per minute.",
+        refused.most
+    )?;
     match refused.retry_after_us {
-        Some(us) => write!(f, " Please try again in {} seconds.", us.div_ceil(1_000_000)),
+        Some(us) => write!(
+            f,
+            " Please try again in {} seconds.",
+            us.div_ceil(1_000_000)
+        ),
         None => f.write_str(" It lets nothing through."),
     }
 }
@@ -304,7 +451,10 @@ mod tests {
         let json = failure.json("a\"b", Uuid::nil());
         let error: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
         let error = &error["error"];
-        let told = format!("{} | {} | {} | {}", error["type"], error["code"], error["param"], error["message"]);
+        let told = format!(
+            "{} | {} | {} | {}",
+            error["type"], error["code"], error["param"], error["message"]
+        );
         assert_eq!(told, expected);
         assert_eq!(error["request_id"], Uuid::nil().to_string());
     }
@@ -321,7 +471,11 @@ mod tests {
             401,
             r#""invalid_request_error" | "invalid_api_key" | null | "No API key in the request: send it as 'Authorization: Bearer YOUR_KEY'.""#,
         );
-        let refused = Refused { measure: Measure::Tokens, most: 7, retry_after_us: Some(1_000_001) };
+        let refused = Refused {
+            measure: Measure::Tokens,
+            most: 7,
+            retry_after_us: Some(1_000_001),
+        };
         check(
             &Failure::Limited(refused),
             429,

@@ -13,6 +13,8 @@ use std::{
 
 use events_schema::usage::{Endpoint, Outcome};
 
+use crate::report::Figures;
+
 /// The endpoints whose requests are recorded, in the order of their cells.
 const ENDPOINTS: [Endpoint; 2] = [Endpoint::ChatCompletions, Endpoint::Embeddings];
 
@@ -135,21 +137,6 @@ pub struct Metrics {
     pub record: RecordMetrics,
 }
 
-/// What the state report says about requests and records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Vitals {
-    /// Requests since the start.
-    pub requests: u64,
-    /// Requests under way.
-    pub in_flight: u64,
-    /// Request records that wait in memory.
-    pub records_in_ring: u64,
-    /// Bytes of request records that wait on disk.
-    pub spool_bytes: u64,
-    /// Request records dropped since the start.
-    pub records_dropped: u64,
-}
-
 /// What `/metrics` says about the view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Serving {
@@ -179,7 +166,7 @@ impl Metrics {
 
     /// What the state report says.
     #[must_use]
-    pub fn vitals(&self) -> Vitals {
+    pub fn figures(&self) -> Figures {
         let ended = |worker: &Arc<WorkerMetrics>| {
             worker
                 .by_endpoint
@@ -188,7 +175,7 @@ impl Metrics {
                 .map(Counter::get)
                 .sum::<u64>()
         };
-        Vitals {
+        Figures {
             requests: self.workers.iter().map(ended).sum(),
             in_flight: self.sum(|worker| worker.in_flight.get()),
             records_in_ring: self.record.in_ring.get(),
@@ -434,6 +421,6 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} in {text}");
         }
-        assert_eq!(metrics.vitals().requests, 2);
+        assert_eq!(metrics.figures().requests, 2);
     }
 }

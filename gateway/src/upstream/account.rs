@@ -3,7 +3,8 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc, str::FromStr, time::Duration};
 
 use events_schema::{
-    keyring::KeyRing, names::BaseUrl, snapshot::entries::ArchivedProviderAccountEntry, usage::Endpoint,
+    keyring::KeyRing, names::BaseUrl, snapshot::entries::ArchivedProviderAccountEntry,
+    usage::Endpoint,
 };
 use gateway_policy::EntryId;
 use http::{HeaderValue, Uri, uri::PathAndQuery};
@@ -49,8 +50,14 @@ pub struct Reach {
 
 impl MadeFrom {
     fn of(entry: &ArchivedProviderAccountEntry) -> Self {
-        let sealed = entry.credential.as_ref().map(|it| (it.key.to_string(), it.sealed.to_vec()));
-        Self { base_url: entry.base_url.to_string(), sealed }
+        let sealed = entry
+            .credential
+            .as_ref()
+            .map(|it| (it.key.to_string(), it.sealed.to_vec()));
+        Self {
+            base_url: entry.base_url.to_string(),
+            sealed,
+        }
     }
 
     fn still_holds(&self, entry: &ArchivedProviderAccountEntry) -> bool {
@@ -67,7 +74,11 @@ impl Account {
     fn new(entry: &ArchivedProviderAccountEntry, ring: &KeyRing) -> Self {
         let reach = Reach::of(entry, ring);
         if let Err(why) = &reach {
-            tracing::warn!(account = entry.name.as_str(), why, "a provider account cannot be used");
+            tracing::warn!(
+                account = entry.name.as_str(),
+                why,
+                "a provider account cannot be used"
+            );
         }
         Self {
             made_from: MadeFrom::of(entry),
@@ -113,7 +124,8 @@ impl Account {
 impl Reach {
     fn of(entry: &ArchivedProviderAccountEntry, ring: &KeyRing) -> Result<Self, String> {
         let base = BaseUrl::from_str(&entry.base_url).map_err(|error| error.to_string())?;
-        let authorization = credential::authorization(ring, entry, &base).map_err(|error| error.to_string())?;
+        let authorization =
+            credential::authorization(ring, entry, &base).map_err(|error| error.to_string())?;
         let uri = Uri::from_str(&base).map_err(|error| error.to_string())?;
         let authority = uri.authority().ok_or("the base URL names no host")?;
         let prefix = base.get(base.origin().len()..).unwrap_or_default();
@@ -123,7 +135,8 @@ impl Reach {
         };
         let host = HeaderValue::from_str(authority.as_str()).map_err(|error| error.to_string())?;
         let scheme = uri.scheme_str().unwrap_or("https");
-        let origin = Uri::from_str(&format!("{scheme}://{authority}/")).map_err(|error| error.to_string())?;
+        let origin = Uri::from_str(&format!("{scheme}://{authority}/"))
+            .map_err(|error| error.to_string())?;
         Ok(Self {
             origin,
             host,

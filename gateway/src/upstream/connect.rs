@@ -31,13 +31,23 @@ impl Default for Connector {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.enforce_http(false);
-        let no_roots = ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
-        Self { plain: over(no_roots, http.clone()), http, tls: OnceCell::new() }
+        let no_roots = ClientConfig::builder()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        Self {
+            plain: over(no_roots, http.clone()),
+            http,
+            tls: OnceCell::new(),
+        }
     }
 }
 
 fn over(config: ClientConfig, http: HttpConnector) -> Https {
-    let https = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(http);
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(config)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http);
     TowerToHyperService::new(https)
 }
 
@@ -59,23 +69,32 @@ impl Connector {
     ///
     /// # Errors
     /// [`UpstreamFailure::Connect`], and [`UpstreamFailure::Timeout`] after `wait`.
-    pub async fn connect(&self, origin: &Uri, wait: Duration) -> Result<Connection, UpstreamFailure> {
+    pub async fn connect(
+        &self,
+        origin: &Uri,
+        wait: Duration,
+    ) -> Result<Connection, UpstreamFailure> {
         let connector = self.for_scheme(origin).ok_or(UpstreamFailure::Connect)?;
         let connecting = async {
             let stream = connector.call(origin.clone()).await.map_err(|error| {
                 tracing::debug!(%origin, %error, "no connection to a provider");
                 UpstreamFailure::Connect
             })?;
-            Connection::over(stream).await.map_err(|_| UpstreamFailure::Connect)
+            Connection::over(stream)
+                .await
+                .map_err(|_| UpstreamFailure::Connect)
         };
-        timeout(wait, connecting).await.map_err(|_| UpstreamFailure::Timeout)?
+        timeout(wait, connecting)
+            .await
+            .map_err(|_| UpstreamFailure::Timeout)?
     }
 
     fn for_scheme(&self, origin: &Uri) -> Option<&Https> {
         if origin.scheme_str() == Some("http") {
             return Some(&self.plain);
         }
-        let with_tls = || with_system_roots().map(|config| over((*config).clone(), self.http.clone()));
+        let with_tls =
+            || with_system_roots().map(|config| over((*config).clone(), self.http.clone()));
         self.tls.get_or_init(with_tls).as_ref()
     }
 }

@@ -98,16 +98,26 @@ impl Connection {
     ///
     /// # Errors
     /// [`UpstreamFailure::Timeout`] after `wait`; [`UpstreamFailure::Broken`] when the connection ends.
-    pub async fn send(&mut self, request: Request<Body>, wait: Duration) -> Result<Response<Incoming>, NotSent> {
+    pub async fn send(
+        &mut self,
+        request: Request<Body>,
+        wait: Duration,
+    ) -> Result<Response<Incoming>, NotSent> {
         let mut answer = pin!(self.sender.try_send_request(request));
         self.wind(wait);
         std::future::poll_fn(|cx| {
             self.drive(cx);
-            if let Poll::Ready(answer) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            if let Poll::Ready(answer) = answer
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+            {
                 return Poll::Ready(answer.map_err(broken));
             }
             ready!(self.poll_rung(cx));
-            Poll::Ready(Err(NotSent { failure: UpstreamFailure::Timeout, unsent: None }))
+            Poll::Ready(Err(NotSent {
+                failure: UpstreamFailure::Timeout,
+                unsent: None,
+            }))
         })
         .await
     }
@@ -116,5 +126,8 @@ impl Connection {
 fn broken(mut error: TrySendError<Request<Body>>) -> NotSent {
     let unsent = error.take_message();
     tracing::debug!(error = %error.into_error(), "a provider's connection broke");
-    NotSent { failure: UpstreamFailure::Broken, unsent }
+    NotSent {
+        failure: UpstreamFailure::Broken,
+        unsent,
+    }
 }

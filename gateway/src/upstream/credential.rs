@@ -5,9 +5,13 @@ use events_schema::{
     keyring::KeyRing,
     names::BaseUrl,
     secrets::{CREDENTIAL_INFO, credential_aad},
-    snapshot::entries::{ArchivedProviderAccountEntry, ArchivedProviderDialect, ArchivedSealedCredential},
+    snapshot::entries::{
+        ArchivedProviderAccountEntry, ArchivedProviderDialect, ArchivedSealedCredential,
+    },
 };
-use hpke::{Deserializable, OpModeR, aead::ChaCha20Poly1305, kdf::HkdfSha256, kem::X25519HkdfSha256};
+use hpke::{
+    Deserializable, OpModeR, aead::ChaCha20Poly1305, kdf::HkdfSha256, kem::X25519HkdfSha256,
+};
 use http::HeaderValue;
 
 /// The length of the encapsulated key before the ciphertext.
@@ -42,22 +46,37 @@ pub fn authorization(
     let Some(sealed) = account.credential.as_ref() else {
         return match account.provider {
             ArchivedProviderDialect::OpenaiCompatible => Ok(None),
-            ArchivedProviderDialect::Openai | ArchivedProviderDialect::Anthropic => Err(CredentialError::Missing),
+            ArchivedProviderDialect::Openai | ArchivedProviderDialect::Anthropic => {
+                Err(CredentialError::Missing)
+            }
         };
     };
-    let aad = credential_aad(ProviderAccountId::from_bytes(account.id), &base_url.origin());
+    let aad = credential_aad(
+        ProviderAccountId::from_bytes(account.id),
+        &base_url.origin(),
+    );
     let mut opened = b"Bearer ".to_vec();
     opened.extend(open(ring, sealed, &aad)?);
-    let mut header = HeaderValue::from_maybe_shared(bytes::Bytes::from(opened)).map_err(|_| CredentialError::NotAHeader)?;
+    let mut header = HeaderValue::from_maybe_shared(bytes::Bytes::from(opened))
+        .map_err(|_| CredentialError::NotAHeader)?;
     header.set_sensitive(true);
     Ok(Some(header))
 }
 
-fn open(ring: &KeyRing, sealed: &ArchivedSealedCredential, aad: &[u8]) -> Result<Vec<u8>, CredentialError> {
-    let private = ring.get(&sealed.key).ok_or_else(|| CredentialError::UnknownKey(sealed.key.to_string()))?;
-    let private = <X25519HkdfSha256 as hpke::Kem>::PrivateKey::from_bytes(private).map_err(|_| CredentialError::Sealed)?;
-    let (encapsulated, ciphertext) =
-        sealed.sealed.split_at_checked(ENCAPSULATED).ok_or(CredentialError::Sealed)?;
+fn open(
+    ring: &KeyRing,
+    sealed: &ArchivedSealedCredential,
+    aad: &[u8],
+) -> Result<Vec<u8>, CredentialError> {
+    let private = ring
+        .get(&sealed.key)
+        .ok_or_else(|| CredentialError::UnknownKey(sealed.key.to_string()))?;
+    let private = <X25519HkdfSha256 as hpke::Kem>::PrivateKey::from_bytes(private)
+        .map_err(|_| CredentialError::Sealed)?;
+    let (encapsulated, ciphertext) = sealed
+        .sealed
+        .split_at_checked(ENCAPSULATED)
+        .ok_or(CredentialError::Sealed)?;
     let encapsulated = <X25519HkdfSha256 as hpke::Kem>::EncappedKey::from_bytes(encapsulated)
         .map_err(|_| CredentialError::Sealed)?;
     hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(

@@ -27,7 +27,13 @@ impl Events {
     /// At the beginning.
     #[must_use]
     pub fn new(strip_usage: bool) -> Self {
-        Self { strip_usage, held: BytesMut::new(), usage: None, count: 0, done: false }
+        Self {
+            strip_usage,
+            held: BytesMut::new(),
+            usage: None,
+            count: 0,
+            done: false,
+        }
     }
 
     /// The usage that an event has brought.
@@ -49,14 +55,14 @@ impl Events {
     }
 
     /// Takes the next piece; gives what may be sent on, perhaps nothing.
-    pub fn push(&mut self, piece: Bytes) -> Bytes {
+    pub fn push(&mut self, piece: &Bytes) -> Bytes {
         if self.held.is_empty() {
-            let border = last_border(&piece, 0);
+            let border = last_border(piece, 0);
             self.held.extend_from_slice(&piece[border..]);
             return self.pass(piece.slice(..border));
         }
         let old = self.held.len();
-        self.held.extend_from_slice(&piece);
+        self.held.extend_from_slice(piece);
         match last_border(&self.held, old) {
             0 if self.held.len() > MAX_HELD_BYTES => self.held.split().freeze(),
             0 => Bytes::new(),
@@ -110,7 +116,8 @@ impl Events {
 }
 
 fn has_done(events: &[u8]) -> bool {
-    memmem::find(events, b"[DONE]").is_some_and(|at| events[..at].trim_ascii_end().ends_with(b"data:"))
+    memmem::find(events, b"[DONE]")
+        .is_some_and(|at| events[..at].trim_ascii_end().ends_with(b"data:"))
 }
 
 /// Whether `choices` is an empty list, as in the event that OpenAI adds for usage.
@@ -119,18 +126,24 @@ fn has_no_choices(event: &[u8]) -> bool {
     memmem::find(event, key).is_some_and(|at| {
         let rest = event[at + key.len()..].trim_ascii_start();
         let rest = rest.strip_prefix(b":").unwrap_or(rest).trim_ascii_start();
-        rest.strip_prefix(b"[").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]"))
+        rest.strip_prefix(b"[")
+            .is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]"))
     })
 }
 
 /// Where an event ends, after a line that is empty: LF LF or LF CR LF.
 fn borders(text: &[u8]) -> impl Iterator<Item = usize> {
-    memchr_iter(b'\n', text).filter(|at| ends_event(text, *at)).map(|at| at + 1)
+    memchr_iter(b'\n', text)
+        .filter(|at| ends_event(text, *at))
+        .map(|at| at + 1)
 }
 
 /// Where the last whole event ends whose last byte is at `from` or later; 0: nowhere.
 fn last_border(text: &[u8], from: usize) -> usize {
-    memrchr_iter(b'\n', &text[from..]).map(|at| from + at).find(|at| ends_event(text, *at)).map_or(0, |at| at + 1)
+    memrchr_iter(b'\n', &text[from..])
+        .map(|at| from + at)
+        .find(|at| ends_event(text, *at))
+        .map_or(0, |at| at + 1)
 }
 
 fn ends_event(text: &[u8], line_feed: usize) -> bool {
@@ -143,8 +156,10 @@ mod tests {
     use super::*;
 
     const CHUNK: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":null}\n\n";
-    const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n";
-    const LAST_WITH_USAGE: &str = "data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n";
+    const USAGE: &str =
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n";
+    const LAST_WITH_USAGE: &str =
+        "data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n";
     const DONE: &str = "data: [DONE]\n\n";
 
     /// Sends `text` through in pieces of every size and expects the same each time.
@@ -153,8 +168,11 @@ mod tests {
             let mut events = Events::new(strip);
             let mut sent = Vec::new();
             for piece in text.as_bytes().chunks(size) {
-                let passed = events.push(Bytes::copy_from_slice(piece));
-                assert!(passed.is_empty() || passed.ends_with(b"\n"), "cut within an event");
+                let passed = events.push(&Bytes::copy_from_slice(piece));
+                assert!(
+                    passed.is_empty() || passed.ends_with(b"\n"),
+                    "cut within an event"
+                );
                 sent.extend_from_slice(&passed);
             }
             sent.extend_from_slice(&events.finish());
@@ -172,7 +190,12 @@ mod tests {
 
     #[test]
     fn the_event_that_only_brings_usage_is_taken_out() {
-        check(true, &[CHUNK, CHUNK, USAGE, DONE].concat(), &[CHUNK, CHUNK, DONE].concat(), true);
+        check(
+            true,
+            &[CHUNK, CHUNK, USAGE, DONE].concat(),
+            &[CHUNK, CHUNK, DONE].concat(),
+            true,
+        );
         check(true, &[USAGE, CHUNK].concat(), CHUNK, true);
     }
 
@@ -196,7 +219,7 @@ mod tests {
 
     fn check_unfinished(text: &str) {
         let mut events = Events::new(true);
-        let passed = events.push(Bytes::copy_from_slice(text.as_bytes()));
+        let passed = events.push(&Bytes::copy_from_slice(text.as_bytes()));
         assert_eq!(passed, CHUNK);
         assert_eq!(events.finish(), "data: {\"half");
     }
@@ -204,7 +227,7 @@ mod tests {
     #[test]
     fn a_piece_that_ends_with_an_event_is_not_copied() {
         let piece = Bytes::from_static(b"data: {}\n\n");
-        let passed = Events::new(true).push(piece.clone());
+        let passed = Events::new(true).push(&piece);
         assert_eq!(passed.as_ptr(), piece.as_ptr());
     }
 }

@@ -31,8 +31,15 @@ fn stays_here(name: &HeaderName) -> bool {
 /// Headers of the provider that do not go to the caller: they speak of the account, or the gateway says its own.
 fn stays_behind(name: &HeaderName) -> bool {
     let name = name.as_str();
-    matches!(name, "set-cookie" | "x-request-id" | "openai-organization" | "openai-project" | "alt-svc" | "date")
-        || is_of_one_connection(name)
+    matches!(
+        name,
+        "set-cookie"
+            | "x-request-id"
+            | "openai-organization"
+            | "openai-project"
+            | "alt-svc"
+            | "date"
+    ) || is_of_one_connection(name)
         || name.starts_with("x-ratelimit-")
         || name.starts_with("x-sluice-")
 }
@@ -55,8 +62,16 @@ fn is_of_one_connection(name: &str) -> bool {
 
 /// Whether `connection` names this header as one that goes no further.
 fn named_in<'h>(headers: &'h HeaderMap) -> impl Fn(&HeaderName) -> bool + 'h {
-    let named = headers.get(header::CONNECTION).and_then(|value| value.to_str().ok());
-    move |name| named.is_some_and(|named| named.split(',').any(|token| token.trim().eq_ignore_ascii_case(name.as_str())))
+    let named = headers
+        .get(header::CONNECTION)
+        .and_then(|value| value.to_str().ok());
+    move |name| {
+        named.is_some_and(|named| {
+            named
+                .split(',')
+                .any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
+        })
+    }
 }
 
 /// The headers for the provider.

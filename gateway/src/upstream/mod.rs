@@ -1,6 +1,7 @@
 //! The way to the providers: connections, credentials, and the answer on its way back.
 //!
 //! - [`account`]: a provider account as one thread reaches it, with its idle connections;
+//! - [`answer`]: the answer, piece by piece;
 //! - [`connection`]: one HTTP/1.1 connection, driven by whoever waits for its answer;
 //! - [`credential`]: opening what was sealed to the gateways;
 //! - [`events`], [`usage`]: what is looked at in an answer while it passes;
@@ -8,6 +9,7 @@
 //! - [`connect`]: making connections.
 
 pub mod account;
+pub mod answer;
 pub mod connect;
 pub mod connection;
 pub mod credential;
@@ -76,18 +78,25 @@ impl Sender {
         let mut request = build(reach);
         let mut may_reuse = true;
         loop {
-            let idle = if may_reuse { account.take_idle().await } else { None };
+            let idle = if may_reuse {
+                account.take_idle().await
+            } else {
+                None
+            };
             let mut connection = match idle {
                 Some(connection) => connection,
                 None => {
                     metrics.upstream_connections.add(1);
-                    self.connector.connect(&reach.origin, self.patience.connect).await?
+                    self.connector
+                        .connect(&reach.origin, self.patience.connect)
+                        .await?
                 }
             };
-            let NotSent { failure, unsent } = match connection.send(request, self.patience.response).await {
-                Ok(answer) => return Ok((answer, connection)),
-                Err(not_sent) => not_sent,
-            };
+            let NotSent { failure, unsent } =
+                match connection.send(request, self.patience.response).await {
+                    Ok(answer) => return Ok((answer, connection)),
+                    Err(not_sent) => not_sent,
+                };
             if failure != UpstreamFailure::Broken || !connection.reused {
                 return Err(failure);
             }

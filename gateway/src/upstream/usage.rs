@@ -34,7 +34,12 @@ enum State {
     /// The key was found: a colon and an object should follow.
     AfterKey,
     /// Within the object.
-    Object { text: Vec<u8>, depth: usize, in_string: bool, escaped: bool },
+    Object {
+        text: Vec<u8>,
+        depth: usize,
+        in_string: bool,
+        escaped: bool,
+    },
 }
 
 /// Up to one byte less than the key.
@@ -93,7 +98,12 @@ impl UsageScan {
         match rest[0] {
             b' ' | b'\t' | b'\r' | b'\n' | b':' => &rest[1..],
             b'{' => {
-                self.state = State::Object { text: Vec::with_capacity(256), depth: 0, in_string: false, escaped: false };
+                self.state = State::Object {
+                    text: Vec::with_capacity(256),
+                    depth: 0,
+                    in_string: false,
+                    escaped: false,
+                };
                 rest
             }
             _ => {
@@ -104,7 +114,13 @@ impl UsageScan {
     }
 
     fn object<'p>(&mut self, rest: &'p [u8]) -> &'p [u8] {
-        let State::Object { text, depth, in_string, escaped } = &mut self.state else {
+        let State::Object {
+            text,
+            depth,
+            in_string,
+            escaped,
+        } = &mut self.state
+        else {
             return rest;
         };
         for (at, byte) in rest.iter().enumerate() {
@@ -179,9 +195,15 @@ fn tokens(object: &[u8]) -> Option<Tokens> {
     }
     Some(Tokens {
         input: usage.prompt_tokens.unwrap_or(0),
-        cached_input: usage.prompt_tokens_details.and_then(|it| it.cached_tokens).unwrap_or(0),
+        cached_input: usage
+            .prompt_tokens_details
+            .and_then(|it| it.cached_tokens)
+            .unwrap_or(0),
         output: usage.completion_tokens.unwrap_or(0),
-        reasoning: usage.completion_tokens_details.and_then(|it| it.reasoning_tokens).unwrap_or(0),
+        reasoning: usage
+            .completion_tokens_details
+            .and_then(|it| it.reasoning_tokens)
+            .unwrap_or(0),
         estimated: false,
     })
 }
@@ -192,10 +214,17 @@ mod tests {
 
     /// Whole, byte by byte, and cut in two at every place: always the same.
     fn check(answer: &str, expected: Option<(u64, u64)>) {
-        let expected = expected.map(|(input, output)| Tokens { input, output, ..Tokens::default() });
+        let expected = expected.map(|(input, output)| Tokens {
+            input,
+            output,
+            ..Tokens::default()
+        });
         assert_eq!(usage_in(answer.as_bytes()), expected, "{answer}");
         let mut by_byte = UsageScan::default();
-        answer.as_bytes().iter().for_each(|byte| by_byte.feed(&[*byte]));
+        answer
+            .as_bytes()
+            .iter()
+            .for_each(|byte| by_byte.feed(&[*byte]));
         assert_eq!(by_byte.found(), expected, "{answer} byte by byte");
         for cut in 0..answer.len() {
             let mut in_two = UsageScan::default();
@@ -207,8 +236,14 @@ mod tests {
 
     #[test]
     fn usage_is_found_wherever_the_pieces_end() {
-        check(r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":9,"x":{"y":"}"}},"z":1}"#, Some((7, 9)));
-        check(r#"{"usage" : {"prompt_tokens":7,"total_tokens":7}}"#, Some((7, 0)));
+        check(
+            r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":9,"x":{"y":"}"}},"z":1}"#,
+            Some((7, 9)),
+        );
+        check(
+            r#"{"usage" : {"prompt_tokens":7,"total_tokens":7}}"#,
+            Some((7, 0)),
+        );
         check(r#"{"usage":null}"#, None);
         check(r#"{"usage":{"calls":1}}"#, None);
         check(r#"{"usage":{"prompt_tokens":-1}}"#, None);
@@ -216,7 +251,10 @@ mod tests {
 
     #[test]
     fn text_that_talks_about_usage_is_not_usage() {
-        check(r#"{"content":"{\"usage\":{\"prompt_tokens\":1}}","usage":{"prompt_tokens":2}}"#, Some((2, 0)));
+        check(
+            r#"{"content":"{\"usage\":{\"prompt_tokens\":1}}","usage":{"prompt_tokens":2}}"#,
+            Some((2, 0)),
+        );
         check(r#"{"a":"usage","b":{"prompt_tokens":1}}"#, None);
         check(r#"""usage"#, None);
     }
@@ -230,7 +268,13 @@ mod tests {
     #[test]
     fn cached_and_reasoning_tokens_are_told_apart() {
         let answer = br#"{"usage":{"prompt_tokens":10,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":6}}}"#;
-        let expected = Tokens { input: 10, cached_input: 4, output: 20, reasoning: 6, estimated: false };
+        let expected = Tokens {
+            input: 10,
+            cached_input: 4,
+            output: 20,
+            reasoning: 6,
+            estimated: false,
+        };
         assert_eq!(usage_in(answer), Some(expected));
     }
 }

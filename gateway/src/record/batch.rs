@@ -1,0 +1,214 @@
+//! Records numbered without gaps, and written as the messages of `USAGE`: `events_schema::usage::UsageBatch` as JSON.
+
+use bytes::Bytes;
+use events_schema::usage::UsageRecord;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::report::Identity;
+
+/// A message is closed when it has this many bytes: well under NATS' limit of 1 MiB, whatever the last record holds.
+pub const BATCH_BYTES: usize = 256 * 1024;
+
+/// A message of `USAGE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The life of the gateway whose records these are.
+    pub incarnation: Uuid,
+    /// The number of its first record.
+    pub first_number: u64,
+    /// How many records it holds.
+    pub count: u64,
+    /// The JSON.
+    pub payload: Bytes,
+}
+
+impl Batch {
+    /// The number of its last record; of a batch without records, of the last one before it.
+    #[must_use]
+    pub const fn last_number(&self) -> u64 {
+        self.first_number + self.count - 1
+    }
+
+    /// What says that a life of this gateway, which ended without a farewell, had made `made` records.
+    #[must_use]
+    pub fn closing(identity: &Identity, incarnation: Uuid, made: u64) -> Self {
+        let head = head(identity, incarnation, made + 1);
+        Self {
+            incarnation,
+            first_number: made + 1,
+            count: 0,
+            payload: [head.as_bytes(), b"]}"].concat().into(),
+        }
+    }
+}
+
+/// Writes records as messages.
+#[derive(Debug)]
+pub struct Batcher {
+    identity: Identity,
+    next_number: u64,
+}
+
+impl Batcher {
+    /// Of this life of the gateway; the first record is number 1.
+    #[must_use]
+    pub const fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            next_number: 1,
+        }
+    }
+
+    /// Uses up numbers for records that are gone.
+    pub const fn skip(&mut self, records: u64) {
+        self.next_number += records;
+    }
+
+    /// Numbers the records, takes them out of the list, and gives them to `out` in messages.
+    pub fn write(&mut self, records: &mut Vec<UsageRecord>, mut out: impl FnMut(Batch)) {
+        let mut open: Option<(Batch, Vec<u8>)> = None;
+        for record in records.drain(..) {
+            let (batch, text) = open.get_or_insert_with(|| self.begin());
+            if batch.count > 0 {
+                text.push(b',');
+            }
+            serde_json::to_writer(&mut *text, &record).expect("a record is JSON");
+            batch.count += 1;
+            self.next_number += 1;
+            if text.len() >= BATCH_BYTES {
+                open.take().into_iter().map(end).for_each(&mut out);
+            }
+        }
+        open.into_iter().map(end).for_each(out);
+    }
+
+    fn begin(&self) -> (Batch, Vec<u8>) {
+        let incarnation = self.identity.incarnation;
+        let batch = Batch {
+            incarnation,
+            first_number: self.next_number,
+            count: 0,
+            payload: Bytes::new(),
+        };
+        let mut text = Vec::with_capacity(16 * 1024);
+        text.extend_from_slice(head(&self.identity, incarnation, self.next_number).as_bytes());
+        (batch, text)
+    }
+}
+
+fn end((mut batch, mut text): (Batch, Vec<u8>)) -> Batch {
+    text.extend_from_slice(b"]}");
+    batch.payload = text.into();
+    batch
+}
+
+/// A message up to its first record.
+fn head(identity: &Identity, incarnation: Uuid, first_number: u64) -> String {
+    let (gateway, region) = (identity.gateway, json!(identity.region));
+    format!(
+        r#"{{"gateway":"{gateway}","incarnation":"{incarnation}","region":{region},"first_number":{first_number},"records":["#
+    )
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use events_schema::{
+        time::Timestamp,
+        usage::{Endpoint, Outcome, Tokens, UsageBatch},
+    };
+
+    use super::*;
+
+    pub(crate) fn identity() -> Identity {
+        Identity {
+            gateway: Uuid::from_u128(1),
+            incarnation: Uuid::from_u128(2),
+            region: "the \"north\"".into(),
+            started_at: Timestamp::MIN,
+        }
+    }
+
+    pub(crate) fn record(request: u128) -> UsageRecord {
+        UsageRecord {
+            request: Uuid::from_u128(request),
+            received_at: Timestamp::MIN,
+            epoch: None,
+            position: 7,
+            endpoint: Endpoint::ChatCompletions,
+            streamed: false,
+            key: None,
+            owner: None,
+            requested_model: "chat".into(),
+            resolved: None,
+            answered_by: None,
+            target: None,
+            attempts: Vec::new(),
+            outcome: Outcome::Success,
+            status: 200,
+            error_code: None,
+            rules: Vec::new(),
+            seed: 0,
+            tokens: Tokens::default(),
+            cost: None,
+            duration_us: 1,
+            first_byte_us: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    fn read(batch: &Batch) -> UsageBatch {
+        serde_json::from_slice(&batch.payload).expect("what the ledger reads")
+    }
+
+    #[test]
+    fn records_are_numbered_on_and_messages_are_what_the_ledger_reads() {
+        let mut batcher = Batcher::new(identity());
+        let mut batches = Vec::new();
+        batcher.write(&mut (1..=3).map(record).collect(), |batch| {
+            batches.push(batch);
+        });
+        batcher.skip(5);
+        batcher.write(&mut vec![record(4)], |batch| batches.push(batch));
+        let numbers: Vec<_> = batches
+            .iter()
+            .map(|it| (it.first_number, it.last_number()))
+            .collect();
+        assert_eq!(numbers, [(1, 3), (9, 9)]);
+        let first = read(&batches[0]);
+        assert_eq!(first.region, identity().region);
+        assert_eq!(
+            (first.first_number, first.records),
+            (1, (1..=3).map(record).collect())
+        );
+        assert_eq!(read(&batches[1]).first_number, 9);
+    }
+
+    #[test]
+    fn a_message_is_closed_before_it_grows_too_large() {
+        let mut batcher = Batcher::new(identity());
+        let (mut batches, mut records) = (Vec::new(), (0..2_000).map(record).collect());
+        batcher.write(&mut records, |batch| batches.push(batch));
+        assert!(batches.len() > 1);
+        let mut next = 1;
+        for batch in &batches {
+            assert!(batch.payload.len() < BATCH_BYTES + 1024);
+            assert_eq!(batch.first_number, next);
+            next = batch.last_number() + 1;
+        }
+        assert_eq!(next, 2_001);
+    }
+
+    #[test]
+    fn the_last_word_of_a_life_holds_no_record() {
+        let closing = Batch::closing(&identity(), Uuid::from_u128(9), 41);
+        let read = read(&closing);
+        assert_eq!(
+            (read.incarnation, read.first_number, read.records.len()),
+            (Uuid::from_u128(9), 42, 0)
+        );
+        assert_eq!(closing.last_number(), 41);
+    }
+}

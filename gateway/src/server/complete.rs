@@ -1,0 +1,386 @@
+//! A request for a model, from its arrival to its answer:
+//! `authenticate → read → authorize → plan → admit → attempts → answer`.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use events_schema::{
+    id::ModelId,
+    usage::{Endpoint, Outcome},
+};
+use gateway_policy::{
+    Ask, Configuration as _, Plan, Step, authorize,
+    limits::{estimate_input_tokens, estimate_tokens},
+    plan, price_at, resolve,
+};
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
+use hyper::body::Incoming;
+
+use super::{
+    body::read_body,
+    passing::{Content, Passing},
+    response::{Body, OWN_HEADERS, OwnHeaders, failed},
+    worker::Worker,
+};
+use crate::{
+    counters::KeyLimits,
+    exchange::Exchange,
+    failure::{Failure, UpstreamFailure},
+    request::{self, Scan, UsageWish, metadata, rewrite, scan},
+    upstream::{
+        account::Reach,
+        answer::{Answer, Collected},
+        events::Events,
+        headers,
+        usage::{UsageScan, usage_in},
+    },
+    view::View,
+};
+
+/// Answers that are no streams are read up to this size before they are passed on, so that one that breaks off can still
+/// be followed by another attempt; larger ones pass as they come.
+const MAX_COLLECTED_BYTES: usize = 1024 * 1024;
+
+/// Serves a request for a model.
+pub async fn complete(
+    worker: &Rc<Worker>,
+    endpoint: Endpoint,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let view = worker.shared.view.load_full();
+    let exchange = Exchange::begin(worker, endpoint, view.served());
+    let mut call = Call {
+        worker,
+        view: &view,
+        endpoint,
+        exchange,
+        own: OwnHeaders::default(),
+    };
+    match call.run(request).await {
+        Ok(answered) => call.respond(answered),
+        Err(failure) => call.refuse(&failure),
+    }
+}
+
+/// A request under way.
+struct Call<'v> {
+    worker: &'v Rc<Worker>,
+    view: &'v View,
+    endpoint: Endpoint,
+    exchange: Exchange,
+    own: OwnHeaders,
+}
+
+/// What the caller sent, once it is understood.
+struct Asked<'b> {
+    headers: &'b HeaderMap,
+    body: &'b Bytes,
+    scan: &'b Scan<'b>,
+}
+
+/// A provider's answer that goes to the caller.
+struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    content: Arrived,
+}
+
+/// What has arrived of the answer.
+enum Arrived {
+    /// All of it.
+    Whole(Bytes),
+    /// The beginning.
+    Begun(Box<Begun>),
+}
+
+/// The beginning of an answer, and whence the rest comes.
+struct Begun {
+    first: Bytes,
+    rest: Answer,
+    content: Content,
+}
+
+/// Why an attempt brings no answer for the caller.
+enum Missed {
+    /// There was none.
+    Upstream(UpstreamFailure),
+    /// The provider said so.
+    Status(StatusCode),
+}
+
+impl From<UpstreamFailure> for Missed {
+    fn from(failure: UpstreamFailure) -> Self {
+        Self::Upstream(failure)
+    }
+}
+
+impl Call<'_> {
+    async fn run(&mut self, request: Request<Incoming>) -> Result<Answered, Failure> {
+        let (head, incoming) = request.into_parts();
+        if self.view.epoch.is_none() {
+            return Err(Failure::NotReady);
+        }
+        let now = self.exchange.received_at();
+        let caller = self.worker.keys.caller(self.view, &head.headers, now)?;
+        self.exchange.called_by(caller);
+        let metadata = metadata::read(&head.headers).map_err(Failure::Metadata)?;
+        self.exchange.described_as(metadata);
+        let body = read_body(incoming, &head.headers).await?;
+        let scan = scan(&body).map_err(Failure::Malformed)?;
+        self.exchange
+            .asks_for(&scan.model, scan.stream, body.len() as u64);
+
+        let resolved = resolve(self.view, &scan.model).map_err(Failure::Denied)?;
+        self.exchange.resolved_to(resolved);
+        let grant = authorize(self.view, caller, resolved).map_err(Failure::Denied)?;
+        self.exchange.granted_by(grant);
+        let plan = plan(self.view, resolved, self.endpoint, self.exchange.seed())
+            .map_err(Failure::Denied)?;
+        if let Some(limits) = KeyLimits::of(caller.key) {
+            self.admit(&limits, &caller.key.id, &scan, body.len() as u64)?;
+        }
+        let asked = Asked {
+            headers: &head.headers,
+            body: &body,
+            scan: &scan,
+        };
+        self.attempt_all(plan, &asked).await
+    }
+
+    fn admit(
+        &mut self,
+        limits: &KeyLimits,
+        key: &gateway_policy::EntryId,
+        scan: &Scan<'_>,
+        body_bytes: u64,
+    ) -> Result<(), Failure> {
+        let tokens = match self.endpoint {
+            Endpoint::ChatCompletions => estimate_tokens(body_bytes, scan.max_tokens),
+            Endpoint::Embeddings => estimate_input_tokens(body_bytes),
+        };
+        let counters = self.worker.counters.of(key);
+        let charged = counters.charge(limits, Ask { tokens }, self.exchange.received_at());
+        self.own.stood = charged.stood;
+        match charged.outcome {
+            Ok(reservation) => {
+                self.exchange.reserved(reservation);
+                Ok(())
+            }
+            Err(refused) => {
+                self.exchange.limited_by(refused);
+                Err(Failure::Limited(refused))
+            }
+        }
+    }
+
+    /// Tries one target after another until one answers.
+    async fn attempt_all(
+        &mut self,
+        plan: Plan<'_>,
+        asked: &Asked<'_>,
+    ) -> Result<Answered, Failure> {
+        let view = self.view;
+        let mut steps = plan.steps(view).peekable();
+        let mut failure = Failure::Denied(gateway_policy::Denial::NoTarget);
+        while let Some(step) = steps.next() {
+            let is_last = steps.peek().is_none();
+            let (account, model) = (step.target.account, step.target.model);
+            let target = [account.name.as_str(), "/", model.name.as_str()].concat();
+            self.exchange
+                .attempts_begin(ModelId::from_bytes(model.id), target);
+            match self.attempt(step, is_last, asked).await {
+                Ok(answered) => {
+                    let price = price_at(model, self.exchange.received_at());
+                    self.exchange.answered(answered.status, price);
+                    return Ok(answered);
+                }
+                Err(Missed::Status(status)) => {
+                    self.exchange.attempt_failed(Some(status), None);
+                    failure = Failure::of_status(status);
+                }
+                Err(Missed::Upstream(upstream)) => {
+                    self.exchange.attempt_failed(None, Some(upstream.as_str()));
+                    failure = Failure::Upstream(upstream);
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    /// One attempt. Its answer is the caller's when it is a good one, or when nothing better can be had.
+    async fn attempt(
+        &self,
+        step: Step<'_>,
+        is_last: bool,
+        asked: &Asked<'_>,
+    ) -> Result<Answered, Missed> {
+        let worker = self.worker;
+        let account = worker
+            .accounts
+            .of(step.target.account, &worker.shared.secrets.sealing);
+        let build = |reach: &Reach| self.upstream_request(reach, step, asked);
+        let (response, connection) = worker.sender.send(&account, &worker.metrics, build).await?;
+        let (head, incoming) = response.into_parts();
+        let answer = Answer::new(incoming, connection, account, worker.sender.patience.idle);
+        let falls_back = !is_last && step.falls_back_on(head.status.as_u16());
+        if falls_back || is_about_credential(head.status) || !speaks_api(head.status, &head.headers)
+        {
+            // Small as errors are, reading one to its end keeps the connection.
+            let _unread = answer.collect(MAX_COLLECTED_BYTES).await;
+            return Err(Missed::Status(head.status));
+        }
+        let content = if is_events(&head.headers) {
+            self.begin_events(answer, asked).await?
+        } else {
+            begin_other(answer, head.status).await?
+        };
+        Ok(Answered {
+            status: head.status,
+            headers: head.headers,
+            content,
+        })
+    }
+
+    /// Waits for the first piece: until then another target can still be tried.
+    async fn begin_events(
+        &self,
+        mut answer: Answer,
+        asked: &Asked<'_>,
+    ) -> Result<Arrived, UpstreamFailure> {
+        let first = answer.piece().await.transpose()?.unwrap_or_default();
+        let strip_usage =
+            self.wishes_usage(asked) && !matches!(asked.scan.usage_wish, UsageWish::Asked);
+        Ok(Arrived::Begun(Box::new(Begun {
+            first,
+            rest: answer,
+            content: Content::Events(Events::new(strip_usage)),
+        })))
+    }
+
+    /// Whether the provider is asked for usage at the end of a stream.
+    fn wishes_usage(&self, asked: &Asked<'_>) -> bool {
+        match self.endpoint {
+            Endpoint::ChatCompletions => asked.scan.stream,
+            Endpoint::Embeddings => false,
+        }
+    }
+
+    fn upstream_request(
+        &self,
+        reach: &Reach,
+        step: Step<'_>,
+        asked: &Asked<'_>,
+    ) -> Request<request::Body> {
+        let wish = self.wishes_usage(asked).then_some(&asked.scan.usage_wish);
+        let model = step.target.model.upstream_name.as_str();
+        let mut request = Request::new(rewrite(asked.body, &asked.scan.model_at, model, wish));
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = reach.path(self.endpoint).clone();
+        *request.headers_mut() = headers::to_provider(asked.headers, reach);
+        request
+    }
+
+    fn refuse(mut self, failure: &Failure) -> Response<Body> {
+        let mut response = failed(failure, self.exchange.requested_model(), self.exchange.id);
+        self.add_own_headers(response.headers_mut());
+        self.exchange.fail(failure);
+        response
+    }
+
+    fn respond(mut self, answered: Answered) -> Response<Body> {
+        let Answered {
+            status,
+            headers: from_provider,
+            content,
+        } = answered;
+        let mut headers = headers::to_caller(&from_provider, OWN_HEADERS);
+        self.add_own_headers(&mut headers);
+        let body = match content {
+            Arrived::Whole(whole) => {
+                headers.insert(CONTENT_LENGTH, whole.len().into());
+                let outcome = outcome_of(status);
+                if outcome == Outcome::Success {
+                    let output = estimate_input_tokens(whole.len() as u64);
+                    self.exchange.used(usage_in(&whole), output);
+                }
+                self.exchange.sends();
+                self.exchange.end(outcome);
+                Body::Whole(whole)
+            }
+            Arrived::Begun(begun) => {
+                let Begun {
+                    first,
+                    rest,
+                    content,
+                } = *begun;
+                if matches!(content, Content::Events(_)) {
+                    // An error event may be added, and usage taken out.
+                    headers.remove(CONTENT_LENGTH);
+                }
+                let passing = Passing::new(first, rest, self.exchange, content);
+                Body::Passing(Box::new(passing))
+            }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    fn add_own_headers(&self, headers: &mut HeaderMap) {
+        let (id, position) = (self.exchange.id, self.exchange.served().position);
+        self.own
+            .add_to(headers, id, position, self.exchange.target());
+    }
+}
+
+/// Reads an answer that is no stream, or, when it is large, its beginning.
+async fn begin_other(answer: Answer, status: StatusCode) -> Result<Arrived, UpstreamFailure> {
+    Ok(match answer.collect(MAX_COLLECTED_BYTES).await? {
+        Collected::Whole(whole) => Arrived::Whole(whole),
+        Collected::Large(first, rest) => {
+            let content = Content::Other {
+                scan: UsageScan::default(),
+                bytes: 0,
+                outcome: outcome_of(status),
+            };
+            Arrived::Begun(Box::new(Begun {
+                first,
+                rest,
+                content,
+            }))
+        }
+    })
+}
+
+fn outcome_of(status: StatusCode) -> Outcome {
+    if status.is_success() {
+        Outcome::Success
+    } else {
+        Outcome::ProviderError
+    }
+}
+
+/// Passed on, these would make the caller look for a mistake in a key that is good.
+fn is_about_credential(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// An error that is no JSON comes from something before the provider's API; callers' clients could not read it.
+fn speaks_api(status: StatusCode, headers: &HeaderMap) -> bool {
+    status.is_success() || content_type_begins(headers, b"application/json")
+}
+
+fn is_events(headers: &HeaderMap) -> bool {
+    content_type_begins(headers, b"text/event-stream")
+}
+
+fn content_type_begins(headers: &HeaderMap, with: &[u8]) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    value
+        .and_then(|value| value.get(..with.len()))
+        .is_some_and(|begin| begin.eq_ignore_ascii_case(with))
+}

@@ -1,0 +1,185 @@
+//! Answers to callers: their bodies, and the headers that the gateway adds.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use gateway_policy::Measure;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body::{Frame, SizeHint};
+use uuid::Uuid;
+
+use super::passing::Passing;
+use crate::{
+    counters::{MAX_LIMITS, Stood},
+    failure::Failure,
+};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_SLUICE_POSITION: HeaderName = HeaderName::from_static("x-sluice-position");
+const X_SLUICE_TARGET: HeaderName = HeaderName::from_static("x-sluice-target");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// How many headers the gateway adds at most.
+pub const OWN_HEADERS: usize = 3 + 3 * MAX_LIMITS;
+
+/// A body for a caller.
+pub enum Body {
+    /// All of it is here.
+    Whole(Bytes),
+    /// It passes through, piece by piece.
+    Passing(Box<Passing>),
+}
+
+/// The body broke off where nothing more can be said in it: the connection is to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the provider broke off in the middle of its answer")]
+pub struct BrokenOff;
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Passing(passing) => passing
+                .poll_next(cx)
+                .map(|piece| piece.map(|piece| piece.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Passing(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Passing(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// The headers that the gateway adds to the answer of a request for a model.
+#[derive(Debug, Default)]
+pub struct OwnHeaders {
+    /// How the key's limits stand, once they were asked.
+    pub stood: [Option<Stood>; MAX_LIMITS],
+}
+
+impl OwnHeaders {
+    /// Adds them: the request's id, the position of the configuration that decided, who answered, and how limits stand.
+    pub fn add_to(&self, headers: &mut HeaderMap, id: Uuid, position: u64, target: Option<&str>) {
+        headers.insert(X_REQUEST_ID, id_value(id));
+        headers.insert(X_SLUICE_POSITION, position.into());
+        if let Some(target) = target.and_then(|target| HeaderValue::from_str(target).ok()) {
+            headers.insert(X_SLUICE_TARGET, target);
+        }
+        for stood in self.stood.iter().flatten() {
+            let [limit, remaining, reset] = names(stood.measure);
+            headers.insert(limit, stood.standing.most.into());
+            headers.insert(remaining, stood.standing.remaining.into());
+            headers.insert(reset, seconds(stood.standing.reset_us));
+        }
+    }
+}
+
+/// OpenAI's names for limit, remaining and reset.
+const fn names(measure: Measure) -> [HeaderName; 3] {
+    match measure {
+        Measure::Requests => [
+            HeaderName::from_static("x-ratelimit-limit-requests"),
+            HeaderName::from_static("x-ratelimit-remaining-requests"),
+            HeaderName::from_static("x-ratelimit-reset-requests"),
+        ],
+        Measure::Tokens => [
+            HeaderName::from_static("x-ratelimit-limit-tokens"),
+            HeaderName::from_static("x-ratelimit-remaining-tokens"),
+            HeaderName::from_static("x-ratelimit-reset-tokens"),
+        ],
+    }
+}
+
+/// A duration as OpenAI writes it: `17.5s`, rounded up to milliseconds.
+fn seconds(micros: u64) -> HeaderValue {
+    let millis = micros.div_ceil(1_000);
+    let text = match (millis / 1_000, millis % 1_000) {
+        (seconds, 0) => format!("{seconds}s"),
+        (seconds, rest) => format!("{seconds}.{rest:03}s"),
+    };
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0s"))
+}
+
+fn id_value(id: Uuid) -> HeaderValue {
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    let text = id.as_hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// The answer that says what failed. `model` is the name that the request gave.
+#[must_use]
+pub fn failed(failure: &Failure, model: &str, id: Uuid) -> Response<Body> {
+    let mut response = json(failure.row().status, failure.json(model, id));
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, id_value(id));
+    if let Some(seconds) = failure.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
+/// An answer in JSON.
+#[must_use]
+pub fn json(status: StatusCode, body: Bytes) -> Response<Body> {
+    with_type(status, JSON, body)
+}
+
+/// An answer in plain text.
+#[must_use]
+pub fn text(status: StatusCode, body: String) -> Response<Body> {
+    with_type(
+        status,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        body.into(),
+    )
+}
+
+fn with_type(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Body> {
+    let length = body.len();
+    let mut response = Response::new(Body::Whole(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response
+}
+
+/// What a service answers that never fails.
+pub type Answered = Result<Response<Body>, Infallible>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_openai_does() {
+        let check = |micros, expected: &str| assert_eq!(seconds(micros), expected);
+        check(0, "0s");
+        check(60_000_000, "60s");
+        check(17_500_000, "17.500s");
+        check(1, "0.001s");
+    }
+}

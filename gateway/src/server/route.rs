@@ -1,0 +1,129 @@
+//! Which path is served by what.
+
+use std::rc::Rc;
+
+use events_schema::usage::Endpoint;
+use http::{Method, Request, Response, StatusCode, header::ALLOW};
+use hyper::body::Incoming;
+
+use super::{
+    complete::complete,
+    models::models,
+    response::{Answered, Body, failed, text},
+    worker::Worker,
+};
+use crate::{clock, failure::Failure};
+
+/// What a path stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route<'p> {
+    Completion(Endpoint),
+    Models(Option<&'p str>),
+    Health,
+    Ready,
+    Metrics,
+}
+
+impl<'p> Route<'p> {
+    fn of(path: &'p str) -> Option<Self> {
+        Some(match path {
+            "/v1/chat/completions" => Self::Completion(Endpoint::ChatCompletions),
+            "/v1/embeddings" => Self::Completion(Endpoint::Embeddings),
+            "/v1/models" => Self::Models(None),
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Ready,
+            "/metrics" => Self::Metrics,
+            _ => Self::Models(Some(
+                path.strip_prefix("/v1/models/")
+                    .filter(|name| !name.is_empty())?,
+            )),
+        })
+    }
+
+    const fn method(self) -> Method {
+        match self {
+            Self::Completion(_) => Method::POST,
+            Self::Models(_) | Self::Health | Self::Ready | Self::Metrics => Method::GET,
+        }
+    }
+}
+
+/// Serves one request.
+///
+/// # Errors
+/// Never.
+pub async fn serve(worker: Rc<Worker>, request: Request<Incoming>) -> Answered {
+    let path = request.uri().path().to_owned();
+    let Some(route) = Route::of(&path) else {
+        return Ok(refused(&Failure::NoRoute));
+    };
+    if request.method() != route.method() {
+        let mut response = refused(&Failure::Method);
+        let allowed = match route.method() {
+            Method::POST => "POST",
+            _ => "GET",
+        };
+        response
+            .headers_mut()
+            .insert(ALLOW, http::HeaderValue::from_static(allowed));
+        return Ok(response);
+    }
+    Ok(match route {
+        Route::Completion(endpoint) => complete(&worker, endpoint, request).await,
+        Route::Models(name) => models(&worker, request.headers(), name),
+        Route::Health => text(StatusCode::OK, "ok\n".into()),
+        Route::Ready => ready(&worker),
+        Route::Metrics => text(
+            StatusCode::OK,
+            worker.shared.metrics.render(worker.shared.serving()),
+        ),
+    })
+}
+
+fn refused(failure: &Failure) -> Response<Body> {
+    failed(failure, "", clock::uuid_v7(clock::now()))
+}
+
+fn ready(worker: &Worker) -> Response<Body> {
+    if worker.draining.get() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
+    }
+    let status = worker.shared.status.borrow();
+    if status.ready {
+        return text(StatusCode::OK, "ready\n".into());
+    }
+    let why = status
+        .trouble
+        .as_deref()
+        .unwrap_or("the configuration is being loaded");
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("not ready: {why}\n"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_served_by_what_openais_clients_expect() {
+        let check = |path, expected| assert_eq!(Route::of(path), expected, "{path}");
+        check(
+            "/v1/chat/completions",
+            Some(Route::Completion(Endpoint::ChatCompletions)),
+        );
+        check(
+            "/v1/embeddings",
+            Some(Route::Completion(Endpoint::Embeddings)),
+        );
+        check("/v1/models", Some(Route::Models(None)));
+        check(
+            "/v1/models/mock/fast",
+            Some(Route::Models(Some("mock/fast"))),
+        );
+        check("/v1/models/", None);
+        check("/v1/chat", None);
+        check("/", None);
+    }
+}

@@ -1,0 +1,148 @@
+//! A provider's answer, piece by piece, with the connection that brings it: at its end the connection is put aside for
+//! the next request; dropped before, it is closed, which cancels the request at the provider.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{account::Account, connection::Connection};
+use crate::failure::UpstreamFailure;
+
+/// The rest of an answer.
+pub struct Answer {
+    incoming: Incoming,
+    /// `None`: it has ended, and the connection was put aside.
+    connection: Option<Connection>,
+    account: Rc<Account>,
+    /// How long it may pause.
+    patience: Duration,
+    last_piece: Instant,
+}
+
+/// An answer that was waited for.
+pub enum Collected {
+    /// All of it.
+    Whole(Bytes),
+    /// It is larger than what was asked for: the beginning, and whence the rest comes.
+    Large(Bytes, Answer),
+}
+
+impl Answer {
+    /// Of a response whose head has come.
+    #[must_use]
+    pub fn new(
+        incoming: Incoming,
+        mut connection: Connection,
+        account: Rc<Account>,
+        patience: Duration,
+    ) -> Self {
+        connection.wind(patience);
+        Self {
+            incoming,
+            connection: Some(connection),
+            account,
+            patience,
+            last_piece: Instant::now(),
+        }
+    }
+
+    /// The next piece of data; `None` at the end.
+    ///
+    /// # Errors
+    /// [`UpstreamFailure::Broken`] when the answer ends before its end, [`UpstreamFailure::Timeout`] when it pauses for
+    /// too long.
+    pub fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, UpstreamFailure>>> {
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(None);
+        };
+        // Asking for data is what lets the connection read on, so it is driven once more after the first question.
+        for _ in 0..2 {
+            connection.drive(cx);
+            // Progress is made by the connection alone, which has the real waker.
+            match Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    // Trailers say nothing that a caller of this API could use.
+                    if let Ok(piece) = frame.into_data() {
+                        self.last_piece = Instant::now();
+                        return Poll::Ready(Some(Ok(piece)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "a provider's answer broke off");
+                    self.connection = None;
+                    return Poll::Ready(Some(Err(UpstreamFailure::Broken)));
+                }
+                Poll::Ready(None) => {
+                    if let Some(ended) = self.connection.take() {
+                        self.account.put_idle(ended);
+                    }
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {}
+            }
+        }
+        self.poll_patience(cx)
+    }
+
+    /// The clock is set again only when it has rung: a stream of many pieces does not touch it.
+    fn poll_patience(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, UpstreamFailure>>> {
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(None);
+        };
+        while connection.poll_rung(cx).is_ready() {
+            let left = self.patience.saturating_sub(self.last_piece.elapsed());
+            if left.is_zero() {
+                self.connection = None;
+                return Poll::Ready(Some(Err(UpstreamFailure::Timeout)));
+            }
+            connection.wind(left);
+        }
+        Poll::Pending
+    }
+
+    /// Waits for the next piece.
+    ///
+    /// # Errors
+    /// As [`Self::poll_piece`].
+    pub async fn piece(&mut self) -> Option<Result<Bytes, UpstreamFailure>> {
+        poll_fn(|cx| self.poll_piece(cx)).await
+    }
+
+    /// Waits for all of it, up to `most` bytes.
+    ///
+    /// # Errors
+    /// As [`Self::poll_piece`].
+    pub async fn collect(mut self, most: usize) -> Result<Collected, UpstreamFailure> {
+        let Some(first) = self.piece().await.transpose()? else {
+            return Ok(Collected::Whole(Bytes::new()));
+        };
+        let Some(second) = self.piece().await.transpose()? else {
+            return Ok(Collected::Whole(first));
+        };
+        let mut joined = BytesMut::with_capacity((first.len() + second.len()) * 2);
+        joined.extend_from_slice(&first);
+        joined.extend_from_slice(&second);
+        while joined.len() <= most {
+            match self.piece().await.transpose()? {
+                Some(piece) => joined.extend_from_slice(&piece),
+                None => return Ok(Collected::Whole(joined.freeze())),
+            }
+        }
+        Ok(Collected::Large(joined.freeze(), self))
+    }
+}

@@ -35,6 +35,9 @@ pub enum Rejection {
     /// The fresh id is not fresh.
     #[error("The id of the new {} has been used before. Send the command again.", noun(*.0))]
     IdUsed(Aggregate),
+    /// The fresh id of a token is not fresh.
+    #[error("The id of the new token has been used before. Send the command again.")]
+    TokenIdUsed,
     /// The key's hash is that of another key.
     #[error("The new key could not be told apart from another one. Send the command again.")]
     KeyNotUnique,
@@ -194,7 +197,7 @@ impl Rejection {
             Self::MissingReference { field, .. } => row("missing_reference", 422, Some(*field)),
             Self::NameTaken { .. } => row("name_taken", 409, Some("name")),
             Self::EmailTaken(_) => row("email_taken", 409, Some("email")),
-            Self::IdUsed(_) => row("id_used", 409, None),
+            Self::IdUsed(_) | Self::TokenIdUsed => row("id_used", 409, None),
             Self::KeyNotUnique => row("key_not_unique", 409, None),
             Self::StillUsed { .. } => row("still_used", 409, None),
             Self::Routing(RoutingFault::Count { .. }) => {

@@ -7,6 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use events_schema::envelope::Epoch;
 use sqlx::{
     ConnectOptions, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgListener},
@@ -64,6 +65,8 @@ pub(super) struct Appender {
     head_fault: Option<Arc<str>>,
     /// Why nothing is appended: the log and `EVENTS` differ.
     events_fault: Option<Arc<str>>,
+    /// The epoch in which the two were compared last.
+    compared_in: Option<Epoch>,
     checkpointed: u64,
 }
 
@@ -86,6 +89,7 @@ impl Appender {
             connection: None,
             head_fault: None,
             events_fault: None,
+            compared_in: None,
             checkpointed,
         }
     }
@@ -152,7 +156,10 @@ impl Appender {
             }
             let mut committing = false;
             match self.attempt(&waiting, &mut committing).await {
-                Ok(answers) => return reply(waiting, answers),
+                Ok(answers) => {
+                    self.compare_under_a_new_epoch().await;
+                    return reply(waiting, answers);
+                }
                 Err(error) if is_about_content(&error) && waiting.len() > 1 => {
                     return Box::pin(self.serve_apart(waiting)).await;
                 }
@@ -227,6 +234,7 @@ impl Appender {
                 self.connection = Some(connection);
                 self.set_head_fault(None);
                 self.merge(overlay);
+                self.compare_under_a_new_epoch().await;
             }
             Ok(Err(error)) => {
                 // A head that went astray is no fault of the connection: over a new one, rows would be taken back
@@ -315,6 +323,7 @@ impl Appender {
             }
         };
         self.set_events_fault(fault);
+        self.compared_in = self.live.borrow().head.epoch;
         true
     }
 
@@ -324,6 +333,14 @@ impl Appender {
             && self.compare(&mut connection).await
         {
             self.connection = Some(connection);
+        }
+    }
+
+    /// An operator, here or at another replica, may have decided that the log is right and `EVENTS` is not.
+    async fn compare_under_a_new_epoch(&mut self) {
+        let epoch = self.live.borrow().head.epoch;
+        if self.events_fault.is_some() && self.compared_in != epoch {
+            self.compare_again().await;
         }
     }
 

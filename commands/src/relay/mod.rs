@@ -14,7 +14,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{self, context::CreateStreamErrorKind, stream};
 use events_schema::subjects;
-use sqlx::{Connection, PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{Notify, watch};
 
 use crate::log::{
@@ -349,8 +349,9 @@ async fn make_anew(jetstream: &jetstream::Context) -> Result<(), RelayError> {
     }
 }
 
-/// The advisory lock, held by a connection of its own.
-struct Lock(PoolConnection<Postgres>);
+/// The advisory lock, held by a connection of its own: whenever this is dropped, the connection and with it the
+/// lock are gone, and no pool hands either on.
+struct Lock(PgConnection);
 
 impl Lock {
     async fn take(pool: &PgPool) -> Result<Self, RelayError> {
@@ -364,7 +365,7 @@ impl Lock {
             .await
             .map_err(ReadError::doing("asking to be the elected relay"))?;
         if taken {
-            Ok(Self(connection))
+            Ok(Self(connection.detach()))
         } else {
             Err(RelayError::NotElected)
         }
@@ -372,10 +373,9 @@ impl Lock {
 
     /// Resolves when the connection, and with it the lock, is gone.
     async fn lost(&mut self) -> RelayError {
-        let connection: &mut PgConnection = &mut self.0;
         loop {
             tokio::time::sleep(STAND_BY).await;
-            if let Err(source) = connection.ping().await {
+            if let Err(source) = self.0.ping().await {
                 return ReadError::Database {
                     doing: "keeping the relay's lock",
                     source,
@@ -385,7 +385,7 @@ impl Lock {
         }
     }
 
-    /// Closes the connection rather than giving it back with the lock on it.
+    /// Closes the connection, politely.
     async fn release(self) {
         if let Err(error) = self.0.close().await {
             tracing::debug!(%error, "the relay's connection was gone already");

@@ -6,6 +6,7 @@
 mod domain;
 mod log;
 mod outages;
+mod properties;
 mod relay;
 mod support;
 mod verify;

@@ -56,7 +56,7 @@ pub(super) fn decide(state: &Organisation, id: OperatorId, command: &C) -> Decis
         } => {
             let it = known()?;
             if it.tokens.iter().any(|known| known.id == *token) {
-                return Err(Rejection::IdUsed(Aggregate::Operator));
+                return Err(Rejection::TokenIdUsed);
             }
             ends_later(*expires_at, *now)?;
             Ok(vec![event(E::OperatorTokenIssued {

@@ -1,9 +1,12 @@
 //! What the tests share: servers, commands by the dozen, and waiting for conditions.
 
+pub(crate) mod journal;
 pub(crate) mod nats;
 pub(crate) mod orders;
 pub(crate) mod postgres;
 pub(crate) mod server;
+pub(crate) mod strategies;
+pub(crate) mod world;
 
 use std::{future::Future, time::Duration};
 

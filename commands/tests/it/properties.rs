@@ -1,0 +1,326 @@
+//! What holds after any commands in any order: the properties behind the rules.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
+
+use commands::domain::{Command, OperatorCommand, Rejection, decide};
+use events_schema::{
+    envelope::GENESIS,
+    events::{GrantedModels, ModelRef, Owner, Role, Routing, Subject},
+    state::Organisation,
+};
+use proptest::{
+    prelude::*,
+    strategy::ValueTree as _,
+    test_runner::{Config, TestRunner},
+};
+
+use crate::support::{journal::Journal, strategies};
+
+/// Each of these is a sequence of up to 150 commands.
+const SEQUENCES: u32 = 256;
+
+fn config() -> Config {
+    Config {
+        cases: SEQUENCES,
+        // What fails is printed in full, and made a rule in `domain`.
+        failure_persistence: None,
+        ..Config::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn after_any_commands_whatever_is_referred_to_exists_and_names_are_unique(
+        commands in strategies::commands()
+    ) {
+        let (mut journal, mut ever_owned) = (Journal::default(), false);
+        for command in &commands {
+            let rejected = journal.submit(command).is_err();
+            whatever_is_referred_to_exists(&journal.state);
+            names_are_unique_and_found(&journal.state);
+            numbers_are_within_bounds(&journal.state);
+            let owned = has_an_owner(&journal.state);
+            prop_assert!(owned || !ever_owned, "nobody can manage operators after {command:?}");
+            ever_owned |= owned;
+            prop_assert!(!rejected || decide(&journal.state, command).is_err());
+        }
+    }
+
+    #[test]
+    fn a_command_that_was_done_has_nothing_more_to_do(commands in strategies::commands()) {
+        let mut journal = Journal::default();
+        for command in &commands {
+            if journal.submit(command).is_err() {
+                continue;
+            }
+            match decide(&journal.state, command) {
+                Ok(events) => prop_assert!(
+                    events.is_empty() || is_change_of_password(command),
+                    "{command:?} again: {events:?}"
+                ),
+                // What it made is made, what it deleted is gone.
+                Err(Rejection::IdUsed(_) | Rejection::TokenIdUsed | Rejection::NotFound(_) | Rejection::EpochNotHigher) => {}
+                // A name in use: of the very thing that the command made.
+                Err(rejection) => prop_assert!(false, "{command:?} again: {rejection}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_commands_give_the_same_events_and_the_same_events_the_same_state(
+        commands in strategies::commands()
+    ) {
+        let (mut one, mut other) = (Journal::default(), Journal::default());
+        for command in &commands {
+            prop_assert_eq!(one.submit(command), other.submit(command));
+        }
+        prop_assert_eq!(&one.rows, &other.rows);
+
+        let (mut folded, mut hash) = (Organisation::default(), GENESIS);
+        for row in &one.rows {
+            prop_assert_eq!(row.check_follows(folded.position(), &hash), Ok(()));
+            folded.apply(row).expect("it was written by this version");
+            hash = row.hash;
+        }
+        prop_assert_eq!(&folded, &one.state);
+        let kept = serde_json::to_string(&one.state.checkpoint()).expect("JSON");
+        let again = Organisation::from_checkpoint(serde_json::from_str(&kept).expect("JSON"));
+        prop_assert_eq!(&again.expect("of this version"), &one.state);
+        prop_assert_eq!(folded.state_digest(), one.state.state_digest());
+    }
+}
+
+/// A property that is never put to the test proves nothing.
+#[test]
+fn the_strategies_reach_every_kind_of_event_and_every_rejection() {
+    let mut runner = TestRunner::deterministic();
+    let (mut kinds, mut codes) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..ENOUGH {
+        let commands = strategies::commands().new_tree(&mut runner);
+        let mut journal = Journal::default();
+        for command in &commands.expect("a sequence").current() {
+            if let Err(rejection) = journal.submit(command) {
+                codes.insert(rejection.outcome().code);
+            }
+        }
+        kinds.extend(journal.rows.into_iter().map(|row| row.kind));
+        if kinds.len() == KINDS && codes.len() == CODES.len() {
+            break;
+        }
+    }
+    assert_eq!(codes, BTreeSet::from(CODES));
+    assert_eq!(kinds.len(), KINDS, "{kinds:#?}");
+}
+
+/// Within this many sequences each rule must have had its turn.
+const ENOUGH: u32 = 2_000;
+
+/// Every code that a rejection has.
+const CODES: [&str; 17] = [
+    "bad_grant",
+    "bad_routing",
+    "credential_for_elsewhere",
+    "credential_needed",
+    "email_taken",
+    "epoch_not_higher",
+    "expiry_in_past",
+    "id_used",
+    "key_not_unique",
+    "last_owner",
+    "limit_too_low",
+    "missing_reference",
+    "name_taken",
+    "no_model_type",
+    "not_found",
+    "price_too_high",
+    "still_used",
+];
+
+/// How many kinds of events there are.
+const KINDS: usize = 50;
+
+fn is_change_of_password(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Operator(_, OperatorCommand::ChangePassword)
+    )
+}
+
+fn has_an_owner(state: &Organisation) -> bool {
+    state
+        .operators()
+        .values()
+        .any(|it| it.role == Role::Owner && !it.disabled)
+}
+
+fn whatever_is_referred_to_exists(state: &Organisation) {
+    for model in state.models().values() {
+        assert!(
+            state.provider_accounts().contains_key(&model.account),
+            "{model:?}"
+        );
+    }
+    for it in state.virtual_models().values() {
+        let Routing::Weighted { targets } = &it.routing;
+        assert!(
+            targets
+                .iter()
+                .all(|target| state.models().contains_key(&target.model)),
+            "{it:?}"
+        );
+        assert!(targets.iter().all(|target| {
+            state
+                .virtual_models_over(target.model)
+                .any(|over| over.id == it.id)
+        }));
+    }
+    for key in state.keys().values() {
+        assert!(owner_exists(state, key.owner), "{key:?}");
+        assert!(state.keys_of(key.owner).any(|it| it.id == key.id));
+    }
+    for grant in state.grants().values() {
+        assert!(subject_exists(state, grant.subject), "{grant:?}");
+        assert!(state.grants_of(grant.subject).any(|it| it.id == grant.id));
+        if let GrantedModels::Listed(models) = &grant.models {
+            assert!(
+                models.iter().all(|model| model_exists(state, *model)),
+                "{grant:?}"
+            );
+            assert!(
+                models
+                    .iter()
+                    .all(|model| { state.grants_on(*model).any(|it| it.id == grant.id) })
+            );
+        }
+    }
+}
+
+fn owner_exists(state: &Organisation, owner: Owner) -> bool {
+    match owner {
+        Owner::User(id) => state.users().contains_key(&id),
+        Owner::VirtualAccount(id) => state.virtual_accounts().contains_key(&id),
+    }
+}
+
+fn subject_exists(state: &Organisation, subject: Subject) -> bool {
+    match subject {
+        Subject::Everyone => true,
+        Subject::User(id) => state.users().contains_key(&id),
+        Subject::VirtualAccount(id) => state.virtual_accounts().contains_key(&id),
+        Subject::Key(id) => state.keys().contains_key(&id),
+    }
+}
+
+fn model_exists(state: &Organisation, model: ModelRef) -> bool {
+    match model {
+        ModelRef::Model(id) => state.models().contains_key(&id),
+        ModelRef::VirtualModel(id) => state.virtual_models().contains_key(&id),
+        ModelRef::ProviderAccount(id) => state.provider_accounts().contains_key(&id),
+    }
+}
+
+/// No two things of a kind have the same name, and by its name each is found.
+fn names_are_unique_and_found(state: &Organisation) {
+    unique(state.provider_accounts().values().map(|it| &it.name));
+    unique(state.models().values().map(|it| (it.account, &it.name)));
+    unique(state.virtual_models().values().map(|it| &it.name));
+    unique(state.virtual_accounts().values().map(|it| &it.name));
+    unique(state.users().values().map(|it| &it.email));
+    unique(state.operators().values().map(|it| &it.email));
+    unique(state.keys().values().map(|it| &it.hash));
+    for it in state.provider_accounts().values() {
+        assert_eq!(
+            state.provider_account_named(&it.name).map(|found| found.id),
+            Some(it.id)
+        );
+        let models: BTreeMap<_, _> = (state.models().values())
+            .filter(|model| model.account == it.id)
+            .map(|model| (&model.name, model.id))
+            .collect();
+        assert!(
+            state
+                .models_of(it.id)
+                .map(|model| model.id)
+                .eq(models.into_values())
+        );
+    }
+    for it in state.models().values() {
+        assert_eq!(
+            state
+                .model_named(it.account, &it.name)
+                .map(|found| found.id),
+            Some(it.id)
+        );
+    }
+    for it in state.virtual_models().values() {
+        assert_eq!(
+            state.virtual_model_named(&it.name).map(|found| found.id),
+            Some(it.id)
+        );
+    }
+    for it in state.virtual_accounts().values() {
+        assert_eq!(
+            state.virtual_account_named(&it.name).map(|found| found.id),
+            Some(it.id)
+        );
+    }
+    for it in state.users().values() {
+        assert_eq!(
+            state.user_by_email(&it.email).map(|found| found.id),
+            Some(it.id)
+        );
+    }
+    for it in state.operators().values() {
+        assert_eq!(
+            state.operator_by_email(&it.email).map(|found| found.id),
+            Some(it.id)
+        );
+    }
+    for it in state.keys().values() {
+        assert_eq!(
+            state.key_by_hash(&it.hash).map(|found| found.id),
+            Some(it.id)
+        );
+    }
+}
+
+fn unique<T: Ord + Debug>(names: impl Iterator<Item = T>) {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        let text = format!("{name:?}");
+        assert!(seen.insert(name), "twice: {text}");
+    }
+}
+
+/// What gateways rely on without looking.
+fn numbers_are_within_bounds(state: &Organisation) {
+    for model in state.models().values() {
+        assert!(!model.model_types.is_empty(), "{model:?}");
+        assert!(
+            model
+                .prices
+                .is_sorted_by(|one, next| one.effective_at < next.effective_at)
+        );
+    }
+    for it in state.virtual_models().values() {
+        let Routing::Weighted { targets } = &it.routing;
+        assert!((1..=32).contains(&targets.len()), "{it:?}");
+        unique(targets.iter().map(|target| target.model));
+        assert!(
+            targets
+                .iter()
+                .map(|target| u64::from(target.weight))
+                .sum::<u64>()
+                > 0
+        );
+    }
+    for key in state.keys().values() {
+        let limits = [key.limits.requests_per_minute, key.limits.tokens_per_minute];
+        assert!(!limits.contains(&Some(0)), "{key:?}");
+    }
+}

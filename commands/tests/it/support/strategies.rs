@@ -1,0 +1,351 @@
+//! Arbitrary commands over a small world: few ids and few names, so that commands meet.
+//!
+//! What a shell would make afresh (ids, hashes) is drawn from the same few values here: the rules must hold also
+//! where it was not fresh.
+
+use std::collections::BTreeSet;
+
+use commands::domain::{
+    Command, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
+    ProviderAccountCommand, SealedCredential, UserCommand, VirtualAccountCommand,
+    VirtualModelCommand,
+};
+use events_schema::{
+    envelope::Epoch,
+    events::{
+        GrantedModels, KeyLimits, ModelRef, ModelType, Owner, Provider, Role, Routing, Subject,
+        WeightedTarget,
+    },
+    id::{Id, ModelId},
+    money::{NanoUsd, Price},
+    names::{BaseUrl, Label, ModelName, Slug},
+    secrets::{KeyedHash, SealedRef},
+    time::Timestamp,
+};
+use proptest::{collection, option, prelude::*, sample::select};
+use uuid::Uuid;
+
+use super::journal::NOW;
+
+/// How many things of each kind there are.
+const THINGS: u8 = 4;
+
+/// Commands in a row.
+const COMMANDS: std::ops::Range<usize> = 1..150;
+
+/// A sequence of commands, as they come in.
+pub(crate) fn commands() -> impl Strategy<Value = Vec<Command>> {
+    collection::vec(command(), COMMANDS)
+}
+
+/// Any command.
+pub(crate) fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        1 => log().prop_map(Command::Log),
+        4 => (id(), provider_account()).prop_map(|(id, it)| Command::ProviderAccount(id, it)),
+        5 => (id(), model()).prop_map(|(id, it)| Command::Model(id, it)),
+        4 => (id(), virtual_model()).prop_map(|(id, it)| Command::VirtualModel(id, it)),
+        3 => (id(), user()).prop_map(|(id, it)| Command::User(id, it)),
+        3 => (id(), virtual_account()).prop_map(|(id, it)| Command::VirtualAccount(id, it)),
+        5 => (id(), key()).prop_map(|(id, it)| Command::Key(id, it)),
+        4 => (id(), grant()).prop_map(|(id, it)| Command::Grant(id, it)),
+        4 => (id(), operator()).prop_map(|(id, it)| Command::Operator(id, it)),
+    ]
+}
+
+fn log() -> impl Strategy<Value = LogCommand> {
+    let epoch = || {
+        (0..5_u64).prop_map(|seconds| Epoch {
+            seconds,
+            id: Uuid::nil(),
+        })
+    };
+    prop_oneof![
+        epoch().prop_map(|epoch| LogCommand::Initialise { epoch }),
+        epoch().prop_map(|epoch| LogCommand::StartEpoch { epoch }),
+    ]
+}
+
+fn provider_account() -> impl Strategy<Value = ProviderAccountCommand> {
+    use ProviderAccountCommand as C;
+    let provider = || {
+        select(vec![
+            Provider::Openai,
+            Provider::Anthropic,
+            Provider::OpenaiCompatible,
+        ])
+    };
+    prop_oneof![
+        6 => (slug(), provider(), base_url(), credential()).prop_map(
+            |(name, provider, base_url, credential)| C::Register { name, provider, base_url, credential }
+        ),
+        1 => slug().prop_map(|name| C::Rename { name }),
+        2 => (base_url(), credential())
+            .prop_map(|(base_url, credential)| C::Move { base_url, credential }),
+        1 => credential().prop_map(|credential| C::ReplaceCredential { credential }),
+        1 => Just(C::Disable),
+        1 => Just(C::Enable),
+        1 => Just(C::Delete),
+    ]
+}
+
+fn model() -> impl Strategy<Value = ModelCommand> {
+    use ModelCommand as C;
+    prop_oneof![
+        8 => (id(), model_name(), model_name(), model_types()).prop_map(
+            |(account, name, upstream_name, model_types)| C::Add { account, name, upstream_name, model_types }
+        ),
+        1 => model_name().prop_map(|name| C::Rename { name }),
+        1 => model_name().prop_map(|upstream_name| C::ChangeUpstreamName { upstream_name }),
+        2 => (price(), time())
+            .prop_map(|(price, effective_at)| C::SetPrice { price, effective_at }),
+        2 => Just(C::Disable),
+        3 => Just(C::Enable),
+        1 => Just(C::Delete),
+    ]
+}
+
+fn virtual_model() -> impl Strategy<Value = VirtualModelCommand> {
+    use VirtualModelCommand as C;
+    prop_oneof![
+        6 => (slug(), routing()).prop_map(|(name, routing)| C::Create { name, routing }),
+        1 => slug().prop_map(|name| C::Rename { name }),
+        2 => routing().prop_map(|routing| C::ChangeRouting { routing }),
+        2 => Just(C::Disable),
+        3 => Just(C::Enable),
+        1 => Just(C::Delete),
+    ]
+}
+
+fn user() -> impl Strategy<Value = UserCommand> {
+    use UserCommand as C;
+    prop_oneof![
+        4 => hash().prop_map(|email| C::Add { email }),
+        1 => hash().prop_map(|email| C::ChangeEmail { email }),
+        1 => Just(C::Disable),
+        1 => Just(C::Enable),
+        1 => Just(C::Delete),
+    ]
+}
+
+fn virtual_account() -> impl Strategy<Value = VirtualAccountCommand> {
+    use VirtualAccountCommand as C;
+    prop_oneof![
+        4 => slug().prop_map(|name| C::Create { name }),
+        1 => slug().prop_map(|name| C::Rename { name }),
+        1 => Just(C::Disable),
+        1 => Just(C::Enable),
+        1 => Just(C::Delete),
+    ]
+}
+
+fn key() -> impl Strategy<Value = KeyCommand> {
+    use KeyCommand as C;
+    let issue = (owner(), label(), hash(), option::of(time()), limits()).prop_map(
+        |(owner, label, hash, expires_at, limits)| C::Issue {
+            owner,
+            label,
+            hash,
+            hint: "abcd".into(),
+            expires_at,
+            limits,
+            now: NOW,
+        },
+    );
+    prop_oneof![
+        6 => issue,
+        1 => label().prop_map(|label| C::Relabel { label }),
+        1 => limits().prop_map(|limits| C::ChangeLimits { limits }),
+        1 => option::of(time()).prop_map(|expires_at| C::ChangeExpiry { expires_at, now: NOW }),
+        1 => Just(C::Disable),
+        1 => Just(C::Enable),
+        1 => Just(C::Revoke),
+    ]
+}
+
+fn grant() -> impl Strategy<Value = GrantCommand> {
+    use GrantCommand as C;
+    prop_oneof![
+        4 => (subject(), granted()).prop_map(|(subject, models)| C::Grant { subject, models }),
+        1 => granted().prop_map(|models| C::ChangeModels { models }),
+        1 => Just(C::Revoke),
+    ]
+}
+
+fn operator() -> impl Strategy<Value = OperatorCommand> {
+    use OperatorCommand as C;
+    let issue =
+        (id(), label(), option::of(time())).prop_map(|(token, label, expires_at)| C::IssueToken {
+            token,
+            label,
+            expires_at,
+            now: NOW,
+        });
+    prop_oneof![
+        4 => (role(), hash()).prop_map(|(role, email)| C::Add { role, email }),
+        2 => role().prop_map(|role| C::ChangeRole { role }),
+        1 => Just(C::ChangePassword),
+        2 => Just(C::Disable),
+        1 => Just(C::Enable),
+        2 => Just(C::Remove),
+        2 => issue,
+        1 => id().prop_map(|token| C::RevokeToken { token }),
+    ]
+}
+
+/// One of the few ids of a kind.
+fn id<T>() -> impl Strategy<Value = Id<T>>
+where
+    Id<T>: std::fmt::Debug,
+{
+    (0..THINGS).prop_map(|number| Id::from_bytes([number; 16]))
+}
+
+fn slug() -> impl Strategy<Value = Slug> {
+    select(vec!["a", "b", "c", "d"]).prop_map(|name| name.parse().expect("a slug"))
+}
+
+fn model_name() -> impl Strategy<Value = ModelName> {
+    select(vec!["fast", "slow", "Meta/Llama:70b"]).prop_map(|name| name.parse().expect("a name"))
+}
+
+fn label() -> impl Strategy<Value = Label> {
+    select(vec!["Bob's laptop", "CI"]).prop_map(|text| text.parse().expect("a label"))
+}
+
+fn base_url() -> impl Strategy<Value = BaseUrl> {
+    select(vec![
+        "https://api.example/v1",
+        "https://api.example/v2",
+        "http://127.0.0.1:7705",
+    ])
+    .prop_map(|url| url.parse().expect("a URL"))
+}
+
+fn credential() -> impl Strategy<Value = Option<SealedCredential>> {
+    let sealed = (id(), base_url()).prop_map(|(id, url)| SealedCredential {
+        sealed: SealedRef { id, version: 1 },
+        origin: url.origin(),
+    });
+    option::of(sealed)
+}
+
+fn hash() -> impl Strategy<Value = KeyedHash> {
+    (0..THINGS + 2).prop_map(|number| KeyedHash {
+        key: "k1".into(),
+        hash: [number; 32],
+    })
+}
+
+fn model_types() -> impl Strategy<Value = BTreeSet<ModelType>> {
+    let (chat, embedding) = (ModelType::Chat, ModelType::Embedding);
+    prop_oneof![
+        6 => Just(BTreeSet::from([chat])),
+        2 => Just(BTreeSet::from([chat, embedding])),
+        2 => Just(BTreeSet::from([embedding])),
+        1 => Just(BTreeSet::new()),
+    ]
+}
+
+fn price() -> impl Strategy<Value = Price> {
+    let amount = || {
+        prop_oneof![
+            4 => 0..10_000_000_000_u64,
+            1 => Just(u64::MAX),
+        ]
+        .prop_map(NanoUsd::new)
+    };
+    (amount(), amount(), option::of(amount())).prop_map(|(input, output, cached_input)| Price {
+        input,
+        output,
+        cached_input,
+    })
+}
+
+/// Around now, a microsecond and a day away, and at the ends of time.
+fn time() -> impl Strategy<Value = Timestamp> {
+    select(vec![
+        Timestamp::MIN,
+        NOW.plus_micros(-1),
+        NOW,
+        NOW.plus_micros(1),
+        NOW.plus_micros(86_400_000_000),
+        Timestamp::MAX,
+    ])
+}
+
+fn routing() -> impl Strategy<Value = Routing> {
+    let code = select(vec![399_u16, 400, 429, 503, 599, 600]);
+    let codes = prop_oneof![
+        4 => Just(None),
+        1 => collection::btree_set(code, 0..3).prop_map(Some),
+    ];
+    let weight =
+        prop_oneof![2 => Just(0), 6 => 1..100_u32, 1 => Just(1_000_000), 1 => Just(u32::MAX)];
+    let target = (id(), weight, codes, any::<bool>()).prop_map(
+        |(model, weight, fallback_status_codes, fallback_candidate)| WeightedTarget {
+            model,
+            weight,
+            fallback_status_codes,
+            fallback_candidate,
+        },
+    );
+    let few = collection::vec(target, 0..4);
+    let many = Just(
+        (0..33)
+            .map(|number| WeightedTarget {
+                model: ModelId::from_bytes([number; 16]),
+                weight: 1,
+                fallback_status_codes: None,
+                fallback_candidate: true,
+            })
+            .collect(),
+    );
+    prop_oneof![20 => few, 1 => many].prop_map(|targets| Routing::Weighted { targets })
+}
+
+fn limits() -> impl Strategy<Value = KeyLimits> {
+    let limit =
+        || prop_oneof![4 => Just(None), 3 => (1..100_u64).prop_map(Some), 1 => Just(Some(0))];
+    (limit(), limit()).prop_map(|(requests_per_minute, tokens_per_minute)| KeyLimits {
+        requests_per_minute,
+        tokens_per_minute,
+    })
+}
+
+fn owner() -> impl Strategy<Value = Owner> {
+    prop_oneof![
+        id().prop_map(Owner::User),
+        id().prop_map(Owner::VirtualAccount),
+    ]
+}
+
+fn subject() -> impl Strategy<Value = Subject> {
+    prop_oneof![
+        1 => Just(Subject::Everyone),
+        1 => id().prop_map(Subject::User),
+        1 => id().prop_map(Subject::VirtualAccount),
+        2 => id().prop_map(Subject::Key),
+    ]
+}
+
+fn granted() -> impl Strategy<Value = GrantedModels> {
+    let model = prop_oneof![
+        id().prop_map(ModelRef::Model),
+        id().prop_map(ModelRef::VirtualModel),
+        id().prop_map(ModelRef::ProviderAccount),
+    ];
+    prop_oneof![
+        1 => Just(GrantedModels::All),
+        4 => collection::btree_set(model, 0..3).prop_map(GrantedModels::Listed),
+    ]
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    select(vec![
+        Role::Owner,
+        Role::Operator,
+        Role::Auditor,
+        Role::Viewer,
+    ])
+}

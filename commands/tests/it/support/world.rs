@@ -1,0 +1,196 @@
+//! A small world for the rules: each thing has a number for an id, and a builder with what rules do not look at.
+
+use std::collections::BTreeSet;
+
+use commands::domain::{
+    Command, GrantCommand, KeyCommand, ModelCommand, OperatorCommand, ProviderAccountCommand,
+    SealedCredential, UserCommand, VirtualAccountCommand, VirtualModelCommand,
+};
+use events_schema::{
+    events::{
+        GrantedModels, KeyLimits, ModelRef, ModelType, Owner, Provider, Role, Routing, Subject,
+        WeightedTarget,
+    },
+    id::Id,
+    secrets::{KeyedHash, SealedRef},
+    time::Timestamp,
+};
+
+use super::journal::NOW;
+
+/// The id of this number.
+pub(crate) fn id<T>(number: u8) -> Id<T> {
+    Id::from_bytes([number; 16])
+}
+
+/// A hash that is this number all over.
+pub(crate) fn hash(number: u8) -> KeyedHash {
+    KeyedHash {
+        key: "k1".into(),
+        hash: [number; 32],
+    }
+}
+
+/// A name of whatever type is wanted.
+pub(crate) fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("a good name")
+}
+
+/// A credential sealed for this origin.
+pub(crate) fn sealed(number: u8, origin: &str) -> SealedCredential {
+    SealedCredential {
+        sealed: SealedRef {
+            id: id(number),
+            version: 1,
+        },
+        origin: origin.into(),
+    }
+}
+
+/// Registers an account at `https://api.example/v1`, with a credential.
+pub(crate) fn register_account(number: u8, called: &str) -> Command {
+    account(
+        number,
+        ProviderAccountCommand::Register {
+            name: name(called),
+            provider: Provider::OpenaiCompatible,
+            base_url: name("https://api.example/v1"),
+            credential: Some(sealed(number, "https://api.example")),
+        },
+    )
+}
+
+pub(crate) fn account(number: u8, command: ProviderAccountCommand) -> Command {
+    Command::ProviderAccount(id(number), command)
+}
+
+/// Adds a model of these types to an account.
+pub(crate) fn add_model(number: u8, to: u8, called: &str, types: &[ModelType]) -> Command {
+    model(
+        number,
+        ModelCommand::Add {
+            account: id(to),
+            name: name(called),
+            upstream_name: name(called),
+            model_types: types.iter().copied().collect(),
+        },
+    )
+}
+
+pub(crate) fn model(number: u8, command: ModelCommand) -> Command {
+    Command::Model(id(number), command)
+}
+
+/// A target with this weight.
+pub(crate) fn target(model: u8, weight: u32) -> WeightedTarget {
+    WeightedTarget {
+        model: id(model),
+        weight,
+        fallback_status_codes: None,
+        fallback_candidate: true,
+    }
+}
+
+/// Creates a virtual model over these targets.
+pub(crate) fn create_virtual_model(
+    number: u8,
+    called: &str,
+    targets: Vec<WeightedTarget>,
+) -> Command {
+    virtual_model(
+        number,
+        VirtualModelCommand::Create {
+            name: name(called),
+            routing: Routing::Weighted { targets },
+        },
+    )
+}
+
+pub(crate) fn virtual_model(number: u8, command: VirtualModelCommand) -> Command {
+    Command::VirtualModel(id(number), command)
+}
+
+/// Adds a user whose address has the fingerprint of the same number.
+pub(crate) fn add_user(number: u8) -> Command {
+    user(
+        number,
+        UserCommand::Add {
+            email: hash(number),
+        },
+    )
+}
+
+pub(crate) fn user(number: u8, command: UserCommand) -> Command {
+    Command::User(id(number), command)
+}
+
+pub(crate) fn create_virtual_account(number: u8, called: &str) -> Command {
+    virtual_account(number, VirtualAccountCommand::Create { name: name(called) })
+}
+
+pub(crate) fn virtual_account(number: u8, command: VirtualAccountCommand) -> Command {
+    Command::VirtualAccount(id(number), command)
+}
+
+/// Issues a key whose hash has the same number, without limits and end.
+pub(crate) fn issue_key(number: u8, owner: Owner) -> Command {
+    issue_key_with(number, owner, None, KeyLimits::default())
+}
+
+pub(crate) fn issue_key_with(
+    number: u8,
+    owner: Owner,
+    expires_at: Option<Timestamp>,
+    limits: KeyLimits,
+) -> Command {
+    key(
+        number,
+        KeyCommand::Issue {
+            owner,
+            label: name("Bob's laptop"),
+            hash: hash(number),
+            hint: "wxyz".into(),
+            expires_at,
+            limits,
+            now: NOW,
+        },
+    )
+}
+
+pub(crate) fn key(number: u8, command: KeyCommand) -> Command {
+    Command::Key(id(number), command)
+}
+
+/// Grants a subject these models.
+pub(crate) fn grant_models(number: u8, subject: Subject, models: &[ModelRef]) -> Command {
+    grant(
+        number,
+        GrantCommand::Grant {
+            subject,
+            models: listed(models),
+        },
+    )
+}
+
+pub(crate) fn listed(models: &[ModelRef]) -> GrantedModels {
+    GrantedModels::Listed(models.iter().copied().collect::<BTreeSet<_>>())
+}
+
+pub(crate) fn grant(number: u8, command: GrantCommand) -> Command {
+    Command::Grant(id(number), command)
+}
+
+/// Adds an operator whose address has the fingerprint of the same number.
+pub(crate) fn add_operator(number: u8, role: Role) -> Command {
+    operator(
+        number,
+        OperatorCommand::Add {
+            role,
+            email: hash(number),
+        },
+    )
+}
+
+pub(crate) fn operator(number: u8, command: OperatorCommand) -> Command {
+    Command::Operator(id(number), command)
+}

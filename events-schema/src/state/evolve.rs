@@ -163,13 +163,15 @@ impl Organisation {
 
     pub(super) fn put_provider_account(&mut self, it: ProviderAccount) {
         self.drop_provider_account(it.id);
-        self.index.provider_accounts.insert(it.name.clone(), it.id);
+        self.index
+            .provider_accounts
+            .insert((it.name.clone(), it.id));
         self.provider_accounts.insert(it.id, it);
     }
 
     fn drop_provider_account(&mut self, id: ProviderAccountId) {
         if let Some(old) = self.provider_accounts.remove(&id) {
-            unindex(&mut self.index.provider_accounts, &old.name, id);
+            self.index.provider_accounts.remove(&(old.name, id));
         }
     }
 
@@ -239,13 +241,13 @@ impl Organisation {
         self.drop_model(it.id);
         self.index
             .models
-            .insert((it.account, it.name.clone()), it.id);
+            .insert(((it.account, it.name.clone()), it.id));
         self.models.insert(it.id, it);
     }
 
     fn drop_model(&mut self, id: ModelId) {
         if let Some(old) = self.models.remove(&id) {
-            unindex(&mut self.index.models, &(old.account, old.name), id);
+            self.index.models.remove(&((old.account, old.name), id));
         }
     }
 
@@ -299,7 +301,7 @@ impl Organisation {
 
     pub(super) fn put_virtual_model(&mut self, it: VirtualModel) {
         self.drop_virtual_model(it.id);
-        self.index.virtual_models.insert(it.name.clone(), it.id);
+        self.index.virtual_models.insert((it.name.clone(), it.id));
         for model in targets(&it.routing) {
             self.index.virtual_models_by_target.insert((model, it.id));
         }
@@ -308,7 +310,7 @@ impl Organisation {
 
     fn drop_virtual_model(&mut self, id: VirtualModelId) {
         if let Some(old) = self.virtual_models.remove(&id) {
-            unindex(&mut self.index.virtual_models, &old.name, id);
+            self.index.virtual_models.remove(&(old.name, id));
             for model in targets(&old.routing) {
                 self.index.virtual_models_by_target.remove(&(model, id));
             }
@@ -355,13 +357,13 @@ impl Organisation {
 
     pub(super) fn put_user(&mut self, it: User) {
         self.drop_user(it.id);
-        self.index.users.insert(it.email.clone(), it.id);
+        self.index.users.insert((it.email.clone(), it.id));
         self.users.insert(it.id, it);
     }
 
     fn drop_user(&mut self, id: UserId) {
         if let Some(old) = self.users.remove(&id) {
-            unindex(&mut self.index.users, &old.email, id);
+            self.index.users.remove(&(old.email, id));
         }
     }
 
@@ -406,13 +408,13 @@ impl Organisation {
 
     pub(super) fn put_virtual_account(&mut self, it: VirtualAccount) {
         self.drop_virtual_account(it.id);
-        self.index.virtual_accounts.insert(it.name.clone(), it.id);
+        self.index.virtual_accounts.insert((it.name.clone(), it.id));
         self.virtual_accounts.insert(it.id, it);
     }
 
     fn drop_virtual_account(&mut self, id: VirtualAccountId) {
         if let Some(old) = self.virtual_accounts.remove(&id) {
-            unindex(&mut self.index.virtual_accounts, &old.name, id);
+            self.index.virtual_accounts.remove(&(old.name, id));
         }
     }
 
@@ -470,14 +472,14 @@ impl Organisation {
 
     pub(super) fn put_key(&mut self, it: Key) {
         self.drop_key(it.id);
-        self.index.key_hashes.insert(it.hash.clone(), it.id);
+        self.index.key_hashes.insert((it.hash.clone(), it.id));
         self.index.keys_by_owner.insert((it.owner, it.id));
         self.keys.insert(it.id, it);
     }
 
     fn drop_key(&mut self, id: KeyId) {
         if let Some(old) = self.keys.remove(&id) {
-            unindex(&mut self.index.key_hashes, &old.hash, id);
+            self.index.key_hashes.remove(&(old.hash, id));
             self.index.keys_by_owner.remove(&(old.owner, id));
         }
     }
@@ -584,13 +586,13 @@ impl Organisation {
 
     pub(super) fn put_operator(&mut self, it: Operator) {
         self.drop_operator(it.id);
-        self.index.operators.insert(it.email.clone(), it.id);
+        self.index.operators.insert((it.email.clone(), it.id));
         self.operators.insert(it.id, it);
     }
 
     fn drop_operator(&mut self, id: OperatorId) {
         if let Some(old) = self.operators.remove(&id) {
-            unindex(&mut self.index.operators, &old.email, id);
+            self.index.operators.remove(&(old.email, id));
         }
     }
 }
@@ -599,13 +601,6 @@ impl Organisation {
 fn change<I: Ord + Copy, T: Clone>(map: &mut OrdMap<I, T>, id: I, with: impl FnOnce(&mut T)) {
     if let Some(it) = map.get_mut(&id) {
         with(it);
-    }
-}
-
-/// Removes a name from an index, unless another thing has taken it since.
-fn unindex<N: Ord + Clone, I: Eq + Copy>(index: &mut OrdMap<N, I>, name: &N, id: I) {
-    if index.get(name) == Some(&id) {
-        index.remove(name);
     }
 }
 

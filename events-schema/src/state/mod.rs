@@ -29,7 +29,7 @@ use crate::{
     envelope::Epoch,
     events::{ModelRef, Owner, Stream, Subject},
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId,
+        GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId,
         VirtualModelId,
     },
     names::{ModelName, Slug},
@@ -58,16 +58,17 @@ pub struct Organisation {
     index: Index,
 }
 
-/// Derived from the maps; see the module.
+/// Derived from the maps, and from nothing else: sets of pairs, so that it does not depend on the order of events
+/// which of two things with one name is found (the log's rules keep names unique; the fold must not need them).
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Index {
-    provider_accounts: OrdMap<Slug, ProviderAccountId>,
-    models: OrdMap<(ProviderAccountId, ModelName), ModelId>,
-    virtual_models: OrdMap<Slug, VirtualModelId>,
-    virtual_accounts: OrdMap<Slug, VirtualAccountId>,
-    users: OrdMap<KeyedHash, UserId>,
-    operators: OrdMap<KeyedHash, OperatorId>,
-    key_hashes: OrdMap<KeyedHash, KeyId>,
+    provider_accounts: OrdSet<(Slug, ProviderAccountId)>,
+    models: OrdSet<((ProviderAccountId, ModelName), ModelId)>,
+    virtual_models: OrdSet<(Slug, VirtualModelId)>,
+    virtual_accounts: OrdSet<(Slug, VirtualAccountId)>,
+    users: OrdSet<(KeyedHash, UserId)>,
+    operators: OrdSet<(KeyedHash, OperatorId)>,
+    key_hashes: OrdSet<(KeyedHash, KeyId)>,
     keys_by_owner: OrdSet<(Owner, KeyId)>,
     grants_by_subject: OrdSet<(Subject, GrantId)>,
     grants_by_model: OrdSet<(ModelRef, GrantId)>,
@@ -157,69 +158,48 @@ impl Organisation {
     /// The provider account of this name.
     #[must_use]
     pub fn provider_account_named(&self, name: &Slug) -> Option<&ProviderAccount> {
-        self.index
-            .provider_accounts
-            .get(name)
-            .and_then(|id| self.provider_accounts.get(id))
+        first(&self.index.provider_accounts, name).and_then(|id| self.provider_accounts.get(&id))
     }
 
     /// The model of this name in this account.
     #[must_use]
     pub fn model_named(&self, account: ProviderAccountId, name: &ModelName) -> Option<&Model> {
-        self.index
-            .models
-            .get(&(account, name.clone()))
-            .and_then(|id| self.models.get(id))
+        first(&self.index.models, &(account, name.clone())).and_then(|id| self.models.get(&id))
     }
 
     /// The virtual model of this name.
     #[must_use]
     pub fn virtual_model_named(&self, name: &Slug) -> Option<&VirtualModel> {
-        self.index
-            .virtual_models
-            .get(name)
-            .and_then(|id| self.virtual_models.get(id))
+        first(&self.index.virtual_models, name).and_then(|id| self.virtual_models.get(&id))
     }
 
     /// The virtual account of this name.
     #[must_use]
     pub fn virtual_account_named(&self, name: &Slug) -> Option<&VirtualAccount> {
-        self.index
-            .virtual_accounts
-            .get(name)
-            .and_then(|id| self.virtual_accounts.get(id))
+        first(&self.index.virtual_accounts, name).and_then(|id| self.virtual_accounts.get(&id))
     }
 
     /// The user with this e-mail fingerprint.
     #[must_use]
     pub fn user_by_email(&self, email: &KeyedHash) -> Option<&User> {
-        self.index
-            .users
-            .get(email)
-            .and_then(|id| self.users.get(id))
+        first(&self.index.users, email).and_then(|id| self.users.get(&id))
     }
 
     /// The operator with this e-mail fingerprint.
     #[must_use]
     pub fn operator_by_email(&self, email: &KeyedHash) -> Option<&Operator> {
-        self.index
-            .operators
-            .get(email)
-            .and_then(|id| self.operators.get(id))
+        first(&self.index.operators, email).and_then(|id| self.operators.get(&id))
     }
 
     /// The key with this hash.
     #[must_use]
     pub fn key_by_hash(&self, hash: &KeyedHash) -> Option<&Key> {
-        self.index
-            .key_hashes
-            .get(hash)
-            .and_then(|id| self.keys.get(id))
+        first(&self.index.key_hashes, hash).and_then(|id| self.keys.get(&id))
     }
 
     /// The models of an account, in the order of their names.
     pub fn models_of(&self, account: ProviderAccountId) -> impl Iterator<Item = &Model> {
-        let from = (account, ModelName::least());
+        let from = ((account, ModelName::least()), ModelId::from_bytes([0; 16]));
         self.index
             .models
             .range(from..)
@@ -266,4 +246,14 @@ impl Organisation {
             .take_while(move |(on, _)| *on == model)
             .filter_map(|(_, id)| self.virtual_models.get(id))
     }
+}
+
+/// The least id that stands with `name`.
+fn first<N: Ord + Clone, T>(index: &OrdSet<(N, Id<T>)>, name: &N) -> Option<Id<T>> {
+    let from = (name.clone(), Id::from_bytes([0; 16]));
+    index
+        .range(from..)
+        .next()
+        .filter(|(found, _)| found == name)
+        .map(|(_, id)| *id)
 }

@@ -1,0 +1,158 @@
+//! What gateways and the publisher send as JSON keeps its form: another version may be at the other end, and
+//! request records may have waited on a disk.
+
+use std::collections::BTreeMap;
+
+use events_schema::{
+    events::{ModelRef, Owner},
+    id::Id,
+    money::NanoUsd,
+    report::GatewayReport,
+    snapshot::Heartbeat,
+    usage::{Attempt, Endpoint, Outcome, Tokens, UsageBatch, UsageRecord},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use crate::{
+    golden,
+    log::{EPOCH, a_time},
+};
+
+fn check<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(name: &str, message: &T) {
+    let json = serde_json::to_string_pretty(message).expect("JSON");
+    golden::check(&format!("messages/{name}.json"), &json);
+    let again: T = serde_json::from_str(&json).expect("what was written is read");
+    assert_eq!(again, *message);
+}
+
+fn answered() -> UsageRecord {
+    let attempt = |status, error: Option<&str>| Attempt {
+        model: Id::from_bytes([2; 16]),
+        target: "openai-main/gpt-4o".to_owned(),
+        status,
+        error: error.map(str::to_owned),
+        began_us: 10,
+        first_byte_us: status.map(|_| 20),
+        duration_us: 30,
+    };
+    UsageRecord {
+        request: Uuid::from_bytes([8; 16]),
+        received_at: a_time(),
+        epoch: Some(EPOCH),
+        position: 42,
+        endpoint: Endpoint::ChatCompletions,
+        streamed: true,
+        key: Some(Id::from_bytes([6; 16])),
+        owner: Some(Owner::VirtualAccount(Id::from_bytes([5; 16]))),
+        requested_model: "chat".to_owned(),
+        resolved: Some(ModelRef::VirtualModel(Id::from_bytes([3; 16]))),
+        answered_by: Some(Id::from_bytes([2; 16])),
+        target: Some("openai-main/gpt-4o".to_owned()),
+        attempts: vec![attempt(None, Some("connect")), attempt(Some(200), None)],
+        outcome: Outcome::Success,
+        status: 200,
+        error_code: None,
+        rules: vec!["fallback".to_owned()],
+        seed: u64::MAX,
+        tokens: Tokens {
+            input: 100,
+            cached_input: 40,
+            output: 20,
+            reasoning: 5,
+            estimated: false,
+        },
+        cost: Some(NanoUsd::new(u64::MAX)),
+        duration_us: 1_000_000,
+        first_byte_us: Some(200_000),
+        metadata: BTreeMap::from([("team".to_owned(), "é \"a\"".to_owned())]),
+    }
+}
+
+fn refused() -> UsageRecord {
+    UsageRecord {
+        epoch: None,
+        position: 0,
+        endpoint: Endpoint::Embeddings,
+        streamed: false,
+        key: None,
+        owner: None,
+        requested_model: String::new(),
+        resolved: None,
+        answered_by: None,
+        target: None,
+        attempts: Vec::new(),
+        outcome: Outcome::Unauthenticated,
+        status: 401,
+        error_code: Some("invalid_api_key".to_owned()),
+        rules: Vec::new(),
+        tokens: Tokens::default(),
+        cost: None,
+        first_byte_us: None,
+        metadata: BTreeMap::new(),
+        ..answered()
+    }
+}
+
+fn batch(first_number: u64, records: Vec<UsageRecord>) -> UsageBatch {
+    UsageBatch {
+        gateway: Uuid::from_bytes([1; 16]),
+        incarnation: Uuid::from_bytes([2; 16]),
+        region: "eu-1".to_owned(),
+        first_number,
+        records,
+    }
+}
+
+#[test]
+fn request_records_are_written_as_they_always_were() {
+    check("usage_batch", &batch(7, vec![answered(), refused()]));
+    check("usage_batch_lost_tail", &batch(9, Vec::new()));
+}
+
+#[test]
+fn a_heartbeat_is_written_as_it_always_was() {
+    let heartbeat = Heartbeat {
+        position: 42,
+        log_hash: [1; 32],
+        entries: 3,
+        entries_digest: [2; 32],
+        digest_key: "k1".to_owned(),
+        published_at_us: a_time().micros(),
+    };
+    check("heartbeat", &heartbeat);
+}
+
+#[test]
+fn a_gateways_report_is_written_as_it_always_was() {
+    let report = GatewayReport {
+        gateway: Uuid::from_bytes([1; 16]),
+        incarnation: Uuid::from_bytes([2; 16]),
+        region: "eu-1".to_owned(),
+        version: "0.1.0".to_owned(),
+        at: a_time(),
+        started_at: a_time(),
+        epoch: Some(EPOCH),
+        position: 42,
+        entries: 3,
+        entries_digest: "02".repeat(32),
+        unproven: false,
+        from_disk: false,
+        stream_silent_ms: 12,
+        refused_entries: 0,
+        requests: 1_000,
+        in_flight: 3,
+        records_in_ring: 2,
+        spool_bytes: 0,
+        records_dropped: 0,
+    };
+    check("gateway_report", &report);
+}
+
+#[test]
+fn every_outcome_has_one_name_everywhere() {
+    for outcome in Outcome::ALL {
+        let json = serde_json::to_string(&outcome).expect("JSON");
+        assert_eq!(json, format!("\"{}\"", outcome.as_str()));
+    }
+}

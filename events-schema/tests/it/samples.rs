@@ -1,0 +1,339 @@
+//! One history in which every kind of event occurs: what the golden files are first made of.
+
+use std::collections::BTreeSet;
+
+use events_schema::{
+    envelope::Epoch,
+    events::{
+        Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LogEvent, ModelEvent, ModelRef,
+        ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent, Role, Routing, Subject,
+        UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
+    },
+    id::{
+        GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, SecretId, TokenId, UserId,
+        VirtualAccountId, VirtualModelId,
+    },
+    money::{NanoUsd, Price},
+    secrets::{KeyedHash, SealedRef},
+    time::Timestamp,
+};
+use uuid::Uuid;
+
+use crate::log::{EPOCH, a_time};
+
+const ACCOUNT: ProviderAccountId = Id::from_bytes([0x11; 16]);
+const SPARE_ACCOUNT: ProviderAccountId = Id::from_bytes([0x12; 16]);
+const MODEL: ModelId = Id::from_bytes([0x21; 16]);
+const SPARE_MODEL: ModelId = Id::from_bytes([0x22; 16]);
+const VIRTUAL_MODEL: VirtualModelId = Id::from_bytes([0x31; 16]);
+const SPARE_VIRTUAL_MODEL: VirtualModelId = Id::from_bytes([0x32; 16]);
+const USER: UserId = Id::from_bytes([0x41; 16]);
+const SPARE_USER: UserId = Id::from_bytes([0x42; 16]);
+const APP: VirtualAccountId = Id::from_bytes([0x51; 16]);
+const SPARE_APP: VirtualAccountId = Id::from_bytes([0x52; 16]);
+const KEY: KeyId = Id::from_bytes([0x61; 16]);
+const SPARE_KEY: KeyId = Id::from_bytes([0x62; 16]);
+const GRANT: GrantId = Id::from_bytes([0x71; 16]);
+const SPARE_GRANT: GrantId = Id::from_bytes([0x72; 16]);
+const OPERATOR: OperatorId = Id::from_bytes([0x81; 16]);
+const SPARE_OPERATOR: OperatorId = Id::from_bytes([0x82; 16]);
+const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
+const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
+
+/// The history.
+pub(crate) fn history() -> Vec<Event> {
+    let begin = [Event::Log(LogEvent::LogInitialised { epoch: EPOCH })];
+    let end = [Event::Log(LogEvent::EpochStarted {
+        epoch: Epoch {
+            seconds: EPOCH.seconds + 86_400,
+            id: Uuid::from_bytes([0xef; 16]),
+        },
+    })];
+    let parts: [Vec<Event>; 8] = [
+        operators(),
+        provider_accounts(),
+        models(),
+        virtual_models(),
+        users(),
+        virtual_accounts(),
+        keys(),
+        grants(),
+    ];
+    begin
+        .into_iter()
+        .chain(parts.into_iter().flatten())
+        .chain(end)
+        .collect()
+}
+
+fn operators() -> Vec<Event> {
+    use OperatorEvent as E;
+    let added = |role, byte| E::OperatorAdded {
+        role,
+        email: fingerprint(byte),
+    };
+    let issued = |token, label: &str, expires_at| E::OperatorTokenIssued {
+        token,
+        label: name(label),
+        expires_at,
+    };
+    let kept = [
+        added(Role::Owner, 1),
+        E::OperatorRoleChanged {
+            role: Role::Operator,
+        },
+        E::OperatorPasswordChanged {},
+        E::OperatorDisabled {},
+        E::OperatorEnabled {},
+        issued(TOKEN, "deploy ☕", Some(later())),
+        issued(Id::from_bytes([0x92; 16]), "nightly", None),
+        E::OperatorTokenRevoked { token: TOKEN },
+    ];
+    let gone = [added(Role::Auditor, 2), E::OperatorRemoved {}];
+    of(Event::Operator, OPERATOR, kept, SPARE_OPERATOR, gone)
+}
+
+fn provider_accounts() -> Vec<Event> {
+    use ProviderAccountEvent as E;
+    let registered =
+        |account: &str, provider, base_url: &str, credential| E::ProviderAccountRegistered {
+            name: name(account),
+            provider,
+            base_url: name(base_url),
+            credential,
+        };
+    let kept = [
+        registered(
+            "openai",
+            Provider::Openai,
+            "https://api.openai.com/v1",
+            Some(sealed(1)),
+        ),
+        E::ProviderAccountRenamed {
+            name: name("openai-main"),
+        },
+        E::ProviderAccountMoved {
+            base_url: name("https://eu.api.openai.com/v1"),
+            credential: Some(sealed(2)),
+        },
+        E::ProviderCredentialReplaced {
+            credential: Some(sealed(3)),
+        },
+        E::ProviderAccountDisabled {},
+        E::ProviderAccountEnabled {},
+    ];
+    let gone = [
+        registered(
+            "local",
+            Provider::OpenaiCompatible,
+            "http://127.0.0.1:8080",
+            None,
+        ),
+        E::ProviderCredentialReplaced { credential: None },
+        E::ProviderAccountDeleted {},
+    ];
+    of(Event::ProviderAccount, ACCOUNT, kept, SPARE_ACCOUNT, gone)
+}
+
+fn models() -> Vec<Event> {
+    use ModelEvent as E;
+    let added = |model: &str, model_types| E::ModelAdded {
+        account: ACCOUNT,
+        name: name(model),
+        upstream_name: name(model),
+        model_types,
+    };
+    let kept = [
+        added("gpt-4o", BTreeSet::from([ModelType::Chat])),
+        E::ModelRenamed {
+            name: name("GPT-4o"),
+        },
+        E::ModelUpstreamNameChanged {
+            upstream_name: name("gpt-4o-2026-08-06"),
+        },
+        E::ModelPriced {
+            price: Price {
+                input: NanoUsd::new(2_500_000_000),
+                output: NanoUsd::new(10_000_000_000),
+                cached_input: Some(NanoUsd::new(1_250_000_000)),
+            },
+            effective_at: a_time(),
+        },
+        E::ModelDisabled {},
+        E::ModelEnabled {},
+    ];
+    let gone = [
+        added(
+            "text-embedding-3",
+            BTreeSet::from([ModelType::Chat, ModelType::Embedding]),
+        ),
+        E::ModelDeleted {},
+    ];
+    of(Event::Model, MODEL, kept, SPARE_MODEL, gone)
+}
+
+fn virtual_models() -> Vec<Event> {
+    use VirtualModelEvent as E;
+    let weighted = |fallback_status_codes| Routing::Weighted {
+        targets: vec![WeightedTarget {
+            model: MODEL,
+            weight: 9,
+            fallback_status_codes,
+            fallback_candidate: true,
+        }],
+    };
+    let created = |slug: &str| E::VirtualModelCreated {
+        name: name(slug),
+        routing: weighted(None),
+    };
+    let kept = [
+        created("fast"),
+        E::VirtualModelRenamed { name: name("chat") },
+        E::VirtualModelRoutingChanged {
+            routing: weighted(Some(BTreeSet::from([429, 503]))),
+        },
+        E::VirtualModelDisabled {},
+        E::VirtualModelEnabled {},
+    ];
+    let gone = [created("slow"), E::VirtualModelDeleted {}];
+    of(
+        Event::VirtualModel,
+        VIRTUAL_MODEL,
+        kept,
+        SPARE_VIRTUAL_MODEL,
+        gone,
+    )
+}
+
+fn users() -> Vec<Event> {
+    use UserEvent as E;
+    let kept = [
+        E::UserAdded {
+            email: fingerprint(3),
+        },
+        E::UserEmailChanged {
+            email: fingerprint(4),
+        },
+        E::UserDisabled {},
+        E::UserEnabled {},
+    ];
+    let gone = [
+        E::UserAdded {
+            email: fingerprint(5),
+        },
+        E::UserDeleted {},
+    ];
+    of(Event::User, USER, kept, SPARE_USER, gone)
+}
+
+fn virtual_accounts() -> Vec<Event> {
+    use VirtualAccountEvent as E;
+    let kept = [
+        E::VirtualAccountCreated { name: name("ci") },
+        E::VirtualAccountRenamed {
+            name: name("ci-runner"),
+        },
+        E::VirtualAccountDisabled {},
+        E::VirtualAccountEnabled {},
+    ];
+    let gone = [
+        E::VirtualAccountCreated { name: name("old") },
+        E::VirtualAccountDeleted {},
+    ];
+    of(Event::VirtualAccount, APP, kept, SPARE_APP, gone)
+}
+
+fn keys() -> Vec<Event> {
+    use KeyEvent as E;
+    let issued = |owner, byte, expires_at, limits| E::KeyIssued {
+        owner,
+        label: name("Bob's laptop ☕"),
+        hash: fingerprint(byte),
+        hint: "x9Zq".to_owned(),
+        expires_at,
+        limits,
+    };
+    let limits = KeyLimits {
+        requests_per_minute: Some(600),
+        tokens_per_minute: None,
+    };
+    let kept = [
+        issued(Owner::VirtualAccount(APP), 6, Some(later()), limits),
+        E::KeyRelabelled {
+            label: name("the build"),
+        },
+        E::KeyLimitsChanged {
+            limits: KeyLimits {
+                requests_per_minute: None,
+                tokens_per_minute: Some(u64::MAX),
+            },
+        },
+        E::KeyExpiryChanged { expires_at: None },
+        E::KeyDisabled {},
+        E::KeyEnabled {},
+    ];
+    let gone = [
+        issued(Owner::User(USER), 7, None, KeyLimits::default()),
+        E::KeyRevoked {},
+    ];
+    of(Event::Key, KEY, kept, SPARE_KEY, gone)
+}
+
+fn grants() -> Vec<Event> {
+    use GrantEvent as E;
+    let listed = GrantedModels::Listed(BTreeSet::from([
+        ModelRef::Model(MODEL),
+        ModelRef::VirtualModel(VIRTUAL_MODEL),
+        ModelRef::ProviderAccount(ACCOUNT),
+    ]));
+    let granted = |subject, models| E::AccessGranted { subject, models };
+    let kept = [
+        granted(Subject::VirtualAccount(APP), listed),
+        E::GrantedModelsChanged {
+            models: GrantedModels::Listed(BTreeSet::from([ModelRef::VirtualModel(VIRTUAL_MODEL)])),
+        },
+    ];
+    let gone = [
+        granted(Subject::Everyone, GrantedModels::All),
+        E::AccessRevoked {},
+    ];
+    of(Event::Grant, GRANT, kept, SPARE_GRANT, gone)
+}
+
+/// The events of a thing that stays, and of one that goes.
+fn of<I: Copy, E, const KEPT: usize, const GONE: usize>(
+    event: impl Fn(I, E) -> Event,
+    kept: I,
+    its: [E; KEPT],
+    gone: I,
+    of_the_other: [E; GONE],
+) -> Vec<Event> {
+    let stays = its.into_iter().map(|it| event(kept, it));
+    let goes = of_the_other.into_iter().map(|it| event(gone, it));
+    stays.chain(goes).collect()
+}
+
+fn name<N: std::str::FromStr>(text: &str) -> N {
+    match text.parse() {
+        Ok(name) => name,
+        Err(_) => panic!("'{text}' is no name of this type"),
+    }
+}
+
+fn fingerprint(byte: u8) -> KeyedHash {
+    KeyedHash {
+        key: "k1".to_owned(),
+        hash: [byte; 32],
+    }
+}
+
+fn sealed(version: u32) -> SealedRef {
+    SealedRef {
+        id: SECRET,
+        version,
+    }
+}
+
+fn later() -> Timestamp {
+    a_time().plus_micros(86_400_000_000)
+}

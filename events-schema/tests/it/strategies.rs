@@ -1,0 +1,314 @@
+//! Arbitrary events. Ids and names come from small pools, so that events meet: a thing is changed after it was
+//! made, made twice, or gone; two things have one name.
+
+use std::{collections::BTreeSet, ops::Range};
+
+use events_schema::{
+    envelope::Epoch,
+    events::{
+        Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LogEvent, ModelEvent, ModelRef,
+        ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent, Role, Routing, Subject,
+        UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
+    },
+    id::Id,
+    money::{NanoUsd, Price},
+    names::{BaseUrl, Label, ModelName, Slug},
+    secrets::{KeyedHash, SealedRef},
+    time::Timestamp,
+};
+use proptest::{
+    collection::{btree_set, vec},
+    option,
+    prelude::*,
+    sample::select,
+};
+use uuid::Uuid;
+
+/// An event somewhere in a log.
+#[derive(Debug, Clone)]
+pub(crate) struct Placed {
+    pub(crate) position: u64,
+    pub(crate) recorded_at: Timestamp,
+    pub(crate) stream_version: u64,
+    pub(crate) event: Event,
+}
+
+/// Events at arbitrary places.
+pub(crate) fn placed(how_many: Range<usize>) -> impl Strategy<Value = Vec<Placed>> {
+    let one = (any::<u64>(), time(), any::<u64>(), event()).prop_map(
+        |(position, recorded_at, stream_version, event)| Placed {
+            position,
+            recorded_at,
+            stream_version,
+            event,
+        },
+    );
+    vec(one, how_many)
+}
+
+/// Events.
+pub(crate) fn events(how_many: Range<usize>) -> impl Strategy<Value = Vec<Event>> {
+    vec(event(), how_many)
+}
+
+/// An event of any kind.
+pub(crate) fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        1 => log().prop_map(Event::Log),
+        3 => (id(), provider_account()).prop_map(|(id, event)| Event::ProviderAccount(id, event)),
+        3 => (id(), model()).prop_map(|(id, event)| Event::Model(id, event)),
+        3 => (id(), virtual_model()).prop_map(|(id, event)| Event::VirtualModel(id, event)),
+        3 => (id(), user()).prop_map(|(id, event)| Event::User(id, event)),
+        3 => (id(), virtual_account()).prop_map(|(id, event)| Event::VirtualAccount(id, event)),
+        3 => (id(), key()).prop_map(|(id, event)| Event::Key(id, event)),
+        3 => (id(), grant()).prop_map(|(id, event)| Event::Grant(id, event)),
+        3 => (id(), operator()).prop_map(|(id, event)| Event::Operator(id, event)),
+    ]
+}
+
+// === what happens ===
+
+fn log() -> impl Strategy<Value = LogEvent> {
+    prop_oneof![
+        epoch().prop_map(|epoch| LogEvent::LogInitialised { epoch }),
+        epoch().prop_map(|epoch| LogEvent::EpochStarted { epoch }),
+    ]
+}
+
+fn provider_account() -> impl Strategy<Value = ProviderAccountEvent> {
+    use ProviderAccountEvent as E;
+    let provider = select(vec![
+        Provider::Openai,
+        Provider::Anthropic,
+        Provider::OpenaiCompatible,
+    ]);
+    prop_oneof![
+        3 => (slug(), provider, base_url(), credential()).prop_map(|(name, provider, base_url, credential)| {
+            E::ProviderAccountRegistered { name, provider, base_url, credential }
+        }),
+        1 => slug().prop_map(|name| E::ProviderAccountRenamed { name }),
+        1 => (base_url(), credential()).prop_map(|(base_url, credential)| E::ProviderAccountMoved { base_url, credential }),
+        1 => credential().prop_map(|credential| E::ProviderCredentialReplaced { credential }),
+        1 => Just(E::ProviderAccountDisabled {}),
+        1 => Just(E::ProviderAccountEnabled {}),
+        1 => Just(E::ProviderAccountDeleted {}),
+    ]
+}
+
+fn model() -> impl Strategy<Value = ModelEvent> {
+    use ModelEvent as E;
+    let types = btree_set(select(vec![ModelType::Chat, ModelType::Embedding]), 0..3);
+    prop_oneof![
+        3 => (id(), model_name(), model_name(), types).prop_map(|(account, name, upstream_name, model_types)| {
+            E::ModelAdded { account, name, upstream_name, model_types }
+        }),
+        1 => model_name().prop_map(|name| E::ModelRenamed { name }),
+        1 => model_name().prop_map(|upstream_name| E::ModelUpstreamNameChanged { upstream_name }),
+        2 => (price(), time()).prop_map(|(price, effective_at)| E::ModelPriced { price, effective_at }),
+        1 => Just(E::ModelDisabled {}),
+        1 => Just(E::ModelEnabled {}),
+        1 => Just(E::ModelDeleted {}),
+    ]
+}
+
+fn virtual_model() -> impl Strategy<Value = VirtualModelEvent> {
+    use VirtualModelEvent as E;
+    prop_oneof![
+        3 => (slug(), routing()).prop_map(|(name, routing)| E::VirtualModelCreated { name, routing }),
+        1 => slug().prop_map(|name| E::VirtualModelRenamed { name }),
+        1 => routing().prop_map(|routing| E::VirtualModelRoutingChanged { routing }),
+        1 => Just(E::VirtualModelDisabled {}),
+        1 => Just(E::VirtualModelEnabled {}),
+        1 => Just(E::VirtualModelDeleted {}),
+    ]
+}
+
+fn user() -> impl Strategy<Value = UserEvent> {
+    use UserEvent as E;
+    prop_oneof![
+        3 => keyed_hash().prop_map(|email| E::UserAdded { email }),
+        1 => keyed_hash().prop_map(|email| E::UserEmailChanged { email }),
+        1 => Just(E::UserDisabled {}),
+        1 => Just(E::UserEnabled {}),
+        1 => Just(E::UserDeleted {}),
+    ]
+}
+
+fn virtual_account() -> impl Strategy<Value = VirtualAccountEvent> {
+    use VirtualAccountEvent as E;
+    prop_oneof![
+        3 => slug().prop_map(|name| E::VirtualAccountCreated { name }),
+        1 => slug().prop_map(|name| E::VirtualAccountRenamed { name }),
+        1 => Just(E::VirtualAccountDisabled {}),
+        1 => Just(E::VirtualAccountEnabled {}),
+        1 => Just(E::VirtualAccountDeleted {}),
+    ]
+}
+
+fn key() -> impl Strategy<Value = KeyEvent> {
+    use KeyEvent as E;
+    let issued = (
+        owner(),
+        label(),
+        keyed_hash(),
+        "[A-Za-z0-9]{4}",
+        option::of(time()),
+        limits(),
+    );
+    prop_oneof![
+        3 => issued.prop_map(|(owner, label, hash, hint, expires_at, limits)| {
+            E::KeyIssued { owner, label, hash, hint, expires_at, limits }
+        }),
+        1 => label().prop_map(|label| E::KeyRelabelled { label }),
+        1 => limits().prop_map(|limits| E::KeyLimitsChanged { limits }),
+        1 => option::of(time()).prop_map(|expires_at| E::KeyExpiryChanged { expires_at }),
+        1 => Just(E::KeyDisabled {}),
+        1 => Just(E::KeyEnabled {}),
+        1 => Just(E::KeyRevoked {}),
+    ]
+}
+
+fn grant() -> impl Strategy<Value = GrantEvent> {
+    use GrantEvent as E;
+    prop_oneof![
+        3 => (subject(), granted()).prop_map(|(subject, models)| E::AccessGranted { subject, models }),
+        1 => granted().prop_map(|models| E::GrantedModelsChanged { models }),
+        1 => Just(E::AccessRevoked {}),
+    ]
+}
+
+fn operator() -> impl Strategy<Value = OperatorEvent> {
+    use OperatorEvent as E;
+    prop_oneof![
+        3 => (role(), keyed_hash()).prop_map(|(role, email)| E::OperatorAdded { role, email }),
+        1 => role().prop_map(|role| E::OperatorRoleChanged { role }),
+        1 => Just(E::OperatorPasswordChanged {}),
+        1 => Just(E::OperatorDisabled {}),
+        1 => Just(E::OperatorEnabled {}),
+        1 => Just(E::OperatorRemoved {}),
+        2 => (id(), label(), option::of(time())).prop_map(|(token, label, expires_at)| {
+            E::OperatorTokenIssued { token, label, expires_at }
+        }),
+        1 => id().prop_map(|token| E::OperatorTokenRevoked { token }),
+    ]
+}
+
+// === what it is made of ===
+
+fn id<T: 'static>() -> impl Strategy<Value = Id<T>> {
+    (1_u8..4).prop_map(|byte| Id::from_bytes([byte; 16]))
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    (Timestamp::MIN.micros()..=Timestamp::MAX.micros())
+        .prop_map(|micros| Timestamp::from_micros(micros).expect("in range"))
+}
+
+/// An epoch.
+pub(crate) fn epoch() -> impl Strategy<Value = Epoch> {
+    (any::<u64>(), any::<u128>()).prop_map(|(seconds, id)| Epoch {
+        seconds,
+        id: Uuid::from_u128(id),
+    })
+}
+
+fn slug() -> impl Strategy<Value = Slug> {
+    prop_oneof![3 => "[ab]", 1 => "[a-z0-9][a-z0-9._-]{0,62}"]
+        .prop_map(|text| text.parse().expect("a slug"))
+}
+
+fn model_name() -> impl Strategy<Value = ModelName> {
+    prop_oneof![3 => "[ab]", 1 => "[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}"]
+        .prop_map(|text| text.parse().expect("a model's name"))
+}
+
+fn label() -> impl Strategy<Value = Label> {
+    "[!-~é☕]([ -~é☕]{0,30}[!-~é☕])?".prop_map(|text| text.parse().expect("a label"))
+}
+
+fn base_url() -> impl Strategy<Value = BaseUrl> {
+    "https?://[a-z][a-z0-9.-]{0,20}(:[1-9][0-9]{0,3})?(/[a-z0-9%~.-]{1,10}){0,2}"
+        .prop_map(|text| text.parse().expect("a base URL"))
+}
+
+fn keyed_hash() -> impl Strategy<Value = KeyedHash> {
+    ("k[12]", 0_u8..3).prop_map(|(key, byte)| KeyedHash {
+        key,
+        hash: [byte; 32],
+    })
+}
+
+fn credential() -> impl Strategy<Value = Option<SealedRef>> {
+    option::of((id(), any::<u32>()).prop_map(|(id, version)| SealedRef { id, version }))
+}
+
+fn money() -> impl Strategy<Value = NanoUsd> {
+    any::<u64>().prop_map(NanoUsd::new)
+}
+
+fn price() -> impl Strategy<Value = Price> {
+    (money(), money(), option::of(money())).prop_map(|(input, output, cached_input)| Price {
+        input,
+        output,
+        cached_input,
+    })
+}
+
+fn routing() -> impl Strategy<Value = Routing> {
+    let codes = option::of(btree_set(100_u16..600, 0..4));
+    let target = (id(), any::<u32>(), codes, any::<bool>()).prop_map(
+        |(model, weight, fallback_status_codes, fallback_candidate)| WeightedTarget {
+            model,
+            weight,
+            fallback_status_codes,
+            fallback_candidate,
+        },
+    );
+    vec(target, 0..4).prop_map(|targets| Routing::Weighted { targets })
+}
+
+fn owner() -> impl Strategy<Value = Owner> {
+    prop_oneof![
+        id().prop_map(Owner::User),
+        id().prop_map(Owner::VirtualAccount)
+    ]
+}
+
+fn limits() -> impl Strategy<Value = KeyLimits> {
+    (option::of(any::<u64>()), option::of(any::<u64>())).prop_map(
+        |(requests_per_minute, tokens_per_minute)| KeyLimits {
+            requests_per_minute,
+            tokens_per_minute,
+        },
+    )
+}
+
+fn subject() -> impl Strategy<Value = Subject> {
+    prop_oneof![
+        Just(Subject::Everyone),
+        id().prop_map(Subject::User),
+        id().prop_map(Subject::VirtualAccount),
+        id().prop_map(Subject::Key),
+    ]
+}
+
+fn granted() -> impl Strategy<Value = GrantedModels> {
+    let model = prop_oneof![
+        id().prop_map(ModelRef::Model),
+        id().prop_map(ModelRef::VirtualModel),
+        id().prop_map(ModelRef::ProviderAccount),
+    ];
+    prop_oneof![
+        Just(GrantedModels::All),
+        btree_set(model, 0..4).prop_map(|models: BTreeSet<ModelRef>| GrantedModels::Listed(models)),
+    ]
+}
+
+fn role() -> impl Strategy<Value = Role> {
+    select(vec![
+        Role::Owner,
+        Role::Operator,
+        Role::Auditor,
+        Role::Viewer,
+    ])
+}

@@ -19,13 +19,34 @@ function short(v) {
   return `${+v.toPrecision(3)}`;
 }
 
+// Times are in UTC, as everywhere in the console.
+const written = (options) => {
+  const format = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", hourCycle: "h23", ...options });
+  return (seconds) => format.format(new Date(seconds * 1000));
+};
+const DAY = written({ day: "numeric", month: "short" });
+const MINUTE = written({ hour: "2-digit", minute: "2-digit" });
+const DAY_SECONDS = 86400;
+
+// The day stands below the first time of each day; alone where there is a label for each day.
+function timeLabels(splits, increment) {
+  let last = null;
+  return splits.map((v) => {
+    if (increment >= DAY_SECONDS) return DAY(v);
+    const day = DAY(v);
+    const label = day === last ? MINUTE(v) : `${MINUTE(v)}\n${day}`;
+    last = day;
+    return label;
+  });
+}
+
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-// Each series becomes the sum of itself and those below it; the highest is painted first.
+// Each series becomes the sum of itself and those below it; the highest is painted first. Nothing is no bar.
 function stacked(values) {
   const sums = [];
   values.forEach((series, i) => {
-    sums.push(series.map((v, at) => (v ?? 0) + (i > 0 ? sums[i - 1][at] : 0)));
+    sums.push(series.map((v, at) => (v ?? 0) + (i > 0 ? sums[i - 1][at] ?? 0 : 0) || null));
   });
   return sums;
 }
@@ -75,12 +96,8 @@ function line(className, dot, label, value) {
   return row;
 }
 
-function moment(seconds, spec) {
-  const time = new Date(seconds * 1000);
-  const day = spec.step >= 3600 ? { day: "numeric", month: "short" } : {};
-  const second = spec.step < 60 ? { second: "2-digit" } : {};
-  return time.toLocaleString(undefined, { ...day, hour: "2-digit", minute: "2-digit", ...second });
-}
+const moment = (seconds, spec) =>
+  spec.step >= DAY_SECONDS ? `${DAY(seconds)} UTC` : `${DAY(seconds)}, ${MINUTE(seconds)} UTC`;
 
 const colour = (i, series) => style(series.color ?? `--sl-series-${(i % 8) + 1}`);
 
@@ -118,6 +135,7 @@ export class Chart {
       width: Math.max(this.element.clientWidth, 100),
       height: SIZE.height,
       padding: [12, 8, 0, 0],
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       legend: { show: false },
       cursor: { y: false, points: { size: 7 }, drag: { x: false, y: false }, sync: { key: "sluice" } },
       scales: {
@@ -126,7 +144,7 @@ export class Chart {
       },
       series: [{}, ...series],
       axes: [
-        { ...axis, grid: { show: false }, space: 70 },
+        { ...axis, grid: { show: false }, space: 70, size: 42, values: (_, splits, __, ___, step) => timeLabels(splits, step) },
         { ...axis, size: SIZE.axis, space: 40, values: (_, splits) => splits.map((v) => (v == null ? "" : format(v))) },
       ],
       plugins: [tooltip(spec, format)],

@@ -134,7 +134,7 @@ impl<T> Loaded<T> {
 pub(crate) fn loading() -> Html {
     html!(
         <div class="sl-loading" role="status" aria-label="Loading">
-            <Spinner size={SpinnerSize::Xl} />
+            <span class="sl-spinner"></span>
         </div>
     )
 }

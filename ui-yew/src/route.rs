@@ -44,6 +44,8 @@ pub(crate) enum Screen {
     },
     /// What each gateway serves.
     Gateways,
+    /// Who may use the console.
+    Operators,
     /// The operator's own password, sessions and tokens.
     Account,
 }
@@ -81,7 +83,7 @@ pub(crate) const NAVIGATION: [Group; 4] = [
     },
     Group {
         title: "System",
-        screens: &[Screen::History, Screen::Gateways],
+        screens: &[Screen::History, Screen::Gateways, Screen::Operators],
     },
 ];
 
@@ -103,6 +105,7 @@ impl Screen {
             Self::History => "History",
             Self::HistoryOf { .. } => "History of one thing",
             Self::Gateways => "Gateways",
+            Self::Operators => "Operators",
             Self::Account => "My account",
         }
     }
@@ -136,6 +139,7 @@ impl Screen {
             Self::Gateways => {
                 "Which position of the history each gateway serves, and the digest that proves it."
             }
+            Self::Operators => "People who may use this console, and what each may do.",
             Self::Account => "Your password, your sessions and your automation tokens.",
         }
     }
@@ -149,11 +153,12 @@ impl Screen {
             Self::Models => Icon::Microchip,
             Self::VirtualModels => Icon::CodeBranch,
             Self::Users => Icon::Users,
-            Self::VirtualAccounts => Icon::Cog,
+            Self::VirtualAccounts => Icon::Cube,
             Self::Keys => Icon::Key,
             Self::Access => Icon::LockOpen,
             Self::History | Self::HistoryOf { .. } => Icon::History,
             Self::Gateways => Icon::Network,
+            Self::Operators => Icon::Cog,
             Self::Account => Icon::User,
         }
     }
@@ -173,6 +178,7 @@ impl Screen {
             | Self::Access
             | Self::History
             | Self::Gateways
+            | Self::Operators
             | Self::Account => None,
         }
     }

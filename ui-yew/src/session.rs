@@ -28,6 +28,22 @@ impl Session {
     pub(crate) fn may_change(&self) -> bool {
         may_change(self.info.role)
     }
+
+    /// Whether the operator may change who uses the console.
+    pub(crate) fn may_change_operators(&self) -> bool {
+        match self.info.role {
+            Role::Owner => true,
+            Role::Operator | Role::Auditor | Role::Viewer => false,
+        }
+    }
+
+    /// Whether the operator may read the history, and so is told of events.
+    pub(crate) fn may_read_history(&self) -> bool {
+        match self.info.role {
+            Role::Owner | Role::Operator | Role::Auditor => true,
+            Role::Viewer => false,
+        }
+    }
 }
 
 const fn may_change(role: Role) -> bool {
@@ -37,6 +53,9 @@ const fn may_change(role: Role) -> bool {
     }
 }
 
+/// The roles, the one that may do most first.
+pub(crate) const ROLES: [Role; 4] = [Role::Owner, Role::Operator, Role::Auditor, Role::Viewer];
+
 /// What people call a role.
 pub(crate) const fn role_name(role: Role) -> &'static str {
     match role {
@@ -44,6 +63,18 @@ pub(crate) const fn role_name(role: Role) -> &'static str {
         Role::Operator => "Operator",
         Role::Auditor => "Auditor",
         Role::Viewer => "Viewer",
+    }
+}
+
+/// What a role may do.
+pub(crate) const fn role_purpose(role: Role) -> &'static str {
+    match role {
+        Role::Owner => "Everything, and decides who may use the console.",
+        Role::Operator => {
+            "Changes the configuration and uses the playground; not who may use the console."
+        }
+        Role::Auditor => "Reads everything, the history included; changes nothing.",
+        Role::Viewer => "Reads the configuration and the dashboard; changes nothing.",
     }
 }
 

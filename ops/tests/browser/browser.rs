@@ -199,14 +199,14 @@ impl Browser {
 
     /// Sends the open dialog's form, and waits until it has gone or was refused.
     pub(crate) async fn submit(&self) -> Outcome {
-        let css = "[role='dialog'] footer button[type='submit']:not([disabled])";
+        let css = "dialog[open] footer button[type='submit']:not([disabled])";
         self.see(css).await?.click().await?;
         Ok(())
     }
 
     /// To a screen, by the navigation; what was open is awaited to be gone.
     pub(crate) async fn go(&self, screen: &str) -> Outcome {
-        self.gone("[role='dialog']").await?;
+        self.gone("dialog[open]").await?;
         let path = format!("//nav//a[normalize-space(.)={}]", quoted(screen));
         self.wait(Locator::XPath(&path), screen)
             .await?
@@ -217,7 +217,7 @@ impl Browser {
 
     /// Chooses from the menu of a row.
     pub(crate) async fn act(&self, row: &str, action: &str) -> Outcome {
-        self.gone("[role='dialog']").await?;
+        self.gone("dialog[open]").await?;
         self.see(&format!("button[aria-label='Actions for {row}']"))
             .await?
             .click()

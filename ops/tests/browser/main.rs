@@ -80,7 +80,7 @@ async fn a_name_that_is_taken_is_refused_at_its_field(browser: &Browser, stack: 
         .await?;
     browser.picture("refused-at-its-field").await?;
     browser.press("Cancel").await?;
-    browser.gone("[role='dialog']").await
+    browser.gone("dialog[open]").await
 }
 
 async fn add_a_model(browser: &Browser) -> Outcome {

@@ -2,18 +2,25 @@
 //!
 //! Screens do not read the events. They ask for the newest position of the aggregates that they show and
 //! load again when it grows: so there is one way to load, and nothing that could drift from it.
+//!
+//! Who may not read the history is not told of its events; for them the log's position is asked for now and then.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use events_schema::api::history::HistoryEvent;
+use events_schema::api::status::Status;
 use events_schema::events::Aggregate;
 use gloo_events::EventListener;
-use gloo_timers::callback::Timeout;
+use gloo_timers::callback::{Interval, Timeout};
 use wasm_bindgen::JsCast;
+use wasm_bindgen_futures::spawn_local;
 use web_sys::{EventSource, MessageEvent};
 use yew::prelude::*;
+
+use super::{Client, use_client};
+use crate::session::use_session;
 
 /// Where the live end is.
 const URL: &str = "/api/v1/events/live";
@@ -21,13 +28,22 @@ const URL: &str = "/api/v1/events/live";
 /// Events are taken note of together, so that a thousand changes a second do not draw a thousand times.
 const GATHER_MS: u32 = 150;
 
+/// A browser gives up after an answer that is no stream, as a server that starts gives; then it is tried again
+/// after so long.
+const REOPEN_MS: u32 = 2_000;
+
+/// How often the position is asked for where events are not to be had.
+const ASK_MS: u32 = 5_000;
+
 /// How far the history is known to go, for each aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Live {
-    /// Whether the connection stands.
+    /// Whether changes come in.
     pub(crate) connected: bool,
     /// The newest position seen.
     pub(crate) position: u64,
+    /// Anything may have changed up to here.
+    caught_up: u64,
     newest: BTreeMap<Aggregate, u64>,
 }
 
@@ -38,6 +54,8 @@ pub(crate) enum Seen {
     Connected(bool),
     /// Events happened at these positions.
     Events(Vec<(Aggregate, u64)>),
+    /// The log goes to this position, and nobody knows what happened on the way.
+    Head(u64),
 }
 
 /// The live end, and the way to say what one has seen oneself.
@@ -47,11 +65,23 @@ pub(crate) type LiveHandle = UseReducerHandle<Live>;
 #[component]
 pub(crate) fn LiveProvider(props: &yew::html::ChildrenProps) -> Html {
     let live = use_reducer_eq(Live::default);
+    let client = use_client();
+    let may_read_history = use_session().may_read_history();
+    let round = use_state_eq(|| 0_u32);
     {
         let dispatcher = live.dispatcher();
-        use_effect_with((), move |()| {
-            let connection = Connection::open(dispatcher);
-            move || drop(connection)
+        let after = live.position;
+        let reopen = {
+            let round = round.clone();
+            Callback::from(move |()| round.set(*round + 1))
+        };
+        use_effect_with((may_read_history, *round), move |(may_read_history, _)| {
+            let source: Box<dyn std::any::Any> = if *may_read_history {
+                Box::new(Connection::open(after, &client, &dispatcher, &reopen))
+            } else {
+                Box::new(ask_now_and_then(&client, &dispatcher))
+            };
+            move || drop(source)
         });
     }
     html!(<ContextProvider<LiveHandle> context={live}>{ props.children.clone() }</ContextProvider<LiveHandle>>)
@@ -87,12 +117,17 @@ impl Live {
             .copied()
             .max()
             .unwrap_or(0)
+            .max(self.caught_up)
     }
 
     fn after(&self, seen: Seen) -> Self {
         let mut next = self.clone();
         match seen {
             Seen::Connected(connected) => next.connected = connected,
+            Seen::Head(position) => {
+                next.caught_up = position.max(next.caught_up);
+                next.position = position.max(next.position);
+            }
             Seen::Events(events) => {
                 for (aggregate, position) in events {
                     let newest = next.newest.entry(aggregate).or_default();
@@ -116,27 +151,91 @@ impl Reducible for Live {
 // === impl Connection ===
 
 impl Connection {
-    /// Opens the event source; the browser itself connects again, and says where it was.
-    fn open(dispatcher: UseReducerDispatcher<Live>) -> Self {
-        let Ok(source) = EventSource::new(URL) else {
+    /// Opens the event source at what comes after a position (0: now). The browser itself connects again when the
+    /// connection breaks; `reopen` is called when it has given up.
+    fn open(
+        after: u64,
+        client: &Client,
+        dispatcher: &UseReducerDispatcher<Live>,
+        reopen: &Callback<()>,
+    ) -> Self {
+        let url = match after {
+            0 => URL.to_owned(),
+            after => format!("{URL}?after={after}"),
+        };
+        let Ok(source) = EventSource::new(&url) else {
             return Self {
                 source: None,
                 _listeners: Vec::new(),
             };
         };
-        let connected = |is_connected: bool| {
-            let dispatcher = dispatcher.clone();
-            move |_: &Event| dispatcher.dispatch(Seen::Connected(is_connected))
+        let opened = {
+            let (client, dispatcher) = (client.clone(), dispatcher.clone());
+            let mut is_first = after == 0;
+            move |_: &Event| {
+                dispatcher.dispatch(Seen::Connected(true));
+                // Whatever happened while the connection was away, the screens load again.
+                if !std::mem::replace(&mut is_first, false) {
+                    ask_for_head(&client, &dispatcher);
+                }
+            }
+        };
+        let fell = {
+            let (source, client) = (source.clone(), client.clone());
+            let (dispatcher, reopen) = (dispatcher.clone(), reopen.clone());
+            move |_: &Event| {
+                dispatcher.dispatch(Seen::Connected(false));
+                if source.ready_state() == EventSource::CLOSED {
+                    // It also finds out whether the session has ended.
+                    ask_for_head(&client, &dispatcher);
+                    let reopen = reopen.clone();
+                    Timeout::new(REOPEN_MS, move || reopen.emit(())).forget();
+                }
+            }
         };
         let listeners = vec![
-            EventListener::new(&source, "open", connected(true)),
-            EventListener::new(&source, "error", connected(false)),
-            EventListener::new(&source, "message", note_events(dispatcher)),
+            EventListener::new(&source, "open", opened),
+            EventListener::new(&source, "error", fell),
+            EventListener::new(&source, "message", note_events(dispatcher.clone())),
         ];
         Self {
             source: Some(source),
             _listeners: listeners,
         }
+    }
+}
+
+/// Asks how far the log goes, now and again until the interval is dropped.
+fn ask_now_and_then(client: &Client, dispatcher: &UseReducerDispatcher<Live>) -> Interval {
+    let (client, dispatcher) = (client.clone(), dispatcher.clone());
+    let ask = move || {
+        let (client, dispatcher) = (client.clone(), dispatcher.clone());
+        spawn_local(async move {
+            let is_there = take_head(&client, &dispatcher).await;
+            dispatcher.dispatch(Seen::Connected(is_there));
+        });
+    };
+    ask();
+    Interval::new(ASK_MS, ask)
+}
+
+/// Asks how far the log goes, without waiting for the answer.
+fn ask_for_head(client: &Client, dispatcher: &UseReducerDispatcher<Live>) {
+    let (client, dispatcher) = (client.clone(), dispatcher.clone());
+    spawn_local(async move {
+        // Where there is no answer, the connection says so by itself.
+        take_head(&client, &dispatcher).await;
+    });
+}
+
+/// Takes note of how far the log goes; says whether there was an answer.
+async fn take_head(client: &Client, dispatcher: &UseReducerDispatcher<Live>) -> bool {
+    match client.get::<Status>("/status").await {
+        Ok(status) => {
+            dispatcher.dispatch(Seen::Head(status.position));
+            true
+        }
+        Err(_) => false,
     }
 }
 
@@ -184,6 +283,18 @@ mod tests {
         assert_eq!(live.newest(&[Aggregate::Model]), 5);
         assert_eq!(live.newest(&[Aggregate::Model, Aggregate::Key]), 7);
         assert_eq!(live.newest(&[Aggregate::User]), 0);
+    }
+
+    #[test]
+    fn after_a_gap_everything_may_be_newer() {
+        let live = Live::default()
+            .after(Seen::Events(vec![(Aggregate::Key, 7)]))
+            .after(Seen::Head(9));
+        assert_eq!(
+            [Aggregate::Key, Aggregate::User].map(|it| live.newest(&[it])),
+            [9, 9]
+        );
+        assert_eq!(live.after(Seen::Head(8)), live);
     }
 
     #[test]

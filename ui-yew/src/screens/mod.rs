@@ -7,10 +7,11 @@ mod gateways;
 mod history;
 mod keys;
 mod models;
+mod operators;
 mod playground;
 mod provider_accounts;
 pub(crate) mod sign_in;
-mod users;
+pub(crate) mod users;
 mod virtual_accounts;
 mod virtual_models;
 
@@ -44,6 +45,7 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
         Screen::HistoryOf { aggregate, id } => {
             html!(<history::History stream={Some(AttrValue::from(format!("{aggregate}.{id}")))} />)
         }
+        Screen::Operators => html!(<operators::Operators />),
         Screen::Gateways => html!(<gateways::Gateways />),
         Screen::Account => html!(<account::Account />),
     }

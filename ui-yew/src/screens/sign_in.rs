@@ -7,6 +7,7 @@ use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
 use crate::api::{Client, Failure, Rejection};
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::field::TextField;
 
 /// Properties of [`SignIn`].
@@ -67,8 +68,8 @@ pub(crate) fn SignIn(props: &Props) -> Html {
                     <TextField name="password" label="Password" kind="password" autocomplete="current-password"
                         value={(*password).clone()} rejection={(*rejection).clone()}
                         onchange={Callback::from(move |text| to_password.set(text))} />
-                    <Button r#type={ButtonType::Submit} variant={ButtonVariant::Primary} block={true} loading={*busy}
-                        disabled={*busy || email.is_empty() || password.is_empty()} label="Sign in" />
+                    <Button submit={true} variant={Variant::Primary} block={true} busy={*busy}
+                        disabled={email.is_empty() || password.is_empty()} label="Sign in" />
                 </form>
             </div>
             <p class="sl-sign-in-foot">{ "Every change is an event. Every decision can be proven." }</p>

@@ -11,6 +11,8 @@ use crate::api::{use_client, use_live};
 use crate::route::Screen;
 use crate::session::{role_name, use_session};
 use crate::theme::{Choice, use_theme};
+use crate::widgets::button::{Button, Variant};
+use crate::widgets::menu::{Dropdown, MenuItem};
 
 /// Properties of [`Masthead`].
 #[derive(Clone, PartialEq, Properties)]
@@ -28,7 +30,7 @@ pub(crate) fn Masthead(props: &Props) -> Html {
         <header class="pf-v6-c-masthead pf-m-display-inline">
             <div class="pf-v6-c-masthead__main">
                 <span class="pf-v6-c-masthead__toggle">
-                    <Button variant={ButtonVariant::Plain} icon={Icon::Bars} aria_label="Navigation"
+                    <Button variant={Variant::Plain} icon={Icon::Bars} aria_label="Navigation"
                         aria_expanded={props.open.to_string()} onclick={props.ontoggle.reform(|_| ())} />
                 </span>
                 <div class="pf-v6-c-masthead__brand">
@@ -106,21 +108,10 @@ fn OwnMenu() -> Html {
     let session = use_session();
     let client = use_client();
     let router = use_router::<Screen>().expect("the masthead lies within the router");
-    let open = use_state_eq(|| false);
-    let toggle = {
-        let open = open.clone();
-        Callback::from(move |_: MouseEvent| open.set(!*open))
-    };
-    let to_account = {
-        let open = open.clone();
-        Callback::from(move |_: MouseEvent| {
-            open.set(false);
-            router.push(Screen::Account);
-        })
-    };
+    let to_account = Callback::from(move |()| router.push(Screen::Account));
     let sign_out = {
         let session = session.clone();
-        Callback::from(move |_: MouseEvent| {
+        Callback::from(move |()| {
             let (client, session) = (client.clone(), session.clone());
             spawn_local(async move {
                 // Whether or not the control plane heard it: this page forgets the session.
@@ -141,38 +132,22 @@ fn OwnMenu() -> Html {
         .unwrap_or('?')
         .to_uppercase()
         .to_string();
-    let item = |icon: Icon, label: &'static str, onclick: Callback<MouseEvent>| {
-        html!(
-            <li class="pf-v6-c-menu__list-item" role="none">
-                <button class="pf-v6-c-menu__item" type="button" role="menuitem" {onclick}>
-                    <span class="pf-v6-c-menu__item-main">
-                        <span class="pf-v6-c-menu__item-icon">{ icon }</span>
-                        <span class="pf-v6-c-menu__item-text">{ label }</span>
-                    </span>
-                </button>
-            </li>
-        )
+    let item = |label: &'static str, icon: Icon, onclick: Callback<()>| MenuItem {
+        label,
+        icon: Some(icon),
+        danger: false,
+        onclick,
     };
-    html!(
-        <div class="sl-menu">
-            <button class="sl-avatar" type="button" aria-label="Your account" aria-expanded={open.to_string()} onclick={toggle}>
-                { initial }
-            </button>
-            if *open {
-                <div class="pf-v6-c-menu sl-menu-box">
-                    <div class="sl-menu-head">
-                        <strong>{ &session.info.name }</strong>
-                        <span>{ &session.info.email }</span>
-                        <Label label={role_name(session.info.role)} compact={true} color={Color::Blue} />
-                    </div>
-                    <div class="pf-v6-c-menu__content">
-                        <ul class="pf-v6-c-menu__list" role="menu">
-                            { item(Icon::User, "My account", to_account) }
-                            { item(Icon::PowerOff, "Sign out", sign_out) }
-                        </ul>
-                    </div>
-                </div>
-            }
+    let head = html!(
+        <div class="sl-menu-head">
+            <strong>{ &session.info.name }</strong>
+            <span>{ &session.info.email }</span>
+            <Label label={role_name(session.info.role)} compact={true} color={Color::Blue} />
         </div>
-    )
+    );
+    let items = vec![
+        item("My account", Icon::User, to_account),
+        item("Sign out", Icon::PowerOff, sign_out),
+    ];
+    html!(<Dropdown class="sl-avatar" label="Your account" toggle={html!(initial)} {head} {items} />)
 }

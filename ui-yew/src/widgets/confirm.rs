@@ -53,7 +53,7 @@ pub(crate) fn Confirm(props: &Props) -> Html {
         <FormDialog title={question.title.clone()} description={question.consequence} action={question.action}
             danger={question.danger} busy={commander.busy} rejection={commander.rejection.clone()} fields={FIELDS}
             {onsubmit} onclose={props.onclose.clone()}>
-            <WhyField why={why} rejection={commander.rejection} autofocus={true} />
+            <WhyField {why} rejection={commander.rejection} />
         </FormDialog>
     )
 }
@@ -66,9 +66,6 @@ pub(crate) struct WhyProps {
     /// The refusal of the form that it stands in.
     #[prop_or_default]
     pub(crate) rejection: Option<crate::api::Rejection>,
-    /// Whether the cursor begins here.
-    #[prop_or_default]
-    pub(crate) autofocus: bool,
 }
 
 /// The reason for a change, which every form asks for last.
@@ -76,7 +73,7 @@ pub(crate) struct WhyProps {
 pub(crate) fn WhyField(props: &WhyProps) -> Html {
     let setter = props.why.setter();
     html!(
-        <TextField name="why" label="Why" value={(*props.why).clone()} autofocus={props.autofocus}
+        <TextField name="why" label="Why" value={(*props.why).clone()}
             hint="Kept in the history for ever. Optional." placeholder="For example: requested in ticket 4711"
             onchange={Callback::from(move |why| setter.set(why))} rejection={props.rejection.clone()} />
     )

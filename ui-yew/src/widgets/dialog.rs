@@ -1,11 +1,12 @@
 //! Dialogs: a form over the page, which Escape closes.
 
-use gloo_events::EventListener;
 use patternfly_yew::prelude::*;
 use wasm_bindgen::JsCast;
+use web_sys::{HtmlDialogElement, HtmlElement};
 use yew::prelude::*;
 
 use crate::api::Rejection;
+use crate::widgets::button::{Button, Variant};
 
 /// Properties of [`Dialog`].
 #[derive(Clone, PartialEq, Properties)]
@@ -17,6 +18,9 @@ pub(crate) struct DialogProps {
     pub(crate) description: Option<AttrValue>,
     /// Called when it is to go away.
     pub(crate) onclose: Callback<()>,
+    /// Whether Escape and a cross close it; not where something would be lost.
+    #[prop_or(true)]
+    pub(crate) by_escape: bool,
     /// Whether it needs more width than a form does.
     #[prop_or_default]
     pub(crate) wide: bool,
@@ -27,46 +31,83 @@ pub(crate) struct DialogProps {
     pub(crate) footer: Html,
 }
 
-/// A box over the page.
+/// A box over the page: the browser's own modal dialog, which keeps the focus within and gives it back.
 #[component]
 pub(crate) fn Dialog(props: &DialogProps) -> Html {
-    let onclose = props.onclose.clone();
-    use_effect_with(onclose.clone(), |onclose| {
-        let onclose = onclose.clone();
-        let window = web_sys::window().expect("a browser has a window");
-        let listener = EventListener::new(&window, "keydown", move |event| {
-            if event.unchecked_ref::<web_sys::KeyboardEvent>().key() == "Escape" {
-                onclose.emit(());
+    let place = use_node_ref();
+    {
+        let place = place.clone();
+        use_effect_with((), move |()| {
+            if let Some(dialog) = place.cast::<HtmlDialogElement>() {
+                // It fails only for a dialog that is open already.
+                drop(dialog.show_modal());
+                focus_first_field(&dialog);
+            }
+            // Closing it, rather than only taking it away, is what gives the focus back.
+            move || {
+                if let Some(dialog) = place.cast::<HtmlDialogElement>() {
+                    dialog.close();
+                }
             }
         });
-        move || drop(listener)
+    }
+    // The one who holds the dialog takes it away, not the browser.
+    let give_up = {
+        let onclose = props.onclose.clone();
+        let by_escape = props.by_escape;
+        move || {
+            if by_escape {
+                onclose.emit(());
+            }
+        }
+    };
+    let onkeydown = {
+        let give_up = give_up.clone();
+        Callback::from(move |event: KeyboardEvent| {
+            if event.key() == "Escape" {
+                event.prevent_default();
+                give_up();
+            }
+        })
+    };
+    // Other ways to say so: the back gesture of a telephone.
+    let oncancel = Callback::from(move |event: Event| {
+        event.prevent_default();
+        give_up();
     });
     let size = if props.wide { "pf-m-lg" } else { "pf-m-md" };
     html!(
-        <div class="pf-v6-c-backdrop sl-backdrop">
-            <div class="pf-v6-l-bullseye">
-                <div class={classes!("pf-v6-c-modal-box", size)} role="dialog" aria-modal="true"
-                    aria-labelledby="dialog-title">
-                    <div class="pf-v6-c-modal-box__close">
-                        <button class="pf-v6-c-button pf-m-plain" type="button" aria-label="Close"
-                            onclick={onclose.reform(|_| ())}>
-                            <span class="pf-v6-c-button__icon">{ Icon::Times }</span>
-                        </button>
-                    </div>
-                    <header class="pf-v6-c-modal-box__header">
-                        <h1 class="pf-v6-c-modal-box__title" id="dialog-title">
-                            <span class="pf-v6-c-modal-box__title-text">{ &props.title }</span>
-                        </h1>
-                        if let Some(description) = &props.description {
-                            <div class="pf-v6-c-modal-box__description">{ description }</div>
-                        }
-                    </header>
-                    <div class="pf-v6-c-modal-box__body">{ props.children.clone() }</div>
-                    <footer class="pf-v6-c-modal-box__footer">{ props.footer.clone() }</footer>
+        <dialog ref={place} class={classes!("pf-v6-c-modal-box", "sl-dialog", size)} aria-labelledby="dialog-title"
+            {onkeydown} {oncancel}>
+            if props.by_escape {
+                <div class="pf-v6-c-modal-box__close">
+                    <button class="pf-v6-c-button pf-m-plain" type="button" aria-label="Close"
+                        onclick={props.onclose.reform(|_| ())}>
+                        <span class="pf-v6-c-button__icon">{ Icon::Times }</span>
+                    </button>
                 </div>
-            </div>
-        </div>
+            }
+            <header class="pf-v6-c-modal-box__header">
+                <h1 class="pf-v6-c-modal-box__title" id="dialog-title">
+                    <span class="pf-v6-c-modal-box__title-text">{ &props.title }</span>
+                </h1>
+                if let Some(description) = &props.description {
+                    <div class="pf-v6-c-modal-box__description">{ description }</div>
+                }
+            </header>
+            <div class="pf-v6-c-modal-box__body">{ props.children.clone() }</div>
+            <footer class="pf-v6-c-modal-box__footer">{ props.footer.clone() }</footer>
+        </dialog>
     )
+}
+
+/// A form begins at its first field, and not at the button that closes it.
+fn focus_first_field(dialog: &HtmlDialogElement) {
+    let fields = "input:not([readonly]), select, textarea";
+    let first = dialog.query_selector(fields).ok().flatten();
+    if let Some(first) = first {
+        drop(first.unchecked_into::<HtmlElement>().focus());
+    }
 }
 
 /// Properties of [`FormDialog`].
@@ -122,15 +163,15 @@ pub(crate) fn FormDialog(props: &FormDialogProps) -> Html {
         .as_ref()
         .and_then(|rejection| rejection.beside(props.fields));
     let variant = if props.danger {
-        ButtonVariant::Danger
+        Variant::Danger
     } else {
-        ButtonVariant::Primary
+        Variant::Primary
     };
     let footer = html!(
         <>
-            <Button r#type={ButtonType::Submit} form="dialog-form" {variant} loading={props.busy}
-                disabled={props.busy || !props.complete} label={props.action.to_string()} />
-            <Button variant={ButtonVariant::Link} label="Cancel" onclick={props.onclose.reform(|_| ())} />
+            <Button submit={true} form="dialog-form" {variant} busy={props.busy}
+                disabled={!props.complete} label={props.action.clone()} />
+            <Button variant={Variant::Link} label="Cancel" onclick={props.onclose.reform(|_| ())} />
         </>
     );
     html!(

@@ -15,6 +15,7 @@ use super::menu::{MenuItem, RowMenu};
 use super::paging::{Paging, Turn};
 use crate::api::{Client, use_live};
 use crate::remote::{Content, Remote, use_remote};
+use crate::widgets::button::{Button, Variant};
 
 /// One row, drawn.
 #[derive(Clone, PartialEq)]
@@ -115,9 +116,9 @@ fn toolbar<T>(noun: &str, paging: &UseReducerHandle<Paging>, page: &Remote<Page<
             if is_paged {
                 <div class="sl-pages">
                     <span>{ format!("Page {}", paging.number()) }</span>
-                    <Button variant={ButtonVariant::Plain} icon={Icon::AngleLeft} aria_label="Previous page"
+                    <Button variant={Variant::Plain} icon={Icon::AngleLeft} aria_label="Previous page"
                         disabled={paging.number() == 1} onclick={turn(Turn::Back)} />
-                    <Button variant={ButtonVariant::Plain} icon={Icon::AngleRight} aria_label="Next page"
+                    <Button variant={Variant::Plain} icon={Icon::AngleRight} aria_label="Next page"
                         disabled={next.is_none()} onclick={turn(Turn::Next(next.unwrap_or_default()))} />
                 </div>
             }

@@ -1,8 +1,9 @@
-//! The menu of a row: what can be done with one thing.
+//! Menus: what can be done with one thing, and the operator's own.
 
 use gloo_events::EventListener;
 use patternfly_yew::prelude::Icon;
 use wasm_bindgen::JsCast;
+use web_sys::HtmlElement;
 use yew::prelude::*;
 use yew_nested_router::components::Link;
 
@@ -13,6 +14,8 @@ use crate::route::Screen;
 pub(crate) struct MenuItem {
     /// What it says.
     pub(crate) label: &'static str,
+    /// The sign before it.
+    pub(crate) icon: Option<Icon>,
     /// Whether it takes something away.
     pub(crate) danger: bool,
     /// Called when it is chosen.
@@ -28,6 +31,7 @@ pub(crate) fn item<D: Clone + 'static>(
     let show = show.clone();
     MenuItem {
         label,
+        icon: None,
         danger: false,
         onclick: Callback::from(move |()| show.emit(dialog.clone())),
     }
@@ -70,21 +74,76 @@ pub(crate) struct Props {
     pub(crate) items: Vec<MenuItem>,
 }
 
-/// Three dots that open the menu.
+/// Three dots that open the menu of a row.
 #[component]
 pub(crate) fn RowMenu(props: &Props) -> Html {
+    let toggle = html!(<span class="pf-v6-c-menu-toggle__icon">{ Icon::EllipsisV }</span>);
+    html!(
+        <Dropdown class="pf-v6-c-menu-toggle pf-m-plain" label={format!("Actions for {}", props.of)} {toggle}
+            items={props.items.clone()} />
+    )
+}
+
+/// Properties of [`Dropdown`].
+#[derive(Clone, PartialEq, Properties)]
+pub(crate) struct DropdownProps {
+    /// The button's class.
+    pub(crate) class: &'static str,
+    /// What the button is for, for those who cannot see it.
+    pub(crate) label: AttrValue,
+    /// What stands on the button.
+    pub(crate) toggle: Html,
+    /// What stands above the items.
+    #[prop_or_default]
+    pub(crate) head: Html,
+    /// What can be done.
+    pub(crate) items: Vec<MenuItem>,
+}
+
+/// A button that opens a menu. Arrow keys go through it; Escape, Tab and a click elsewhere close it.
+#[component]
+pub(crate) fn Dropdown(props: &DropdownProps) -> Html {
     let open = use_state_eq(|| false);
     let place = use_node_ref();
+    let button = use_node_ref();
     use_close_on_click_elsewhere(&place, &open);
+    {
+        let place = place.clone();
+        use_effect_with(*open, move |is_open| {
+            if *is_open {
+                move_focus(&place, Move::First);
+            }
+        });
+    }
     let toggle = {
         let open = open.clone();
         Callback::from(move |_: MouseEvent| open.set(!*open))
     };
-    let item = |item: &MenuItem| {
-        let open = open.clone();
-        let chosen = item.onclick.clone();
-        let onclick = Callback::from(move |_: MouseEvent| {
+    let close = {
+        let (open, button) = (open.setter(), button.clone());
+        move || {
             open.set(false);
+            focus(button.cast::<HtmlElement>());
+        }
+    };
+    let onkeydown = {
+        let (place, open, close) = (place.clone(), open.setter(), close.clone());
+        Callback::from(move |event: KeyboardEvent| match event.key().as_str() {
+            "Escape" => close(),
+            "Tab" => open.set(false),
+            key => {
+                if let Some(movement) = Move::of_key(key) {
+                    event.prevent_default();
+                    move_focus(&place, movement);
+                }
+            }
+        })
+    };
+    let item = |item: &MenuItem| {
+        let (close, chosen) = (close.clone(), item.onclick.clone());
+        let onclick = Callback::from(move |_: MouseEvent| {
+            // First, so that a dialog that opens gives the focus back to the button.
+            close();
             chosen.emit(());
         });
         let class = classes!(
@@ -93,8 +152,11 @@ pub(crate) fn RowMenu(props: &Props) -> Html {
         );
         html!(
             <li {class} role="none">
-                <button class="pf-v6-c-menu__item" type="button" role="menuitem" {onclick}>
+                <button class="pf-v6-c-menu__item" type="button" role="menuitem" tabindex="-1" {onclick}>
                     <span class="pf-v6-c-menu__item-main">
+                        if let Some(icon) = item.icon {
+                            <span class="pf-v6-c-menu__item-icon">{ icon }</span>
+                        }
                         <span class="pf-v6-c-menu__item-text">{ item.label }</span>
                     </span>
                 </button>
@@ -103,19 +165,82 @@ pub(crate) fn RowMenu(props: &Props) -> Html {
     };
     html!(
         <div class="sl-menu" ref={place}>
-            <button class="pf-v6-c-menu-toggle pf-m-plain" type="button" aria-label={format!("Actions for {}", props.of)}
+            <button ref={button} class={props.class} type="button" aria-label={props.label.clone()} aria-haspopup="menu"
                 aria-expanded={open.to_string()} onclick={toggle}>
-                <span class="pf-v6-c-menu-toggle__icon">{ Icon::EllipsisV }</span>
+                { props.toggle.clone() }
             </button>
             if *open {
-                <div class="pf-v6-c-menu sl-menu-box">
+                <div class="pf-v6-c-menu sl-menu-box" {onkeydown}>
+                    { props.head.clone() }
                     <div class="pf-v6-c-menu__content">
-                        <ul class="pf-v6-c-menu__list" role="menu">{ for props.items.iter().map(item) }</ul>
+                        <ul class="pf-v6-c-menu__list" role="menu" aria-label={props.label.clone()}>{ for props.items.iter().map(item) }</ul>
                     </div>
                 </div>
             }
         </div>
     )
+}
+
+/// Where the focus goes within a menu.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Move {
+    First,
+    Last,
+    Next,
+    Previous,
+}
+
+// === impl Move ===
+
+impl Move {
+    /// What a key means in a menu.
+    fn of_key(key: &str) -> Option<Self> {
+        match key {
+            "ArrowDown" => Some(Self::Next),
+            "ArrowUp" => Some(Self::Previous),
+            "Home" => Some(Self::First),
+            "End" => Some(Self::Last),
+            _ => None,
+        }
+    }
+
+    /// The item to go to, of `count` that there are, from the one that has the focus; the ends meet.
+    fn target(self, count: u32, current: Option<u32>) -> Option<u32> {
+        let last = count.checked_sub(1)?;
+        Some(match (self, current) {
+            (Self::First, _) | (Self::Next, None) => 0,
+            (Self::Last, _) | (Self::Previous, None | Some(0)) => last,
+            (Self::Next, Some(at)) if at >= last => 0,
+            (Self::Next, Some(at)) => at + 1,
+            (Self::Previous, Some(at)) => at - 1,
+        })
+    }
+}
+
+/// Moves the focus among the items within `place`.
+fn move_focus(place: &NodeRef, movement: Move) {
+    let items = place
+        .cast::<web_sys::Element>()
+        .and_then(|place| place.query_selector_all("[role='menuitem']").ok());
+    let Some(items) = items else {
+        return;
+    };
+    let focused = web_sys::window()
+        .and_then(|window| window.document())
+        .and_then(|page| page.active_element());
+    let current =
+        (0..items.length()).find(|index| items.item(*index).as_ref() == focused.as_deref());
+    if let Some(target) = movement.target(items.length(), current) {
+        focus(items.item(target).and_then(|item| item.dyn_into().ok()));
+    }
+}
+
+/// Puts the focus on an element that is there.
+fn focus(element: Option<HtmlElement>) {
+    if let Some(element) = element {
+        // The only failure is an element that takes no focus; then it stays where it is.
+        drop(element.focus());
+    }
 }
 
 /// Closes what is open when something else is clicked.
@@ -140,4 +265,21 @@ fn use_close_on_click_elsewhere(place: &NodeRef, open: &UseStateHandle<bool>) {
         });
         move || drop(listener)
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrow_keys_go_round_the_menu() {
+        let go = |key: &str, current| Move::of_key(key).and_then(|it| it.target(3, current));
+        assert_eq!(go("ArrowDown", None), Some(0));
+        assert_eq!(go("ArrowDown", Some(1)), Some(2));
+        assert_eq!(go("ArrowDown", Some(2)), Some(0));
+        assert_eq!(go("ArrowUp", Some(0)), Some(2));
+        assert_eq!(go("End", Some(0)), Some(2));
+        assert_eq!(go("x", Some(0)), None);
+        assert_eq!(Move::First.target(0, None), None);
+    }
 }

@@ -3,6 +3,7 @@
 //! PatternFly's components for Yew are used where they need no inline style: the content security policy
 //! forbids `style` attributes. What they do not offer, or only so, is here.
 
+pub(crate) mod button;
 pub(crate) mod chart;
 pub(crate) mod confirm;
 pub(crate) mod copy;

@@ -53,15 +53,25 @@ pub(crate) fn Rename(props: &Props) -> Html {
             why.clone(),
             asked.command.clone(),
         );
-        Callback::from(move |()| send(command(text.trim().to_owned()), &why))
+        let is_password = asked.kind == "password";
+        Callback::from(move |()| {
+            // Of a password, every character counts.
+            let text = if is_password { &text } else { text.trim() };
+            send(command(text.to_owned()), &why);
+        })
     };
     let setter = text.setter();
+    let autocomplete = if asked.kind == "password" {
+        "new-password"
+    } else {
+        "off"
+    };
     html!(
         <FormDialog title={asked.title.clone()} description={asked.consequence} action="Save" busy={commander.busy}
             complete={!text.trim().is_empty()} rejection={commander.rejection.clone()} fields={asked.fields}
             {onsubmit} onclose={props.onclose.clone()}>
-            <TextField name={asked.fields[0]} label={asked.label} kind={asked.kind} value={(*text).clone()}
-                required={true} autofocus={true} rejection={commander.rejection.clone()}
+            <TextField name={asked.fields[0]} label={asked.label} kind={asked.kind} autocomplete={autocomplete} value={(*text).clone()}
+                required={true} rejection={commander.rejection.clone()}
                 onchange={Callback::from(move |text| setter.set(text))} />
             <WhyField {why} rejection={commander.rejection} />
         </FormDialog>

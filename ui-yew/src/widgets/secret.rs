@@ -3,6 +3,8 @@
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
+use crate::widgets::button::{Button, Variant};
+
 use super::copy::CopyText;
 use super::dialog::Dialog;
 
@@ -24,10 +26,10 @@ pub(crate) struct Props {
 #[component]
 pub(crate) fn ShownOnce(props: &Props) -> Html {
     let footer = html!(
-        <Button variant={ButtonVariant::Primary} label="I have copied it" onclick={props.onclose.reform(|_| ())} />
+        <Button variant={Variant::Primary} label="I have copied it" onclick={props.onclose.reform(|_| ())} />
     );
     html!(
-        <Dialog title={props.title.clone()} onclose={props.onclose.clone()} {footer}>
+        <Dialog title={props.title.clone()} by_escape={false} onclose={props.onclose.clone()} {footer}>
             <div class="sl-secret">
                 <Alert inline={true} r#type={AlertType::Warning} title="Copy it now: it is not shown again">
                     { "Only a keyed hash of it is kept. Whoever has it can act in its owner's name." }

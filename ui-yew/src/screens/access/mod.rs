@@ -14,6 +14,7 @@ use yew::prelude::*;
 
 use crate::route::Screen;
 use crate::session::use_session;
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::confirm::{Confirm, Question};
 use crate::widgets::dialog::{Dialogs, use_dialogs};
 use crate::widgets::heading::Heading;
@@ -65,7 +66,7 @@ pub(crate) fn Access() -> Html {
         <>
             <Heading screen={Screen::Access}>
                 if may_change {
-                    <Button variant={ButtonVariant::Primary} icon={Icon::Plus} label="Grant access" onclick={grant.reform(|_| ())} />
+                    <Button variant={Variant::Primary} icon={Icon::Plus} label="Grant access" onclick={grant.reform(|_| ())} />
                 }
             </Heading>
             <section class="pf-v6-c-page__main-section">

@@ -8,6 +8,7 @@ use yew::prelude::*;
 
 use crate::api::{Rejection, use_client};
 use crate::command::toast;
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::draft::use_draft;
 use crate::widgets::field::TextField;
 
@@ -70,7 +71,7 @@ pub(super) fn Password() -> Html {
     html!(
         <div class="sl-card sl-pad">
             <div class="sl-card-head"><h2 class="pf-v6-c-title pf-m-lg">{ "Password" }</h2></div>
-            <form class="pf-v6-c-form pf-m-limit-width" novalidate={true} {onsubmit}>
+            <form class="pf-v6-c-form sl-form" novalidate={true} {onsubmit}>
                 if let Some(detail) = rejection.as_ref().and_then(|rejection| rejection.beside(FIELDS)) {
                     <Alert inline={true} r#type={AlertType::Danger} title={detail.to_owned()} />
                 }
@@ -78,8 +79,8 @@ pub(super) fn Password() -> Html {
                 { field("new", "New password", "new-password", &draft.new, draft.edit(|draft, text| draft.new = text)) }
                 { field("again", "New password again", "new-password", &draft.again, draft.edit(|draft, text| draft.again = text)) }
                 <div>
-                    <Button r#type={ButtonType::Submit} variant={ButtonVariant::Primary} label="Change password"
-                        loading={*busy} disabled={*busy || draft.current.is_empty() || draft.new.is_empty()} />
+                    <Button submit={true} variant={Variant::Primary} label="Change password"
+                        busy={*busy} disabled={draft.current.is_empty() || draft.new.is_empty()} />
                 </div>
             </form>
         </div>

@@ -9,6 +9,7 @@ use yew::prelude::*;
 use crate::api::{Client, use_client};
 use crate::command::toast;
 use crate::remote::{Content, use_remote};
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::moment::Ago;
 
 impl Content for Vec<SessionItem> {
@@ -48,7 +49,7 @@ pub(super) fn Sessions() -> Html {
         <div class="sl-card sl-pad">
             <div class="sl-card-head">
                 <h2 class="pf-v6-c-title pf-m-lg">{ "Sessions" }</h2>
-                <Button variant={ButtonVariant::Secondary} label="End all others" onclick={end_others} />
+                <Button variant={Variant::Secondary} label="End all others" onclick={end_others} />
             </div>
             { sessions.show(Html::default, |sessions| html!(
                 <ul class="sl-rows">{ for sessions.iter().map(|session| row(session, &end)) }</ul>
@@ -71,7 +72,7 @@ fn row(session: &SessionItem, end: &Callback<String>) -> Html {
                 <div class="sl-quiet">{ "Last used " }<Ago at={session.last_used_at.to_chrono()} />{ ", begun " }<Ago at={session.created_at.to_chrono()} /></div>
             </div>
             if !session.current {
-                <Button variant={ButtonVariant::Link} label="End" {onclick} />
+                <Button variant={Variant::Link} label="End" {onclick} />
             }
         </li>
     )

@@ -78,7 +78,7 @@ pub(super) fn NewTokenDialog(props: &Props) -> Html {
     html!(
         <FormDialog title="Create an automation token" action="Create token" busy={*busy} {complete}
             rejection={refused.clone()} fields={FIELDS} {onsubmit} onclose={props.onclose.clone()}>
-            <TextField name="label" label="Label" required={true} autofocus={true} placeholder="deployment pipeline"
+            <TextField name="label" label="Label" required={true} placeholder="deployment pipeline"
                 value={draft.label.clone()} onchange={draft.edit(|draft, text| draft.label = text)} rejection={refused.clone()} />
             <TextField name="expires_at" label="Expires" kind="datetime-local" hint="In UTC. Empty: never."
                 value={draft.expires_at.clone()} onchange={draft.edit(|draft, text| draft.expires_at = text)} rejection={refused} />

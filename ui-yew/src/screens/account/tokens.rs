@@ -11,6 +11,7 @@ use crate::api::{Client, use_client};
 use crate::command::toast;
 use crate::format;
 use crate::remote::{Content, use_remote};
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::moment::Ago;
 
 impl Content for Vec<TokenItem> {
@@ -65,7 +66,7 @@ pub(super) fn Tokens() -> Html {
         <div class="sl-card sl-pad">
             <div class="sl-card-head">
                 <h2 class="pf-v6-c-title pf-m-lg">{ "Automation tokens" }</h2>
-                <Button variant={ButtonVariant::Secondary} icon={Icon::Plus} label="Create token" onclick={make} />
+                <Button variant={Variant::Secondary} icon={Icon::Plus} label="Create token" onclick={make} />
             </div>
             { tokens.show(none, |tokens| html!(
                 <ul class="sl-rows">{ for tokens.iter().map(|token| row(token, &revoke)) }</ul>
@@ -93,7 +94,7 @@ fn row(token: &TokenItem, revoke: &Callback<String>) -> Html {
                 <div>{ &token.label }</div>
                 <div class="sl-quiet">{ "Made " }<Ago at={token.created_at.to_chrono()} />{ format!(", {expiry}") }</div>
             </div>
-            <Button variant={ButtonVariant::Link} label="Revoke" {onclick} />
+            <Button variant={Variant::Link} label="Revoke" {onclick} />
         </li>
     )
 }

@@ -14,10 +14,14 @@ const MILLISECOND: f64 = 1e3;
 pub(super) fn charts(series: &Series, window: Window, group_by: GroupBy) -> Html {
     let split =
         |figure: fn(&Figures) -> f64, unit: Unit| by_group(series, window, group_by, figure, unit);
+    let latency_title = match group_by {
+        GroupBy::None => "Latency",
+        GroupBy::Model | GroupBy::Owner => "Latency, 95th percentile",
+    };
     html!(
         <div class="sl-charts">
             { card("Requests", split(|figures| float(figures.requests), Unit::Count)) }
-            { card("Latency", latency(series, window)) }
+            { card(latency_title, latency(series, window, group_by)) }
             { card("Tokens", tokens(series, window, group_by)) }
             { card("Cost", split(|figures| float(figures.cost.nanos()) / DOLLAR, Unit::Usd)) }
             { card("Errors", errors(series, window, group_by)) }
@@ -134,29 +138,37 @@ fn errors(series: &Series, window: Window, group_by: GroupBy) -> Plot {
     plot
 }
 
-/// Percentiles of everything; those of groups cannot be put together, so the busiest group's stand for a split.
-fn latency(series: &Series, window: Window) -> Plot {
-    let line = |percentile: fn(&Figures) -> u64| match series.groups.first() {
-        Some(group) => group
+/// Percentiles of everything; of a split, each group's own 95th, since those of groups cannot be put together.
+fn latency(series: &Series, window: Window, group_by: GroupBy) -> Plot {
+    let line = |group: &SeriesGroup, percentile: fn(&Figures) -> u64| {
+        group
             .steps
             .iter()
             .map(|step| measured(step, percentile))
-            .collect(),
-        None => vec![None; series.times.len()],
+            .collect()
     };
-    Plot {
-        series: vec![
-            named("p50", "--sl-series-1"),
-            named("p95", "--sl-series-4"),
-            named("p99", "--sl-series-bad"),
-        ],
-        values: vec![
-            line(|step| step.p50_us),
-            line(|step| step.p95_us),
-            line(|step| step.p99_us),
-        ],
-        ..plot(series, window, Unit::Ms)
+    let mut plot = plot(series, window, Unit::Ms);
+    for group in &series.groups {
+        if group_by == GroupBy::None {
+            plot.series.extend([
+                named("p50", "--sl-series-1"),
+                named("p95", "--sl-series-4"),
+                named("p99", "--sl-series-bad"),
+            ]);
+            plot.values.extend([
+                line(group, |step| step.p50_us),
+                line(group, |step| step.p95_us),
+                line(group, |step| step.p99_us),
+            ]);
+        } else {
+            plot.series.push(Line {
+                label: group_name(group, group_by),
+                color: None,
+            });
+            plot.values.push(line(group, |step| step.p95_us));
+        }
     }
+    plot
 }
 
 /// Milliseconds, where there was a request to measure.
@@ -203,6 +215,7 @@ mod tests {
             input_tokens: 10,
             output_tokens: 5,
             p50_us: 2_500,
+            p95_us: 4_000,
             ..Figures::default()
         };
         let idle = Figures::default();
@@ -246,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_step_without_requests_has_no_latency() {
-        assert_eq!(latency(&series(), WINDOW).values[0], [Some(2.5), None]);
+        let values = latency(&series(), WINDOW, GroupBy::Model).values;
+        assert_eq!(values, [[Some(4.0), None], [Some(4.0), None]]);
     }
 
     #[test]

@@ -7,13 +7,12 @@ mod tiles;
 
 use events_schema::api::analytics::{GroupBy, Series, Summary};
 use events_schema::api::status::Status;
-use events_schema::events::Aggregate;
 use patternfly_yew::prelude::*;
-use range::{Range, Window};
+use range::Range;
 use yew::prelude::*;
 use yew_nested_router::prelude::*;
 
-use crate::api::{Client, use_live};
+use crate::api::Client;
 use crate::browser::use_now;
 use crate::format;
 use crate::remote::{Content, Remote, use_remote};
@@ -21,7 +20,7 @@ use crate::route::Screen;
 use crate::widgets::heading::Heading;
 
 /// How often the figures are asked for again, in milliseconds.
-const REFRESH_MS: u32 = 5_000;
+const REFRESH_MS: u32 = 3_000;
 
 impl Content for Summary {}
 
@@ -32,18 +31,18 @@ impl Content for Series {}
 pub(crate) fn Dashboard() -> Html {
     let range = use_state_eq(|| Range::Hour);
     let group_by = use_state_eq(|| GroupBy::None);
-    let window = range.window(use_now(REFRESH_MS));
-    let newest = use_live().newest(&[Aggregate::Model]);
-    let status = use_remote(window, |client: Client, _| async move {
+    let now = use_now(REFRESH_MS);
+    let window = range.window(now);
+    let status = use_remote(now, |client: Client, _| async move {
         client.get::<Status>("/status").await
     });
-    let summary = use_remote(window, |client: Client, window: Window| async move {
+    let summary = use_remote((window, now), |client: Client, (window, _)| async move {
         client
             .get::<Summary>(&format!("/analytics/summary?{}", window.query()))
             .await
     });
     let series = use_remote(
-        (window, *group_by, newest),
+        (window, *group_by, now),
         |client: Client, (window, group_by, _)| async move {
             client
                 .get::<Series>(&format!(
@@ -64,7 +63,7 @@ pub(crate) fn Dashboard() -> Html {
                 { ledger_note(&status.state, &summary.state) }
                 { summary.show(Html::default, |summary| tiles::tiles(summary)) }
                 { series.show(Html::default, |series| charts::charts(series, window, *group_by)) }
-                <recent::Recent {window} />
+                <recent::Recent {window} {now} />
             </section>
         </>
     )

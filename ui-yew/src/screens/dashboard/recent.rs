@@ -1,5 +1,6 @@
 //! The newest requests, one by one.
 
+use chrono::{DateTime, Utc};
 use events_schema::api::Page;
 use events_schema::api::analytics::RequestItem;
 use events_schema::usage::Outcome;
@@ -8,7 +9,6 @@ use yew::prelude::*;
 
 use super::range::Window;
 use crate::api::Client;
-use crate::browser::use_now;
 use crate::format;
 use crate::remote::use_remote;
 use crate::widgets::label;
@@ -17,22 +17,20 @@ use crate::widgets::moment::Ago;
 /// How many are shown.
 const SHOWN: u32 = 15;
 
-/// How often they are asked for again, in milliseconds.
-const REFRESH_MS: u32 = 3_000;
-
 /// Properties of [`Recent`].
 #[derive(Clone, PartialEq, Properties)]
 pub(super) struct Props {
     /// The range that they lie in.
     pub(super) window: Window,
+    /// The time: they are asked for again when it has gone on.
+    pub(super) now: DateTime<Utc>,
 }
 
 /// The table.
 #[component]
 pub(super) fn Recent(props: &Props) -> Html {
-    let now = use_now(REFRESH_MS);
     let requests = use_remote(
-        (props.window, now),
+        (props.window, props.now),
         |client: Client, (window, _)| async move {
             client
                 .get::<Page<RequestItem>>(&format!(
@@ -52,15 +50,8 @@ pub(super) fn Recent(props: &Props) -> Html {
 }
 
 fn table(items: &[RequestItem]) -> Html {
-    const COLUMNS: [&str; 8] = [
-        "When",
-        "Model",
-        "Answered by",
-        "Owner",
-        "Tokens",
-        "Cost",
-        "Latency",
-        "Outcome",
+    const COLUMNS: [&str; 7] = [
+        "When", "Model", "Owner", "Tokens", "Cost", "Latency", "Outcome",
     ];
     html!(
         <table class="pf-v6-c-table pf-m-compact pf-m-grid-lg" role="grid" aria-label="Newest requests">
@@ -76,28 +67,26 @@ fn table(items: &[RequestItem]) -> Html {
 
 fn row(columns: &[&'static str], item: &RequestItem) -> Html {
     let tokens = item.tokens.input.saturating_add(item.tokens.output);
+    let number = |text: String| html!(<span class="sl-nowrap">{ text }</span>);
     let cells = [
-        html!(<Ago at={item.received_at.to_chrono()} />),
-        html!(&item.requested_model),
-        item.target
-            .as_deref()
-            .map_or_else(|| html!(format::NOTHING), label::code),
+        html!(<span class="sl-nowrap"><Ago at={item.received_at.to_chrono()} /></span>),
+        model(item),
         html!(
             item.owner_name
                 .clone()
                 .or_else(|| item.owner.clone())
                 .unwrap_or_else(|| format::NOTHING.to_owned())
         ),
-        html!(format!(
+        number(format!(
             "{}{}",
             if item.tokens.estimated { "≈ " } else { "" },
             format::count(tokens)
         )),
-        html!(item.cost.map_or_else(
+        number(item.cost.map_or_else(
             || format::NOTHING.to_owned(),
-            |cost| format::usd(cost.nanos())
+            |cost| format::usd(cost.nanos()),
         )),
-        html!(format::latency(item.duration_us)),
+        number(format::latency(item.duration_us)),
         outcome(item),
     ];
     let cell = |(label, cell): (&&'static str, Html)| html!(<td class="pf-v6-c-table__td" role="cell" data-label={*label}>{ cell }</td>);
@@ -105,6 +94,23 @@ fn row(columns: &[&'static str], item: &RequestItem) -> Html {
         <tr class="pf-v6-c-table__tr" role="row" key={item.request.to_string()} data-request={item.request.to_string()}>
             { for columns.iter().zip(cells).map(cell) }
         </tr>
+    )
+}
+
+/// What was asked for, and what answered where that is another.
+fn model(item: &RequestItem) -> Html {
+    let target = item
+        .target
+        .as_deref()
+        .filter(|target| *target != item.requested_model);
+    html!(
+        <span class="sl-labels">
+            { &item.requested_model }
+            if let Some(target) = target {
+                <span class="sl-quiet" aria-label="answered by">{ "→" }</span>
+                { label::code(target) }
+            }
+        </span>
     )
 }
 

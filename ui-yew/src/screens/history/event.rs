@@ -11,6 +11,7 @@ use crate::api::Client;
 use crate::format;
 use crate::remote::{Content, use_remote};
 use crate::route::Screen;
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::moment::Ago;
 
 /// Properties of [`EventCard`] and what it opens.
@@ -58,7 +59,7 @@ pub(super) fn EventCard(props: &Props) -> Html {
                     <EventDetail event={event.clone()} />
                 }
             </div>
-            <Button variant={ButtonVariant::Link} label={if *open { "Hide" } else { "What changed" }}
+            <Button variant={Variant::Link} label={if *open { "Hide" } else { "What changed" }}
                 aria_expanded={open.to_string()} {onclick} />
         </li>
     )

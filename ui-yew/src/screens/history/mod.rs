@@ -18,6 +18,7 @@ use crate::api::{Client, use_client, use_live};
 use crate::command::toast;
 use crate::remote::use_remote;
 use crate::route::Screen;
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::draft::use_draft;
 use crate::widgets::heading::Heading;
 use crate::widgets::paging::{Paging, Turn};
@@ -111,8 +112,8 @@ fn pages(paging: &UseReducerHandle<Paging>, next: Option<String>) -> Html {
     html!(
         <div class="sl-toolbar sl-toolbar-end">
             <div class="sl-pages">
-                <Button variant={ButtonVariant::Secondary} label="Newer" disabled={paging.number() == 1} onclick={turn(Turn::Back)} />
-                <Button variant={ButtonVariant::Secondary} label="Older" disabled={next.is_none()}
+                <Button variant={Variant::Secondary} label="Newer" disabled={paging.number() == 1} onclick={turn(Turn::Back)} />
+                <Button variant={Variant::Secondary} label="Older" disabled={next.is_none()}
                     onclick={turn(Turn::Next(next.unwrap_or_default()))} />
             </div>
         </div>
@@ -171,6 +172,6 @@ fn Verify() -> Html {
         })
     };
     html!(
-        <Button variant={ButtonVariant::Secondary} icon={Icon::CheckCircle} label="Verify" loading={*busy} disabled={*busy} {onclick} />
+        <Button variant={Variant::Secondary} icon={Icon::CheckCircle} label="Verify" busy={*busy} {onclick} />
     )
 }

@@ -16,6 +16,7 @@ use yew::prelude::*;
 
 use crate::route::Screen;
 use crate::session::use_session;
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::confirm::{Confirm, Question};
 use crate::widgets::dialog::{Dialogs, use_dialogs};
 use crate::widgets::heading::Heading;
@@ -61,7 +62,7 @@ pub(crate) fn Keys() -> Html {
         <>
             <Heading screen={Screen::Keys}>
                 if may_change {
-                    <Button variant={ButtonVariant::Primary} icon={Icon::Plus} label="Issue key" onclick={issue.reform(|_| ())} />
+                    <Button variant={Variant::Primary} icon={Icon::Plus} label="Issue key" onclick={issue.reform(|_| ())} />
                 }
             </Heading>
             <section class="pf-v6-c-page__main-section">
@@ -113,7 +114,7 @@ fn row(key: KeyItem, actions: Vec<MenuItem>) -> Row {
 
 fn limits_cell(limits: KeyLimits) -> Html {
     let line = |limit: Option<u64>, unit: &str| {
-        limit.map(|limit| format!("{} {unit}", format::short_count(limit)))
+        limit.map(|limit| format!("{} {unit}", format::count(limit)))
     };
     let parts = [
         line(limits.requests_per_minute, "requests/min"),
@@ -123,13 +124,13 @@ fn limits_cell(limits: KeyLimits) -> Html {
     if parts.is_empty() {
         return html!(<span class="sl-quiet">{ "None" }</span>);
     }
-    html!({ for parts.into_iter().map(|part| html!(<div>{ part }</div>)) })
+    html!({ for parts.into_iter().map(|part| html!(<div class="sl-nowrap">{ part }</div>)) })
 }
 
 fn expiry_cell(expires_at: Option<Timestamp>) -> Html {
     match expires_at {
         None => html!(<span class="sl-quiet">{ "Never" }</span>),
-        Some(at) => html!(format::time(at.to_chrono())),
+        Some(at) => html!(<span class="sl-nowrap">{ format::time(at.to_chrono()) }</span>),
     }
 }
 

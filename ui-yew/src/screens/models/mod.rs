@@ -9,7 +9,7 @@ use add::AddModel;
 use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::ModelItem;
 use events_schema::events::{Aggregate, ModelType};
-use events_schema::money::Price;
+use events_schema::money::{NanoUsd, Price};
 use patternfly_yew::prelude::*;
 use price::SetPrice;
 use yew::prelude::*;
@@ -17,6 +17,7 @@ use yew::prelude::*;
 use crate::format;
 use crate::route::Screen;
 use crate::session::use_session;
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::confirm::{Confirm, Question};
 use crate::widgets::dialog::{Dialogs, use_dialogs};
 use crate::widgets::heading::Heading;
@@ -33,8 +34,7 @@ const COLUMNS: &[&str] = &[
     "Name",
     "At the provider",
     "For",
-    "Input / 1 M tokens",
-    "Output / 1 M tokens",
+    "Price / 1 M tokens",
     "State",
 ];
 
@@ -68,7 +68,7 @@ pub(crate) fn Models() -> Html {
         <>
             <Heading screen={Screen::Models}>
                 if may_change {
-                    <Button variant={ButtonVariant::Primary} icon={Icon::Plus} label="Add model" onclick={add.reform(|_| ())} />
+                    <Button variant={Variant::Primary} icon={Icon::Plus} label="Add model" onclick={add.reform(|_| ())} />
                 }
             </Heading>
             <section class="pf-v6-c-page__main-section">
@@ -113,8 +113,7 @@ fn row(model: ModelItem, actions: Vec<MenuItem>) -> Row {
             html!(<HistoryLink name={model.full_name.clone()} {stream} />),
             label::code(&model.upstream_name),
             html!(<span class="sl-labels">{ for types }</span>),
-            amount(model.price, |price| price.input.nanos()),
-            amount(model.price, |price| price.output.nanos()),
+            price_cell(model.price),
             label::enabled(!model.disabled),
         ],
         name: model.full_name,
@@ -122,11 +121,20 @@ fn row(model: ModelItem, actions: Vec<MenuItem>) -> Row {
     }
 }
 
-fn amount(price: Option<Price>, part: fn(Price) -> u64) -> Html {
-    match price {
-        Some(price) => html!(format::usd(part(price))),
-        None => html!(<span class="sl-quiet">{ "No price" }</span>),
-    }
+fn price_cell(price: Option<Price>) -> Html {
+    let Some(price) = price else {
+        return html!(<span class="sl-quiet sl-nowrap">{ "No price" }</span>);
+    };
+    let part = |amount: NanoUsd, of: &'static str| html!(<span class="sl-nowrap">{ format::usd(amount.nanos()) }<span class="sl-quiet">{ of }</span></span>);
+    html!(
+        <span class="sl-labels">
+            { part(price.input, " in") }
+            { part(price.output, " out") }
+            if let Some(cached) = price.cached_input {
+                { part(cached, " cached in") }
+            }
+        </span>
+    )
 }
 
 /// What people call a use of models.

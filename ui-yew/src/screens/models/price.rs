@@ -69,7 +69,7 @@ pub(super) fn SetPrice(props: &Props) -> Html {
             description="In US dollars per million tokens, from now on. Earlier requests keep what they cost."
             busy={commander.busy} complete={draft.price().is_some()} rejection={rejection.clone()} fields={FIELDS}
             {onsubmit} onclose={props.onclose.clone()}>
-            <TextField name="price.input" label="Input" required={true} autofocus={true} placeholder="2.50"
+            <TextField name="price.input" label="Input" required={true} placeholder="2.50"
                 value={draft.input.clone()} onchange={draft.edit(|draft, text| draft.input = text)}
                 rejection={rejection.clone()} />
             <TextField name="price.output" label="Output" required={true} placeholder="10.00"

@@ -20,6 +20,7 @@ use yew::prelude::*;
 
 use crate::api::use_client;
 use crate::route::Screen;
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::draft::{Draft, use_draft};
 use crate::widgets::field::Choice;
 use crate::widgets::heading::Heading;
@@ -90,8 +91,10 @@ pub(crate) fn Playground() -> Html {
     html!(
         <>
             <Heading screen={Screen::Playground}>
-                <Button variant={ButtonVariant::Secondary} icon={Icon::Code} label="Use it from your code" disabled={model.is_none()} onclick={code} />
-                <Button variant={ButtonVariant::Link} label="Clear" disabled={conversation.messages.is_empty() || conversation.answering} onclick={clear} />
+                <Button variant={Variant::Secondary} icon={Icon::Code} label="Use it from your code" disabled={model.is_none()} onclick={code} />
+                if !conversation.messages.is_empty() {
+                    <Button variant={Variant::Secondary} icon={Icon::Trash} label="Clear" disabled={conversation.answering} onclick={clear} />
+                }
             </Heading>
             <section class="pf-v6-c-page__main-section sl-playground">
                 <SettingsPanel settings={settings.clone()} choices={choices} model={model.clone().unwrap_or_default()} />
@@ -173,9 +176,9 @@ fn composer(
                     placeholder={if has_model { "Say something. Enter sends." } else { "Add a model first." }} disabled={!has_model} />
             </span>
             if conversation.answering {
-                <Button variant={ButtonVariant::Secondary} icon={Icon::TimesCircle} label="Cancel" onclick={cancel} />
+                <Button variant={Variant::Secondary} icon={Icon::TimesCircle} label="Cancel" onclick={cancel} />
             } else {
-                <Button variant={ButtonVariant::Primary} label="Send" disabled={!has_model || question.trim().is_empty()}
+                <Button variant={Variant::Primary} label="Send" disabled={!has_model || question.trim().is_empty()}
                     onclick={send.reform(|_| ())} />
             }
         </div>

@@ -1,11 +1,11 @@
 //! The same request from one's own code.
 
 use events_schema::api::status::Status;
-use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
 use crate::api::Client;
 use crate::remote::use_remote;
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::copy::CopyButton;
 use crate::widgets::dialog::Dialog;
 
@@ -58,7 +58,7 @@ pub(super) fn Snippet(props: &Props) -> Html {
             </div>
         )
     };
-    let footer = html!(<Button variant={ButtonVariant::Primary} label="Close" onclick={props.onclose.reform(|_| ())} />);
+    let footer = html!(<Button variant={Variant::Primary} label="Close" onclick={props.onclose.reform(|_| ())} />);
     html!(
         <Dialog title="Use it from your code" wide={true} onclose={props.onclose.clone()} {footer}
             description="OpenAI's own SDKs work unchanged: only the base URL and the key are different.">

@@ -51,7 +51,7 @@ pub(super) fn ReplaceCredential(props: &Props) -> Html {
         <FormDialog title={format!("Replace the credential of {}", props.account.name)} action="Replace"
             description="Gateways use the new one as soon as they serve the change. The old one is not kept."
             busy={commander.busy} rejection={rejection.clone()} fields={FIELDS} {onsubmit} onclose={props.onclose.clone()}>
-            <TextField name="credential" label="Credential" kind="password" autocomplete="new-password" autofocus={true}
+            <TextField name="credential" label="Credential" kind="password" autocomplete="new-password"
                 hint="The provider's API key; leave it empty if the provider wants none." value={(*credential).clone()}
                 onchange={Callback::from(move |text| setter.set(text))} rejection={rejection.clone()} />
             <WhyField {why} {rejection} />

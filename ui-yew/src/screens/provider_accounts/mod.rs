@@ -17,6 +17,7 @@ use yew::prelude::*;
 
 use crate::route::Screen;
 use crate::session::use_session;
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::confirm::{Confirm, Question};
 use crate::widgets::dialog::{Dialogs, use_dialogs};
 use crate::widgets::heading::Heading;
@@ -69,7 +70,7 @@ pub(crate) fn ProviderAccounts() -> Html {
         <>
             <Heading screen={Screen::ProviderAccounts}>
                 if may_change {
-                    <Button variant={ButtonVariant::Primary} icon={Icon::Plus} label="Add provider account" onclick={register.reform(|_| ())} />
+                    <Button variant={Variant::Primary} icon={Icon::Plus} label="Add provider account" onclick={register.reform(|_| ())} />
                 }
             </Heading>
             <section class="pf-v6-c-page__main-section">
@@ -107,7 +108,7 @@ fn dialog(open: &Open, onclose: Callback<()>) -> Html {
 
 fn row(account: ProviderAccountItem, actions: Vec<MenuItem>) -> Row {
     let credential = if account.has_credential {
-        html!(<span class="sl-quiet">{ Icon::Lock }{ " Sealed" }</span>)
+        html!(<span class="sl-quiet sl-nowrap">{ Icon::Lock }{ " Sealed" }</span>)
     } else {
         html!(<span class="sl-quiet">{ "None" }</span>)
     };
@@ -115,7 +116,7 @@ fn row(account: ProviderAccountItem, actions: Vec<MenuItem>) -> Row {
     Row {
         id: account.id.to_string(),
         cells: vec![
-            html!(<HistoryLink name={account.name.clone()} {stream} />),
+            html!(<span class="sl-nowrap"><HistoryLink name={account.name.clone()} {stream} /></span>),
             html!(provider_name(account.provider)),
             label::code(&account.base_url),
             credential,

@@ -61,7 +61,7 @@ pub(super) fn Register(props: &Props) -> Html {
         <FormDialog title="Add a provider account" action="Add provider account" busy={commander.busy}
             complete={draft.is_complete()} rejection={rejection.clone()} fields={FIELDS} {onsubmit}
             onclose={props.onclose.clone()}>
-            <TextField name="name" label="Name" required={true} autofocus={true} placeholder="openai-main"
+            <TextField name="name" label="Name" required={true} placeholder="openai-main"
                 hint="The first part of its models' names: callers ask for openai-main/gpt-4o."
                 value={draft.name.clone()} onchange={draft.edit(|draft, text| draft.name = text)} rejection={rejection.clone()} />
             <SelectField name="provider" label="Provider" value={draft.provider_value()} choices={choices.collect::<Vec<_>>()}

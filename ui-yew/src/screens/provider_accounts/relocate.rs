@@ -55,7 +55,7 @@ pub(super) fn Relocate(props: &Props) -> Html {
             description="The credential is sealed for one address only, so it must be given again."
             complete={!base_url.trim().is_empty()} rejection={rejection.clone()} fields={FIELDS} {onsubmit}
             onclose={props.onclose.clone()}>
-            <TextField name="base_url" label="Base URL" required={true} autofocus={true} value={(*base_url).clone()}
+            <TextField name="base_url" label="Base URL" required={true} value={(*base_url).clone()}
                 onchange={Callback::from(move |text| to_url.set(text))} rejection={rejection.clone()} />
             <TextField name="credential" label="Credential" kind="password" autocomplete="new-password"
                 hint="The provider's API key for the new address." value={(*credential).clone()}

@@ -45,7 +45,7 @@ pub(super) fn AddUser(props: &Props) -> Html {
     html!(
         <FormDialog title="Add a user" action="Add user" busy={commander.busy} {complete} rejection={rejection.clone()}
             fields={FIELDS} {onsubmit} onclose={props.onclose.clone()}>
-            <TextField name="name" label="Name" required={true} autofocus={true} placeholder="Ada Lovelace"
+            <TextField name="name" label="Name" required={true} placeholder="Ada Lovelace"
                 value={draft.name.clone()} onchange={draft.edit(|draft, text| draft.name = text)}
                 rejection={rejection.clone()} />
             <TextField name="email" label="E-mail address" kind="email" required={true} placeholder="ada@example.com"

@@ -13,6 +13,7 @@ use yew::prelude::*;
 
 use crate::route::Screen;
 use crate::session::use_session;
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::confirm::{Confirm, Question};
 use crate::widgets::dialog::{Dialogs, use_dialogs};
 use crate::widgets::heading::Heading;
@@ -59,7 +60,7 @@ pub(crate) fn Users() -> Html {
         <>
             <Heading screen={Screen::Users}>
                 if may_change {
-                    <Button variant={ButtonVariant::Primary} icon={Icon::Plus} label="Add user" onclick={add.reform(|_| ())} />
+                    <Button variant={Variant::Primary} icon={Icon::Plus} label="Add user" onclick={add.reform(|_| ())} />
                 }
             </Heading>
             <section class="pf-v6-c-page__main-section">

@@ -10,6 +10,7 @@ use yew::prelude::*;
 
 use crate::route::Screen;
 use crate::session::use_session;
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::confirm::{Confirm, Question};
 use crate::widgets::dialog::{Dialogs, use_dialogs};
 use crate::widgets::heading::Heading;
@@ -52,7 +53,7 @@ pub(crate) fn VirtualAccounts() -> Html {
         <>
             <Heading screen={Screen::VirtualAccounts}>
                 if may_change {
-                    <Button variant={ButtonVariant::Primary} icon={Icon::Plus} label="Create virtual account" onclick={create.reform(|_| ())} />
+                    <Button variant={Variant::Primary} icon={Icon::Plus} label="Create virtual account" onclick={create.reform(|_| ())} />
                 }
             </Heading>
             <section class="pf-v6-c-page__main-section">

@@ -11,6 +11,7 @@ use yew::prelude::*;
 
 use super::draft::{RoutingDraft, TargetDraft};
 use crate::command::use_command;
+use crate::widgets::button::{Button, Variant};
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
 use crate::widgets::draft::{Draft, use_draft};
@@ -80,7 +81,7 @@ pub(super) fn EditVirtualModel(props: &Props) -> Html {
         <FormDialog {title} {action} wide={true} busy={commander.busy} complete={command(&draft).is_some()}
             rejection={rejection.clone()} fields={FIELDS} {onsubmit} onclose={props.onclose.clone()}>
             if props.model.is_none() {
-                <TextField name="name" label="Name" required={true} autofocus={true} placeholder="chat"
+                <TextField name="name" label="Name" required={true} placeholder="chat"
                     hint="What callers ask for." value={draft.name.clone()}
                     onchange={draft.edit(|draft, text| draft.name = text)} rejection={rejection.clone()} />
             }
@@ -89,7 +90,7 @@ pub(super) fn EditVirtualModel(props: &Props) -> Html {
                 <div class="sl-target-drafts">
                     { for draft.targets.iter().enumerate().map(|(index, target)| target_row(&draft, index, target, &choices)) }
                 </div>
-                <Button variant={ButtonVariant::Link} icon={Icon::PlusCircle} label="Add target" onclick={add} />
+                <Button variant={Variant::Link} icon={Icon::PlusCircle} label="Add target" onclick={add} />
             </Frame>
             <WhyField {why} {rejection} />
         </FormDialog>
@@ -140,7 +141,7 @@ fn target_row(
             </label>
             <Check name={format!("target-{index}-candidate")} label="Others may fall back to it"
                 checked={target.candidate} onchange={candidate} />
-            <Button variant={ButtonVariant::Plain} icon={Icon::MinusCircle} aria_label="Remove target"
+            <Button variant={Variant::Plain} icon={Icon::MinusCircle} aria_label="Remove target"
                 disabled={draft.targets.len() == 1} onclick={remove} />
         </div>
     )

@@ -146,6 +146,10 @@ pub struct Serving {
     pub entries: u64,
     /// Whether requests can be answered.
     pub ready: bool,
+    /// Whether no heartbeat has agreed with the entries.
+    pub unproven: bool,
+    /// Entries and heartbeats that were refused since the start.
+    pub refused: u64,
 }
 
 impl Metrics {
@@ -260,6 +264,18 @@ impl Metrics {
                 "gauge",
                 "Whether requests can be answered.",
                 u64::from(serving.ready),
+            ),
+            (
+                "unproven",
+                "gauge",
+                "Whether no heartbeat has agreed with the entries.",
+                u64::from(serving.unproven),
+            ),
+            (
+                "refused_entries_total",
+                "counter",
+                "Entries and heartbeats of the snapshots that were refused.",
+                serving.refused,
             ),
         ];
         for (name, kind, help, value) in single {
@@ -411,6 +427,8 @@ mod tests {
             position: 7,
             entries: 3,
             ready: true,
+            unproven: false,
+            refused: 0,
         });
         for expected in [
             "sluice_gateway_requests_total{endpoint=\"chat_completions\",outcome=\"success\"} 2\n",

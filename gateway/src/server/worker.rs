@@ -54,12 +54,17 @@ impl Shared {
     /// What `/metrics` and `/readyz` say of the view.
     #[must_use]
     pub fn serving(&self) -> Serving {
-        let ready = self.status.borrow().ready;
+        let (ready, refused) = {
+            let status = self.status.borrow();
+            (status.ready, status.refused)
+        };
         let view = self.view.load();
         Serving {
             position: view.position,
             entries: view.entries(),
             ready,
+            unproven: view.unproven,
+            refused,
         }
     }
 }

@@ -1,0 +1,7 @@
+//! The gateway's process, on a real NATS, in front of a provider that does what a test says.
+
+mod record;
+mod serve;
+mod stream;
+mod support;
+mod view;

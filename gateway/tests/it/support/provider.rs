@@ -1,0 +1,217 @@
+//! A provider that answers as a test says, byte by byte, and remembers what it was asked.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
+
+/// What it does with a request.
+#[derive(Clone)]
+pub(crate) enum Reply {
+    /// A whole answer.
+    Whole(u16, &'static str, String),
+    /// Pieces of a stream; then the end, or the connection breaks.
+    Stream(Vec<String>, End),
+    /// Nothing, for ever.
+    Silence,
+    /// The connection breaks.
+    Break,
+}
+
+/// How a stream ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Well,
+    Cut,
+    /// It stays open.
+    Never,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) path: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+/// The provider.
+#[derive(Clone)]
+pub(crate) struct Provider {
+    address: SocketAddr,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    reply: Mutex<Reply>,
+    requests: Mutex<Vec<Request>>,
+    connections: AtomicUsize,
+    /// Connections that the gateway closed while their answer was under way.
+    cancelled: AtomicUsize,
+    changed: Notify,
+}
+
+/// A chat answer with usage.
+pub(crate) fn answer() -> Reply {
+    Reply::Whole(
+        200,
+        "application/json",
+        r#"{"id":"x","choices":[{"message":{"content":"Hi"}}],"usage":{"prompt_tokens":10,"completion_tokens":5}}"#.into(),
+    )
+}
+
+/// An error in OpenAI's shape.
+pub(crate) fn error(status: u16) -> Reply {
+    let body = format!(r#"{{"error":{{"message":"status {status}","type":"t","code":"c"}}}}"#);
+    Reply::Whole(status, "application/json", body)
+}
+
+/// One event of a stream with a word.
+pub(crate) fn word(text: &str) -> String {
+    format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+}
+
+impl Provider {
+    pub(crate) async fn start(reply: Reply) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let provider = Self {
+            address: listener.local_addr().expect("bound"),
+            inner: Arc::new(Inner {
+                reply: Mutex::new(reply),
+                requests: Mutex::default(),
+                connections: AtomicUsize::new(0),
+                cancelled: AtomicUsize::new(0),
+                changed: Notify::new(),
+            }),
+        };
+        let serving = provider.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                serving.inner.connections.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(serving.clone().converse(stream));
+            }
+        });
+        provider
+    }
+
+    pub(crate) fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    pub(crate) fn replies(&self, reply: Reply) {
+        *self.inner.reply.lock().expect("not poisoned") = reply;
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.inner.requests.lock().expect("not poisoned").clone()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.inner.connections.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the gateway has closed this many connections in the middle of an answer.
+    pub(crate) async fn cancelled(&self, times: usize) {
+        super::eventually("the request is cancelled at the provider", async || {
+            (self.inner.cancelled.load(Ordering::SeqCst) >= times).then_some(())
+        })
+        .await;
+    }
+
+    async fn converse(self, mut stream: TcpStream) {
+        while let Some(request) = read_request(&mut stream).await {
+            self.inner
+                .requests
+                .lock()
+                .expect("not poisoned")
+                .push(request);
+            self.inner.changed.notify_waiters();
+            let reply = self.inner.reply.lock().expect("not poisoned").clone();
+            if !self.answer(&mut stream, reply).await {
+                return;
+            }
+        }
+    }
+
+    /// Whether the connection goes on.
+    async fn answer(&self, stream: &mut TcpStream, reply: Reply) -> bool {
+        match reply {
+            Reply::Whole(status, content_type, body) => {
+                let head = format!(
+                    "HTTP/1.1 {status} Status\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nx-provider: yes\r\n\r\n",
+                    body.len()
+                );
+                stream
+                    .write_all([head, body].concat().as_bytes())
+                    .await
+                    .is_ok()
+            }
+            Reply::Stream(pieces, end) => {
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+                stream.write_all(head.as_bytes()).await.expect("sent");
+                for piece in pieces {
+                    let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+                    if stream.write_all(chunk.as_bytes()).await.is_err() {
+                        return false;
+                    }
+                }
+                match end {
+                    End::Well => stream.write_all(b"0\r\n\r\n").await.is_ok(),
+                    End::Cut => false,
+                    End::Never => self.wait_for_the_end(stream).await,
+                }
+            }
+            Reply::Silence => self.wait_for_the_end(stream).await,
+            Reply::Break => false,
+        }
+    }
+
+    async fn wait_for_the_end(&self, stream: &mut TcpStream) -> bool {
+        let mut byte = [0];
+        if !matches!(stream.read(&mut byte).await, Ok(1)) {
+            self.inner.cancelled.fetch_add(1, Ordering::SeqCst);
+        }
+        false
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<Request> {
+    let mut text = Vec::new();
+    let end = loop {
+        if let Some(end) = text.windows(4).position(|it| it == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if stream.read_buf(&mut text).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8(text[..end].to_vec()).expect("a head is text");
+    let length = head
+        .lines()
+        .find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length:")
+                .map(|it| it.trim().parse::<usize>())
+        })
+        .and_then(Result::ok)
+        .unwrap_or(0);
+    while text.len() < end + length {
+        if stream.read_buf(&mut text).await.ok()? == 0 {
+            return None;
+        }
+    }
+    Some(Request {
+        path: head.split(' ').nth(1)?.to_owned(),
+        body: String::from_utf8(text[end..end + length].to_vec()).expect("a body is text"),
+        head,
+    })
+}

@@ -1,0 +1,241 @@
+//! The configuration of the tests, published as the publisher would.
+
+use async_nats::jetstream;
+use events_schema::{
+    envelope::Epoch,
+    keyring::KeyRing,
+    snapshot::{
+        DigestKey, EntriesDigest, EntryKind, EntrySubject, FrameHeader, Heartbeat, SCHEMA,
+        entries::{
+            Entry, GrantEntry, KeyEntry, ModelEntry, ModelRefEntry, OwnerEntry, PriceEntry,
+            ProviderAccountEntry, ProviderDialect, SubjectEntry, TargetEntry, VirtualAccountEntry,
+            VirtualModelEntry,
+        },
+    },
+    subjects,
+};
+use uuid::Uuid;
+
+use super::provider::Provider;
+
+/// A key that works, without limits.
+pub(crate) const KEY: &str = "sk-sluice-works";
+/// A key with two requests and 2,000 tokens a minute.
+pub(crate) const LIMITED_KEY: &str = "sk-sluice-limited";
+/// A key that no grant is made to.
+pub(crate) const POOR_KEY: &str = "sk-sluice-poor";
+
+const ACCOUNT: [u8; 16] = [1; 16];
+const OTHER_ACCOUNT: [u8; 16] = [2; 16];
+const FIRST: [u8; 16] = [11; 16];
+const SECOND: [u8; 16] = [12; 16];
+const VIRTUAL: [u8; 16] = [21; 16];
+const OWNER: [u8; 16] = [31; 16];
+
+/// One ring for everything that a gateway needs one for.
+pub(crate) const RING: &str = r#"{"active":"k1","keys":{"k1":"0101010101010101010101010101010101010101010101010101010101010101"}}"#;
+
+pub(crate) fn ring() -> KeyRing {
+    KeyRing::parse(RING).expect("a good ring")
+}
+
+/// Entries with the positions of their things' last events, and how to publish them.
+#[derive(Clone)]
+pub(crate) struct Snapshots {
+    pub(crate) entries: Vec<(EntrySubject, u64, Vec<u8>)>,
+    pub(crate) position: u64,
+    pub(crate) epoch: Epoch,
+}
+
+fn subject(entry: &Entry) -> EntrySubject {
+    let (kind, id) = match entry {
+        Entry::ProviderAccount(it) => (EntryKind::ProviderAccount, it.id),
+        Entry::Model(it) => (EntryKind::Model, it.id),
+        Entry::VirtualModel(it) => (EntryKind::VirtualModel, it.id),
+        Entry::User(it) => (EntryKind::User, it.id),
+        Entry::VirtualAccount(it) => (EntryKind::VirtualAccount, it.id),
+        Entry::Key(it) => (EntryKind::Key, it.id),
+        Entry::Grant(it) => (EntryKind::Grant, it.id),
+    };
+    EntrySubject { kind, id }
+}
+
+fn key(
+    id: u8,
+    text: &str,
+    requests_per_minute: Option<u64>,
+    tokens_per_minute: Option<u64>,
+) -> Entry {
+    let ring = ring();
+    let (pepper, bytes) = ring.active();
+    Entry::Key(KeyEntry {
+        id: [id; 16],
+        owner: OwnerEntry::VirtualAccount(OWNER),
+        hash: *blake3::keyed_hash(bytes, text.as_bytes()).as_bytes(),
+        pepper: pepper.into(),
+        expires_at_us: None,
+        requests_per_minute,
+        tokens_per_minute,
+        disabled: false,
+    })
+}
+
+fn account(id: [u8; 16], name: &str, provider: &Provider) -> Entry {
+    Entry::ProviderAccount(ProviderAccountEntry {
+        id,
+        name: name.into(),
+        provider: ProviderDialect::OpenaiCompatible,
+        base_url: provider.base_url(),
+        credential: None,
+        disabled: false,
+    })
+}
+
+fn model(id: [u8; 16], account: [u8; 16], name: &str) -> Entry {
+    Entry::Model(ModelEntry {
+        id,
+        account,
+        name: name.into(),
+        upstream_name: format!("upstream-{name}"),
+        chat: true,
+        embedding: true,
+        // Two dollars a million tokens in, four out.
+        prices: vec![PriceEntry {
+            effective_at_us: 0,
+            input: 2_000_000_000,
+            output: 4_000_000_000,
+            cached_input: 1_000_000_000,
+        }],
+        disabled: false,
+    })
+}
+
+fn grant(id: u8, key: u8, models: Vec<ModelRefEntry>) -> Entry {
+    Entry::Grant(GrantEntry {
+        id: [id; 16],
+        subject: SubjectEntry::Key([key; 16]),
+        models,
+    })
+}
+
+impl Snapshots {
+    /// Two accounts, `one` and `two`, with the models `one/first` and `two/second`; the virtual model `both`, whose first
+    /// target is always `one/first`; three keys.
+    pub(crate) fn of(one: &Provider, two: &Provider) -> Self {
+        let target = |model, weight| TargetEntry {
+            model,
+            weight,
+            fallback_status_codes: vec![429, 500, 503],
+            fallback_candidate: true,
+        };
+        let entries = [
+            account(ACCOUNT, "one", one),
+            account(OTHER_ACCOUNT, "two", two),
+            model(FIRST, ACCOUNT, "first"),
+            model(SECOND, OTHER_ACCOUNT, "second"),
+            Entry::VirtualModel(VirtualModelEntry {
+                id: VIRTUAL,
+                name: "both".into(),
+                targets: vec![target(FIRST, 1), target(SECOND, 0)],
+                disabled: false,
+            }),
+            Entry::VirtualAccount(VirtualAccountEntry {
+                id: OWNER,
+                name: "app".into(),
+                disabled: false,
+            }),
+            key(41, KEY, None, None),
+            key(42, LIMITED_KEY, Some(2), Some(2_000)),
+            key(43, POOR_KEY, None, None),
+            grant(51, 41, vec![ModelRefEntry::All]),
+            grant(52, 42, vec![ModelRefEntry::VirtualModel(VIRTUAL)]),
+        ];
+        let entries: Vec<_> = (1..)
+            .zip(&entries)
+            .map(|(position, entry)| (subject(entry), position, entry.archive().to_vec()))
+            .collect();
+        Self {
+            position: entries.len() as u64,
+            entries,
+            epoch: Epoch {
+                seconds: 1_795_000_000,
+                id: Uuid::from_u128(5),
+            },
+        }
+    }
+
+    /// Publishes all entries and a heartbeat that agrees with them.
+    pub(crate) async fn publish(&self, jetstream: &jetstream::Context) {
+        for (subject, position, payload) in &self.entries {
+            let subject = subject.to_string();
+            self.send(jetstream, &subject, *position, false, payload)
+                .await;
+        }
+        self.beat(jetstream).await;
+    }
+
+    /// Takes an entry away, publishes its tombstone, and a heartbeat.
+    pub(crate) async fn remove(&mut self, jetstream: &jetstream::Context, kind: EntryKind, id: u8) {
+        self.position += 1;
+        let gone = EntrySubject { kind, id: [id; 16] };
+        self.entries.retain(|(subject, ..)| *subject != gone);
+        self.send(jetstream, &gone.to_string(), self.position, true, &[])
+            .await;
+        self.beat(jetstream).await;
+    }
+
+    /// One message, under the ring's MAC.
+    pub(crate) async fn send(
+        &self,
+        jetstream: &jetstream::Context,
+        subject: &str,
+        position: u64,
+        tombstone: bool,
+        payload: &[u8],
+    ) {
+        let header = FrameHeader {
+            epoch: self.epoch,
+            position,
+            generation: 1,
+            schema: SCHEMA,
+            tombstone,
+        };
+        put(jetstream, subject, header.seal(&ring(), subject, payload)).await;
+    }
+
+    async fn beat(&self, jetstream: &jetstream::Context) {
+        let ring = ring();
+        let (digest_key, key) = ring.active();
+        let key = DigestKey::derive(key);
+        let mut digest = EntriesDigest::default();
+        for (subject, position, payload) in &self.entries {
+            digest.add(key.hash(&subject.to_string(), *position, payload));
+        }
+        let heartbeat = Heartbeat {
+            position: self.position,
+            log_hash: [7; 32],
+            entries: self.entries.len() as u64,
+            entries_digest: digest.bytes(),
+            digest_key: digest_key.into(),
+            published_at_us: 0,
+        };
+        let payload = serde_json::to_vec(&heartbeat).expect("JSON");
+        self.send(
+            jetstream,
+            subjects::HEARTBEAT,
+            self.position,
+            false,
+            &payload,
+        )
+        .await;
+    }
+}
+
+/// One message as it is.
+pub(crate) async fn put(jetstream: &jetstream::Context, subject: &str, message: Vec<u8>) {
+    let ack = jetstream
+        .publish(subject.to_owned(), message.into())
+        .await
+        .expect("NATS is there");
+    ack.await.expect("the stream takes it");
+}

@@ -1,0 +1,107 @@
+//! What a gateway serves: from the stream, from its disk, and never from what it cannot trust.
+
+use events_schema::snapshot::{EntryKind, EntrySubject};
+
+use crate::support::{
+    eventually,
+    gateway::{Gateway, Scene},
+    nats::Nats,
+    snapshots::{KEY, put},
+};
+
+const QUESTION: &str = r#"{"model":"both"}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_is_refused_and_the_position_moves_on() {
+    let mut scene = Scene::set(&[]).await;
+    assert_eq!(scene.gateway.chat(QUESTION).await.status, 200);
+    scene
+        .snapshots
+        .remove(&scene.nats.jetstream().await, EntryKind::Key, 41)
+        .await;
+    let refused = eventually("the key is refused", async || {
+        let answer = scene.gateway.chat(QUESTION).await;
+        (answer.status == 401).then_some(answer)
+    })
+    .await;
+    assert_eq!(refused.header("x-sluice-position"), "12");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_cannot_be_trusted_changes_nothing_and_is_counted() {
+    let scene = Scene::set(&[]).await;
+    let jetstream = scene.nats.jetstream().await;
+    let subject = EntrySubject {
+        kind: EntryKind::Key,
+        id: [41; 16],
+    }
+    .to_string();
+    put(&jetstream, &subject, b"not a frame".to_vec()).await;
+    // Under the right MAC, but no archive.
+    scene
+        .snapshots
+        .send(&jetstream, &subject, 12, false, b"nonsense")
+        .await;
+    eventually("both are refused", async || {
+        let answer = scene.gateway.chat(QUESTION).await;
+        assert_eq!(
+            answer.status, 200,
+            "the last good one stays: {}",
+            answer.body
+        );
+        (scene
+            .gateway
+            .metric("sluice_gateway_refused_entries_total")
+            .await
+            >= 2)
+            .then_some(())
+    })
+    .await;
+    assert_eq!(scene.gateway.chat_as(KEY, QUESTION).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_stream_and_disk_it_is_alive_but_not_ready() {
+    let mut nats = Nats::away();
+    let mut gateway = Gateway::prepare(&nats, &[]);
+    gateway.run();
+    gateway.alive().await;
+    assert_eq!(gateway.status("/readyz").await, Some(503));
+    let answer = gateway.chat(QUESTION).await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["error"]["code"]),
+        (503, &"not_ready".into())
+    );
+    assert_eq!(answer.header("retry-after"), "1");
+    nats.resume().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_stream_it_starts_from_its_disk_and_catches_up_later() {
+    let mut scene = Scene::set(&[]).await;
+    scene.gateway.terminate();
+    assert!(scene.gateway.ended().await);
+    scene.nats.kill();
+    scene.gateway.run();
+    scene.gateway.ready().await;
+    let answer = scene.gateway.chat(QUESTION).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("x-sluice-position")),
+        (200, "11")
+    );
+    scene.nats.resume().await;
+    scene
+        .snapshots
+        .remove(&scene.nats.jetstream().await, EntryKind::Key, 43)
+        .await;
+    eventually("it catches up", async || {
+        (scene
+            .gateway
+            .chat(QUESTION)
+            .await
+            .header("x-sluice-position")
+            == "12")
+            .then_some(())
+    })
+    .await;
+}

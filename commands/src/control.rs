@@ -364,6 +364,14 @@ impl Control {
         self.log.at_least(position, timeout).await
     }
 
+    /// Where the log ends in Postgres at this moment: perhaps further than the state has come, when another process wrote.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn stored_position(&self) -> Result<u64, ReadError> {
+        log::read::head(self.pool()).await.map(|head| head.position)
+    }
+
     /// New events in the order of their positions, from now on. Who lags behind reads on with [`Control::events_after`].
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Logged>> {

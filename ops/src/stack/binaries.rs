@@ -41,11 +41,27 @@ pub(crate) fn build(release: bool) -> Outcome {
 }
 
 /// Cargo, in the checkout.
+///
+/// What `cargo run` tells this tool about itself is taken out of the environment: build scripts (ring's, for one) depend
+/// on these variables, and would run again, with all that depends on them, whenever cargo is called from here.
 pub(crate) fn cargo() -> Outcome<Command> {
     let program = paths::variable("CARGO").unwrap_or_else(|| "cargo".into());
     let mut cargo = Command::new(program);
     cargo.current_dir(paths::checkout()?);
+    for (name, _) in std::env::vars_os() {
+        if is_about_one_package(&name.to_string_lossy()) {
+            cargo.env_remove(name);
+        }
+    }
     Ok(cargo)
+}
+
+/// Whether cargo sets this variable for the program of one package.
+fn is_about_one_package(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_")
+        || name.starts_with("CARGO_MANIFEST_")
+        || name.starts_with("CARGO_BIN_")
+        || matches!(name, "CARGO_CRATE_NAME" | "CARGO_PRIMARY_PACKAGE" | "OUT_DIR")
 }
 
 /// The folder that cargo builds into.

@@ -28,6 +28,7 @@ use crate::{
         App,
         app::{Answer, database},
         extract::{Json, PathId},
+        list,
         names::{ERASED, unreadable},
         problem::ApiError,
     },
@@ -64,7 +65,12 @@ pub(super) async fn sign_in(
                 retry_after: error.retry_after.as_secs().max(1),
             }
         })?;
-    let live = control.live();
+    // The operator may have been added a moment ago, through another process.
+    let stored = control
+        .stored_position()
+        .await
+        .map_err(unreadable)?;
+    let live = list::live(&app, Some(stored)).await?;
     let operator = email
         .parse()
         .ok()

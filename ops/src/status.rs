@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use events_schema::api::Page;
 use events_schema::api::status::{GatewayItem, Status};
 use serde_json::json;
 
@@ -80,9 +79,9 @@ async fn history(data: &DataDir, state: &StackState) -> Outcome<(Status, Vec<Gat
         SignedIn::Refused => Err(Failure::new("the first owner cannot sign in")),
         SignedIn::Yes(api) => {
             let status = api.get("/status").await;
-            let gateways: Outcome<Page<GatewayItem>> = api.get("/gateways").await;
+            let gateways: Outcome<Vec<GatewayItem>> = api.get("/gateways").await;
             api.sign_out().await?;
-            Ok((status?, gateways?.items))
+            Ok((status?, gateways?))
         }
     }
 }

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use events_schema::api::Page;
 use events_schema::api::status::GatewayItem;
 
 use super::api::{Account, Api};
@@ -150,9 +149,8 @@ fn question(gateway: SocketAddr, secret: &str) -> Vec<u8> {
 
 /// How many entries the stack's own gateway holds.
 async fn held_entries(api: &mut Api) -> Outcome<u64> {
-    let gateways: Page<GatewayItem> = api.get("/api/v1/gateways").await?;
+    let gateways: Vec<GatewayItem> = api.get("/api/v1/gateways").await?;
     let held = gateways
-        .items
         .iter()
         .filter(|it| it.live)
         .map(|it| it.report.entries)

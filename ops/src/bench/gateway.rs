@@ -9,7 +9,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use events_schema::api::Page;
 use events_schema::api::status::GatewayItem;
 use events_schema::report::GatewayReport;
 
@@ -195,9 +194,8 @@ fn first_bytes(round: &Round) -> f64 {
 
 /// What the measured gateway says about itself.
 async fn own_report(api: &mut Api) -> Outcome<GatewayReport> {
-    let gateways: Page<GatewayItem> = api.get("/api/v1/gateways").await?;
+    let gateways: Vec<GatewayItem> = api.get("/api/v1/gateways").await?;
     let mut reports = gateways
-        .items
         .into_iter()
         .filter(|it| it.live)
         .map(|it| it.report);

@@ -7,7 +7,6 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use events_schema::api::Page;
 use events_schema::api::commands::{CommandAnswer, CommandRequest, NewCommand};
 use events_schema::api::session::{SessionInfo, SignIn};
 use events_schema::api::status::{GatewayItem, Status};
@@ -284,8 +283,8 @@ impl Session {
 
     /// The gateways that reported lately.
     pub(crate) async fn live_gateways(&self) -> Vec<GatewayItem> {
-        let page: Page<GatewayItem> = self.get("/gateways").await;
-        page.items
+        let gateways: Vec<GatewayItem> = self.get("/gateways").await;
+        gateways
             .into_iter()
             .filter(|gateway| gateway.live)
             .collect()

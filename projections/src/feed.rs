@@ -1,21 +1,25 @@
 //! Reads a stream from where the warehouse ends.
 //!
 //! The position lies in ClickHouse, beside the rows that it counts, so that it is lost exactly when
-//! they are. The durable consumer only shows operators how far behind a worker is; it is made anew at
-//! each start.
+//! they are. The durable consumer shows operators how far behind a worker is, and other workers that
+//! one is at work; it is made anew by whoever takes the work over. That two never work at once is not
+//! promised here: whoever writes must be able to tell.
 
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::stream::Stream;
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// Asked for at once: enough for one batch.
 const MAX_MESSAGES_AHEAD: usize = 512;
+/// Without an acknowledgement the server sends no more than this: more than any batch, and what is ahead of it.
+const MAX_UNACKNOWLEDGED: i64 = 4_096;
 /// Memory for messages that wait here.
 const MAX_BYTES_AHEAD: usize = 16 << 20;
 /// The server says at least so often that it is there; a consumer that was deleted is noticed then.
@@ -24,6 +28,21 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 const REQUEST_TIME: Duration = Duration::from_secs(15);
 /// Messages that are not acknowledged by then come again; no batch takes so long.
 const ACK_WAIT: Duration = Duration::from_secs(120);
+
+/// How often a worker that stands by looks at the one at work.
+const LOOK: Duration = Duration::from_millis(200);
+/// A worker that neither asks for messages nor acknowledges any for this long is gone, or stuck in one
+/// batch: some hundred times what a batch takes.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// What came of standing by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nobody is at work.
+    Work,
+    /// It is time to stop.
+    Stop,
+}
 
 /// What a worker reads from.
 pub(crate) struct Feed {
@@ -62,6 +81,40 @@ impl FeedError {
     }
 }
 
+/// Waits while another worker reads from `stream` as `name`, and says so by `another`.
+pub(crate) async fn stand_by(
+    stream: &Stream,
+    name: &str,
+    stop: &CancellationToken,
+    another: impl Fn(),
+) -> Result<Turn, FeedError> {
+    let mut seen = None;
+    let mut silent_since = Instant::now();
+    loop {
+        let info = match stream.consumer_info(name).await {
+            Ok(info) => info,
+            Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => return Ok(Turn::Work),
+            Err(error) => return Err(FeedError::of("looking for another worker")(error)),
+        };
+        let asks = info.num_waiting > 0;
+        if !asks && info.num_ack_pending == 0 {
+            return Ok(Turn::Work);
+        }
+        let now = (info.created, info.ack_floor.stream_sequence);
+        let before = seen.replace(now);
+        if asks || before.is_some_and(|before| before != now) {
+            silent_since = Instant::now();
+            another();
+        } else if silent_since.elapsed() >= SILENCE {
+            return Ok(Turn::Work);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(Turn::Stop),
+            () = sleep(LOOK) => {}
+        }
+    }
+}
+
 // === impl Feed ===
 
 impl Feed {
@@ -78,6 +131,7 @@ impl Feed {
             },
             ack_policy: AckPolicy::All,
             ack_wait: ACK_WAIT,
+            max_ack_pending: MAX_UNACKNOWLEDGED,
             ..Config::default()
         };
         let consumer: Consumer<Config> = stream

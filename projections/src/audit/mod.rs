@@ -2,10 +2,13 @@
 //!
 //! The position to go on from is the highest in ClickHouse. Before anything is added, the event there
 //! must be the one on `EVENTS`: a trail that has forked is reported, and never continued silently.
+//!
+//! Any number of workers may run: one works, the others stand by. Should two work at once all the
+//! same, a position may be written twice until ClickHouse merges the two rows, which are alike.
 
 mod row;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::row::{AuditRow, Head};
-use crate::feed::{Feed, FeedError, Limits, acknowledge, sequence};
+use crate::feed::{Feed, FeedError, Limits, Turn, acknowledge, sequence, stand_by};
 use crate::status::{Metrics, Part};
 use crate::warehouse::{Warehouse, WarehouseError, within};
 
@@ -47,6 +50,8 @@ pub struct Config {
 pub struct Status {
     /// The last position in ClickHouse.
     pub position: AtomicU64,
+    /// Whether another worker is at work.
+    pub standby: AtomicBool,
     trouble: Mutex<Option<String>>,
 }
 
@@ -60,6 +65,12 @@ impl Status {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Another worker is at work, and nothing is in the way.
+    fn stand_by(&self) {
+        self.standby.store(true, Ordering::Relaxed);
+        self.set_trouble(None);
     }
 
     fn set_trouble(&self, trouble: Option<String>) {
@@ -85,6 +96,11 @@ impl Part for AuditPart {
             "sluice_audit_position",
             "The position of the history in the audit trail.",
             position,
+        );
+        out.gauge(
+            "sluice_audit_standby",
+            "1 while another worker is at work.",
+            u64::from(self.0.standby.load(Ordering::Relaxed)),
         );
         out.gauge(
             "sluice_audit_working",
@@ -115,6 +131,8 @@ enum SessionError {
     },
     #[error(transparent)]
     Chain(#[from] ChainError),
+    #[error("another audit worker has moved the trail to position {position}")]
+    Another { position: u64 },
 }
 
 /// Works until `stop`.
@@ -142,6 +160,11 @@ async fn session(config: &Config, stop: &CancellationToken) -> Result<(), Sessio
         .get_stream(subjects::EVENTS)
         .await
         .map_err(FeedError::of("asking for the stream EVENTS"))?;
+    let turn = stand_by(&stream, CONSUMER, stop, || config.status.stand_by()).await?;
+    if turn == Turn::Stop {
+        return Ok(());
+    }
+    config.status.standby.store(false, Ordering::Relaxed);
     let mut head = read_head(&config.warehouse).await?;
     check_same(&stream, &head).await?;
     config
@@ -154,6 +177,11 @@ async fn session(config: &Config, stop: &CancellationToken) -> Result<(), Sessio
     }
     config.status.set_trouble(None);
     while let Some(messages) = feed.gather(LIMITS, stop).await? {
+        let found = read_head(&config.warehouse).await?;
+        if found != head {
+            let position = found.position;
+            return Err(SessionError::Another { position });
+        }
         head = append(&config.warehouse, &messages, &head).await?;
         config
             .status

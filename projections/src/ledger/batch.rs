@@ -19,7 +19,7 @@ pub(super) struct Message {
     pub(super) payload: bytes::Bytes,
 }
 
-/// The highest number seen of each incarnation.
+/// The highest number of each incarnation that was counted or given up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Marks(HashMap<Uuid, u64>);
 
@@ -92,6 +92,8 @@ impl Marks {
                 last_number: first_number - 1,
                 usage_sequence: sequence,
             });
+            // Also where no record follows: a gateway that was killed says in this way what was lost with it.
+            *mark = first_number - 1;
         }
         for (number, record) in (first_number..).zip(records) {
             if number <= *mark {
@@ -222,6 +224,21 @@ mod tests {
             (vec![13, 14, 20], vec![(11, 12), (15, 19)], 0)
         );
         assert_eq!(batch.gaps.iter().map(Gap::records).sum::<u64>(), 7);
+    }
+
+    #[test]
+    fn a_batch_without_records_says_what_will_never_come_and_says_it_once() {
+        let mut marks = Marks::new([(Uuid::from_u128(2), 10)]);
+        let batch = marks.take(&[message(5, 15, 0), message(6, 15, 0), message(7, 11, 0)]);
+        assert_eq!(outcome(&batch), (vec![], vec![(11, 14)], 0));
+        // Nothing was lost: the next number is the one that is announced.
+        assert_eq!(
+            outcome(&marks.take(&[message(8, 15, 0)])),
+            (vec![], vec![], 0)
+        );
+        // What was given up does not come back, and counting goes on after it.
+        let batch = marks.take(&[message(9, 14, 2)]);
+        assert_eq!(outcome(&batch), (vec![15], vec![], 1));
     }
 
     #[test]

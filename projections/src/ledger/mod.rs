@@ -5,6 +5,9 @@
 //! counts once in `requests` and in the rollup whatever had been done of it. Across batches, a
 //! record's number in its gateway's incarnation decides whether it was counted before.
 //!
+//! Any number of workers may run: one works, the others stand by. Should two work at once all the
+//! same, they cannot both claim a batch's place, and the one that came second begins again.
+//!
 //! Whatever fails ends the session; the next one begins with what ClickHouse knows. So while
 //! ClickHouse is down, records wait in `USAGE`.
 
@@ -28,7 +31,7 @@ use uuid::Uuid;
 use self::batch::{Marks, Message, content_hash};
 use self::status::add;
 use self::store::{Intent, Store};
-use crate::feed::{Feed, FeedError, Limits, acknowledge, chain, sequence};
+use crate::feed::{Feed, FeedError, Limits, Turn, acknowledge, chain, sequence, stand_by};
 use crate::warehouse::{Warehouse, WarehouseError};
 
 pub use self::status::{LedgerPart, Status};
@@ -73,7 +76,7 @@ enum SessionError {
     Warehouse(#[from] WarehouseError),
     #[error(transparent)]
     Feed(#[from] FeedError),
-    #[error("another ledger worker is at work: batch {ordinal} is not ours")]
+    #[error("another ledger worker has claimed batch {ordinal}")]
     Another { ordinal: u64 },
 }
 
@@ -81,12 +84,22 @@ enum SessionError {
 pub async fn run(config: Config, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let ended = Session::run(&config, &stop).await;
-        let Err(error) = ended else { return };
-        let trouble = chain(&error);
-        if config.status.trouble().as_deref() != Some(&trouble) {
-            tracing::warn!(error = trouble, "the ledger waits");
+        match ended {
+            Ok(()) => return,
+            Err(error @ SessionError::Another { .. }) => {
+                tracing::info!(
+                    error = chain(&error),
+                    "the ledger leaves the work to another"
+                );
+            }
+            Err(error @ (SessionError::Warehouse(_) | SessionError::Feed(_))) => {
+                let trouble = chain(&error);
+                if config.status.trouble().as_deref() != Some(&trouble) {
+                    tracing::warn!(error = trouble, "the ledger waits");
+                }
+                config.status.set_trouble(Some(trouble));
+            }
         }
-        config.status.set_trouble(Some(trouble));
         tokio::select! {
             () = stop.cancelled() => {}
             () = sleep(RETRY_PAUSE) => {}
@@ -109,6 +122,11 @@ impl<'c> Session<'c> {
         let store = Store::new(config.warehouse.clone());
         store.prepare().await?;
         let stream = streams::ensure(config).await?;
+        let turn = stand_by(&stream, CONSUMER, stop, || config.status.stand_by()).await?;
+        if turn == Turn::Stop {
+            return Ok(());
+        }
+        config.status.standby.store(false, Ordering::Relaxed);
         let newest = store.newest_intent().await?;
         let marks = store
             .marks(newest.as_ref().map_or(u64::MAX, |intent| intent.ordinal))
@@ -176,14 +194,12 @@ impl<'c> Session<'c> {
             hash: content_hash(&messages),
             worker: self.config.worker.as_u64_pair(),
         };
-        let known = self.store.newest_intent().await?;
-        if known != self.newest {
-            return Err(SessionError::Another {
-                ordinal: known.map_or(0, |known| known.ordinal),
-            });
+        let claimed = self.store.claim(&intent).await?;
+        if claimed.as_ref() != Some(&intent) {
+            let ordinal = claimed.map_or(intent.ordinal, |other| other.ordinal);
+            return Err(SessionError::Another { ordinal });
         }
-        self.store.write_intent(&intent).await?;
-        self.newest = Some(intent.clone());
+        self.newest = claimed;
         self.insert(&intent, &messages).await?;
         if let Some(last) = gathered.last() {
             acknowledge(last).await?;

@@ -1,6 +1,6 @@
 //! What the ledger worker has done, for the status page and for metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::status::{Metrics, Part};
@@ -22,6 +22,8 @@ pub struct Status {
     pub dead: AtomicU64,
     /// The last message in the ledger, by its sequence in `USAGE`.
     pub last_sequence: AtomicU64,
+    /// Whether another worker is at work.
+    pub standby: AtomicBool,
     trouble: Mutex<Option<String>>,
 }
 
@@ -35,6 +37,12 @@ impl Status {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Another worker is at work, and nothing is in the way.
+    pub(super) fn stand_by(&self) {
+        self.standby.store(true, Ordering::Relaxed);
+        self.set_trouble(None);
     }
 
     pub(super) fn set_trouble(&self, trouble: Option<String>) {
@@ -63,6 +71,7 @@ impl Part for LedgerPart {
             lost,
             dead,
             last_sequence,
+            standby,
             trouble: _,
         } = &*self.0;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -96,6 +105,11 @@ impl Part for LedgerPart {
             "sluice_ledger_last_sequence",
             "The last message of USAGE in the ledger.",
             read(last_sequence),
+        );
+        out.gauge(
+            "sluice_ledger_standby",
+            "1 while another worker is at work.",
+            u64::from(standby.load(Ordering::Relaxed)),
         );
         out.gauge(
             "sluice_ledger_working",

@@ -36,6 +36,7 @@ struct GapRow {
     first_number: u64,
     last_number: u64,
     usage_sequence: u64,
+    ledger_batch: u64,
 }
 
 /// The ledger.
@@ -75,10 +76,15 @@ impl Store {
         within("reading the newest batch", query.fetch_optional()).await
     }
 
-    /// The highest numbers of all batches before `ordinal`.
+    /// The highest numbers of all batches before `ordinal`, counted or given up.
     pub(super) async fn marks(&self, ordinal: u64) -> Result<Marks, WarehouseError> {
-        let sql = "SELECT incarnation, max(number) AS number FROM requests \
-                   WHERE ledger_batch < {ordinal:UInt64} GROUP BY incarnation";
+        let sql = "SELECT incarnation, max(mark) AS number FROM ( \
+                   SELECT incarnation, max(number) AS mark FROM requests \
+                   WHERE ledger_batch < {ordinal:UInt64} GROUP BY incarnation \
+                   UNION ALL \
+                   SELECT incarnation, max(last_number) AS mark FROM ledger_gaps \
+                   WHERE ledger_batch < {ordinal:UInt64} GROUP BY incarnation \
+                   ) GROUP BY incarnation";
         let query = self.warehouse.client().query(sql).param("ordinal", ordinal);
         let marks: Vec<Mark> = within("reading the marks", query.fetch_all()).await?;
         Ok(Marks::new(marks.into_iter().map(
@@ -89,14 +95,22 @@ impl Store {
         )))
     }
 
-    /// Says what will be inserted next.
-    pub(super) async fn write_intent(&self, intent: &Intent) -> Result<(), WarehouseError> {
-        let client = self.warehouse.client().clone();
+    /// Says what will be inserted next, and returns what stands at that place: the same, or what another worker
+    /// has put there first. (The token is that of the place, so ClickHouse takes one batch for it.)
+    pub(super) async fn claim(&self, intent: &Intent) -> Result<Option<Intent>, WarehouseError> {
+        let token = format!("batch {}", intent.ordinal);
+        let client = self
+            .warehouse
+            .client()
+            .clone()
+            .with_setting("insert_deduplicate", "1")
+            .with_setting("insert_deduplication_token", token);
         within(
             "writing a batch's identity",
             insert(client, "ledger_batches", std::slice::from_ref(intent)),
         )
-        .await
+        .await?;
+        self.newest_intent().await
     }
 
     /// Inserts a batch; a second time it does nothing.
@@ -123,7 +137,7 @@ impl Store {
             .await?;
         }
         if !gaps.is_empty() {
-            let rows: Vec<GapRow> = gaps.iter().map(GapRow::new).collect();
+            let rows: Vec<GapRow> = gaps.iter().map(|gap| GapRow::new(gap, intent)).collect();
             within("inserting gaps", insert(client, "ledger_gaps", &rows)).await?;
         }
         Ok(())
@@ -133,7 +147,7 @@ impl Store {
 // === impl GapRow ===
 
 impl GapRow {
-    fn new(gap: &Gap) -> Self {
+    fn new(gap: &Gap, intent: &Intent) -> Self {
         let Gap {
             gateway,
             incarnation,
@@ -147,6 +161,7 @@ impl GapRow {
             first_number,
             last_number,
             usage_sequence,
+            ledger_batch: intent.ordinal,
         }
     }
 }

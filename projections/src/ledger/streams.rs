@@ -1,5 +1,7 @@
 //! The streams `USAGE` and `USAGE_DEAD`.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::{
@@ -12,6 +14,9 @@ use crate::feed::FeedError;
 
 /// What dead letters may take of the disk: enough to find out what is wrong.
 const MAX_DEAD_BYTES: i64 = 1 << 30;
+/// Longest that `USAGE` keeps what was counted: far less than the ledger keeps its marks, so that
+/// reading all of it again never counts anything twice.
+const MAX_USAGE_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 /// A dead letter is cut to this size: a message at the server's limit has no room for headers.
 const MAX_LETTER_BYTES: usize = 900 << 10;
 
@@ -33,6 +38,7 @@ pub(super) async fn ensure(config: &super::Config) -> Result<Stream, FeedError> 
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::Old,
         max_bytes: *max_bytes,
+        max_age: MAX_USAGE_AGE,
         num_replicas: *replicas,
         first_sequence,
         allow_direct: true,

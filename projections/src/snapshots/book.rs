@@ -26,6 +26,7 @@ pub(super) struct Book {
     pub(super) epoch: Option<Epoch>,
 }
 
+/// Something that is not gone: a tombstone leaves no line.
 struct Line {
     position: u64,
     state: State,
@@ -35,7 +36,6 @@ struct Line {
 
 enum State {
     Live(events_schema::snapshot::EntryHash),
-    Gone,
     /// Its frame cannot be opened: whatever should stand there is sent again.
     Unreadable,
 }
@@ -97,30 +97,20 @@ impl Book {
             return;
         };
         let Ok(Frame { header, payload }) = frame else {
-            self.set(
-                place,
-                Line {
-                    position: 0,
-                    state: State::Unreadable,
-                    current: None,
-                },
-            );
-            return;
+            let line = Line {
+                position: 0,
+                state: State::Unreadable,
+                current: None,
+            };
+            return self.set(place, Some(line));
         };
         let like_ours = header.schema == SCHEMA && frame::key_id(message) == Some(ring.active().0);
-        let state = match header.tombstone {
-            true => State::Gone,
-            false => State::Live(self.key.hash(subject, header.position, payload)),
+        let line = Line {
+            position: header.position,
+            state: State::Live(self.key.hash(subject, header.position, payload)),
+            current: like_ours.then_some(header.epoch),
         };
-        let current = like_ours.then_some(header.epoch);
-        self.set(
-            place,
-            Line {
-                position: header.position,
-                state,
-                current,
-            },
-        );
+        self.set(place, (!header.tombstone).then_some(line));
     }
 
     /// Notes a message that was sent.
@@ -132,25 +122,17 @@ impl Book {
                 payload,
             } => {
                 let hash = self.key.hash(&subject.to_string(), *position, payload);
-                self.set(
-                    *subject,
-                    Line {
-                        position: *position,
-                        state: State::Live(hash),
-                        current: Some(epoch),
-                    },
-                );
+                let line = Line {
+                    position: *position,
+                    state: State::Live(hash),
+                    current: Some(epoch),
+                };
+                self.set(*subject, Some(line));
             }
-            Change::Tombstone { subject, position } => {
-                self.set(
-                    *subject,
-                    Line {
-                        position: *position,
-                        state: State::Gone,
-                        current: Some(epoch),
-                    },
-                );
-            }
+            Change::Tombstone {
+                subject,
+                position: _,
+            } => self.set(*subject, None),
         }
     }
 
@@ -170,8 +152,7 @@ impl Book {
             Known::None => None,
         });
         let Some((position, entry)) = found else {
-            let stands = line.is_some_and(|line| !matches!(line.state, State::Gone));
-            return stands.then(|| Change::Tombstone {
+            return line.is_some().then(|| Change::Tombstone {
                 subject,
                 position: state.position(),
             });
@@ -199,23 +180,29 @@ impl Book {
 
     /// The subjects of everything that is not gone, in order.
     pub(super) fn standing(&self) -> Vec<EntrySubject> {
-        let stands = |(subject, line): (&EntrySubject, &Line)| {
-            (!matches!(line.state, State::Gone)).then_some(*subject)
-        };
-        let mut standing: Vec<_> = self.lines.iter().filter_map(stands).collect();
+        let mut standing: Vec<_> = self.lines.keys().copied().collect();
         standing.sort_unstable();
         standing
     }
 
-    fn set(&mut self, subject: EntrySubject, line: Line) {
-        if let State::Live(hash) = line.state {
-            self.digest.add(hash);
-            self.entries += 1;
-        }
+    /// Puts a line in the place of what stood at `subject`; `None`: nothing stands there any more.
+    fn set(&mut self, subject: EntrySubject, line: Option<Line>) {
         if let Some(Line {
             state: State::Live(hash),
             ..
-        }) = self.lines.insert(subject, line)
+        }) = line
+        {
+            self.digest.add(hash);
+            self.entries += 1;
+        }
+        let before = match line {
+            Some(line) => self.lines.insert(subject, line),
+            None => self.lines.remove(&subject),
+        };
+        if let Some(Line {
+            state: State::Live(hash),
+            ..
+        }) = before
         {
             self.digest.remove(hash);
             self.entries -= 1;

@@ -12,7 +12,7 @@ use async_nats::jetstream::{
     stream,
 };
 use events_schema::{
-    envelope::Epoch,
+    envelope::{Envelope, Epoch},
     snapshot::{EntryKind, EntrySubject, FrameHeader, Heartbeat, SCHEMA},
     subjects,
 };
@@ -39,9 +39,9 @@ const TAKEOVER: Duration = Duration::from_millis(900);
 const LOOK: Duration = Duration::from_millis(10);
 /// How often entries that wait for Postgres are tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long after an event its command may have more events under way. The relay marks a command's last event with
-/// a header; this is for a relay that does not.
-const GRACE: Duration = Duration::from_millis(2);
+/// How long after an event its command may have more events under way, from a relay that does not mark a command's
+/// last event with a header: it sends them in one go. What a relay that marks it has begun is waited for without end.
+const GRACE: Duration = Duration::from_millis(10);
 /// A batch under a steady flow of events: its changes fill the pipeline for about 20 ms.
 const BATCH: usize = 1_024;
 /// With more messages than this under way, a batch grows instead of being sent.
@@ -101,9 +101,18 @@ pub(super) struct Term<'a> {
     pending: BTreeSet<EntrySubject>,
     /// Whether the last event folded in was its command's last.
     complete: bool,
+    /// Whether the relay marks the last event of a command.
+    marked: bool,
     folded_at: Instant,
-    /// The position that the last heartbeat told.
-    told: Option<u64>,
+    /// What heartbeats tell.
+    told: Option<Told>,
+}
+
+/// What the entries that were sent add up to.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    position: u64,
+    log_hash: [u8; 32],
 }
 
 impl Held {
@@ -134,6 +143,7 @@ impl<'a> Term<'a> {
             epoch: None,
             pending: BTreeSet::new(),
             complete: true,
+            marked: false,
             folded_at: Instant::now(),
             told: None,
         }
@@ -283,7 +293,7 @@ impl<'a> Term<'a> {
     fn is_my_turn(&self, end: u64, heard: Instant) -> bool {
         let alone = self.book.generation == 0 || self.book.generation == self.held.generation;
         let silent = alone || heard.elapsed() >= TAKEOVER;
-        let settled = self.complete || self.folded_at.elapsed() >= GRACE;
+        let settled = self.complete || (!self.marked && self.folded_at.elapsed() >= GRACE);
         silent && settled && self.fold.position() >= end && self.knows_enough()
     }
 
@@ -328,8 +338,7 @@ impl<'a> Term<'a> {
         let envelope = self
             .fold
             .read(delivered.sequence, &delivered.message.payload)?;
-        self.fold.apply(&envelope)?;
-        self.folded(delivered);
+        self.fold(delivered, &envelope)?;
         let organisation = self.fold.organisation();
         if let Some((epoch, said)) = &self.book.heartbeat
             && organisation.epoch() == Some(*epoch)
@@ -341,11 +350,19 @@ impl<'a> Term<'a> {
         Ok(())
     }
 
-    fn folded(&mut self, delivered: &Delivered) {
+    /// Folds in an event, and finds out whether more of its command follows.
+    fn fold(&mut self, delivered: &Delivered, envelope: &Envelope) -> Result<(), FoldError> {
+        if !self.complete && self.fold.cause() != Some(envelope.cause) {
+            // The command before it has ended without a mark.
+            self.marked = false;
+        }
+        self.fold.apply(envelope)?;
         let headers = delivered.message.headers.as_ref();
         self.complete =
             headers.is_some_and(|headers| headers.get_last(subjects::COMMAND_END).is_some());
+        self.marked |= self.complete;
         self.folded_at = Instant::now();
+        Ok(())
     }
 
     // === leading ===
@@ -412,7 +429,7 @@ impl<'a> Term<'a> {
         let mut beat = every(HEARTBEAT);
         let mut retry = every(RETRY);
         loop {
-            let news = self.told != Some(self.fold.position());
+            let news = self.told.map(|told| told.position) != Some(self.fold.position());
             let busy = outbox.waiting() > BUSY;
             tokio::select! {
                 biased;
@@ -422,10 +439,10 @@ impl<'a> Term<'a> {
                     beat.reset();
                 }
                 settled = outbox.settle_one(), if outbox.waiting() > 0 => settled?,
-                () = sleep(GRACE.saturating_sub(self.folded_at.elapsed())), if news && !self.complete => {
+                () = sleep(GRACE.saturating_sub(self.folded_at.elapsed())), if news && !self.complete && !self.marked => {
                     self.complete = true;
                 }
-                _ = beat.tick(), if !news && !busy => self.heartbeat(outbox).await?,
+                _ = beat.tick(), if !busy => self.heartbeat(outbox).await?,
                 _ = retry.tick(), if !self.pending.is_empty() => {
                     self.held.credentials.look_again();
                     if !news {
@@ -444,8 +461,7 @@ impl<'a> Term<'a> {
         if self.fold.touched() >= BATCH && self.fold.cause() != Some(envelope.cause) {
             self.flush(outbox).await?;
         }
-        self.fold.apply(&envelope)?;
-        self.folded(delivered);
+        self.fold(delivered, &envelope)?;
         Ok(())
     }
 
@@ -469,6 +485,10 @@ impl<'a> Term<'a> {
             }
         }
         self.status.send_modify(|status| status.sent += sent);
+        self.told = Some(Told {
+            position: self.fold.position(),
+            log_hash: self.fold.hash(),
+        });
         self.heartbeat(outbox).await
     }
 
@@ -518,11 +538,14 @@ impl<'a> Term<'a> {
         Ok(())
     }
 
+    /// Tells what the entries add up to. While a command's last events are waited for, that is the state before it.
     async fn heartbeat(&mut self, outbox: &mut Outbox) -> Result<(), Ended> {
-        let position = self.fold.position();
+        let Some(Told { position, log_hash }) = self.told else {
+            return Ok(());
+        };
         let said = Heartbeat {
             position,
-            log_hash: self.fold.hash(),
+            log_hash,
             entries: self.book.entries(),
             entries_digest: self.book.digest().bytes(),
             digest_key: self.config.ring.active().0.to_owned(),
@@ -533,13 +556,13 @@ impl<'a> Term<'a> {
         outbox
             .send(subjects::HEARTBEAT.into(), message, None)
             .await?;
-        self.told = Some(position);
         self.held.acked = self.held.acked.max(outbox.acked());
         let (entries, digest) = (self.book.entries(), self.book.digest());
         let (generation, pending) = (self.held.generation, self.pending.len());
+        let folded = self.fold.position();
         let away = self.held.credentials.away();
         self.status.send_modify(|status| {
-            (status.position, status.told, status.entries) = (position, position, entries);
+            (status.position, status.told, status.entries) = (folded, position, entries);
             (status.generation, status.pending) = (generation, pending);
             status.entries_digest = digest.to_string();
             status.heartbeats += 1;

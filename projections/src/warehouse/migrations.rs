@@ -16,7 +16,7 @@ pub(super) const STATEMENTS: &[&str] = &[
 ];
 
 /// One row a request: ordered for one owner's requests in a time range, cut by day for a time range
-/// over all owners. Ids that belong to configuration are 32 hexadecimal digits; what does not apply
+/// over all owners, kept for a year and a month. Ids that belong to configuration are 32 hexadecimal digits; what does not apply
 /// is empty. Money is in nano-dollars.
 const REQUESTS: &str = "
 CREATE TABLE IF NOT EXISTS requests (
@@ -60,7 +60,7 @@ ORDER BY (owner, received_at, request)
 TTL toDateTime(received_at) + INTERVAL 400 DAY
 SETTINGS non_replicated_deduplication_window = 1000";
 
-/// The dashboard's sums, by minute.
+/// The dashboard's sums, by minute: three years and some, so that years can be compared.
 const USAGE_1M: &str = "
 CREATE TABLE IF NOT EXISTS usage_1m (
     minute DateTime('UTC'),
@@ -76,6 +76,7 @@ CREATE TABLE IF NOT EXISTS usage_1m (
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(minute)
 ORDER BY (minute, owner, target)
+TTL minute + INTERVAL 1200 DAY
 SETTINGS non_replicated_deduplication_window = 1000";
 
 const TO_USAGE_1M: &str = "
@@ -94,6 +95,7 @@ FROM requests
 GROUP BY minute, owner, target";
 
 /// What the ledger worker is about to insert: written before each batch, and replayed after a crash.
+/// Only the newest counts, so of each worker only the newest is kept.
 const LEDGER_BATCHES: &str = "
 CREATE TABLE IF NOT EXISTS ledger_batches (
     ordinal UInt64,
@@ -103,8 +105,9 @@ CREATE TABLE IF NOT EXISTS ledger_batches (
     worker UUID,
     written_at DateTime64(6, 'UTC') DEFAULT now64(6)
 )
-ENGINE = MergeTree
-ORDER BY ordinal";
+ENGINE = ReplacingMergeTree(ordinal)
+ORDER BY worker
+SETTINGS non_replicated_deduplication_window = 1000";
 
 /// Numbers of a gateway's records that never came.
 const LEDGER_GAPS: &str = "
@@ -114,13 +117,15 @@ CREATE TABLE IF NOT EXISTS ledger_gaps (
     first_number UInt64,
     last_number UInt64,
     usage_sequence UInt64,
+    ledger_batch UInt64,
     noticed_at DateTime64(6, 'UTC') DEFAULT now64(6)
 )
 ENGINE = MergeTree
 ORDER BY (incarnation, first_number)
+TTL toDateTime(noticed_at) + INTERVAL 400 DAY
 SETTINGS non_replicated_deduplication_window = 1000";
 
-/// The audit trail: the log's events as rows. An insert that is repeated because its answer was lost
+/// The audit trail, kept for ever: the log's events as rows. An insert that is repeated because its answer was lost
 /// replaces what it wrote before.
 const ADMIN_EVENTS: &str = "
 CREATE TABLE IF NOT EXISTS admin_events (

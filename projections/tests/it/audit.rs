@@ -1,6 +1,7 @@
 //! The audit trail holds every event once, and does not go on from another history.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Config as StreamConfig;
@@ -165,4 +166,23 @@ async fn a_log_that_has_forked_is_reported_and_not_followed() {
     .await;
     assert_eq!(clickhouse.number(ROWS).await, Some(5));
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn of_two_workers_one_stands_by_and_takes_over_when_the_other_is_gone() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let mut log = Log::new(&nats).await;
+    let first = Worker::start(&nats, &clickhouse).await;
+    log.append(5, "because").await;
+    clickhouse.becomes(ROWS, 5).await;
+    let second = Worker::start(&nats, &clickhouse).await;
+    eventually("the second stands by", async || {
+        second.status.standby.load(Ordering::Relaxed).then_some(())
+    })
+    .await;
+    first.kill().await;
+    log.append(5, "because").await;
+    clickhouse.becomes(ROWS, 10).await;
+    assert_eq!(clickhouse.number(POSITIONS).await, Some(10));
+    second.stop().await;
 }

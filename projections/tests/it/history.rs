@@ -171,6 +171,11 @@ impl History {
 
     /// Publishes what `EVENTS` does not have yet, and waits until it has it.
     pub(crate) async fn relay(&self, context: &jetstream::Context) {
+        self.relay_until(context, self.position()).await;
+    }
+
+    /// The same, to the event at `position` and no further.
+    pub(crate) async fn relay_until(&self, context: &jetstream::Context, position: u64) {
         let config = stream::Config {
             name: subjects::EVENTS.into(),
             subjects: vec![subjects::EVENTS_SUBJECTS.into()],
@@ -193,7 +198,7 @@ impl History {
         for (row, before) in self
             .rows
             .iter()
-            .zip(0..)
+            .zip(0..position)
             .skip(usize::try_from(last).expect("small"))
         {
             let mut publish = jetstream::message::PublishMessage::build()

@@ -4,5 +4,7 @@
 mod audit;
 mod history;
 mod ledger;
+mod ledger_killed;
+mod process;
 mod servers;
 mod snapshots;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A process that is killed when it is dropped.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -153,9 +153,14 @@ impl ClickHouse {
         self.process = None;
     }
 
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// A connection.
     pub(crate) fn warehouse(&self) -> Warehouse {
-        Warehouse::new(&format!("http://127.0.0.1:{}", self.port)).expect("a good URL")
+        Warehouse::new(&self.url()).expect("a good URL")
     }
 
     /// Runs a statement.
@@ -218,7 +223,7 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }

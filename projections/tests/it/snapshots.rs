@@ -1,6 +1,9 @@
 //! The snapshot publisher on a real NATS server: what lies on `SNAPSHOTS` after each kind of trouble.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_nats::jetstream::{
     self,
@@ -101,6 +104,8 @@ struct Shelf {
     tombstones: Vec<String>,
     heartbeat: Option<(events_schema::envelope::Epoch, Heartbeat)>,
     fillers: usize,
+    /// Who has published what lies there.
+    generations: BTreeSet<u64>,
     last: u64,
 }
 
@@ -141,6 +146,7 @@ async fn shelf(context: &jetstream::Context) -> Option<Shelf> {
         tombstones: vec![],
         heartbeat: None,
         fillers: 0,
+        generations: BTreeSet::new(),
         last: state.last_sequence,
     };
     if state.messages == 0 {
@@ -173,6 +179,7 @@ impl Shelf {
         let ring = ring();
         let frame = Frame::open(&ring, subject, message).expect("sealed by the publisher");
         self.entries.remove(subject);
+        self.generations.insert(frame.header.generation);
         match subject {
             subjects::HEARTBEAT => {
                 let said = serde_json::from_slice(frame.payload).expect("a heartbeat");
@@ -214,6 +221,23 @@ async fn entries_follow_the_history_and_what_is_revoked_gets_a_tombstone() {
     let shelf = told(&context, history.position()).await;
     assert!(!shelf.has_key(3) && shelf.has_key(4));
     assert_eq!(shelf.tombstones, [key_subject(3)]);
+    let stream = context
+        .get_stream(subjects::SNAPSHOTS)
+        .await
+        .expect("it is there");
+    let lifetime = async |nth| {
+        let message = stream
+            .get_last_raw_message_by_subject(&key_subject(nth))
+            .await;
+        let headers = message.expect("it lies there").headers;
+        headers.get("Nats-TTL").map(ToString::to_string)
+    };
+    assert_eq!(
+        lifetime(3).await.as_deref(),
+        Some("2592000"),
+        "30 days, in seconds"
+    );
+    assert_eq!(lifetime(4).await, None);
     publisher.stop().await;
 }
 
@@ -305,6 +329,8 @@ async fn a_publisher_started_by_hand_beside_a_live_one_stops_with_the_reason_and
         .await
         .generation;
     assert_eq!(stopped, Err(Stopped::Alive(generation)));
+    let shelf = shelf(&context).await.expect("SNAPSHOTS is there");
+    assert_eq!(shelf.generations, BTreeSet::from([generation]));
     assert_eq!(first.status.borrow().role, Role::Leader);
     first.stop().await;
 }
@@ -489,5 +515,50 @@ async fn a_heartbeat_never_stands_inside_one_commands_events() {
             break;
         }
     }
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_commands_last_events_are_missing_heartbeats_tell_the_state_before_it() {
+    let nats = Nats::start().await;
+    let context = nats.jetstream().await;
+    let mut history = History::new();
+    history.issue_key(1);
+    history.relay(&context).await;
+    let mut publisher = Publisher::leads(&nats).await;
+    let whole = history.position();
+    told(&context, whole).await;
+    history.command(&[issued(2), issued(3), issued(4)]);
+    history.relay_until(&context, whole + 2).await;
+    publisher
+        .until("it has read them", |status| status.position == whole + 2)
+        .await;
+    let beats = publisher.status.borrow().heartbeats;
+    let status = publisher
+        .until("some heartbeats more", |status| {
+            status.heartbeats > beats + 2
+        })
+        .await;
+    assert_eq!(status.told, whole);
+    let between = shelf(&context).await.expect("it is there");
+    assert!(between.tells(whole) && !between.has_key(2));
+    history.relay(&context).await;
+    assert!(told(&context, history.position()).await.has_key(4));
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_does_not_mark_where_commands_end_is_followed_too() {
+    let nats = Nats::start().await;
+    let context = nats.jetstream().await;
+    let mut history = History::new();
+    history.marks = false;
+    history.relay(&context).await;
+    let publisher = Publisher::leads(&nats).await;
+    history.command(&[issued(1), issued(2)]);
+    history.revoke_key(1);
+    history.relay(&context).await;
+    let shelf = told(&context, history.position()).await;
+    assert!(shelf.has_key(2) && !shelf.has_key(1));
     publisher.stop().await;
 }

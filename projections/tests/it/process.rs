@@ -1,0 +1,146 @@
+//! The program itself, as an operator starts it, asks it and kills it.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    history::History,
+    ledger::{REQUESTS, ROLLED, publish},
+    servers::{ClickHouse, Nats, Process, eventually, free_port},
+};
+
+/// A folder with the ring of MAC keys.
+fn secrets() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ring = format!(r#"{{"active":"k1","keys":{{"k1":"{}"}}}}"#, "01".repeat(32));
+    fs::write(folder.path().join("snapshot-mac.json"), ring).expect("written");
+    folder
+}
+
+fn program(nats: &Nats, secrets: &Path) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_sluice-projections"));
+    program
+        .env_clear()
+        .args(["--nats-url", &nats.url()])
+        // Nobody listens there: Postgres is away.
+        .args(["--postgres-url", "postgres://nobody@127.0.0.1:1/none"])
+        .arg("--secrets-dir")
+        .arg(secrets);
+    program
+}
+
+/// All of it, on a port of its own.
+struct Projections {
+    _process: Process,
+    port: u16,
+}
+
+impl Projections {
+    fn start(nats: &Nats, clickhouse: &ClickHouse, secrets: &Path) -> Self {
+        let port = free_port();
+        let child = program(nats, secrets)
+            .args(["--clickhouse-url", &clickhouse.url()])
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        Self {
+            _process: Process(child),
+            port,
+        }
+    }
+
+    /// Status line, headers and body; `None` while nobody answers.
+    fn get(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    /// Waits for this text in the answer.
+    async fn says(&self, path: &str, text: &str) {
+        eventually(&format!("{path} says {text:?}"), async || {
+            self.get(path).filter(|answer| answer.contains(text))
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_that_it_lives_whether_it_works_and_how_far_it_is() {
+    let (nats, clickhouse, secrets) = (Nats::start().await, ClickHouse::start(), secrets());
+    let projections = Projections::start(&nats, &clickhouse, secrets.path());
+    projections.says("/healthz", "HTTP/1.1 200 OK").await;
+    // There is no history yet.
+    projections
+        .says("/readyz", "HTTP/1.1 503 Service Unavailable")
+        .await;
+    let mut history = History::new();
+    history.issue_key(1);
+    let jetstream = nats.jetstream().await;
+    history.relay(&jetstream).await;
+    publish(&jetstream, 1, 1..4).await;
+    projections.says("/readyz", "HTTP/1.1 200 OK").await;
+    projections
+        .says("/metrics", "\nsluice_publisher_told_position 3\n")
+        .await;
+    projections
+        .says("/metrics", "\nsluice_audit_position 3\n")
+        .await;
+    projections
+        .says("/metrics", "\nsluice_ledger_rows_total 3\n")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_it_counts_each_request_once() {
+    let (nats, clickhouse, secrets) = (Nats::start().await, ClickHouse::start(), secrets());
+    let jetstream = nats.jetstream().await;
+    let mut projections = Projections::start(&nats, &clickhouse, secrets.path());
+    for round in 0..6 {
+        let first = 1 + 40 * round;
+        for batch in 0..20 {
+            publish(&jetstream, 1, first + 2 * batch..first + 2 * batch + 2).await;
+        }
+        eventually("some of it is there", async || {
+            let there = clickhouse.number(REQUESTS).await?;
+            (there > 40 * round).then_some(())
+        })
+        .await;
+        // The one before is killed when the next one is there, perhaps in the middle of a batch.
+        projections = Projections::start(&nats, &clickhouse, secrets.path());
+    }
+    clickhouse.becomes(ROLLED, 240).await;
+    assert_eq!(clickhouse.number(REQUESTS).await, Some(240));
+    drop(projections);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_started_by_hand_ends_with_the_reason() {
+    let (nats, clickhouse, secrets) = (Nats::start().await, ClickHouse::start(), secrets());
+    let jetstream = nats.jetstream().await;
+    History::new().relay(&jetstream).await;
+    let projections = Projections::start(&nats, &clickhouse, secrets.path());
+    projections
+        .says("/metrics", "\nsluice_publisher_leader 1\n")
+        .await;
+    let program = program(&nats, secrets.path()).arg("publish").output();
+    let ended = program.expect("it starts, and ends");
+    assert!(!ended.status.success());
+    let reason = String::from_utf8_lossy(&ended.stderr);
+    assert!(
+        reason.contains("another publisher, of generation")
+            && reason.contains("this one stops and has changed nothing"),
+        "{reason}"
+    );
+}

@@ -21,7 +21,11 @@ use crate::auth::{
     roles::{Right, right_of_route},
     sessions,
 };
-use events_schema::api::problem::Problem;
+use events_schema::{
+    api::{analytics::GroupBy, problem::Problem},
+    events::Aggregate,
+    usage::Outcome,
+};
 
 /// The security scheme of sessions.
 const COOKIE: &str = "session";
@@ -92,9 +96,15 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
 }
 
 fn add_components(components: &mut Components) {
-    components
-        .schemas
-        .insert(Problem::name().into_owned(), Problem::schema());
+    // What no body brings along: problems, and the types of parameters.
+    for (name, schema) in [
+        (Problem::name(), Problem::schema()),
+        (Aggregate::name(), Aggregate::schema()),
+        (GroupBy::name(), GroupBy::schema()),
+        (Outcome::name(), Outcome::schema()),
+    ] {
+        components.schemas.insert(name.into_owned(), schema);
+    }
     let about_cookie = format!(
         "The cookie that POST /api/v1/sessions sets. Requests that change something also carry the session's csrf_token \
          in the header '{}'.",
@@ -149,7 +159,16 @@ fn complete_operation(path: &str, method: &Method, operation: &mut Operation) {
         Some(Right::OwnBySession) => {
             vec![SecurityRequirement::new::<_, [&str; 0], &str>(COOKIE, [])]
         }
-        Some(_) => [COOKIE, BEARER]
+        Some(
+            Right::Own
+            | Right::ReadConfiguration
+            | Right::ReadDashboard
+            | Right::ReadOperators
+            | Right::ReadHistory
+            | Right::UsePlayground
+            | Right::ChangeConfiguration
+            | Right::ChangeOperators,
+        ) => [COOKIE, BEARER]
             .map(|scheme| SecurityRequirement::new::<_, [&str; 0], &str>(scheme, []))
             .into(),
     });

@@ -229,7 +229,25 @@ impl ApiError {
         match self {
             Self::Invalid { field, .. } => Some(field.clone()),
             Self::Rejected(rejection) => rejection.outcome().field.map(str::to_owned),
-            _ => None,
+            Self::UnknownRoute
+            | Self::MethodNotAllowed
+            | Self::BadJson(_)
+            | Self::UnsupportedMediaType
+            | Self::BodyTooLarge
+            | Self::NotFound(_)
+            | Self::Unauthenticated(_)
+            | Self::Forbidden(_)
+            | Self::Csrf(_)
+            | Self::TooManySignIns { .. }
+            | Self::Busy(_)
+            | Self::CommandIdReused
+            | Self::AppendsStopped(_)
+            | Self::LogUnavailable(_)
+            | Self::OutcomeUnknown(_)
+            | Self::LedgerUnavailable(_)
+            | Self::GatewayUnavailable(_)
+            | Self::PositionNotReached { .. }
+            | Self::Internal => None,
         }
     }
 
@@ -244,7 +262,19 @@ impl ApiError {
             Self::AppendsStopped(_) | Self::LedgerUnavailable(_) | Self::GatewayUnavailable(_) => {
                 Some(5)
             }
-            _ => None,
+            Self::UnknownRoute
+            | Self::MethodNotAllowed
+            | Self::BadJson(_)
+            | Self::UnsupportedMediaType
+            | Self::BodyTooLarge
+            | Self::Invalid { .. }
+            | Self::NotFound(_)
+            | Self::Unauthenticated(_)
+            | Self::Forbidden(_)
+            | Self::Csrf(_)
+            | Self::Rejected(_)
+            | Self::CommandIdReused
+            | Self::Internal => None,
         }
     }
 

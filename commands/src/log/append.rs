@@ -3,9 +3,9 @@
 //! It takes what waits in the queue, writes it as one batch ([`super::batch`]), publishes the new state, and
 //! answers. In between it follows what other replicas write: on a notification, or on a poll, since notifications
 //! are lost on a reconnect. Nothing is appended over a connection before the log was compared with the last head
-//! that this process saw and with `EVENTS` ([`super::compare`]).
+//! that this process saw, with `EVENTS`, and with the heads that were published ([`super::compare`]).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use events_schema::envelope::Epoch;
 use sqlx::{
@@ -19,10 +19,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CHANNEL, CONNECT_TIMEOUT, ReadError,
+    CHANNEL, CONNECT_TIMEOUT, LogError, ReadError,
     batch::{self, Answers, BatchError, Overlay},
     checkpoint,
-    compare::{self, Assessment},
+    compare::{self, Assessment, CompareError},
     read,
 };
 use crate::control::{CommandOutcome, Live, Logged, Submission, SubmitError};
@@ -53,6 +53,17 @@ pub(super) struct Waiting {
     pub(super) answer: oneshot::Sender<Result<CommandOutcome, SubmitError>>,
 }
 
+/// What does not agree, the most telling first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    /// The database's head does not follow from what this process has seen.
+    Follow,
+    /// The log and `EVENTS` differ.
+    Events,
+    /// The log lacks a head that was published.
+    Heads,
+}
+
 /// See the module.
 pub(super) struct Appender {
     options: PgConnectOptions,
@@ -61,11 +72,9 @@ pub(super) struct Appender {
     live: watch::Sender<Arc<Live>>,
     events: broadcast::Sender<Arc<Logged>>,
     connection: Option<PgConnection>,
-    /// Why nothing is appended: the database's head does not follow from what this process has seen.
-    head_fault: Option<Arc<str>>,
-    /// Why nothing is appended: the log and `EVENTS` differ.
-    events_fault: Option<Arc<str>>,
-    /// The epoch in which the two were compared last.
+    /// Why nothing is appended.
+    faults: BTreeMap<Fault, Arc<str>>,
+    /// The epoch in which the log was compared last.
     compared_in: Option<Epoch>,
     checkpointed: u64,
 }
@@ -87,8 +96,7 @@ impl Appender {
             live,
             events,
             connection: None,
-            head_fault: None,
-            events_fault: None,
+            faults: BTreeMap::new(),
             compared_in: None,
             checkpointed,
         }
@@ -232,7 +240,7 @@ impl Appender {
         match tokio::time::timeout(TRY_TIMEOUT, work).await {
             Ok(Ok(())) => {
                 self.connection = Some(connection);
-                self.set_head_fault(None);
+                self.set_fault(Fault::Follow, None);
                 self.merge(overlay);
                 self.compare_under_a_new_epoch().await;
             }
@@ -272,40 +280,45 @@ impl Appender {
         true
     }
 
-    /// Compares the log with `EVENTS`, and takes back what it lacks. False when Postgres failed meanwhile.
+    /// Compares the log with `EVENTS`, takes back what it lacks, then compares it with the heads that were published.
+    /// False when Postgres failed meanwhile.
     async fn compare(&mut self, connection: &mut PgConnection) -> bool {
-        let Some(nats) = self.nats.clone() else {
-            return true;
-        };
-        let fault = match compare::assess(connection, &nats).await {
+        if let Some(nats) = self.nats.clone() {
+            match self.compare_with_events(connection, &nats).await {
+                Ok(fault) => self.set_fault(Fault::Events, fault),
+                Err(error) => {
+                    tracing::warn!(%error, "the log cannot be compared with EVENTS");
+                    return false;
+                }
+            }
+        }
+        match compare::missing_head(connection).await {
+            Ok(missing) => self.set_fault(Fault::Heads, missing.map(lost_head)),
+            Err(error) => {
+                tracing::warn!(%error, "the log cannot be compared with its published heads");
+                return false;
+            }
+        }
+        self.compared_in = self.live.borrow().head.epoch;
+        true
+    }
+
+    /// Why the log and `EVENTS` do not agree, if so.
+    async fn compare_with_events(
+        &self,
+        connection: &mut PgConnection,
+        nats: &async_nats::Client,
+    ) -> Result<Option<Arc<str>>, LogError> {
+        let known = || self.faults.get(&Fault::Events).cloned();
+        Ok(match compare::assess(connection, nats).await {
             Ok(Assessment::Unknown) => {
                 tracing::warn!(
                     "NATS cannot be asked: the log is used without comparing it with EVENTS"
                 );
-                self.events_fault.clone()
+                known()
             }
             Ok(Assessment::Absent | Assessment::Agrees { .. } | Assessment::Superseded) => None,
-            Ok(Assessment::LogShorter { last }) => {
-                match compare::restore(connection, &nats, last).await {
-                    Ok(rows) => {
-                        tracing::warn!(
-                            rows,
-                            last,
-                            "the log was shorter than EVENTS: its missing rows were taken back"
-                        );
-                        None
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, last, "the log is shorter than EVENTS, and the rows cannot be taken back");
-                        Some(
-                            format!(
-                                "the log ends before position {last}, which EVENTS has, and {error}"
-                            )
-                            .into(),
-                        )
-                    }
-                }
-            }
+            Ok(Assessment::LogShorter { last }) => take_back(connection, nats, last).await,
             Ok(Assessment::Fork { position }) => Some(
                 format!(
                     "the log and EVENTS differ from position {position} on; when the log is right, \
@@ -313,18 +326,12 @@ impl Appender {
                 )
                 .into(),
             ),
-            Err(compare::CompareError::Log(error)) => {
-                tracing::warn!(%error, "the log cannot be compared with EVENTS");
-                return false;
-            }
-            Err(error @ compare::CompareError::Nats(_)) => {
+            Err(CompareError::Log(error)) => return Err(error),
+            Err(error @ CompareError::Nats(_)) => {
                 tracing::warn!(%error, "the log is used without comparing it with EVENTS");
-                self.events_fault.clone()
+                known()
             }
-        };
-        self.set_events_fault(fault);
-        self.compared_in = self.live.borrow().head.epoch;
-        true
+        })
     }
 
     /// The relay found that the log and `EVENTS` differ.
@@ -339,7 +346,7 @@ impl Appender {
     /// An operator, here or at another replica, may have decided that the log is right and `EVENTS` is not.
     async fn compare_under_a_new_epoch(&mut self) {
         let epoch = self.live.borrow().head.epoch;
-        if self.events_fault.is_some() && self.compared_in != epoch {
+        if !self.faults.is_empty() && self.compared_in != epoch {
             self.compare_again().await;
         }
     }
@@ -389,29 +396,24 @@ impl Appender {
         match error {
             BatchError::Database { .. } => {}
             BatchError::Log(_) | BatchError::Head(_) => {
-                self.set_head_fault(Some(error.to_string().into()))
+                self.set_fault(Fault::Follow, Some(error.to_string().into()));
             }
         }
     }
 
-    fn set_head_fault(&mut self, fault: Option<Arc<str>>) {
-        if self.head_fault != fault {
-            self.head_fault = fault;
-            self.publish_stop();
+    fn set_fault(&mut self, fault: Fault, reason: Option<Arc<str>>) {
+        if self.faults.get(&fault) == reason.as_ref() {
+            return;
         }
-    }
-
-    fn set_events_fault(&mut self, fault: Option<Arc<str>>) {
-        if self.events_fault != fault {
-            self.events_fault = fault;
-            self.publish_stop();
-        }
+        match reason {
+            Some(reason) => self.faults.insert(fault, reason),
+            None => self.faults.remove(&fault),
+        };
+        self.publish_stop();
     }
 
     fn stopped(&self) -> Option<Arc<str>> {
-        self.head_fault
-            .clone()
-            .or_else(|| self.events_fault.clone())
+        self.faults.values().next().cloned()
     }
 
     fn publish_stop(&self) {
@@ -433,6 +435,39 @@ impl Appender {
             });
         });
     }
+}
+
+/// Takes the rows up to `last` back from `EVENTS`; says why, where they cannot be.
+async fn take_back(
+    connection: &mut PgConnection,
+    nats: &async_nats::Client,
+    last: u64,
+) -> Option<Arc<str>> {
+    match compare::restore(connection, nats, last).await {
+        Ok(rows) => {
+            tracing::warn!(
+                rows,
+                last,
+                "the log was shorter than EVENTS: its missing rows were taken back"
+            );
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, last, "the log is shorter than EVENTS, and the rows cannot be taken back");
+            Some(
+                format!("the log ends before position {last}, which EVENTS has, and {error}")
+                    .into(),
+            )
+        }
+    }
+}
+
+fn lost_head(position: u64) -> Arc<str> {
+    format!(
+        "the log lacks the event at position {position} that was published as its head, and EVENTS does not have it; \
+         when the log is right, `sluice-commands start-epoch` goes on with it"
+    )
+    .into()
 }
 
 fn reply(waiting: Vec<Waiting>, answers: Answers) {

@@ -188,6 +188,26 @@ async fn first_difference(
     Ok(differs)
 }
 
+/// The first position at which a head was published in the log's epoch that the log has no more, or has otherwise;
+/// `None`: it has all of them. Finds a tail that is gone also where `EVENTS` is gone with it.
+///
+/// # Errors
+/// When Postgres cannot be read.
+pub async fn missing_head(connection: &mut PgConnection) -> Result<Option<u64>, ReadError> {
+    let missing: Option<i64> = sqlx::query_scalar(
+        "SELECT s.position FROM seen_heads s
+         WHERE s.epoch = (SELECT epoch FROM log_head)
+           AND NOT EXISTS (SELECT FROM events e WHERE e.position = s.position AND e.hash = s.hash)
+         ORDER BY s.position LIMIT 1",
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(ReadError::doing(
+        "comparing the log with its published heads",
+    ))?;
+    Ok(missing.map(rows::to_u64))
+}
+
 /// Takes the rows up to `last` back from `EVENTS`, verbatim. Returns how many.
 ///
 /// # Errors

@@ -173,15 +173,14 @@ pub async fn run_alone(pool: PgPool, nats: async_nats::Client, elected: bool) ->
 
 /// A relay.
 #[derive(Debug)]
-pub struct Relay {
+struct Relay {
     /// Postgres, to read the log.
-    pub pool: PgPool,
-    /// NATS.
-    pub nats: async_nats::Client,
+    pool: PgPool,
+    nats: async_nats::Client,
     /// The log's head, as it moves on.
-    pub heads: watch::Receiver<u64>,
+    heads: watch::Receiver<u64>,
     /// Where to say how it goes.
-    pub status: watch::Sender<RelayStatus>,
+    status: watch::Sender<RelayStatus>,
 }
 
 impl Relay {
@@ -239,10 +238,7 @@ impl Relay {
 
     /// Publishes whether or not another relay is elected, until something fails. Whatever another relay does
     /// meanwhile, the stream takes no event twice and none out of order.
-    ///
-    /// # Errors
-    /// Always: why it stopped; see [`RelayError`].
-    pub async fn publish_unelected(&mut self) -> Result<std::convert::Infallible, RelayError> {
+    async fn publish_unelected(&mut self) -> Result<std::convert::Infallible, RelayError> {
         self.publish_from_here(std::future::pending()).await
     }
 

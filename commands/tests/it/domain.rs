@@ -24,6 +24,10 @@ use crate::support::{
 };
 
 /// What `command` does after what is `given`: the kinds of its events, or status, code, field and wording.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a rule reads better without a reference"
+)]
 fn check(given: &[Command], command: Command, expected: &str) {
     let state = Journal::of(given).state;
     let found = match decide(&state, &command) {

@@ -4,6 +4,7 @@
 //! `nats-server`; `cargo ops test` sets both.
 
 mod domain;
+mod http;
 mod log;
 mod outages;
 mod properties;

@@ -17,6 +17,11 @@ use crate::{
     },
 };
 
+/// What a failover to a standby that lagged does to the log: all after position 11 is gone.
+const LOSE_THE_TAIL: &str = "DELETE FROM events WHERE position > 11;
+    UPDATE log_head SET position = 11, hash = (SELECT hash FROM events WHERE position = 11),
+        recorded_at = (SELECT recorded_at FROM events WHERE position = 11)";
+
 /// Everything that `EVENTS` holds, in order.
 async fn published(nats: &Nats) -> Vec<(Epoch, Envelope)> {
     let stream = nats
@@ -232,13 +237,7 @@ async fn a_log_that_lost_its_tail_gets_it_back_from_the_stream_before_anything_i
     events_is_the_log(&control, &nats).await;
     let (head, digest) = (control.head(), control.state().state_digest());
     control.stop().await;
-    postgres
-        .tamper(
-            "DELETE FROM events WHERE position > 11;
-             UPDATE log_head SET position = 11, hash = (SELECT hash FROM events WHERE position = 11),
-                 recorded_at = (SELECT recorded_at FROM events WHERE position = 11)",
-        )
-        .await;
+    postgres.tamper(LOSE_THE_TAIL).await;
 
     let again = control_with_relay(&postgres, &nats).await;
     eventually("the tail is back", || async { again.head() == head }).await;
@@ -279,12 +278,10 @@ async fn a_forked_log_takes_no_commands_until_an_operator_starts_a_new_epoch() {
     create_many(&control, "account", 20).await;
     events_is_the_log(&control, &nats).await;
     control.stop().await;
+    postgres.tamper(LOSE_THE_TAIL).await;
+    // An old backup knows nothing of what was published later.
     postgres
-        .tamper(
-            "DELETE FROM events WHERE position > 11;
-             UPDATE log_head SET position = 11, hash = (SELECT hash FROM events WHERE position = 11),
-                 recorded_at = (SELECT recorded_at FROM events WHERE position = 11)",
-        )
+        .tamper("DELETE FROM seen_heads WHERE position > 11")
         .await;
     // Somebody goes on with the short log, without looking at the stream.
     let blind = crate::support::control(&postgres).await;
@@ -309,7 +306,14 @@ async fn a_forked_log_takes_no_commands_until_an_operator_starts_a_new_epoch() {
         "nothing is published over the other history"
     );
 
-    let old = stopped.head().epoch.expect("it has begun");
+    let (old, replica) = (
+        stopped.head().epoch.expect("it has begun"),
+        control_with_relay(&postgres, &nats).await,
+    );
+    eventually("the replica has stopped too", || async {
+        replica.appends_stopped().is_some()
+    })
+    .await;
     stopped
         .start_epoch(Some("the backup is right".into()))
         .await
@@ -322,6 +326,10 @@ async fn a_forked_log_takes_no_commands_until_an_operator_starts_a_new_epoch() {
         .submit(create("accepted"))
         .await
         .expect("appends go on");
+    eventually("the replica goes on too", || async {
+        replica.appends_stopped().is_none()
+    })
+    .await;
     events_is_the_log(&stopped, &nats).await;
     let now = stopped.head().epoch.expect("it has begun");
     assert!(now.seconds > old.seconds);
@@ -331,6 +339,47 @@ async fn a_forked_log_takes_no_commands_until_an_operator_starts_a_new_epoch() {
             .iter()
             .all(|(epoch, _)| *epoch == now)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lost_its_tail_together_with_the_stream_takes_no_commands_until_a_new_epoch() {
+    let (postgres, nats) = (Postgres::start().await, Nats::start().await);
+    let control = control_with_relay(&postgres, &nats).await;
+    create_many(&control, "account", 20).await;
+    eventually("the head is kept", || async {
+        let last: Option<i64> = sqlx::query_scalar("SELECT max(position) FROM seen_heads")
+            .fetch_one(control.pool())
+            .await
+            .expect("Postgres answers");
+        last == Some(21)
+    })
+    .await;
+    control.stop().await;
+    postgres.tamper(LOSE_THE_TAIL).await;
+    nats.jetstream()
+        .await
+        .delete_stream("EVENTS")
+        .await
+        .expect("NATS answers");
+
+    let stopped = control_with_relay(&postgres, &nats).await;
+    let refused = stopped
+        .submit(create("refused"))
+        .await
+        .expect_err("events are missing");
+    assert!(
+        refused.to_string().contains("position 21 ") && refused.to_string().contains("start-epoch"),
+        "{refused}"
+    );
+    stopped
+        .start_epoch(Some("there is no better copy".into()))
+        .await
+        .expect("an operator decides");
+    stopped
+        .submit(create("accepted"))
+        .await
+        .expect("appends go on");
+    events_is_the_log(&stopped, &nats).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ use crate::{
         App,
         app::Answer,
         extract::{Json, Params, PathId},
-        list,
+        list::{self, ItemParams},
         names::{Names, people_of, unreadable},
         problem::ApiError,
         sse,
@@ -144,12 +144,14 @@ pub(super) async fn live(
 
 /// Read one event, with what it changed
 #[utoipa::path(get, path = "/events/{position}", tag = "history", operation_id = "get_event",
-    params(("position" = u64, Path, description = "The event's position.")),
+    params(("position" = u64, Path, description = "The event's position."), ItemParams),
     responses((status = 200, description = "The event, and the thing before and after it.", body = HistoryEventDetail)))]
 pub(super) async fn one(
     State(app): State<App>,
     position: PathId<u64>,
+    Params(params): Params<ItemParams>,
 ) -> Answer<Json<HistoryEventDetail>> {
+    let _live = list::live(&app, params.at_least).await?;
     let control = app.control()?;
     let position = position.of("event")?;
     let found = control

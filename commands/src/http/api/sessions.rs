@@ -66,10 +66,7 @@ pub(super) async fn sign_in(
             }
         })?;
     // The operator may have been added a moment ago, through another process.
-    let stored = control
-        .stored_position()
-        .await
-        .map_err(unreadable)?;
+    let stored = control.stored_position().await.map_err(unreadable)?;
     let live = list::live(&app, Some(stored)).await?;
     let operator = email
         .parse()

@@ -9,6 +9,7 @@ use crate::http::{
     App,
     app::{Answer, digest_of},
     extract::{Json, Params},
+    list,
     names::unreadable,
     problem::ApiError,
 };
@@ -22,6 +23,8 @@ pub(super) struct StateParams {
     position: Option<u64>,
     /// As of this time. Neither: as of now.
     at: Option<Timestamp>,
+    /// Wait until this position of the log is reached, at most 10 s.
+    at_least: Option<u64>,
 }
 
 /// Read the state as of a position or a time
@@ -32,29 +35,22 @@ pub(super) async fn at(
     Params(params): Params<StateParams>,
 ) -> Answer<Json<StateAt>> {
     let control = app.control()?;
-    let live = control.live();
-    let position = match params {
-        StateParams {
-            position: Some(_),
-            at: Some(_),
-        } => {
+    let StateParams {
+        position,
+        at,
+        at_least,
+    } = params;
+    let live = list::live(&app, at_least).await?;
+    let position = match (position, at) {
+        (Some(_), Some(_)) => {
             return Err(ApiError::invalid(
                 "at",
-                "give a position or a time, not both",
+                "Give a position or a time, not both.",
             ));
         }
-        StateParams {
-            position: Some(position),
-            at: None,
-        } => position,
-        StateParams {
-            position: None,
-            at: Some(time),
-        } => control.position_at(time).await.map_err(unreadable)?,
-        StateParams {
-            position: None,
-            at: None,
-        } => live.head.position,
+        (Some(position), None) => position,
+        (None, Some(time)) => control.position_at(time).await.map_err(unreadable)?,
+        (None, None) => live.head.position,
     };
     let past_the_end = || {
         ApiError::invalid(

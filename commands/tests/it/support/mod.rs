@@ -5,6 +5,7 @@ pub(crate) mod nats;
 pub(crate) mod orders;
 pub(crate) mod postgres;
 pub(crate) mod server;
+pub(crate) mod service;
 pub(crate) mod strategies;
 pub(crate) mod world;
 

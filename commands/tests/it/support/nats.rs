@@ -83,6 +83,11 @@ impl Nats {
         assert!(status.success());
     }
 
+    /// Where it listens.
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
     /// A client as the services use it: it connects whenever the server is there.
     pub(crate) async fn client(&self) -> async_nats::Client {
         async_nats::ConnectOptions::new()

@@ -1,0 +1,11 @@
+//! The HTTP API as callers see it, on a real Postgres.
+
+mod commands;
+mod history;
+mod openapi;
+mod problems;
+mod program;
+mod reading;
+mod roles;
+mod schema;
+mod sessions;

@@ -97,8 +97,7 @@ impl Phase {
             Self::Build => {
                 // Both selections are needed below, and share every dependency.
                 let tests = whether(cargo()?.args(["test", "--workspace", "--no-run"]))?;
-                let programs = whether(cargo()?.args(["build", "--workspace", "--bins"]))?;
-                Ok(tests.and(programs))
+                Ok(tests.and(build_programs()?))
             }
             Self::Unit => count(&["--lib", "--bins"], servers, filter),
             Self::Docs => count(&["--doc"], servers, filter),
@@ -112,6 +111,10 @@ impl Phase {
             }
             Self::Console => build_console(cache),
             Self::EndToEnd => {
+                // Run alone, this phase must not test programs of yesterday.
+                if build_programs()?.failed > 0 {
+                    return Ok(Tally::failed());
+                }
                 let flags = END_TO_END.map(|name| ["--test", name]).concat();
                 count(&flags, servers, filter)
             }
@@ -155,6 +158,11 @@ fn whether(command: &mut Command) -> Outcome<Tally> {
     } else {
         Tally::failed()
     })
+}
+
+/// The programs that stacks are made of.
+fn build_programs() -> Outcome<Tally> {
+    whether(cargo()?.args(["build", "--workspace", "--bins"]))
 }
 
 fn check_tidiness() -> Outcome<Tally> {

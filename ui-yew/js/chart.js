@@ -7,10 +7,13 @@ const SIZE = { height: 220, axis: 56 };
 
 const FORMATS = {
   count: (v) => short(v),
-  usd: (v) => (v === 0 ? "$0" : v < 0.01 ? `$${v.toPrecision(2)}` : `$${v < 100 ? v.toFixed(2) : short(v)}`),
+  usd: (v) => (v === 0 ? "$0" : v < 1 ? `$${decimal(v)}` : `$${v < 100 ? v.toFixed(2) : short(v)}`),
   ms: (v) => (v >= 1000 ? `${(v / 1000).toPrecision(3)} s` : `${v >= 100 ? Math.round(v) : +v.toPrecision(3)} ms`),
   percent: (v) => `${+v.toPrecision(3)} %`,
 };
+
+// Three digits that count, never as 1e-7, and no zeros at the end.
+const decimal = (v) => v.toFixed(Math.min(9, 2 - Math.floor(Math.log10(v)))).replace(/0+$/, "");
 
 function short(v) {
   for (const [step, unit] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
@@ -144,7 +147,7 @@ export class Chart {
       },
       series: [{}, ...series],
       axes: [
-        { ...axis, grid: { show: false }, space: 70, size: 42, values: (_, splits, __, ___, step) => timeLabels(splits, step) },
+        { ...axis, grid: { show: false }, space: 70, size: 40, values: (_, splits, __, ___, step) => timeLabels(splits, step) },
         { ...axis, size: SIZE.axis, space: 40, values: (_, splits) => splits.map((v) => (v == null ? "" : format(v))) },
       ],
       plugins: [tooltip(spec, format)],

@@ -139,7 +139,8 @@ pub(crate) fn loading() -> Html {
     )
 }
 
-fn forbidden(why: &str) -> Html {
+/// Says that this operator may not see it.
+pub(crate) fn forbidden(why: &str) -> Html {
     html!(
         <div class="sl-state" data-state="forbidden">
             <EmptyState title="You may not see this" icon={Icon::Lock}>

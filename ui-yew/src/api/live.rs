@@ -39,7 +39,7 @@ const ASK_MS: u32 = 5_000;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Live {
     /// Whether changes come in.
-    pub(crate) connected: bool,
+    pub(crate) standing: Standing,
     /// The newest position seen.
     pub(crate) position: u64,
     /// Anything may have changed up to here.
@@ -47,11 +47,23 @@ pub(crate) struct Live {
     newest: BTreeMap<Aggregate, u64>,
 }
 
+/// Whether changes come in by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Standing {
+    /// Not yet, but soon.
+    #[default]
+    Connecting,
+    /// Yes.
+    Connected,
+    /// Not any more.
+    Lost,
+}
+
 /// What changes it.
 #[derive(Debug)]
 pub(crate) enum Seen {
     /// The connection stands, or fell.
-    Connected(bool),
+    Standing(Standing),
     /// Events happened at these positions.
     Events(Vec<(Aggregate, u64)>),
     /// The log goes to this position, and nobody knows what happened on the way.
@@ -123,7 +135,7 @@ impl Live {
     fn after(&self, seen: Seen) -> Self {
         let mut next = self.clone();
         match seen {
-            Seen::Connected(connected) => next.connected = connected,
+            Seen::Standing(standing) => next.standing = standing,
             Seen::Head(position) => {
                 next.caught_up = position.max(next.caught_up);
                 next.position = position.max(next.position);
@@ -173,7 +185,7 @@ impl Connection {
             let (client, dispatcher) = (client.clone(), dispatcher.clone());
             let mut is_first = after == 0;
             move |_: &Event| {
-                dispatcher.dispatch(Seen::Connected(true));
+                dispatcher.dispatch(Seen::Standing(Standing::Connected));
                 // Whatever happened while the connection was away, the screens load again.
                 if !std::mem::replace(&mut is_first, false) {
                     ask_for_head(&client, &dispatcher);
@@ -184,7 +196,7 @@ impl Connection {
             let (source, client) = (source.clone(), client.clone());
             let (dispatcher, reopen) = (dispatcher.clone(), reopen.clone());
             move |_: &Event| {
-                dispatcher.dispatch(Seen::Connected(false));
+                dispatcher.dispatch(Seen::Standing(Standing::Lost));
                 if source.ready_state() == EventSource::CLOSED {
                     // It also finds out whether the session has ended.
                     ask_for_head(&client, &dispatcher);
@@ -211,8 +223,12 @@ fn ask_now_and_then(client: &Client, dispatcher: &UseReducerDispatcher<Live>) ->
     let ask = move || {
         let (client, dispatcher) = (client.clone(), dispatcher.clone());
         spawn_local(async move {
-            let is_there = take_head(&client, &dispatcher).await;
-            dispatcher.dispatch(Seen::Connected(is_there));
+            let standing = if take_head(&client, &dispatcher).await {
+                Standing::Connected
+            } else {
+                Standing::Lost
+            };
+            dispatcher.dispatch(Seen::Standing(standing));
         });
     };
     ask();

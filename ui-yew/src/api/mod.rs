@@ -8,6 +8,6 @@ mod requests;
 mod stream;
 
 pub(crate) use failure::{Failure, Rejection};
-pub(crate) use live::{LiveProvider, Seen, use_live};
+pub(crate) use live::{LiveProvider, Seen, Standing, use_live};
 pub(crate) use requests::{Client, use_client};
 pub(crate) use stream::{LineReader, read_chunks};

@@ -7,7 +7,7 @@ use yew::prelude::*;
 use yew_nested_router::components::Link;
 use yew_nested_router::prelude::*;
 
-use crate::api::{use_client, use_live};
+use crate::api::{Standing, use_client, use_live};
 use crate::route::Screen;
 use crate::session::{role_name, use_session};
 use crate::theme::{Choice, use_theme};
@@ -62,14 +62,18 @@ pub(crate) fn brand() -> Html {
 #[component]
 fn LiveSign() -> Html {
     let live = use_live();
-    let (class, text, title) = if live.connected {
-        ("sl-live pf-m-on", "Live", "Changes show up by themselves")
-    } else {
-        (
+    let (class, text, title) = match live.standing {
+        Standing::Connecting => (
+            "sl-live pf-m-soon",
+            "Connecting",
+            "The connection to the control plane is being made",
+        ),
+        Standing::Connected => ("sl-live pf-m-on", "Live", "Changes show up by themselves"),
+        Standing::Lost => (
             "sl-live",
             "Not live",
             "The connection to the control plane is away: what you see may be old",
-        )
+        ),
     };
     html!(<span {class} {title} role="status"><i></i><span>{ text }</span></span>)
 }

@@ -71,10 +71,16 @@ pub(crate) fn Button(props: &Props) -> Html {
         "pf-v6-c-button__icon",
         (!props.label.is_empty()).then_some("pf-m-start")
     );
+    // A button that is busy keeps the focus, which one that is disabled would lose, but does nothing.
+    let onclick = if props.busy {
+        Callback::from(|event: MouseEvent| event.prevent_default())
+    } else {
+        props.onclick.clone()
+    };
     html!(
         <button {class} type={if props.submit { "submit" } else { "button" }} form={props.form.clone()}
-            disabled={props.disabled || props.busy} aria-busy={props.busy.then_some("true")}
-            aria-label={props.aria_label.clone()} aria-expanded={props.aria_expanded.clone()} onclick={props.onclick.clone()}>
+            disabled={props.disabled} aria-disabled={props.busy.then_some("true")}
+            aria-label={props.aria_label.clone()} aria-expanded={props.aria_expanded.clone()} {onclick}>
             if props.busy {
                 <span class="sl-spinner pf-m-small" aria-hidden="true"></span>
             } else if let Some(icon) = props.icon {

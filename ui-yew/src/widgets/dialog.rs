@@ -1,10 +1,10 @@
 //! Dialogs: a form over the page, which Escape closes.
 
 use patternfly_yew::prelude::*;
-use wasm_bindgen::JsCast;
 use web_sys::{HtmlDialogElement, HtmlElement};
 use yew::prelude::*;
 
+use super::focus::{first_in, focus, focused};
 use crate::api::Rejection;
 use crate::widgets::button::{Button, Variant};
 
@@ -24,6 +24,9 @@ pub(crate) struct DialogProps {
     /// Whether it needs more width than a form does.
     #[prop_or_default]
     pub(crate) wide: bool,
+    /// Why what it sent was refused.
+    #[prop_or_default]
+    pub(crate) rejection: Option<Rejection>,
     /// What stands in it.
     pub(crate) children: Html,
     /// Its buttons.
@@ -38,17 +41,15 @@ pub(crate) fn Dialog(props: &DialogProps) -> Html {
     {
         let place = place.clone();
         use_effect_with((), move |()| {
+            let before = focused();
             if let Some(dialog) = place.cast::<HtmlDialogElement>() {
                 // It fails only for a dialog that is open already.
                 drop(dialog.show_modal());
-                focus_first_field(&dialog);
+                // A form begins at its first field, and not at the button that closes it.
+                focus(first_in(&dialog, "input:not([readonly]), select, textarea"));
             }
-            // Closing it, rather than only taking it away, is what gives the focus back.
-            move || {
-                if let Some(dialog) = place.cast::<HtmlDialogElement>() {
-                    dialog.close();
-                }
-            }
+            // The browser gives the focus back when a dialog is closed, but this one is taken away.
+            move || focus(before)
         });
     }
     // The one who holds the dialog takes it away, not the browser.
@@ -76,6 +77,14 @@ pub(crate) fn Dialog(props: &DialogProps) -> Html {
         give_up();
     });
     let size = if props.wide { "pf-m-lg" } else { "pf-m-md" };
+    {
+        // A refusal leads to the field that it belongs to.
+        let place = place.clone();
+        use_effect_with(props.rejection.clone(), move |rejection| {
+            let dialog = place.cast::<HtmlElement>().filter(|_| rejection.is_some());
+            focus(dialog.and_then(|dialog| first_in(&dialog, "[aria-invalid='true']")));
+        });
+    }
     html!(
         <dialog ref={place} class={classes!("pf-v6-c-modal-box", "sl-dialog", size)} aria-labelledby="dialog-title"
             {onkeydown} {oncancel}>
@@ -99,15 +108,6 @@ pub(crate) fn Dialog(props: &DialogProps) -> Html {
             <footer class="pf-v6-c-modal-box__footer">{ props.footer.clone() }</footer>
         </dialog>
     )
-}
-
-/// A form begins at its first field, and not at the button that closes it.
-fn focus_first_field(dialog: &HtmlDialogElement) {
-    let fields = "input:not([readonly]), select, textarea";
-    let first = dialog.query_selector(fields).ok().flatten();
-    if let Some(first) = first {
-        drop(first.unchecked_into::<HtmlElement>().focus());
-    }
 }
 
 /// Properties of [`FormDialog`].
@@ -176,7 +176,7 @@ pub(crate) fn FormDialog(props: &FormDialogProps) -> Html {
     );
     html!(
         <Dialog title={props.title.clone()} description={props.description.clone()} onclose={props.onclose.clone()}
-            wide={props.wide} {footer}>
+            wide={props.wide} rejection={props.rejection.clone()} {footer}>
             <form class="pf-v6-c-form" id="dialog-form" novalidate={true} {onsubmit}>
                 if let Some(detail) = beside {
                     <div class="pf-v6-c-form__alert">

@@ -7,6 +7,7 @@ use web_sys::HtmlElement;
 use yew::prelude::*;
 use yew_nested_router::components::Link;
 
+use super::focus::{focus, focused};
 use crate::route::Screen;
 
 /// One thing that can be done.
@@ -225,21 +226,10 @@ fn move_focus(place: &NodeRef, movement: Move) {
     let Some(items) = items else {
         return;
     };
-    let focused = web_sys::window()
-        .and_then(|window| window.document())
-        .and_then(|page| page.active_element());
-    let current =
-        (0..items.length()).find(|index| items.item(*index).as_ref() == focused.as_deref());
+    let focused = focused().map(web_sys::Node::from);
+    let current = (0..items.length()).find(|index| items.item(*index) == focused);
     if let Some(target) = movement.target(items.length(), current) {
         focus(items.item(target).and_then(|item| item.dyn_into().ok()));
-    }
-}
-
-/// Puts the focus on an element that is there.
-fn focus(element: Option<HtmlElement>) {
-    if let Some(element) = element {
-        // The only failure is an element that takes no focus; then it stays where it is.
-        drop(element.focus());
     }
 }
 

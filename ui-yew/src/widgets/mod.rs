@@ -10,6 +10,7 @@ pub(crate) mod copy;
 pub(crate) mod dialog;
 pub(crate) mod draft;
 pub(crate) mod field;
+pub(crate) mod focus;
 pub(crate) mod heading;
 pub(crate) mod label;
 pub(crate) mod listing;

@@ -40,7 +40,7 @@ pub(super) fn NewTokenDialog(props: &Props) -> Html {
     let secret = use_state_eq(|| None::<String>);
     if let Some(secret) = &*secret {
         return html!(
-            <ShownOnce title={format!("The token {}", draft.label)} secret={secret.clone()} onclose={props.onclose.clone()}>
+            <ShownOnce title={format!("Your new token: {}", draft.label.trim())} secret={secret.clone()} onclose={props.onclose.clone()}>
                 <p class="sl-quiet">{ "Send it to the API as Authorization: Bearer …" }</p>
             </ShownOnce>
         );

@@ -60,10 +60,18 @@ pub(crate) fn Dashboard() -> Html {
                 { range_switch(&range) }
             </Heading>
             <section class="pf-v6-c-page__main-section sl-stack">
-                { ledger_note(&status.state, &summary.state) }
-                { summary.show(Html::default, |summary| tiles::tiles(summary)) }
-                { series.show(Html::default, |series| charts::charts(series, window, *group_by)) }
-                <recent::Recent {window} {now} />
+                { for ledger_error(&status.state) }
+                { summary.show(Html::default, |summary| match summary.records_since {
+                    None => html!(<FirstSteps />),
+                    Some(since) => html!(
+                        <>
+                            <p class="sl-quiet sl-since">{ Icon::Database }{ format!(" Records since {}", format::time(since.to_chrono())) }</p>
+                            { tiles::tiles(summary) }
+                            { series.show(Html::default, |series| charts::charts(series, window, *group_by)) }
+                            <recent::Recent {window} {now} />
+                        </>
+                    ),
+                }) }
             </section>
         </>
     )
@@ -78,26 +86,15 @@ const fn by(group: GroupBy) -> &'static str {
     }
 }
 
-/// Says when the ledger cannot be asked, since when it has records, and what to do when it has none.
-fn ledger_note(status: &Remote<Status>, summary: &Remote<Summary>) -> Html {
-    let error = status
-        .ready()
-        .and_then(|status| status.ledger_error.clone());
-    if let Some(error) = error {
-        return html!(
-            <Alert inline={true} r#type={AlertType::Warning} title="The ledger is away: figures are missing or old">
-                { error }
-                { " Requests go on; their records wait and show up here when it is back." }
-            </Alert>
-        );
-    }
-    match summary.ready().map(|summary| summary.records_since) {
-        None => Html::default(),
-        Some(Some(since)) => html!(
-            <p class="sl-quiet sl-since">{ Icon::Database }{ format!(" Records since {}", format::time(since.to_chrono())) }</p>
-        ),
-        Some(None) => html!(<FirstSteps />),
-    }
+/// Says when the ledger cannot be asked.
+fn ledger_error(status: &Remote<Status>) -> Option<Html> {
+    let error = status.ready()?.ledger_error.clone()?;
+    Some(html!(
+        <Alert inline={true} r#type={AlertType::Warning} title="The ledger is away: figures are missing or old">
+            { error }
+            { " Requests go on; their records wait and show up here when it is back." }
+        </Alert>
+    ))
 }
 
 /// What to do when nothing has passed through yet.

@@ -67,26 +67,26 @@ fn table(items: &[RequestItem]) -> Html {
 
 fn row(columns: &[&'static str], item: &RequestItem) -> Html {
     let tokens = item.tokens.input.saturating_add(item.tokens.output);
-    let number = |text: String| html!(<span class="sl-nowrap">{ text }</span>);
+    let in_one_line = |text: String| html!(<span class="sl-nowrap">{ text }</span>);
     let cells = [
         html!(<span class="sl-nowrap"><Ago at={item.received_at.to_chrono()} /></span>),
         model(item),
-        html!(
+        in_one_line(
             item.owner_name
                 .clone()
                 .or_else(|| item.owner.clone())
-                .unwrap_or_else(|| format::NOTHING.to_owned())
+                .unwrap_or_else(|| format::NOTHING.to_owned()),
         ),
-        number(format!(
+        in_one_line(format!(
             "{}{}",
             if item.tokens.estimated { "≈ " } else { "" },
             format::count(tokens)
         )),
-        number(item.cost.map_or_else(
+        in_one_line(item.cost.map_or_else(
             || format::NOTHING.to_owned(),
             |cost| format::usd(cost.nanos()),
         )),
-        number(format::latency(item.duration_us)),
+        in_one_line(format::latency(item.duration_us)),
         outcome(item),
     ];
     let cell = |(label, cell): (&&'static str, Html)| html!(<td class="pf-v6-c-table__td" role="cell" data-label={*label}>{ cell }</td>);

@@ -28,7 +28,7 @@ pub(super) fn tiles(summary: &Summary) -> Html {
             { tile("Cost", format::usd(now.cost.nanos()), None, change(now.cost.nanos(), before.cost.nanos()), More::Neutral) }
             { tile("Errors", format::share(now.errors, now.requests), Some(format!("{} requests", format::count(now.errors))),
                 change(now.errors, before.errors), More::Bad) }
-            { tile("Latency", latency(now), Some(format!("p95 {} · p99 {}", format::latency(now.p95_us), format::latency(now.p99_us))),
+            { tile("Latency", latency(now), percentiles(now),
                 change(now.p50_us, before.p50_us), More::Bad) }
         </div>
     )
@@ -40,6 +40,16 @@ fn latency(figures: &Figures) -> String {
     } else {
         format::latency(figures.p50_us)
     }
+}
+
+fn percentiles(figures: &Figures) -> Option<String> {
+    (figures.requests > 0).then(|| {
+        let (p95, p99) = (
+            format::latency(figures.p95_us),
+            format::latency(figures.p99_us),
+        );
+        format!("p95 {p95} · p99 {p99}")
+    })
 }
 
 fn tile(

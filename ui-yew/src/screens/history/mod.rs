@@ -18,6 +18,7 @@ use crate::api::{Client, use_client, use_live};
 use crate::command::toast;
 use crate::remote::use_remote;
 use crate::route::Screen;
+use crate::session::use_session;
 use crate::widgets::button::{Button, Variant};
 use crate::widgets::draft::use_draft;
 use crate::widgets::heading::Heading;
@@ -33,6 +34,7 @@ pub(crate) struct Props {
 /// The timeline with its filters.
 #[component]
 pub(crate) fn History(props: &Props) -> Html {
+    let may_verify = use_session().may_read_history();
     let filter = use_draft(Filter::default);
     let paging = use_reducer_eq(Paging::default);
     let newest = use_live().newest(&Aggregate::ALL);
@@ -68,7 +70,7 @@ pub(crate) fn History(props: &Props) -> Html {
     html!(
         <>
             <Heading {screen} {title}>
-                if props.stream.is_none() {
+                if props.stream.is_none() && may_verify {
                     <Verify />
                 }
             </Heading>

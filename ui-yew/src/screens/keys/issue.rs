@@ -56,7 +56,7 @@ pub(super) fn IssueKey(props: &Props) -> Html {
     };
     if let Some(secret) = &*secret {
         return html!(
-            <ShownOnce title={format!("The key {}", draft.label)} secret={secret.clone()} onclose={props.onclose.clone()}>
+            <ShownOnce title={format!("Your new key: {}", draft.label.trim())} secret={secret.clone()} onclose={props.onclose.clone()}>
                 <p class="sl-quiet">
                     { "Give it to your application as the API key, together with the gateway's base URL. The playground \
                        shows code that you can copy. If no grant covers its owner yet, grant access next." }

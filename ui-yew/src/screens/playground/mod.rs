@@ -2,14 +2,17 @@
 
 mod ask;
 mod conversation;
+mod markdown;
+mod offered;
 mod settings;
 mod snippet;
 mod transcript;
 
+use std::rc::Rc;
+
 use ask::{Request, StreamOptions, ask, micros};
 use conversation::{Conversation, Step};
-use events_schema::api::resources::{ModelItem, VirtualModelItem};
-use events_schema::events::{Aggregate, ModelType};
+use offered::use_offered;
 use patternfly_yew::prelude::*;
 use settings::{Settings, SettingsPanel};
 use snippet::Snippet;
@@ -19,18 +22,38 @@ use web_sys::{AbortController, HtmlTextAreaElement};
 use yew::prelude::*;
 
 use crate::api::use_client;
+use crate::remote;
 use crate::route::Screen;
+use crate::session::use_session;
 use crate::widgets::button::{Button, Variant};
 use crate::widgets::draft::{Draft, use_draft};
-use crate::widgets::field::Choice;
 use crate::widgets::heading::Heading;
-use crate::widgets::listing::use_all;
+
+/// The playground, for those who may use it.
+#[component]
+pub(crate) fn Playground() -> Html {
+    if use_session().may_use_playground() {
+        return html!(<Chat />);
+    }
+    html!(
+        <>
+            <Heading screen={Screen::Playground} />
+            <section class="pf-v6-c-page__main-section">
+                { remote::forbidden("Requests to models cost money: only owners and operators may send them from here.") }
+            </section>
+        </>
+    )
+}
 
 /// Settings to the left, conversation to the right.
 #[component]
-pub(crate) fn Playground() -> Html {
-    let models = use_all::<ModelItem>("/models", &[Aggregate::Model, Aggregate::ProviderAccount]);
-    let choices = use_model_choices(&models);
+fn Chat() -> Html {
+    let offered = use_offered();
+    let choices = offered
+        .state
+        .ready()
+        .map(|offered| offered.choices())
+        .unwrap_or_default();
     let settings = use_draft(Settings::default);
     let conversation = use_reducer_eq(Conversation::default);
     let question = use_state_eq(String::new);
@@ -96,36 +119,20 @@ pub(crate) fn Playground() -> Html {
                     <Button variant={Variant::Secondary} icon={Icon::Trash} label="Clear" disabled={conversation.answering} onclick={clear} />
                 }
             </Heading>
-            <section class="pf-v6-c-page__main-section sl-playground">
-                <SettingsPanel settings={settings.clone()} choices={choices} model={model.clone().unwrap_or_default()} />
-                <div class="sl-card sl-chat">
-                    <Transcript conversation={(*conversation).clone()} {models} />
-                    { composer(&question, &conversation, model.is_some(), &send, cancel) }
-                </div>
-            </section>
+            { offered.show(offered::none, |offered| html!(
+                <section class="pf-v6-c-page__main-section sl-playground">
+                    <SettingsPanel settings={settings.clone()} {choices} model={model.clone().unwrap_or_default()} />
+                    <div class="sl-card sl-chat">
+                        <Transcript conversation={(*conversation).clone()} models={Rc::clone(&offered.models)} />
+                        { composer(&question, &conversation, &send, cancel) }
+                    </div>
+                </section>
+            )) }
             if let (true, Some(model)) = (*showing_code, model) {
                 <Snippet {model} onclose={close_code} />
             }
         </>
     )
-}
-
-/// Virtual models first, then every model that chats.
-#[hook]
-fn use_model_choices(models: &[ModelItem]) -> Vec<Choice> {
-    let virtual_models = use_all::<VirtualModelItem>("/virtual-models", &[Aggregate::VirtualModel]);
-    let choice = |name: &str, kind: &str| Choice {
-        value: name.to_owned().into(),
-        label: format!("{name}{kind}").into(),
-    };
-    let virtual_models = virtual_models.iter().filter(|model| !model.disabled);
-    let models = models
-        .iter()
-        .filter(|model| !model.disabled && model.model_types.contains(&ModelType::Chat));
-    virtual_models
-        .map(|model| choice(&model.name, " (virtual)"))
-        .chain(models.map(|model| choice(&model.full_name, "")))
-        .collect()
 }
 
 fn request(
@@ -150,7 +157,6 @@ fn request(
 fn composer(
     question: &UseStateHandle<String>,
     conversation: &Conversation,
-    has_model: bool,
     send: &Callback<()>,
     cancel: Callback<MouseEvent>,
 ) -> Html {
@@ -173,12 +179,12 @@ fn composer(
         <div class="sl-composer">
             <span class="pf-v6-c-form-control">
                 <textarea name="question" rows="2" aria-label="Your message" value={(**question).clone()} {oninput} {onkeydown}
-                    placeholder={if has_model { "Say something. Enter sends." } else { "Add a model first." }} disabled={!has_model} />
+                    placeholder="Say something. Enter sends." />
             </span>
             if conversation.answering {
                 <Button variant={Variant::Secondary} icon={Icon::TimesCircle} label="Cancel" onclick={cancel} />
             } else {
-                <Button variant={Variant::Primary} label="Send" disabled={!has_model || question.trim().is_empty()}
+                <Button variant={Variant::Primary} label="Send" disabled={question.trim().is_empty()}
                     onclick={send.reform(|_| ())} />
             }
         </div>

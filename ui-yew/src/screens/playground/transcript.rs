@@ -7,6 +7,7 @@ use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
 use super::conversation::{Conversation, Facts, Message, Role};
+use super::markdown::{Block, Span, blocks};
 use crate::format;
 
 /// Properties of [`Transcript`].
@@ -61,7 +62,7 @@ fn answer(message: &Message, answering: bool, models: &[ModelItem]) -> Html {
                 <span class="sl-typing" aria-label="Waiting for the first token"><i></i><i></i><i></i></span>
             }
             if !message.content.is_empty() {
-                <div class="sl-said-text">{ &message.content }</div>
+                <div class="sl-said-text">{ for blocks(&message.content).iter().map(draw_block) }</div>
             }
             if let Some(broken) = &message.facts.broken {
                 <Alert inline={true} plain={true} r#type={AlertType::Danger} title={broken.clone()} />
@@ -71,6 +72,21 @@ fn answer(message: &Message, answering: bool, models: &[ModelItem]) -> Html {
             }
         </div>
     )
+}
+
+fn draw_block(block: &Block) -> Html {
+    match block {
+        Block::Text(spans) => html!(<p>{ for spans.iter().map(draw_span) }</p>),
+        Block::Code(code) => html!(<pre class="sl-snippet"><code>{ code }</code></pre>),
+    }
+}
+
+fn draw_span(span: &Span) -> Html {
+    match span {
+        Span::Plain(text) => html!(text),
+        Span::Strong(text) => html!(<strong>{ text }</strong>),
+        Span::Code(text) => html!(<code class="sl-code">{ text }</code>),
+    }
 }
 
 fn facts(facts: &Facts, models: &[ModelItem]) -> Html {

@@ -163,8 +163,10 @@ impl<'c> Session<'c> {
         }
         // `USAGE` lost its tail, was made anew, or has dropped the batch for want of space. What is new in it
         // may stand anywhere, so all of it is read; the marks tell what was counted already.
+        let mended = self.store.mend(&intent).await?;
         tracing::warn!(
             batch = intent.token(),
+            mended_minutes = mended,
             "USAGE no longer holds the newest batch: it is read from its beginning"
         );
         self.marks = self.store.marks(u64::MAX).await?;

@@ -76,6 +76,11 @@ impl Store {
         within("reading the newest batch", query.fetch_optional()).await
     }
 
+    /// Makes the rollup agree with what was inserted of a batch that cannot be inserted again.
+    pub(super) async fn mend(&self, intent: &Intent) -> Result<usize, WarehouseError> {
+        self.warehouse.mend_rollup(intent.ordinal).await
+    }
+
     /// The highest numbers of all batches before `ordinal`, counted or given up.
     pub(super) async fn marks(&self, ordinal: u64) -> Result<Marks, WarehouseError> {
         let sql = "SELECT incarnation, max(mark) AS number FROM ( \

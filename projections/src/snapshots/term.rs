@@ -70,7 +70,7 @@ pub(super) enum Ended {
     #[error("SNAPSHOTS cannot be created")]
     Create(#[source] CreateStreamError),
     #[error(
-        "SNAPSHOTS keeps more than the newest message of a subject: remove it, and it is made anew"
+        "SNAPSHOTS keeps more than the newest message of a subject, or keeps tombstones for ever: remove it, and it is made anew"
     )]
     NotCompacted,
     #[error("reading")]
@@ -201,10 +201,11 @@ impl<'a> Term<'a> {
 
     async fn create_where_missing(&self) -> Result<(), Ended> {
         match self.context.get_stream(subjects::SNAPSHOTS).await {
-            Ok(stream) if stream.cached_info().config.max_messages_per_subject == 1 => {
-                return Ok(());
+            Ok(stream) => {
+                let config = &stream.cached_info().config;
+                let fits = config.max_messages_per_subject == 1 && config.allow_message_ttl;
+                return fits.then_some(()).ok_or(Ended::NotCompacted);
             }
-            Ok(_) => return Err(Ended::NotCompacted),
             Err(error) => match error.kind() {
                 GetStreamErrorKind::JetStream(error)
                     if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {}

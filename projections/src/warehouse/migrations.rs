@@ -5,15 +5,23 @@
 //! is set; the rollup needs it too. Only the newest batch is ever inserted again, so the windows are
 //! far larger than they must be.
 
+use std::borrow::Cow;
+
 /// All statements, in order.
-pub(super) const STATEMENTS: &[&str] = &[
-    REQUESTS,
-    USAGE_1M,
-    TO_USAGE_1M,
-    LEDGER_BATCHES,
-    LEDGER_GAPS,
-    ADMIN_EVENTS,
-];
+pub(super) fn statements() -> [Cow<'static, str>; 6] {
+    let to_usage_1m = format!(
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS requests_to_usage_1m TO usage_1m AS \
+         {SUMS} FROM requests {BY_MINUTE}"
+    );
+    [
+        REQUESTS.into(),
+        USAGE_1M.into(),
+        to_usage_1m.into(),
+        LEDGER_BATCHES.into(),
+        LEDGER_GAPS.into(),
+        ADMIN_EVENTS.into(),
+    ]
+}
 
 /// One row a request: ordered for one owner's requests in a time range, cut by day for a time range
 /// over all owners, kept for a year and a month. Ids that belong to configuration are 32 hexadecimal digits; what does not apply
@@ -79,8 +87,8 @@ ORDER BY (minute, owner, target)
 TTL minute + INTERVAL 1200 DAY
 SETTINGS non_replicated_deduplication_window = 1000";
 
-const TO_USAGE_1M: &str = "
-CREATE MATERIALIZED VIEW IF NOT EXISTS requests_to_usage_1m TO usage_1m AS
+/// The columns of `usage_1m`, out of `requests`.
+pub(super) const SUMS: &str = "
 SELECT
     toStartOfMinute(toDateTime(received_at)) AS minute,
     owner,
@@ -90,9 +98,10 @@ SELECT
     sum(input_tokens) AS input_tokens,
     sum(output_tokens) AS output_tokens,
     sum(ifNull(cost, 0)) AS cost,
-    quantilesTDigestState(0.5, 0.95, 0.99)(duration_us) AS durations
-FROM requests
-GROUP BY minute, owner, target";
+    quantilesTDigestState(0.5, 0.95, 0.99)(duration_us) AS durations";
+
+/// What stands after [`SUMS`] and the rows that it adds up.
+pub(super) const BY_MINUTE: &str = "GROUP BY minute, owner, target";
 
 /// What the ledger worker is about to insert: written before each batch, and replayed after a crash.
 /// Only the newest counts, so of each worker only the newest is kept.

@@ -4,6 +4,7 @@
 //! `USAGE` still holds.
 
 mod migrations;
+mod rollup;
 
 use std::future::Future;
 use std::time::Duration;
@@ -82,8 +83,8 @@ impl Warehouse {
     /// # Errors
     /// What ClickHouse said.
     pub async fn migrate(&self) -> Result<(), WarehouseError> {
-        for statement in migrations::STATEMENTS {
-            within("making a table", self.client.query(statement).execute()).await?;
+        for statement in migrations::statements() {
+            within("making a table", self.client.query(&statement).execute()).await?;
         }
         Ok(())
     }

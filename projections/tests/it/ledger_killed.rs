@@ -9,6 +9,7 @@ use std::{
     task::Poll,
 };
 
+use events_schema::subjects;
 use projections::ledger;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +89,35 @@ async fn killed_between_writing_the_batch_down_and_inserting_it_it_counts_once()
 #[tokio::test]
 async fn killed_between_the_requests_and_the_rollup_both_count_once() {
     check_killed_while("usage_1m").await;
+}
+
+#[tokio::test]
+async fn when_usage_has_lost_a_batch_that_broke_off_the_rollup_is_mended_from_the_requests() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let jetstream = nats.jetstream().await;
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    publish(&jetstream, 1, 1..11).await;
+    clickhouse.becomes(ROLLED, 10).await;
+    clickhouse
+        .execute("ALTER TABLE usage_1m ADD CONSTRAINT shut CHECK owner = 'nobody'")
+        .await;
+    publish(&jetstream, 1, 11..21).await;
+    clickhouse.becomes(REQUESTS, 20).await;
+    worker.kill().await;
+    assert_eq!(clickhouse.number(ROLLED).await, Some(10));
+    let usage = jetstream.get_stream(subjects::USAGE).await;
+    usage.expect("it is there").purge().await.expect("purged");
+    clickhouse
+        .execute("ALTER TABLE usage_1m DROP CONSTRAINT shut")
+        .await;
+
+    let worker = Worker::start(&nats, &clickhouse, 2).await;
+    clickhouse.becomes(ROLLED, 20).await;
+    assert_eq!(clickhouse.number(COST).await, Some(20_000));
+    publish(&jetstream, 1, 21..31).await;
+    clickhouse.becomes(ROLLED, 30).await;
+    assert_eq!(clickhouse.number(REQUESTS).await, Some(30));
+    worker.stop().await;
 }
 
 /// How many points of a worker's life it is killed at.

@@ -155,12 +155,16 @@ impl History {
             name: "openai-main".parse().expect("a slug"),
             provider: Provider::Openai,
             base_url: "https://api.openai.com/v1".parse().expect("a URL"),
-            credential: Some(SealedRef {
-                id: SECRET,
-                version: 1,
-            }),
+            credential: credential(1),
         };
         self.command(&[Event::ProviderAccount(ACCOUNT, registered)]);
+    }
+
+    /// Replaces the account's credential by this version of it.
+    pub(crate) fn replace_credential(&mut self, version: u32) {
+        let credential = credential(version);
+        let replaced = ProviderAccountEvent::ProviderCredentialReplaced { credential };
+        self.command(&[Event::ProviderAccount(ACCOUNT, replaced)]);
     }
 
     /// Begins a higher epoch.
@@ -224,6 +228,13 @@ impl History {
 
 fn check(ack: Option<Result<jetstream::publish::PublishAck, jetstream::context::PublishError>>) {
     ack.expect("one is under way").expect("EVENTS takes it");
+}
+
+fn credential(version: u32) -> Option<SealedRef> {
+    Some(SealedRef {
+        id: SECRET,
+        version,
+    })
 }
 
 /// The event of the nth key's making.

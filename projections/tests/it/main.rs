@@ -1,7 +1,8 @@
 //! The projections on real servers: NATS and the embedded ClickHouse, each with a folder and a port
-//! of its own.
+//! of its own, and Postgres with a database of its own.
 
 mod audit;
+mod credentials;
 mod history;
 mod ledger;
 mod ledger_killed;

@@ -242,7 +242,22 @@ fn sluice() -> PathBuf {
     path
 }
 
-/// A path that the test command names.
+/// A new database on the Postgres that the test command has started; its URL.
+pub(crate) async fn new_database() -> String {
+    use sqlx::{ConnectOptions as _, Executor as _, postgres::PgConnectOptions};
+    let server = variable("SLUICE_TEST_POSTGRES");
+    let server: PgConnectOptions = server
+        .to_str()
+        .and_then(|url| url.parse().ok())
+        .expect("a URL");
+    let name = format!("projections_{}_{}", std::process::id(), free_port());
+    let mut connection = server.connect().await.expect("Postgres is there");
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    connection.execute(create).await.expect("a new database");
+    server.database(&name).to_url_lossy().to_string()
+}
+
+/// A path or a URL that the test command names.
 #[expect(
     clippy::disallowed_methods,
     reason = "what the test command prepared is told by its environment"

@@ -28,8 +28,11 @@ use crate::{
     servers::{Nats, eventually},
 };
 
+/// A Postgres that is away: nobody listens there.
+const NO_POSTGRES: &str = "postgres://nobody@127.0.0.1:1/none";
+
 /// A publisher in this process.
-struct Publisher {
+pub(crate) struct Publisher {
     status: watch::Receiver<PublisherStatus>,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), Stopped>>,
@@ -45,10 +48,13 @@ fn ring() -> KeyRing {
 
 impl Publisher {
     async fn start(nats: &Nats, rivals: Rivals) -> Self {
+        Self::start_with(nats, rivals, NO_POSTGRES).await
+    }
+
+    pub(crate) async fn start_with(nats: &Nats, rivals: Rivals, postgres: &str) -> Self {
         let config = PublisherConfig {
             ring: ring(),
-            // Nobody listens there: Postgres is away.
-            postgres: "postgres://nobody@127.0.0.1:1/none".parse().expect("a URL"),
+            postgres: postgres.parse().expect("a URL"),
             replicas: 1,
             rivals,
         };
@@ -73,7 +79,7 @@ impl Publisher {
         publisher
     }
 
-    async fn until(
+    pub(crate) async fn until(
         &mut self,
         what: &str,
         there: impl Fn(&PublisherStatus) -> bool,
@@ -90,7 +96,7 @@ impl Publisher {
         }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.expect("no panic").expect("stopped by us");
     }
@@ -98,9 +104,9 @@ impl Publisher {
 
 /// What lies on `SNAPSHOTS`.
 #[derive(Debug)]
-struct Shelf {
+pub(crate) struct Shelf {
     /// Position and payload of each live entry.
-    entries: BTreeMap<String, (u64, Vec<u8>)>,
+    pub(crate) entries: BTreeMap<String, (u64, Vec<u8>)>,
     tombstones: Vec<String>,
     heartbeat: Option<(events_schema::envelope::Epoch, Heartbeat)>,
     fillers: usize,
@@ -197,7 +203,7 @@ impl Shelf {
     }
 }
 
-async fn told(context: &jetstream::Context, position: u64) -> Shelf {
+pub(crate) async fn told(context: &jetstream::Context, position: u64) -> Shelf {
     eventually(&format!("a heartbeat agrees at {position}"), async || {
         shelf(context).await.filter(|shelf| shelf.tells(position))
     })

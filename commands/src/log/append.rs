@@ -174,6 +174,10 @@ impl Appender {
                 Err(error) => {
                     tracing::warn!(%error, commands = waiting.len(), committing, "a batch was not written");
                     unknown |= committing;
+                    // Over another connection it would be no better.
+                    if let Some(reason) = self.faults.get(&Fault::Follow) {
+                        break SubmitError::Stopped(Arc::clone(reason));
+                    }
                     if is_about_content(&error) {
                         break SubmitError::Unavailable;
                     }

@@ -3,7 +3,7 @@
 //! Postgres can lose its tail (a failover to a standby that lagged, an old backup). `EVENTS` has a copy of every
 //! row, at the sequence that is its position. So: a log that is shorter but on the same chain gets its missing rows
 //! back, byte for byte; a log on another chain is a fork, and nothing is appended until an operator starts a new
-//! epoch. An `EVENTS` of a lower epoch than the log's is one that an operator gave up: the relay writes it anew.
+//! epoch. An `EVENTS` that ended before that decision is one that the operator gave up: the relay writes it anew.
 
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use async_nats::{
 };
 use events_schema::{
     envelope::{Envelope, Epoch, EventRow},
+    events::{Event, LogEvent},
     subjects,
 };
 use futures_util::StreamExt;
@@ -49,7 +50,7 @@ pub enum Assessment {
         /// The stream's last sequence.
         last: u64,
     },
-    /// They differ, and the log's epoch is higher: the stream was given up.
+    /// They differ, and an operator has started a higher epoch since: the stream was given up.
     Superseded,
     /// They differ.
     Fork {
@@ -146,7 +147,7 @@ pub async fn assess(
     match (agrees, last > head.position) {
         (true, false) => Ok(Assessment::Agrees { last }),
         (true, true) => Ok(Assessment::LogShorter { last }),
-        (false, _) if is_superseded(&stream, &head, last).await? => Ok(Assessment::Superseded),
+        (false, _) if is_superseded(connection, &stream, last).await? => Ok(Assessment::Superseded),
         (false, _) => Ok(Assessment::Fork {
             position: first_difference(connection, &stream, common).await?,
         }),
@@ -163,11 +164,37 @@ async fn agrees_at(
     Ok(ours.is_some() && ours == theirs)
 }
 
-async fn is_superseded(stream: &Stream, head: &Head, last: u64) -> Result<bool, CompareError> {
-    let theirs = row_at(stream, last).await?.map(|(epoch, _)| epoch.seconds);
-    Ok(head
-        .epoch
-        .is_some_and(|ours| theirs.is_some_and(|theirs| ours.seconds > theirs)))
+/// Whether an operator gave the stream up: decided, after its last event, that the log goes on without it. That the
+/// log is younger is not enough: the stream may be another deployment's.
+async fn is_superseded(
+    connection: &mut PgConnection,
+    stream: &Stream,
+    last: u64,
+) -> Result<bool, CompareError> {
+    let Some((theirs, last_row)) = row_at(stream, last).await? else {
+        return Ok(false);
+    };
+    let Some(newest) = read::newest_of_the_log(connection).await? else {
+        return Ok(false);
+    };
+    let event = newest.event().map_err(|source| LogError::Decode {
+        position: newest.position,
+        source,
+    })?;
+    Ok(match event {
+        Event::Log(LogEvent::EpochStarted { epoch }) => {
+            epoch.seconds > theirs.seconds && last_row.recorded_at <= newest.recorded_at
+        }
+        Event::Log(LogEvent::LogInitialised { .. })
+        | Event::ProviderAccount(..)
+        | Event::Model(..)
+        | Event::VirtualModel(..)
+        | Event::User(..)
+        | Event::VirtualAccount(..)
+        | Event::Key(..)
+        | Event::Grant(..)
+        | Event::Operator(..) => false,
+    })
 }
 
 /// The first position that differs, by halving: chains that differ at a position differ ever after.

@@ -36,6 +36,12 @@ const BETWEEN: &str = concat!(
     " FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3"
 );
 
+const NEWEST_OF_THE_LOG: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM events WHERE stream = 'log' ORDER BY stream_version DESC LIMIT 1"
+);
+
 const HEAD: &str = "SELECT position, hash, epoch, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM log_head";
 const LOCKED_HEAD: &str = "SELECT position, hash, epoch, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM log_head FOR UPDATE";
 
@@ -113,6 +119,20 @@ pub async fn one<'c, E: Executor<'c, Database = Postgres>>(
         return Ok(None);
     };
     Ok(between(executor, before, position, 1).await?.pop())
+}
+
+/// The last event of the log itself: the one that began its epoch.
+///
+/// # Errors
+/// See [`ReadError`].
+pub async fn newest_of_the_log<'c, E: Executor<'c, Database = Postgres>>(
+    executor: E,
+) -> Result<Option<Envelope>, ReadError> {
+    let found = sqlx::query(NEWEST_OF_THE_LOG)
+        .fetch_optional(executor)
+        .await
+        .map_err(ReadError::doing("reading the event that began the epoch"))?;
+    found.as_ref().map(rows::read).transpose()
 }
 
 /// The hash of the event at `position`.

@@ -50,7 +50,7 @@ async fn published(nats: &Nats) -> Vec<(Epoch, Envelope)> {
 async fn events_is_the_log(control: &Control, nats: &Nats) {
     let head = control.head();
     eventually("everything is published", || async {
-        control.relay_status().published == Some(head.position)
+        nats.last_sequence().await == Some(head.position)
     })
     .await;
     let rows: Vec<Envelope> = published(nats)
@@ -263,6 +263,14 @@ async fn an_empty_database_beside_a_full_stream_is_filled_from_it() {
     assert_eq!(again.head(), head);
 }
 
+/// Waits until the comparison with `EVENTS` has stopped appends: while NATS does not answer, they go on.
+async fn has_stopped(control: &Control) {
+    eventually("appends are stopped", || async {
+        control.appends_stopped().is_some()
+    })
+    .await;
+}
+
 async fn events_is_the_log_quickly(control: &Control) {
     let head = control.head().position;
     eventually("everything is published", || async {
@@ -289,6 +297,7 @@ async fn a_forked_log_takes_no_commands_until_an_operator_starts_a_new_epoch() {
     blind.stop().await;
 
     let stopped = control_with_relay(&postgres, &nats).await;
+    has_stopped(&stopped).await;
     let refused = stopped
         .submit(create("refused"))
         .await
@@ -310,16 +319,14 @@ async fn a_forked_log_takes_no_commands_until_an_operator_starts_a_new_epoch() {
         stopped.head().epoch.expect("it has begun"),
         control_with_relay(&postgres, &nats).await,
     );
-    eventually("the replica has stopped too", || async {
-        replica.appends_stopped().is_some()
-    })
-    .await;
+    has_stopped(&replica).await;
     stopped
         .start_epoch(Some("the backup is right".into()))
         .await
         .expect("an operator decides");
+    // By whichever of the two relays is elected.
     eventually("the stream is written anew", || async {
-        stopped.relay_status().published == Some(15) && stopped.appends_stopped().is_none()
+        nats.last_sequence().await == Some(15) && stopped.appends_stopped().is_none()
     })
     .await;
     stopped
@@ -394,14 +401,25 @@ async fn another_deployments_stream_is_never_written_to() {
     events_is_the_log(&them, &nats).await;
     let blind = control(&ours).await;
     create_many(&blind, "ours", 10).await;
+    let their_epoch = them.head().epoch.expect("it has begun").seconds;
+    // Neither a younger log nor an epoch that was started before their last event is a decision about their stream.
+    while blind.head().epoch.expect("it has begun").seconds <= their_epoch {
+        let why = Some("another matter".to_owned());
+        blind.start_epoch(why).await.expect("an operator decides");
+    }
+    let last = blind.head().position;
     blind.stop().await;
+    them.submit(create("later")).await.expect("a fresh name");
+    events_is_the_log(&them, &nats).await;
     let us = control_with_relay(&ours, &nats).await;
+    has_stopped(&us).await;
     let refused = us
         .submit(create("more"))
         .await
         .expect_err("the stream is of another log");
     assert!(refused.to_string().contains("position 1 "), "{refused}");
-    assert_eq!(nats.last_sequence().await, Some(6));
+    assert_eq!(us.head().position, last);
+    events_is_the_log(&them, &nats).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,15 +88,20 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// A client as the services use it: it connects whenever the server is there.
+    /// A client as the services use it: it connects whenever the server is there. Where it is, it has.
     pub(crate) async fn client(&self) -> async_nats::Client {
-        async_nats::ConnectOptions::new()
+        let client = async_nats::ConnectOptions::new()
             .retry_on_initial_connect()
             .ping_interval(Duration::from_secs(2))
             .reconnect_delay_callback(|_| Duration::from_millis(50))
             .connect(format!("127.0.0.1:{}", self.port))
             .await
-            .expect("it connects later, if not now")
+            .expect("it connects later, if not now");
+        if self.server.is_some() {
+            let connected = tokio::time::timeout(PATIENCE, client.flush()).await;
+            connected.expect("NATS answers").expect("it is connected");
+        }
+        client
     }
 
     pub(crate) async fn jetstream(&self) -> jetstream::Context {

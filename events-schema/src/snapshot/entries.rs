@@ -326,7 +326,7 @@ pub const DEFAULT_FALLBACK_STATUS_CODES: [u16; 7] = [401, 403, 404, 429, 500, 50
 /// An entry before it is archived.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
-    /// A provider account; its sealed credential is still to be filled in where [`Entry::sealed`] names one.
+    /// A provider account, with the sealed credential that [`Organisation::entry`] was given for it.
     ProviderAccount(ProviderAccountEntry),
     /// A model.
     Model(ModelEntry),

@@ -33,6 +33,9 @@ fn through_json(state: &Organisation) -> Organisation {
 }
 
 proptest! {
+    // Each is a whole history; more of them take long in a build that is not optimised.
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     #[test]
     fn the_same_events_give_the_same_state_and_digest(events in strategies::placed(0..60)) {
         let (one, other) = (folded(&events), folded(&events));

@@ -119,7 +119,10 @@ fn every_kind_and_version_ever_written_has_a_golden_file() {
                 continue;
             }
             findings.push(match samples.get(kind) {
-                Some(sample) if version == newest => missing(&path, &GoldenEvent::now(sample)),
+                Some(sample) if version == newest => format!(
+                    "the kind '{kind}' has no golden file for its schema version {version}: {}",
+                    missing(&path, &GoldenEvent::now(sample))
+                ),
                 Some(_) => {
                     format!("tests/golden/{path} was removed: what is stored is stored for ever")
                 }
@@ -157,7 +160,11 @@ fn every_golden_event_is_read_and_written_again_as_it_was() {
             "{path}: 'becomes' says what an old payload becomes, and only that"
         );
         let expected = becomes.unwrap_or(payload);
-        assert_eq!(again.payload, expected.get(), "{path}");
+        assert_eq!(
+            again.payload,
+            expected.get(),
+            "tests/golden/{path} (right) is written otherwise now (left): what is stored is stored for ever"
+        );
     }
 }
 

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 /// All statements, in order.
-pub(super) fn statements() -> [Cow<'static, str>; 6] {
+pub(super) fn statements() -> [Cow<'static, str>; 7] {
     let to_usage_1m = format!(
         "CREATE MATERIALIZED VIEW IF NOT EXISTS requests_to_usage_1m TO usage_1m AS \
          {SUMS} FROM requests {BY_MINUTE}"
@@ -20,6 +20,7 @@ pub(super) fn statements() -> [Cow<'static, str>; 6] {
         LEDGER_BATCHES.into(),
         LEDGER_GAPS.into(),
         ADMIN_EVENTS.into(),
+        LEDGER_GAPS_BATCH.into(),
     ]
 }
 
@@ -126,13 +127,16 @@ CREATE TABLE IF NOT EXISTS ledger_gaps (
     first_number UInt64,
     last_number UInt64,
     usage_sequence UInt64,
-    ledger_batch UInt64,
     noticed_at DateTime64(6, 'UTC') DEFAULT now64(6)
 )
 ENGINE = MergeTree
 ORDER BY (incarnation, first_number)
 TTL toDateTime(noticed_at) + INTERVAL 400 DAY
 SETTINGS non_replicated_deduplication_window = 1000";
+
+/// The batch with which a gap was noticed, so that a batch is repeated as it was the first time.
+const LEDGER_GAPS_BATCH: &str = "
+ALTER TABLE ledger_gaps ADD COLUMN IF NOT EXISTS ledger_batch UInt64 AFTER usage_sequence";
 
 /// The audit trail, kept for ever: the log's events as rows. An insert that is repeated because its answer was lost
 /// replaces what it wrote before.

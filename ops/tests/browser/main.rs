@@ -60,7 +60,7 @@ async fn create_a_provider_account(browser: &Browser, stack: &Stack) -> Outcome 
     browser.choose("provider", "OpenAI-compatible").await?;
     browser.fill("base_url", &stack.mock_provider).await?;
     browser
-        .fill("credential", "a credential that nobody checks")
+        .fill("credential", "a-credential-that-nobody-checks")
         .await?;
     browser.fill("why", "made by the browser test").await?;
     browser.picture("provider-account-form").await?;

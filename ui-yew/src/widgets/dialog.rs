@@ -42,14 +42,20 @@ pub(crate) fn Dialog(props: &DialogProps) -> Html {
         let place = place.clone();
         use_effect_with((), move |()| {
             let before = focused();
-            if let Some(dialog) = place.cast::<HtmlDialogElement>() {
+            let dialog = place.cast::<HtmlDialogElement>();
+            if let Some(dialog) = &dialog {
                 // It fails only for a dialog that is open already.
                 drop(dialog.show_modal());
                 // A form begins at its first field, and not at the button that closes it.
-                focus(first_in(&dialog, "input:not([readonly]), select, textarea"));
+                focus(first_in(dialog, "input:not([readonly]), select, textarea"));
             }
-            // The browser gives the focus back when a dialog is closed, but this one is taken away.
-            move || focus(before)
+            move || {
+                // While it is open, nothing else takes the focus.
+                if let Some(dialog) = dialog {
+                    dialog.close();
+                }
+                focus(before);
+            }
         });
     }
     // The one who holds the dialog takes it away, not the browser.

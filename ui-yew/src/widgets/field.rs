@@ -293,18 +293,32 @@ pub(crate) fn Select(props: &BareSelectProps) -> Html {
             }
         })
     };
+    let list = use_node_ref();
+    {
+        // What is chosen is a state of the element, which attributes set only once.
+        let list = list.clone();
+        use_effect_with(
+            (props.value.clone(), props.choices.clone()),
+            move |(value, _)| {
+                if let Some(list) = list.cast::<HtmlSelectElement>() {
+                    list.set_value(value);
+                }
+            },
+        );
+    }
+    let placeholder = props.placeholder.clone().map(|label| Choice {
+        value: AttrValue::default(),
+        label,
+    });
     let option = |choice: &Choice| {
         let selected = choice.value == props.value;
         html!(<option key={choice.value.to_string()} value={choice.value.clone()} {selected}>{ &choice.label }</option>)
     };
     html!(
         <span class={control_class("sl-select", props.wrong)}>
-            <select id={props.id.clone()} name={props.name.clone()} aria-label={props.aria_label.clone()}
+            <select ref={list} id={props.id.clone()} name={props.name.clone()} aria-label={props.aria_label.clone()}
                 aria-invalid={props.wrong.to_string()} {onchange}>
-                if let Some(placeholder) = &props.placeholder {
-                    <option value="" selected={props.value.is_empty()}>{ placeholder }</option>
-                }
-                { for props.choices.iter().map(option) }
+                { for placeholder.iter().chain(&props.choices).map(option) }
             </select>
             <span class="pf-v6-c-form-control__utilities">
                 <span class="pf-v6-c-form-control__toggle-icon">{ Icon::CaretDown }</span>

@@ -74,7 +74,7 @@ pub(crate) fn Access() -> Html {
                     aggregates={SHOWS}
                     columns={COLUMNS} {row} empty={empty(may_change, grant)} />
             </section>
-            { for open.map(|open| dialog(open, close)) }
+            { open.map(|open| dialog(open, close)).unwrap_or_default() }
         </>
     )
 }

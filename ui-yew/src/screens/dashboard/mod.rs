@@ -60,7 +60,7 @@ pub(crate) fn Dashboard() -> Html {
                 { range_switch(&range) }
             </Heading>
             <section class="pf-v6-c-page__main-section sl-stack">
-                { for ledger_error(&status.state) }
+                { ledger_error(&status.state).unwrap_or_default() }
                 { summary.show(Html::default, |summary| match summary.records_since {
                     None => html!(<FirstSteps />),
                     Some(since) => html!(

@@ -71,7 +71,7 @@ pub(crate) fn Keys() -> Html {
                     columns={COLUMNS} {row}
                     empty={empty(may_change, issue)} />
             </section>
-            { for open.map(|open| dialog(open, close)) }
+            { open.map(|open| dialog(open, close)).unwrap_or_default() }
         </>
     )
 }

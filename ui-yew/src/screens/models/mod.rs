@@ -77,7 +77,7 @@ pub(crate) fn Models() -> Html {
                     columns={COLUMNS}
                     {row} empty={empty(may_change, add)} />
             </section>
-            { for open.map(|open| dialog(open, close)) }
+            { open.map(|open| dialog(open, close)).unwrap_or_default() }
         </>
     )
 }

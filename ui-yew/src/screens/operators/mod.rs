@@ -72,7 +72,7 @@ pub(crate) fn Operators() -> Html {
             <section class="pf-v6-c-page__main-section">
                 <Listing<OperatorItem> path="/operators" noun="operators" aggregates={SHOWS} columns={COLUMNS} {row} {empty} />
             </section>
-            { for open.map(|open| dialog(open, close)) }
+            { open.map(|open| dialog(open, close)).unwrap_or_default() }
         </>
     )
 }

@@ -46,9 +46,11 @@ pub(super) fn Transcript(props: &Props) -> Html {
         let answering = props.conversation.answering && index == last;
         match message.role {
             Role::User | Role::System => {
-                html!(<div class="sl-said sl-said-user">{ &message.content }</div>)
+                html!(<div key={index} class="sl-said sl-said-user">{ &message.content }</div>)
             }
-            Role::Assistant => answer(message, answering, &props.models),
+            Role::Assistant => {
+                html!(<div key={index} class="sl-said sl-said-model" data-answering={answering.to_string()}>{ answer(message, answering, &props.models) }</div>)
+            }
         }
     };
     html!(<div class="sl-transcript" ref={place} aria-live="polite">{ for messages.iter().enumerate().map(draw) }</div>)
@@ -57,12 +59,12 @@ pub(super) fn Transcript(props: &Props) -> Html {
 fn answer(message: &Message, answering: bool, models: &[ModelItem]) -> Html {
     let waiting = answering && message.content.is_empty();
     html!(
-        <div class="sl-said sl-said-model" data-answering={answering.to_string()}>
+        <>
             if waiting {
                 <span class="sl-typing" aria-label="Waiting for the first token"><i></i><i></i><i></i></span>
             }
             if !message.content.is_empty() {
-                <div class="sl-said-text">{ for blocks(&message.content).iter().map(draw_block) }</div>
+                <div class="sl-said-text">{ for blocks(&message.content).iter().enumerate().map(draw_block) }</div>
             }
             if let Some(broken) = &message.facts.broken {
                 <Alert inline={true} plain={true} r#type={AlertType::Danger} title={broken.clone()} />
@@ -70,14 +72,14 @@ fn answer(message: &Message, answering: bool, models: &[ModelItem]) -> Html {
             if !answering {
                 { facts(&message.facts, models) }
             }
-        </div>
+        </>
     )
 }
 
-fn draw_block(block: &Block) -> Html {
+fn draw_block((index, block): (usize, &Block)) -> Html {
     match block {
-        Block::Text(spans) => html!(<p>{ for spans.iter().map(draw_span) }</p>),
-        Block::Code(code) => html!(<pre class="sl-snippet"><code>{ code }</code></pre>),
+        Block::Text(spans) => html!(<p key={index}>{ for spans.iter().map(draw_span) }</p>),
+        Block::Code(code) => html!(<pre key={index} class="sl-snippet"><code>{ code }</code></pre>),
     }
 }
 

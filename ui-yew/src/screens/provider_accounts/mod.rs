@@ -79,7 +79,7 @@ pub(crate) fn ProviderAccounts() -> Html {
                     columns={COLUMNS} {row}
                     empty={empty(may_change, register)} />
             </section>
-            { for open.map(|open| dialog(&open, close)) }
+            { open.map(|open| dialog(&open, close)).unwrap_or_default() }
         </>
     )
 }

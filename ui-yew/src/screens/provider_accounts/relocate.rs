@@ -1,4 +1,4 @@
-//! Changes where a provider account is; its credential is bound to the address and so asked for again.
+//! Changes where a provider account is; its credential is bound to the server and so asked for again with another.
 
 use std::rc::Rc;
 
@@ -52,13 +52,13 @@ pub(super) fn Relocate(props: &Props) -> Html {
     let rejection = commander.rejection;
     html!(
         <FormDialog title={format!("Change the base URL of {}", props.account.name)} action="Save" busy={commander.busy}
-            description="The credential is sealed for one address only, so it must be given again."
+            description="The credential is sealed for one server: where scheme, host or port change, it must be given again."
             complete={!base_url.trim().is_empty()} rejection={rejection.clone()} fields={FIELDS} {onsubmit}
             onclose={props.onclose.clone()}>
             <TextField name="base_url" label="Base URL" required={true} value={(*base_url).clone()}
                 onchange={Callback::from(move |text| to_url.set(text))} rejection={rejection.clone()} />
             <TextField name="credential" label="Credential" kind="password" autocomplete="new-password"
-                hint="The provider's API key for the new address." value={(*credential).clone()}
+                hint="The provider's API key for the new server; empty: the one that is kept." value={(*credential).clone()}
                 onchange={Callback::from(move |text| to_credential.set(text))} rejection={rejection.clone()} />
             <WhyField {why} {rejection} />
         </FormDialog>

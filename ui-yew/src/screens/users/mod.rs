@@ -67,7 +67,7 @@ pub(crate) fn Users() -> Html {
                 <Listing<UserItem> path="/users" noun="users" aggregates={SHOWS}
                     columns={COLUMNS} {row} empty={empty(may_change, add)} />
             </section>
-            { for open.map(|open| dialog(open, close)) }
+            { open.map(|open| dialog(open, close)).unwrap_or_default() }
         </>
     )
 }

@@ -61,7 +61,7 @@ pub(crate) fn VirtualAccounts() -> Html {
                     aggregates={SHOWS}
                     columns={COLUMNS} {row} empty={empty(may_change, create)} />
             </section>
-            { for open.map(|open| dialog(open, close)) }
+            { open.map(|open| dialog(open, close)).unwrap_or_default() }
         </>
     )
 }

@@ -72,7 +72,7 @@ pub(crate) fn VirtualModels() -> Html {
                     aggregates={SHOWS}
                     columns={COLUMNS} {row} empty={empty(may_change, create)} />
             </section>
-            { for open.map(|open| dialog(open, close)) }
+            { open.map(|open| dialog(open, close)).unwrap_or_default() }
         </>
     )
 }

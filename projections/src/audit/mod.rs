@@ -52,6 +52,8 @@ pub struct Status {
     pub position: AtomicU64,
     /// Whether another worker is at work.
     pub standby: AtomicBool,
+    /// Whether anything is known yet: whether it works, waits or stands by.
+    begun: AtomicBool,
     trouble: Mutex<Option<String>>,
 }
 
@@ -74,6 +76,7 @@ impl Status {
     }
 
     fn set_trouble(&self, trouble: Option<String>) {
+        self.begun.store(true, Ordering::Relaxed);
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 }
@@ -87,6 +90,9 @@ impl Part for AuditPart {
     }
 
     fn ready(&self) -> Result<(), String> {
+        if !self.0.begun.load(Ordering::Relaxed) {
+            return Err("begins".to_owned());
+        }
         self.0.trouble().map_or(Ok(()), Err)
     }
 

@@ -24,6 +24,8 @@ pub struct Status {
     pub last_sequence: AtomicU64,
     /// Whether another worker is at work.
     pub standby: AtomicBool,
+    /// Whether anything is known yet: whether it works, waits or stands by.
+    begun: AtomicBool,
     trouble: Mutex<Option<String>>,
 }
 
@@ -46,6 +48,7 @@ impl Status {
     }
 
     pub(super) fn set_trouble(&self, trouble: Option<String>) {
+        self.begun.store(true, Ordering::Relaxed);
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 }
@@ -59,6 +62,9 @@ impl Part for LedgerPart {
     }
 
     fn ready(&self) -> Result<(), String> {
+        if !self.0.begun.load(Ordering::Relaxed) {
+            return Err("begins".to_owned());
+        }
         self.0.trouble().map_or(Ok(()), Err)
     }
 
@@ -72,6 +78,7 @@ impl Part for LedgerPart {
             dead,
             last_sequence,
             standby,
+            begun: _,
             trouble: _,
         } = &*self.0;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -14,6 +14,7 @@ use crate::{
     history::History,
     ledger::{REQUESTS, ROLLED, publish},
     servers::{ClickHouse, Nats, Process, eventually, free_port},
+    snapshots::told,
 };
 
 /// A folder with the ring of MAC keys.
@@ -38,7 +39,7 @@ fn program(nats: &Nats, secrets: &Path) -> Command {
 
 /// All of it, on a port of its own.
 struct Projections {
-    _process: Process,
+    process: Process,
     port: u16,
 }
 
@@ -52,9 +53,16 @@ impl Projections {
             .spawn()
             .expect("it starts");
         Self {
-            _process: Process(child),
+            process: Process(child),
             port,
         }
+    }
+
+    /// Sends it a signal.
+    fn signal(&self, name: &str) {
+        let pid = self.process.0.id().to_string();
+        let sent = Command::new("kill").args([name, &pid]).status();
+        assert!(sent.expect("kill starts").success(), "kill {name} {pid}");
     }
 
     /// Status line, headers and body; `None` while nobody answers.
@@ -123,6 +131,49 @@ async fn killed_again_and_again_it_counts_each_request_once() {
     clickhouse.becomes(ROLLED, 240).await;
     assert_eq!(clickhouse.number(REQUESTS).await, Some(240));
     drop(projections);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_frozen_revives_nothing_and_counts_nothing_twice_when_it_wakes() {
+    let (nats, clickhouse, secrets) = (Nats::start().await, ClickHouse::start(), secrets());
+    let jetstream = nats.jetstream().await;
+    let mut history = History::new();
+    history.issue_key(1);
+    history.relay(&jetstream).await;
+    let frozen = Projections::start(&nats, &clickhouse, secrets.path());
+    told(&jetstream, history.position()).await;
+    publish(&jetstream, 1, 1..11).await;
+    clickhouse.becomes(ROLLED, 10).await;
+    let other = Projections::start(&nats, &clickhouse, secrets.path());
+    other.says("/readyz", "HTTP/1.1 200 OK").await;
+    other
+        .says("/metrics", "\nsluice_publisher_leader 0\n")
+        .await;
+
+    frozen.signal("-STOP");
+    other
+        .says("/metrics", "\nsluice_publisher_leader 1\n")
+        .await;
+    history.revoke_key(1);
+    history.relay(&jetstream).await;
+    told(&jetstream, history.position()).await;
+    publish(&jetstream, 1, 11..21).await;
+    clickhouse.becomes(ROLLED, 20).await;
+
+    frozen.signal("-CONT");
+    frozen
+        .says("/metrics", "\nsluice_publisher_leader 0\n")
+        .await;
+    history.issue_key(2);
+    history.relay(&jetstream).await;
+    let shelf = told(&jetstream, history.position()).await;
+    assert!(shelf.has_key(2) && !shelf.has_key(1));
+    publish(&jetstream, 1, 21..31).await;
+    clickhouse.becomes(ROLLED, 30).await;
+    assert_eq!(clickhouse.number(REQUESTS).await, Some(30));
+    other
+        .says("/metrics", "\nsluice_publisher_leader 1\n")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

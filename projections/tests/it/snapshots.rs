@@ -125,7 +125,7 @@ impl Shelf {
         digest.bytes()
     }
 
-    fn has_key(&self, nth: u64) -> bool {
+    pub(crate) fn has_key(&self, nth: u64) -> bool {
         self.entries.contains_key(&key_subject(nth))
     }
 

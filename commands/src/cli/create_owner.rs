@@ -64,7 +64,7 @@ pub(super) async fn run(options: CreateOwner) -> Result<(), Failure> {
                 id,
                 OperatorCommand::Add {
                     role: Role::Owner,
-                    email: secrets.fingerprint(&address),
+                    email: secrets.fingerprints(&address),
                 },
             ),
             side: SideEffects {

@@ -39,6 +39,22 @@ pub enum Command {
     Operator(OperatorId, OperatorCommand),
 }
 
+/// The fingerprints of one e-mail address: under the active key, and under those that were active before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprints {
+    /// Under the active key: what is written down.
+    pub active: KeyedHash,
+    /// Under the other keys of the ring: under which the address may have been written down before.
+    pub former: Vec<KeyedHash>,
+}
+
+impl Fingerprints {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &KeyedHash> {
+        std::iter::once(&self.active).chain(&self.former)
+    }
+}
+
 /// Orders for the log itself; only Sluice's own parts give them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogCommand {
@@ -175,13 +191,13 @@ pub enum VirtualModelCommand {
 pub enum UserCommand {
     /// Make the person a user, under a fresh id.
     Add {
-        /// Fingerprint of the e-mail address.
-        email: KeyedHash,
+        /// The e-mail address.
+        email: Fingerprints,
     },
     /// Change the e-mail address.
     ChangeEmail {
-        /// Fingerprint of the new address.
-        email: KeyedHash,
+        /// The new address.
+        email: Fingerprints,
     },
     /// Let none of the user's keys work.
     Disable,
@@ -283,8 +299,8 @@ pub enum OperatorCommand {
     Add {
         /// What the person may do.
         role: Role,
-        /// Fingerprint of the e-mail address.
-        email: KeyedHash,
+        /// The e-mail address.
+        email: Fingerprints,
     },
     /// Change what the operator may do.
     ChangeRole {

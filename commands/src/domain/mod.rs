@@ -9,7 +9,7 @@ mod rejection;
 
 pub use self::{
     command::{
-        Command, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
+        Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
         ProviderAccountCommand, SealedCredential, UserCommand, VirtualAccountCommand,
         VirtualModelCommand,
     },

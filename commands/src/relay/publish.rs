@@ -58,7 +58,8 @@ pub(super) async fn run(
         }
         while published < head.position {
             let page = read::between(&relay.pool, published, head.position, read::PAGE).await?;
-            let Some(last) = page.last().map(|row| Head {
+            let page = with_command_ends(page, head.position);
+            let Some(last) = page.last().map(|(row, _)| Head {
                 position: row.position,
                 hash: row.hash,
                 ..head
@@ -105,17 +106,32 @@ async fn wait(
     }
 }
 
+/// Whether an event is the last of its command.
+type IsLast = bool;
+
+/// Marks the last event of each command. The last row of a page that is not the log's last says only what comes next: it
+/// is left for the next page.
+fn with_command_ends(page: Vec<Envelope>, head: u64) -> Vec<(Envelope, IsLast)> {
+    let causes: Vec<_> = page.iter().map(|row| row.cause).collect();
+    let mark = |(at, row): (usize, Envelope)| match causes.get(at + 1) {
+        Some(next) => Some((row, causes[at] != *next)),
+        None if row.position == head => Some((row, true)),
+        None => None,
+    };
+    page.into_iter().enumerate().filter_map(mark).collect()
+}
+
 /// Publishes these rows, in order.
 async fn publish(
     jetstream: &jetstream::Context,
     head: &Head,
-    page: Vec<Envelope>,
+    page: Vec<(Envelope, IsLast)>,
 ) -> Result<(), RelayError> {
     let Some(epoch) = head.epoch else {
         return Ok(());
     };
     let mut under_way: VecDeque<(u64, PublishAckFuture)> = VecDeque::with_capacity(WINDOW);
-    for row in page {
+    for (row, is_last) in page {
         if under_way.len() >= WINDOW
             && let Some(oldest) = under_way.pop_front()
         {
@@ -133,6 +149,11 @@ async fn publish(
             .expected_stream(subjects::EVENTS)
             .expected_last_sequence(position - 1)
             .payload(body.into());
+        let message = if is_last {
+            message.header(subjects::COMMAND_END, "1")
+        } else {
+            message
+        };
         // The client queues while it is disconnected and then blocks: a bound on that, too.
         let sent = tokio::time::timeout(
             NATS_TIMEOUT,

@@ -10,7 +10,7 @@ pub use self::{
     seal::{SealError, Sealed},
     text::{API_KEY_PREFIX, SecretText, TOKEN_PREFIX},
 };
-use crate::auth::Email;
+use crate::{auth::Email, domain::Fingerprints};
 
 /// The key rings of this service.
 #[derive(Debug, Clone)]
@@ -38,18 +38,18 @@ impl Secrets {
             .map(move |(id, pepper)| KeyedHash::of(id, pepper, key.reveal().as_bytes()))
     }
 
-    /// The fingerprint that a new address gets.
+    /// The fingerprints of an address: the one that it gets now, and those that it may have been given before.
     #[must_use]
-    pub fn fingerprint(&self, email: &Email) -> KeyedHash {
-        let (id, key) = self.fingerprint.active();
-        KeyedHash::of(id, key, email.as_str().as_bytes())
-    }
-
-    /// Every fingerprint that the address may have been given: one for each key of the ring.
-    pub fn fingerprints(&self, email: &Email) -> impl Iterator<Item = KeyedHash> {
-        self.fingerprint
-            .iter()
-            .map(move |(id, key)| KeyedHash::of(id, key, email.as_str().as_bytes()))
+    pub fn fingerprints(&self, email: &Email) -> Fingerprints {
+        let of = |(id, key): (&str, &[u8; 32])| KeyedHash::of(id, key, email.as_str().as_bytes());
+        let (active, _) = self.fingerprint.active();
+        Fingerprints {
+            active: of(self.fingerprint.active()),
+            former: (self.fingerprint.iter())
+                .filter(|(id, _)| *id != active)
+                .map(of)
+                .collect(),
+        }
     }
 
     /// The hash under which a request's body is remembered. Keyed: a body may hold a password, which a plain hash
@@ -76,5 +76,40 @@ impl Secrets {
     ) -> Result<Sealed, SealError> {
         let (id, public) = self.sealing_public.active();
         seal::seal(id, public, account, &base_url.origin(), credential)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_known_by_every_key_of_the_ring() {
+        let ring = |active: &str| {
+            let keys = format!(
+                "\"k1\": \"{}\", \"k2\": \"{}\"",
+                "01".repeat(32),
+                "02".repeat(32)
+            );
+            KeyRing::parse(&format!(
+                "{{\"active\": \"{active}\", \"keys\": {{{keys}}}}}"
+            ))
+            .expect("a ring")
+        };
+        let secrets = |active| Secrets {
+            pepper: ring(active),
+            sealing_public: ring(active),
+            fingerprint: ring(active),
+        };
+        let email: Email = "bob@example.com".parse().expect("an address");
+        let (before, after) = (
+            secrets("k1").fingerprints(&email),
+            secrets("k2").fingerprints(&email),
+        );
+        assert_eq!(
+            (before.active.key.as_str(), after.active.key.as_str()),
+            ("k1", "k2")
+        );
+        assert_eq!(after.former, [before.active]);
     }
 }

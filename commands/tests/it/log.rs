@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use commands::{
     control::{Control, Person, PersonChange, SubmitError},
-    domain::{Command, UserCommand, VirtualAccountCommand},
+    domain::{Command, Fingerprints, UserCommand, VirtualAccountCommand},
     fresh,
     log::{self, read},
 };
@@ -176,7 +176,10 @@ async fn rows_beside_the_log_are_written_with_the_command_or_not_at_all() {
         let mut order = submission(Command::User(
             id,
             UserCommand::Add {
-                email: email.clone(),
+                email: Fingerprints {
+                    active: email.clone(),
+                    former: Vec::new(),
+                },
             },
         ));
         let person = Person {

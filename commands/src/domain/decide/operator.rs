@@ -20,12 +20,12 @@ pub(super) fn decide(state: &Organisation, id: OperatorId, command: &C) -> Decis
     match command {
         C::Add { role, email } => {
             is_fresh(state, Stream::Operator(id))?;
-            if state.operator_by_email(email).is_some() {
+            if email.iter().any(|it| state.operator_by_email(it).is_some()) {
                 return Err(Rejection::EmailTaken(Aggregate::Operator));
             }
             Ok(vec![event(E::OperatorAdded {
                 role: *role,
-                email: email.clone(),
+                email: email.active.clone(),
             })])
         }
         C::ChangeRole { role } => {

@@ -4,13 +4,12 @@ use events_schema::{
     events::{Aggregate, Event, Owner, Stream, Subject, UserEvent as U, VirtualAccountEvent as V},
     id::{UserId, VirtualAccountId},
     names::Slug,
-    secrets::KeyedHash,
     state::Organisation,
 };
 
 use super::{Decision, is_fresh, quoted, when};
 use crate::domain::{
-    command::{UserCommand, VirtualAccountCommand},
+    command::{Fingerprints, UserCommand, VirtualAccountCommand},
     rejection::{Rejection, UsedBy},
 };
 
@@ -28,15 +27,15 @@ pub(super) fn decide_user(state: &Organisation, id: UserId, command: &UserComman
             is_fresh(state, Stream::User(id))?;
             email_is_free(state, id, email)?;
             Ok(vec![event(U::UserAdded {
-                email: email.clone(),
+                email: email.active.clone(),
             })])
         }
         C::ChangeEmail { email } => {
             let it = known()?;
             email_is_free(state, id, email)?;
-            Ok(when(it.email != *email, || {
+            Ok(when(it.email != email.active, || {
                 event(U::UserEmailChanged {
-                    email: email.clone(),
+                    email: email.active.clone(),
                 })
             }))
         }
@@ -97,10 +96,12 @@ pub(super) fn decide_virtual_account(
     }
 }
 
-fn email_is_free(state: &Organisation, id: UserId, email: &KeyedHash) -> Result<(), Rejection> {
-    match state.user_by_email(email) {
-        Some(other) if other.id != id => Err(Rejection::EmailTaken(Aggregate::User)),
-        Some(_) | None => Ok(()),
+fn email_is_free(state: &Organisation, id: UserId, email: &Fingerprints) -> Result<(), Rejection> {
+    let mut known = email.iter().filter_map(|it| state.user_by_email(it));
+    if known.any(|other| other.id != id) {
+        Err(Rejection::EmailTaken(Aggregate::User))
+    } else {
+        Ok(())
     }
 }
 

@@ -221,7 +221,8 @@ fn operator_by_email<'a>(
 ) -> Option<&'a Operator> {
     app.secrets()
         .fingerprints(email)
-        .find_map(|fingerprint| state.operator_by_email(&fingerprint))
+        .iter()
+        .find_map(|fingerprint| state.operator_by_email(fingerprint))
 }
 
 /// The operator's password hash, if one was ever set.

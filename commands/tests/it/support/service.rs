@@ -140,7 +140,7 @@ impl Service {
                 id,
                 OperatorCommand::Add {
                     role,
-                    email: self.app.secrets().fingerprint(&address),
+                    email: self.app.secrets().fingerprints(&address),
                 },
             ))
         };

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use commands::domain::{
-    Command, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
+    Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
     ProviderAccountCommand, SealedCredential, UserCommand, VirtualAccountCommand,
     VirtualModelCommand,
 };
@@ -120,8 +120,8 @@ fn virtual_model() -> impl Strategy<Value = VirtualModelCommand> {
 fn user() -> impl Strategy<Value = UserCommand> {
     use UserCommand as C;
     prop_oneof![
-        4 => hash().prop_map(|email| C::Add { email }),
-        1 => hash().prop_map(|email| C::ChangeEmail { email }),
+        4 => address().prop_map(|email| C::Add { email }),
+        1 => address().prop_map(|email| C::ChangeEmail { email }),
         1 => Just(C::Disable),
         1 => Just(C::Enable),
         1 => Just(C::Delete),
@@ -182,7 +182,7 @@ fn operator() -> impl Strategy<Value = OperatorCommand> {
             now: NOW,
         });
     prop_oneof![
-        4 => (role(), hash()).prop_map(|(role, email)| C::Add { role, email }),
+        4 => (role(), address()).prop_map(|(role, email)| C::Add { role, email }),
         2 => role().prop_map(|role| C::ChangeRole { role }),
         1 => Just(C::ChangePassword),
         2 => Just(C::Disable),
@@ -228,6 +228,12 @@ fn credential() -> impl Strategy<Value = Option<SealedCredential>> {
         origin: url.origin(),
     });
     option::of(sealed)
+}
+
+/// An address whose fingerprint under a former key may be another's under the active one.
+fn address() -> impl Strategy<Value = Fingerprints> {
+    (hash(), collection::vec(hash(), 0..2))
+        .prop_map(|(active, former)| Fingerprints { active, former })
 }
 
 fn hash() -> impl Strategy<Value = KeyedHash> {

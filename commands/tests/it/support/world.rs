@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use commands::domain::{
-    Command, GrantCommand, KeyCommand, ModelCommand, OperatorCommand, ProviderAccountCommand,
-    SealedCredential, UserCommand, VirtualAccountCommand, VirtualModelCommand,
+    Command, Fingerprints, GrantCommand, KeyCommand, ModelCommand, OperatorCommand,
+    ProviderAccountCommand, SealedCredential, UserCommand, VirtualAccountCommand,
+    VirtualModelCommand,
 };
 use events_schema::{
     events::{
@@ -28,6 +29,14 @@ pub(crate) fn hash(number: u8) -> KeyedHash {
     KeyedHash {
         key: "k1".into(),
         hash: [number; 32],
+    }
+}
+
+/// An address whose fingerprint has this number.
+pub(crate) fn address(number: u8) -> Fingerprints {
+    Fingerprints {
+        active: hash(number),
+        former: Vec::new(),
     }
 }
 
@@ -115,7 +124,7 @@ pub(crate) fn add_user(number: u8) -> Command {
     user(
         number,
         UserCommand::Add {
-            email: hash(number),
+            email: address(number),
         },
     )
 }
@@ -186,7 +195,7 @@ pub(crate) fn add_operator(number: u8, role: Role) -> Command {
         number,
         OperatorCommand::Add {
             role,
-            email: hash(number),
+            email: address(number),
         },
     )
 }

@@ -312,7 +312,7 @@ pub(super) async fn prepare(
             };
             let order = OperatorCommand::Add {
                 role,
-                email: app.secrets().fingerprint(&email),
+                email: app.secrets().fingerprints(&email),
             };
             Prepared {
                 side,
@@ -448,7 +448,7 @@ fn add_user(app: &App, email: &str, name: &str) -> Answer<Prepared> {
         ..SideEffects::default()
     };
     let order = UserCommand::Add {
-        email: app.secrets().fingerprint(&parsed),
+        email: app.secrets().fingerprints(&parsed),
     };
     Ok(Prepared {
         side,
@@ -468,7 +468,7 @@ fn change_email(app: &App, user: UserId, email: &str) -> Answer<Prepared> {
         ..SideEffects::default()
     };
     let order = UserCommand::ChangeEmail {
-        email: app.secrets().fingerprint(&parsed),
+        email: app.secrets().fingerprints(&parsed),
     };
     Ok(Prepared {
         side,

@@ -1,0 +1,369 @@
+//! Provider accounts, their models, and virtual models over them.
+
+use commands::domain::{
+    Command, ModelCommand as M, ProviderAccountCommand as A, VirtualModelCommand as R,
+};
+use events_schema::{
+    events::{
+        ModelRef::{self, ProviderAccount as AllOf},
+        ModelType::{Chat, Embedding},
+        Routing, Subject, WeightedTarget,
+    },
+    money::{NanoUsd, Price},
+};
+
+use super::{and, check, providers};
+use crate::support::{journal::NOW, world::*};
+
+#[test]
+fn a_provider_account_has_a_name_of_its_own_and_an_id_that_was_never_used() {
+    let given = [register_account(1, "openai")];
+    check(
+        &[],
+        register_account(1, "openai"),
+        "provider_account_registered",
+    );
+    check(
+        &given,
+        register_account(2, "openai"),
+        "409 name_taken at name: There is already a provider account named 'openai'.",
+    );
+    check(
+        &given,
+        register_account(1, "other"),
+        "409 id_used: The id of the new provider account has been used before. Send the command again.",
+    );
+    let deleted = [register_account(1, "openai"), account(1, A::Delete)];
+    check(
+        &deleted,
+        register_account(1, "openai"),
+        "409 id_used: The id of the new provider account has been used before. Send the command again.",
+    );
+    check(
+        &deleted,
+        register_account(2, "openai"),
+        "provider_account_registered",
+    );
+    let rename = |to| account(1, A::Rename { name: name(to) });
+    check(&given, rename("other"), "provider_account_renamed");
+    check(&given, rename("openai"), "nothing");
+    check(
+        &and(given.to_vec(), [register_account(2, "other")]),
+        rename("other"),
+        "409 name_taken at name: There is already a provider account named 'other'.",
+    );
+    check(
+        &[],
+        rename("other"),
+        "404 not_found: There is no provider account with this id.",
+    );
+}
+
+#[test]
+fn a_credential_goes_nowhere_but_where_it_was_given_for() {
+    let given = [register_account(1, "openai")];
+    let go = |base_url, credential| {
+        account(
+            1,
+            A::Move {
+                base_url: name(base_url),
+                credential,
+            },
+        )
+    };
+    check(
+        &given,
+        go("https://api.example/v2", None),
+        "provider_account_moved",
+    );
+    check(&given, go("https://api.example/v1", None), "nothing");
+    check(
+        &given,
+        go("https://evil.example/v1", None),
+        "422 credential_needed at credential: The credential is bound to https://api.example. \
+         Give it again to move the provider account to https://evil.example.",
+    );
+    check(
+        &given,
+        go(
+            "https://evil.example/v1",
+            Some(sealed(2, "https://evil.example")),
+        ),
+        "provider_account_moved",
+    );
+    check(
+        &given,
+        go(
+            "https://evil.example/v1",
+            Some(sealed(2, "https://api.example")),
+        ),
+        "409 credential_for_elsewhere at credential: The provider account was moved to https://evil.example in the \
+         meantime. Give the credential again.",
+    );
+    let replace = |credential| account(1, A::ReplaceCredential { credential });
+    check(
+        &given,
+        replace(Some(sealed(2, "https://api.example"))),
+        "provider_credential_replaced",
+    );
+    check(&given, replace(None), "provider_credential_replaced");
+    check(
+        &given,
+        replace(Some(sealed(2, "https://evil.example"))),
+        "409 credential_for_elsewhere at credential: The provider account was moved to https://api.example in the \
+         meantime. Give the credential again.",
+    );
+    let bare = and(given.to_vec(), [replace(None)]);
+    check(&bare, replace(None), "nothing");
+    check(
+        &bare,
+        go("https://evil.example/v1", None),
+        "provider_account_moved",
+    );
+}
+
+#[test]
+fn a_provider_account_that_something_refers_to_cannot_be_deleted() {
+    let given = [register_account(1, "openai")];
+    check(&given, account(1, A::Delete), "provider_account_deleted");
+    check(
+        &and(given.to_vec(), [add_model(1, 1, "gpt", &[Chat])]),
+        account(1, A::Delete),
+        "409 still_used: The provider account 'openai' cannot be deleted: it has 1 model (for example 'gpt').",
+    );
+    check(
+        &and(
+            given.to_vec(),
+            [
+                add_model(1, 1, "gpt", &[Chat]),
+                add_model(2, 1, "bge", &[Embedding]),
+            ],
+        ),
+        account(1, A::Delete),
+        "409 still_used: The provider account 'openai' cannot be deleted: it has 2 models (for example 'bge').",
+    );
+    check(
+        &and(
+            given.to_vec(),
+            [grant_models(1, Subject::Everyone, &[AllOf(id(1))])],
+        ),
+        account(1, A::Delete),
+        "409 still_used: The provider account 'openai' cannot be deleted: 1 grant of access name it; revoke them first.",
+    );
+}
+
+#[test]
+fn a_model_belongs_to_an_account_and_has_a_name_of_its_own_there() {
+    let given = [register_account(1, "openai"), register_account(2, "other")];
+    check(&given, add_model(1, 1, "gpt", &[Chat]), "model_added");
+    check(
+        &given,
+        add_model(1, 3, "gpt", &[Chat]),
+        "422 missing_reference at account: There is no provider account with the id \
+         03030303030303030303030303030303.",
+    );
+    check(
+        &given,
+        add_model(1, 1, "gpt", &[]),
+        "422 no_model_type at model_types: A model needs at least one type: chat or embedding.",
+    );
+    let given = and(given.to_vec(), [add_model(1, 1, "gpt", &[Chat])]);
+    check(
+        &given,
+        add_model(2, 1, "gpt", &[Chat]),
+        "409 name_taken at name: There is already a model named 'gpt' in the account 'openai'.",
+    );
+    check(&given, add_model(2, 2, "gpt", &[Chat]), "model_added");
+    let rename = |number, to| model(number, M::Rename { name: name(to) });
+    check(&given, rename(1, "gpt"), "nothing");
+    check(&given, rename(1, "gpt-2"), "model_renamed");
+    check(
+        &and(given.clone(), [add_model(2, 1, "bge", &[Embedding])]),
+        rename(2, "gpt"),
+        "409 name_taken at name: There is already a model named 'gpt' in the account 'openai'.",
+    );
+    let stand_for = |upstream| {
+        model(
+            1,
+            M::ChangeUpstreamName {
+                upstream_name: name(upstream),
+            },
+        )
+    };
+    check(&given, stand_for("gpt"), "nothing");
+    check(
+        &given,
+        stand_for("gpt-2026-11-01"),
+        "model_upstream_name_changed",
+    );
+}
+
+#[test]
+fn a_price_is_set_once_for_each_moment_and_is_plausible() {
+    let given = providers();
+    let set = |input, output, cached_input: Option<u64>, at| {
+        model(
+            1,
+            M::SetPrice {
+                price: Price {
+                    input: NanoUsd::new(input),
+                    output: NanoUsd::new(output),
+                    cached_input: cached_input.map(NanoUsd::new),
+                },
+                effective_at: at,
+            },
+        )
+    };
+    let too_high = |field| {
+        format!(
+            "422 price_too_high at {field}: A price is at most 1,000,000 dollars per million tokens."
+        )
+    };
+    let most = 1_000_000_000_000_000;
+    check(&given, set(most, most, Some(most), NOW), "model_priced");
+    check(
+        &given,
+        set(most + 1, 0, None, NOW),
+        &too_high("price.input"),
+    );
+    check(
+        &given,
+        set(0, most + 1, None, NOW),
+        &too_high("price.output"),
+    );
+    check(
+        &given,
+        set(0, 0, Some(most + 1), NOW),
+        &too_high("price.cached_input"),
+    );
+    let priced = and(given, [set(1, 2, None, NOW)]);
+    check(&priced, set(1, 2, None, NOW), "nothing");
+    check(&priced, set(1, 2, None, NOW.plus_micros(1)), "model_priced");
+    check(&priced, set(1, 3, None, NOW), "model_priced");
+}
+
+#[test]
+fn a_model_that_something_refers_to_cannot_be_deleted() {
+    let given = providers();
+    check(
+        &given,
+        model(1, M::Delete),
+        "409 still_used: The model 'openai/gpt' cannot be deleted: the virtual model 'chat' routes to it.",
+    );
+    let unrouted = and(given, [virtual_model(1, R::Delete)]);
+    check(&unrouted, model(1, M::Delete), "model_deleted");
+    let grants =
+        [1, 2].map(|number| grant_models(number, Subject::Everyone, &[ModelRef::Model(id(1))]));
+    check(
+        &and(unrouted, grants),
+        model(1, M::Delete),
+        "409 still_used: The model 'openai/gpt' cannot be deleted: 2 grants of access name it; revoke them first.",
+    );
+}
+
+fn route(targets: Vec<WeightedTarget>) -> Command {
+    virtual_model(
+        1,
+        R::ChangeRouting {
+            routing: Routing::Weighted { targets },
+        },
+    )
+}
+
+#[test]
+fn a_virtual_model_has_a_name_of_its_own() {
+    let given = providers();
+    check(
+        &given,
+        create_virtual_model(2, "chat", vec![target(1, 1)]),
+        "409 name_taken at name: There is already a virtual model named 'chat'.",
+    );
+    let rename = |to| virtual_model(1, R::Rename { name: name(to) });
+    check(&given, rename("chat"), "nothing");
+    check(&given, rename("best"), "virtual_model_renamed");
+    check(
+        &and(given, [create_virtual_model(2, "best", vec![target(1, 1)])]),
+        rename("best"),
+        "409 name_taken at name: There is already a virtual model named 'best'.",
+    );
+}
+
+#[test]
+fn a_routing_can_be_followed() {
+    const BAD: &str = "422 bad_routing at routing.weighted.targets: ";
+    let given = and(
+        providers(),
+        [
+            add_model(2, 1, "both", &[Chat, Embedding]),
+            add_model(3, 1, "bge", &[Embedding]),
+        ],
+    );
+    let bad = |targets, why: &str| check(&given, route(targets), &format!("{BAD}{why}."));
+    check(&given, route(vec![target(1, 1)]), "nothing");
+    check(
+        &given,
+        route(vec![target(1, 9), target(2, 0)]),
+        "virtual_model_routing_changed",
+    );
+    bad(
+        vec![],
+        "A virtual model has 1 to 32 targets, and this one has 0",
+    );
+    bad(
+        (0..33).map(|number| target(number, 1)).collect(),
+        "A virtual model has 1 to 32 targets, and this one has 33",
+    );
+    bad(
+        vec![target(1, 1), target(1, 2)],
+        "The model 'openai/gpt' is a target twice",
+    );
+    bad(
+        vec![target(1, 0), target(2, 0)],
+        "At least one target needs a weight above 0",
+    );
+    bad(
+        vec![target(1, 1_000_001)],
+        "A weight is at most 1000000, and 'openai/gpt' has 1000001",
+    );
+    bad(
+        vec![target(1, 1), target(3, 1)],
+        "The targets have no type in common: 'openai/gpt' and 'openai/bge' cannot stand for each other",
+    );
+    bad(
+        vec![target(2, 1), target(1, 1), target(3, 1)],
+        "The targets have no type in common: 'openai/both' and 'openai/bge' cannot stand for each other",
+    );
+    for (code, fits) in [(399, false), (400, true), (599, true), (600, false)] {
+        let mut with = target(1, 1);
+        with.fallback_status_codes = Some([code].into());
+        if fits {
+            check(&given, route(vec![with]), "virtual_model_routing_changed");
+        } else {
+            bad(
+                vec![with],
+                &format!("{code} is no HTTP status to fall back on: those are 400 to 599"),
+            );
+        }
+    }
+    check(
+        &given,
+        route(vec![target(9, 1)]),
+        "422 missing_reference at routing.weighted.targets: There is no model with the id \
+         09090909090909090909090909090909.",
+    );
+}
+
+#[test]
+fn a_virtual_model_that_a_grant_names_cannot_be_deleted() {
+    let names_it = grant_models(1, Subject::Everyone, &[ModelRef::VirtualModel(id(1))]);
+    check(
+        &providers(),
+        virtual_model(1, R::Delete),
+        "virtual_model_deleted",
+    );
+    check(
+        &and(providers(), [names_it]),
+        virtual_model(1, R::Delete),
+        "409 still_used: The virtual model 'chat' cannot be deleted: 1 grant of access name it; revoke them first.",
+    );
+}

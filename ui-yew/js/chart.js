@@ -54,6 +54,12 @@ function stacked(values) {
   return sums;
 }
 
+// A value between two gaps makes no line: it is drawn as a point.
+function lonely(u, at) {
+  const values = u.data[at];
+  return values.flatMap((v, i) => (v != null && values[i - 1] == null && values[i + 1] == null ? [i] : []));
+}
+
 function tooltip(spec, format) {
   let box;
   return {
@@ -127,7 +133,7 @@ export class Chart {
         width: spec.stacked ? 1 : 2,
         fill: spec.stacked ? stroke : spec.filled ? `${stroke}22` : undefined,
         paths: spec.stacked ? uPlot.paths.bars({ size: [0.82, 40], align: 1 }) : uPlot.paths.spline(),
-        points: { show: false },
+        points: spec.stacked ? { show: false } : { show: true, size: 6, fill: stroke, filter: lonely },
         spanGaps: false,
       };
     });

@@ -39,6 +39,7 @@ pub(super) fn cached(cache: &Path) -> Option<Unpacked> {
 
 /// Fetches and unpacks the newest packages.
 pub(super) fn fetch(cache: &Path, note: Note<'_>) -> Outcome<Unpacked> {
+    need_tools()?;
     fs::create_dir_all(cache).doing(|| format!("making {}", cache.display()))?;
     let cache = cache
         .canonicalize()
@@ -73,6 +74,20 @@ pub(super) fn fetch(cache: &Path, note: Note<'_>) -> Outcome<Unpacked> {
         root: place,
         linker,
     })
+}
+
+/// Says what to do on a machine that is not Debian's.
+fn need_tools() -> Outcome {
+    for tool in ["apt-get", "apt-cache", "dpkg-deb"] {
+        let found = Command::new(tool).arg("--version").output();
+        if !found.is_ok_and(|output| output.status.success()) {
+            return Err(Failure::new(format!(
+                "the console needs Rust's target wasm32-unknown-unknown, which rustup did not add, and there is no \
+                 {tool} to fetch Debian's Rust for wasm instead: run `rustup target add wasm32-unknown-unknown`"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The packages to fetch: the compiler, its libraries down to LLVM, the sources, and of LLVM's own

@@ -38,6 +38,7 @@ async fn first_quarter_of_an_hour(browser: &Browser, stack: &Stack) -> Outcome {
     the_request_is_in_the_dashboard(browser).await?;
     the_events_are_in_the_history(browser).await?;
     the_theme_is_remembered(browser).await?;
+    what_is_not_needed_goes_away(browser).await?;
     sign_out(browser).await
 }
 
@@ -197,6 +198,40 @@ async fn the_theme_is_remembered(browser: &Browser) -> Outcome {
         .click()
         .await?;
     Ok(())
+}
+
+/// Takes away what was made, from the key to the account; so the test runs again on the same stack.
+async fn what_is_not_needed_goes_away(browser: &Browser) -> Outcome {
+    browser.go("API keys").await?;
+    browser.act("browser test", "Disable").await?;
+    browser.submit().await?;
+    browser
+        .see_text("tr[data-name='browser test']", "Disabled")
+        .await?;
+    take_away(browser, "API keys", "browser test", "Revoke").await?;
+    take_away(browser, "Virtual accounts", "browser-test", "Delete").await?;
+    an_account_with_models_is_not_deleted(browser).await?;
+    take_away(browser, "Models", "browser/fast", "Delete").await?;
+    take_away(browser, "Provider accounts", "browser", "Delete").await
+}
+
+async fn take_away(browser: &Browser, screen: &str, name: &str, action: &str) -> Outcome {
+    browser.go(screen).await?;
+    browser.act(name, action).await?;
+    browser.submit().await?;
+    browser.gone(&format!("tr[data-name='{name}']")).await
+}
+
+async fn an_account_with_models_is_not_deleted(browser: &Browser) -> Outcome {
+    browser.go("Provider accounts").await?;
+    browser.act("browser", "Delete").await?;
+    browser.submit().await?;
+    browser
+        .see_text("dialog[open] .pf-v6-c-alert.pf-m-danger", "browser")
+        .await?;
+    browser.picture("delete-refused").await?;
+    browser.press("Cancel").await?;
+    browser.gone("dialog[open]").await
 }
 
 async fn sign_out(browser: &Browser) -> Outcome {

@@ -269,9 +269,6 @@ pub(crate) struct BareSelectProps {
     /// Shown while nothing is chosen.
     #[prop_or_default]
     pub(crate) placeholder: Option<AttrValue>,
-    /// What it is, where no label stands beside it.
-    #[prop_or_default]
-    pub(crate) aria_label: Option<AttrValue>,
     /// Whether what is chosen was refused.
     #[prop_or_default]
     pub(crate) wrong: bool,
@@ -316,7 +313,7 @@ pub(crate) fn Select(props: &BareSelectProps) -> Html {
     };
     html!(
         <span class={control_class("sl-select", props.wrong)}>
-            <select ref={list} id={props.id.clone()} name={props.name.clone()} aria-label={props.aria_label.clone()}
+            <select ref={list} id={props.id.clone()} name={props.name.clone()}
                 aria-invalid={props.wrong.to_string()} {onchange}>
                 { for placeholder.iter().chain(&props.choices).map(option) }
             </select>

@@ -28,8 +28,8 @@ pub(crate) fn Account() -> Html {
                     <p class="sl-quiet">{ &session.info.email }</p>
                 </div>
                 <password::Password />
-                <sessions::Sessions />
                 <tokens::Tokens />
+                <sessions::Sessions />
             </section>
         </>
     )

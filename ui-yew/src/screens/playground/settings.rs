@@ -2,6 +2,7 @@
 
 use yew::prelude::*;
 
+use crate::browser;
 use crate::widgets::draft::Draft;
 use crate::widgets::field::{Choice, SelectField, TextArea, TextField};
 
@@ -33,21 +34,26 @@ pub(super) struct Props {
 #[component]
 pub(super) fn SettingsPanel(props: &Props) -> Html {
     let settings = &props.settings;
+    // Where the conversation stands below, it should be in sight.
+    let unfolded = use_memo((), |()| browser::is_wide());
     html!(
         <div class="sl-card sl-pad sl-settings">
             <form class="pf-v6-c-form" novalidate={true} onsubmit={|event: SubmitEvent| event.prevent_default()}>
                 <SelectField name="model" label="Model" value={props.model.clone()} choices={props.choices.clone()}
                     placeholder={props.choices.is_empty().then_some("No models yet")}
                     onchange={settings.edit(|settings, text| settings.model = text)} />
-                <TextArea name="instructions" label="Instructions" rows={4} value={settings.instructions.clone()}
-                    placeholder="You answer briefly."
-                    onchange={settings.edit(|settings, text| settings.instructions = text)} />
-                <div class="sl-columns">
-                    <TextField name="temperature" label="Temperature" kind="number" placeholder="Default"
-                        value={settings.temperature.clone()} onchange={settings.edit(|settings, text| settings.temperature = text)} />
-                    <TextField name="max_tokens" label="Most tokens" kind="number" placeholder="Default"
-                        value={settings.max_tokens.clone()} onchange={settings.edit(|settings, text| settings.max_tokens = text)} />
-                </div>
+                <details class="sl-more" open={*unfolded}>
+                    <summary>{ "Settings" }</summary>
+                    <TextArea name="instructions" label="Instructions" rows={4} value={settings.instructions.clone()}
+                        placeholder="You answer briefly."
+                        onchange={settings.edit(|settings, text| settings.instructions = text)} />
+                    <div class="sl-columns">
+                        <TextField name="temperature" label="Temperature" kind="number" placeholder="Default"
+                            value={settings.temperature.clone()} onchange={settings.edit(|settings, text| settings.temperature = text)} />
+                        <TextField name="max_tokens" label="Maximum tokens" kind="number" placeholder="Default"
+                            value={settings.max_tokens.clone()} onchange={settings.edit(|settings, text| settings.max_tokens = text)} />
+                    </div>
+                </details>
             </form>
         </div>
     )

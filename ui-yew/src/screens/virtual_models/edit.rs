@@ -122,10 +122,11 @@ fn target_row(
     let remove = draft.edit(move |draft: &mut RoutingDraft, _: MouseEvent| draft.remove(index));
     html!(
         <div class="sl-target-draft" key={index}>
-            <div class="sl-target-model">
-                <Select name={format!("target-{index}-model")} aria_label="Model" placeholder="Choose a model"
+            <label class="sl-target-model">
+                <span>{ "Model" }</span>
+                <Select name={format!("target-{index}-model")} placeholder="Choose a model"
                     value={target.model.clone()} choices={choices.to_vec()} onchange={edit(|target, id| target.model = id)} />
-            </div>
+            </label>
             <label class="sl-target-weight">
                 <span>{ format!("Weight ({} %)", draft.percent(index)) }</span>
                 <span class="pf-v6-c-form-control">

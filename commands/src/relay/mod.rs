@@ -88,6 +88,12 @@ pub enum RelayError {
         /// Where it should end.
         published: u64,
     },
+    /// The log has a head, and no rows up to it.
+    #[error("the log lacks rows after position {after}, although its head is further")]
+    RowsMissing {
+        /// The last position that is there.
+        after: u64,
+    },
     /// NATS did not answer, or not as it should.
     #[error("{doing}: {detail}")]
     Nats {
@@ -199,6 +205,7 @@ impl Relay {
                 RelayError::Fenced { .. }
                 | RelayError::Misplaced { .. }
                 | RelayError::StreamChanged { .. }
+                | RelayError::RowsMissing { .. }
                 | RelayError::Nats { .. }
                 | RelayError::Compare(_) => back_off,
             };

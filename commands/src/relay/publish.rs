@@ -64,7 +64,7 @@ pub(super) async fn run(
                 hash: row.hash,
                 ..head
             }) else {
-                break;
+                return Err(RelayError::RowsMissing { after: published });
             };
             publish(jetstream, &head, page).await?;
             published = last.position;

@@ -19,7 +19,7 @@ use proptest::{
 
 use crate::support::{journal::Journal, strategies};
 
-/// Each of these is a sequence of up to 150 commands.
+/// Each of these is a sequence of up to 110 commands.
 const SEQUENCES: u32 = 128;
 
 fn config() -> Config {
@@ -118,7 +118,7 @@ fn the_strategies_reach_every_kind_of_event_and_every_rejection() {
 }
 
 /// Within this many sequences each rule must have had its turn.
-const ENOUGH: u32 = 2_000;
+const ENOUGH: u32 = 1_000;
 
 /// Every code that a rejection has.
 const CODES: [&str; 17] = [

@@ -7,7 +7,10 @@ use commands::{
     log,
     relay::{self, RelayError},
 };
-use events_schema::envelope::{Envelope, Epoch, EventRow};
+use events_schema::{
+    envelope::{Envelope, Epoch, EventRow},
+    subjects,
+};
 
 use crate::{
     log::fold_from_the_beginning,
@@ -30,7 +33,8 @@ async fn published(nats: &Nats) -> Vec<(Epoch, Envelope)> {
         .get_stream("EVENTS")
         .await
         .expect("it exists");
-    let mut rows = Vec::new();
+    let (mut rows, mut ended) = (Vec::new(), true);
+    let mut last_cause = None;
     for sequence in 1..=stream.cached_info().state.last_sequence {
         let message = stream
             .get_raw_message(sequence)
@@ -41,8 +45,16 @@ async fn published(nats: &Nats) -> Vec<(Epoch, Envelope)> {
             message.subject.as_str(),
             format!("events.{}", row.stream.aggregate())
         );
+        assert_eq!(
+            ended,
+            last_cause != Some(row.cause),
+            "the last event of each command says so, before position {sequence}"
+        );
+        last_cause = Some(row.cause);
+        ended = message.headers.get(subjects::COMMAND_END).is_some();
         rows.push((epoch, row));
     }
+    assert!(ended, "nothing follows of the last command");
     rows
 }
 

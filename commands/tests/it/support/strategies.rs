@@ -25,17 +25,41 @@ use events_schema::{
 use proptest::{collection, option, prelude::*, sample::select};
 use uuid::Uuid;
 
-use super::journal::NOW;
+use super::{journal::NOW, world};
 
 /// How many things of each kind there are.
 const THINGS: u8 = 4;
 
 /// Commands in a row.
-const COMMANDS: std::ops::Range<usize> = 1..150;
+const COMMANDS: std::ops::Range<usize> = 1..100;
 
-/// A sequence of commands, as they come in.
+/// A sequence of commands, as they come in: in an empty world, or in one that is settled.
 pub(crate) fn commands() -> impl Strategy<Value = Vec<Command>> {
-    collection::vec(command(), COMMANDS)
+    let rest = collection::vec(command(), COMMANDS);
+    (any::<bool>(), rest).prop_map(|(settled, rest)| {
+        let mut commands = if settled { settlement() } else { Vec::new() };
+        commands.extend(rest);
+        commands
+    })
+}
+
+/// One of each thing, the way it should be.
+fn settlement() -> Vec<Command> {
+    vec![
+        world::register_account(0, "a"),
+        world::add_model(0, 0, "fast", &[ModelType::Chat]),
+        world::add_model(1, 0, "slow", &[ModelType::Chat]),
+        world::create_virtual_model(0, "a", vec![world::target(0, 1), world::target(1, 0)]),
+        world::add_user(0),
+        world::create_virtual_account(0, "a"),
+        world::issue_key(0, Owner::User(world::id(0))),
+        world::grant_models(
+            0,
+            Subject::Key(world::id(0)),
+            &[ModelRef::VirtualModel(world::id(0))],
+        ),
+        world::add_operator(0, Role::Owner),
+    ]
 }
 
 /// Any command.

@@ -386,9 +386,12 @@ async fn a_log_that_lost_its_tail_together_with_the_stream_takes_no_commands_unt
         .submit(create("refused"))
         .await
         .expect_err("events are missing");
+    // Heads are kept about once a second: the first that is missing need not be the last.
+    let said = refused.to_string();
+    let names = |position: u64| said.contains(&format!("position {position} "));
     assert!(
-        refused.to_string().contains("position 21 ") && refused.to_string().contains("start-epoch"),
-        "{refused}"
+        (12..=21).any(names) && said.contains("start-epoch"),
+        "{said}"
     );
     stopped
         .start_epoch(Some("there is no better copy".into()))

@@ -119,7 +119,7 @@ impl Browser {
     }
 
     /// Waits until one of these elements holds the text.
-    pub(crate) async fn see_text(&self, css: &str, text: &str) -> Outcome {
+    pub(crate) async fn until_text(&self, css: &str, text: &str) -> Outcome {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let mut said = Vec::new();
@@ -138,7 +138,7 @@ impl Browser {
     }
 
     /// Waits until there is no such thing.
-    pub(crate) async fn gone(&self, css: &str) -> Outcome {
+    pub(crate) async fn until_gone(&self, css: &str) -> Outcome {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while !self.page.find_all(Locator::Css(css)).await?.is_empty() {
             if tokio::time::Instant::now() > deadline {
@@ -206,18 +206,18 @@ impl Browser {
 
     /// To a screen, by the navigation; what was open is awaited to be gone.
     pub(crate) async fn go(&self, screen: &str) -> Outcome {
-        self.gone("dialog[open]").await?;
+        self.until_gone("dialog[open]").await?;
         let path = format!("//nav//a[normalize-space(.)={}]", quoted(screen));
         self.wait(Locator::XPath(&path), screen)
             .await?
             .click()
             .await?;
-        self.see_text("h1", screen).await
+        self.until_text("h1", screen).await
     }
 
     /// Chooses from the menu of a row.
     pub(crate) async fn act(&self, row: &str, action: &str) -> Outcome {
-        self.gone("dialog[open]").await?;
+        self.until_gone("dialog[open]").await?;
         self.see(&format!("button[aria-label='Actions for {row}']"))
             .await?
             .click()

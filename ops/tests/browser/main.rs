@@ -81,7 +81,7 @@ async fn a_name_that_is_taken_is_refused_at_its_field(browser: &Browser, stack: 
         .await?;
     browser.picture("refused-at-its-field").await?;
     browser.press("Cancel").await?;
-    browser.gone("dialog[open]").await
+    browser.until_gone("dialog[open]").await
 }
 
 async fn add_a_model(browser: &Browser) -> Outcome {
@@ -96,7 +96,7 @@ async fn add_a_model(browser: &Browser) -> Outcome {
     browser.fill("price.output", "10").await?;
     browser.submit().await?;
     browser
-        .see_text("tr[data-name='browser/fast']", "$10.00")
+        .until_text("tr[data-name='browser/fast']", "$10.00")
         .await?;
     browser.picture("models").await
 }
@@ -135,9 +135,11 @@ async fn chat(browser: &Browser) -> Outcome {
     browser.press("Send").await?;
     // The facts are drawn when the answer has ended.
     browser
-        .see_text("[data-fact='target']", "browser/fast")
+        .until_text("[data-fact='target']", "browser/fast")
         .await?;
-    browser.see_text(".sl-said-model .sl-said-text", "").await?;
+    browser
+        .until_text(".sl-said-model .sl-said-text", "")
+        .await?;
     browser.see("[data-fact='tokens']").await?;
     browser.see("[data-fact='cost']").await?;
     browser.see("[data-fact='to first token']").await?;
@@ -146,11 +148,13 @@ async fn chat(browser: &Browser) -> Outcome {
 
 async fn the_request_is_in_the_dashboard(browser: &Browser) -> Outcome {
     browser.go("Dashboard").await?;
-    browser.see_text("tr[data-request]", "browser/fast").await?;
+    browser
+        .until_text("tr[data-request]", "browser/fast")
+        .await?;
     browser.see("[data-chart='Requests'] canvas").await?;
     browser.press("By model").await?;
     browser
-        .see_text("[data-chart='Requests'] .sl-legend", "browser/fast")
+        .until_text("[data-chart='Requests'] .sl-legend", "browser/fast")
         .await?;
     browser.picture("dashboard").await
 }
@@ -167,7 +171,7 @@ async fn the_events_are_in_the_history(browser: &Browser) -> Outcome {
         browser.see(&format!("li[data-kind='{kind}']")).await?;
     }
     browser
-        .see_text(
+        .until_text(
             "li[data-kind='provider_account_registered'] .sl-why",
             "made by the browser test",
         )
@@ -178,7 +182,9 @@ async fn the_events_are_in_the_history(browser: &Browser) -> Outcome {
         .await?
         .click()
         .await?;
-    browser.see_text(".sl-diff .sl-after", "2500000000").await?;
+    browser
+        .until_text(".sl-diff .sl-after", "2500000000")
+        .await?;
     browser.picture("history").await
 }
 
@@ -206,7 +212,7 @@ async fn what_is_not_needed_goes_away(browser: &Browser) -> Outcome {
     browser.act("browser test", "Disable").await?;
     browser.submit().await?;
     browser
-        .see_text("tr[data-name='browser test']", "Disabled")
+        .until_text("tr[data-name='browser test']", "Disabled")
         .await?;
     take_away(browser, "API keys", "browser test", "Revoke").await?;
     take_away(browser, "Virtual accounts", "browser-test", "Delete").await?;
@@ -219,7 +225,7 @@ async fn take_away(browser: &Browser, screen: &str, name: &str, action: &str) ->
     browser.go(screen).await?;
     browser.act(name, action).await?;
     browser.submit().await?;
-    browser.gone(&format!("tr[data-name='{name}']")).await
+    browser.until_gone(&format!("tr[data-name='{name}']")).await
 }
 
 async fn an_account_with_models_is_not_deleted(browser: &Browser) -> Outcome {
@@ -227,11 +233,11 @@ async fn an_account_with_models_is_not_deleted(browser: &Browser) -> Outcome {
     browser.act("browser", "Delete").await?;
     browser.submit().await?;
     browser
-        .see_text("dialog[open] .pf-v6-c-alert.pf-m-danger", "browser")
+        .until_text("dialog[open] .pf-v6-c-alert.pf-m-danger", "browser")
         .await?;
     browser.picture("delete-refused").await?;
     browser.press("Cancel").await?;
-    browser.gone("dialog[open]").await
+    browser.until_gone("dialog[open]").await
 }
 
 async fn sign_out(browser: &Browser) -> Outcome {

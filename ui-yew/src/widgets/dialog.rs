@@ -1,12 +1,26 @@
 //! Dialogs: a form over the page, which Escape closes.
 
 use patternfly_yew::prelude::*;
-use web_sys::{HtmlDialogElement, HtmlElement};
+use wasm_bindgen::prelude::*;
+use web_sys::HtmlElement;
 use yew::prelude::*;
 
 use super::focus::{first_in, focus, focused};
 use crate::api::Rejection;
 use crate::widgets::button::{Button, Variant};
+
+#[wasm_bindgen]
+extern "C" {
+    /// The browser's own dialog.
+    #[wasm_bindgen(extends = HtmlElement, extends = web_sys::Element, extends = web_sys::Node)]
+    type HtmlDialogElement;
+
+    #[wasm_bindgen(method, catch, js_name = showModal)]
+    fn show_modal(this: &HtmlDialogElement) -> Result<(), JsValue>;
+
+    #[wasm_bindgen(method)]
+    fn close(this: &HtmlDialogElement);
+}
 
 /// Properties of [`Dialog`].
 #[derive(Clone, PartialEq, Properties)]

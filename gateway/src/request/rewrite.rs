@@ -2,80 +2,40 @@
 //!
 //! Large bodies are not copied: the parts between the edits are slices of what the caller sent.
 
-use std::{
-    convert::Infallible,
-    ops::Range,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::ops::Range;
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use bytes::{Buf as _, Bytes};
 
 use super::scan::UsageWish;
-
-/// Bodies up to this size are copied into one buffer: that costs less than several writes.
-const JOIN_BYTES: usize = 16 * 1024;
-
-/// Two edits leave three slices and two replacements.
-const MAX_PARTS: usize = 5;
 
 /// A request's body in parts. Cheap to clone, for the next attempt.
 #[derive(Debug, Clone, Default)]
 pub struct Body {
-    parts: [Bytes; MAX_PARTS],
-    next: usize,
-    left: u64,
+    parts: [Bytes; Body::MAX_PARTS],
 }
 
 impl Body {
-    fn of(parts: [Bytes; MAX_PARTS]) -> Self {
-        let total: usize = parts.iter().map(Bytes::len).sum();
-        if total > JOIN_BYTES {
-            return Self {
-                parts,
-                next: 0,
-                left: total as u64,
-            };
-        }
-        let mut joined = Vec::with_capacity(total);
-        parts.iter().for_each(|part| joined.extend_from_slice(part));
-        let mut parts = <[Bytes; MAX_PARTS]>::default();
-        parts[0] = joined.into();
-        Self {
-            parts,
-            next: 0,
-            left: total as u64,
-        }
-    }
-}
+    /// Two edits leave three slices and two replacements.
+    pub const MAX_PARTS: usize = 5;
 
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        while self.next < MAX_PARTS {
-            let at = self.next;
-            self.next += 1;
-            let part = std::mem::take(&mut self.parts[at]);
-            if !part.is_empty() {
-                self.left -= part.len() as u64;
-                return Poll::Ready(Some(Ok(Frame::data(part))));
-            }
-        }
-        Poll::Ready(None)
+    /// How many bytes are left.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.parts.iter().map(|part| part.len() as u64).sum()
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
+    /// The parts that are left, in order.
+    pub fn parts(&self) -> impl Iterator<Item = &Bytes> {
+        self.parts.iter().filter(|part| !part.is_empty())
     }
 
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+    /// Takes so many bytes off the front; no more than there are.
+    pub fn advance(&mut self, mut bytes: usize) {
+        for part in &mut self.parts {
+            let now = bytes.min(part.len());
+            part.advance(now);
+            bytes -= now;
+        }
     }
 }
 
@@ -90,26 +50,25 @@ pub fn rewrite(
     let name = (model_at.clone(), quoted(model));
     let wish = usage_wish.and_then(edit);
     let (first, second) = match wish {
-        None => return Body::of(around(body, name)),
+        None => return around(body, name),
         Some(wish) if wish.0.start < name.0.start => (wish, name),
         Some(wish) => (name, wish),
     };
     let before = body.slice(..first.0.start);
     let between = body.slice(first.0.end..second.0.start);
     let after = body.slice(second.0.end..);
-    Body::of([before, first.1, between, second.1, after])
+    Body {
+        parts: [before, first.1, between, second.1, after],
+    }
 }
 
 type Edit = (Range<usize>, Bytes);
 
-fn around(body: &Bytes, (at, replacement): Edit) -> [Bytes; MAX_PARTS] {
-    [
-        body.slice(..at.start),
-        replacement,
-        body.slice(at.end..),
-        Bytes::new(),
-        Bytes::new(),
-    ]
+fn around(body: &Bytes, (at, replacement): Edit) -> Body {
+    let [before, after] = [body.slice(..at.start), body.slice(at.end..)];
+    Body {
+        parts: [before, replacement, after, Bytes::new(), Bytes::new()],
+    }
 }
 
 /// A name as JSON. The names of models hold nothing that must be escaped, but nothing here relies on it.
@@ -142,8 +101,6 @@ fn edit(wish: &UsageWish) -> Option<Edit> {
 
 #[cfg(test)]
 mod tests {
-    use http_body::Body as _;
-
     use super::{super::scan, *};
 
     fn sent(body: &str, with_usage: bool) -> String {
@@ -155,15 +112,16 @@ mod tests {
             "gpt",
             with_usage.then_some(&found.usage_wish),
         );
-        let length = rewritten.size_hint().exact();
-        let mut all = Vec::new();
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut rewritten).poll_frame(&mut context) {
-            all.extend(frame.into_data().expect("data"));
-        }
-        assert_eq!(length, Some(all.len() as u64));
-        assert!(rewritten.is_end_stream());
-        String::from_utf8(all).expect("text")
+        let whole: Vec<u8> = rewritten.parts().flatten().copied().collect();
+        assert_eq!(rewritten.length(), whole.len() as u64);
+        // Written in two goes, it is the same.
+        let half = whole.len() / 2;
+        rewritten.advance(half);
+        let rest: Vec<u8> = rewritten.parts().flatten().copied().collect();
+        assert_eq!(rest, whole[half..]);
+        rewritten.advance(whole.len() - half);
+        assert_eq!(rewritten.length(), 0);
+        String::from_utf8(whole).expect("text")
     }
 
     #[test]

@@ -22,7 +22,7 @@ use hyper::body::Incoming;
 use super::{
     body::read_body,
     passing::{Content, Passing},
-    response::{Body, OWN_HEADERS, OwnHeaders, failed},
+    response::{Body, OwnHeaders, failed},
     worker::Worker,
 };
 use crate::{
@@ -221,10 +221,17 @@ impl Call<'_> {
         let account = worker
             .accounts
             .of(step.target.account, &worker.shared.secrets.sealing);
-        let build = |reach: &Reach| self.upstream_request(reach, step, asked);
-        let (response, connection) = worker.sender.send(&account, &worker.metrics, build).await?;
-        let (head, incoming) = response.into_parts();
-        let answer = Answer::new(incoming, connection, account, worker.sender.patience.idle);
+        let body = self.upstream_body(step, asked);
+        let write_head = |out: &mut Vec<u8>, reach: &Reach| {
+            let path = reach.path(self.endpoint);
+            headers::write_head(out, path, asked.headers, reach, body.length());
+        };
+        let (head, connection) = worker
+            .sender
+            .send(&account, &worker.metrics, write_head, &body)
+            .await?;
+        let idle = worker.sender.patience.idle;
+        let answer = Answer::new(head.framing, connection, account, idle);
         let falls_back = !is_last && step.falls_back_on(head.status.as_u16());
         if falls_back || is_about_credential(head.status) || !speaks_api(head.status, &head.headers)
         {
@@ -268,19 +275,10 @@ impl Call<'_> {
         }
     }
 
-    fn upstream_request(
-        &self,
-        reach: &Reach,
-        step: Step<'_>,
-        asked: &Asked<'_>,
-    ) -> Request<request::Body> {
+    fn upstream_body(&self, step: Step<'_>, asked: &Asked<'_>) -> request::Body {
         let wish = self.wishes_usage(asked).then_some(&asked.scan.usage_wish);
         let model = step.target.model.upstream_name.as_str();
-        let mut request = Request::new(rewrite(asked.body, &asked.scan.model_at, model, wish));
-        *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = reach.path(self.endpoint).clone();
-        *request.headers_mut() = headers::to_provider(asked.headers, reach);
-        request
+        rewrite(asked.body, &asked.scan.model_at, model, wish)
     }
 
     fn refuse(mut self, failure: &Failure) -> Response<Body> {
@@ -293,10 +291,10 @@ impl Call<'_> {
     fn respond(mut self, answered: Answered) -> Response<Body> {
         let Answered {
             status,
-            headers: from_provider,
+            mut headers,
             content,
         } = answered;
-        let mut headers = headers::to_caller(&from_provider, OWN_HEADERS);
+        headers::keep_for_caller(&mut headers);
         self.add_own_headers(&mut headers);
         let body = match content {
             Arrived::Whole(whole) => {

@@ -26,9 +26,6 @@ const X_SLUICE_POSITION: HeaderName = HeaderName::from_static("x-sluice-position
 const X_SLUICE_TARGET: HeaderName = HeaderName::from_static("x-sluice-target");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// How many headers the gateway adds at most.
-pub const OWN_HEADERS: usize = 3 + 3 * MAX_LIMITS;
-
 /// A body for a caller.
 pub enum Body {
     /// All of it is here.

@@ -44,8 +44,8 @@ pub struct Reach {
     pub host: HeaderValue,
     /// For the header `authorization`.
     pub authorization: Option<HeaderValue>,
-    chat_completions: Uri,
-    embeddings: Uri,
+    chat_completions: String,
+    embeddings: String,
 }
 
 impl MadeFrom {
@@ -131,7 +131,8 @@ impl Reach {
         let prefix = base.get(base.origin().len()..).unwrap_or_default();
         let path = |end: &str| {
             let path = PathAndQuery::from_maybe_shared(format!("{prefix}{end}").into_bytes());
-            path.map(Uri::from).map_err(|error| error.to_string())
+            path.map(|path| path.to_string())
+                .map_err(|error| error.to_string())
         };
         let host = HeaderValue::from_str(authority.as_str()).map_err(|error| error.to_string())?;
         let scheme = uri.scheme_str().unwrap_or("https");
@@ -148,7 +149,7 @@ impl Reach {
 
     /// The path of an endpoint.
     #[must_use]
-    pub const fn path(&self, endpoint: Endpoint) -> &Uri {
+    pub fn path(&self, endpoint: Endpoint) -> &str {
         match endpoint {
             Endpoint::ChatCompletions => &self.chat_completions,
             Endpoint::Embeddings => &self.embeddings,

@@ -3,29 +3,28 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::{account::Account, connection::Connection};
+use super::{account::Account, connection::Connection, wire::Framing};
 use crate::failure::UpstreamFailure;
 
 /// The rest of an answer.
 pub struct Answer {
-    incoming: Incoming,
-    /// `None`: it has ended, and the connection was put aside.
+    framing: Framing,
+    /// `None`: it has ended, and the connection was put aside or closed.
     connection: Option<Connection>,
     account: Rc<Account>,
     /// How long it may pause.
     patience: Duration,
     last_piece: Instant,
+    /// Whether the clock was set to that; before, it still is as the request set it.
+    wound: bool,
 }
 
 /// An answer that was waited for.
@@ -40,18 +39,18 @@ impl Answer {
     /// Of a response whose head has come.
     #[must_use]
     pub fn new(
-        incoming: Incoming,
-        mut connection: Connection,
+        framing: Framing,
+        connection: Connection,
         account: Rc<Account>,
         patience: Duration,
     ) -> Self {
-        connection.wind(patience);
         Self {
-            incoming,
+            framing,
             connection: Some(connection),
             account,
             patience,
             last_piece: Instant::now(),
+            wound: false,
         }
     }
 
@@ -67,36 +66,31 @@ impl Answer {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(None);
         };
-        // Asking for data is what lets the connection read on, so it is driven once more after the first question.
-        for _ in 0..2 {
-            connection.drive(cx);
-            // Progress is made by the connection alone, which has the real waker.
-            match Pin::new(&mut self.incoming).poll_frame(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    // Trailers say nothing that a caller of this API could use.
-                    if let Ok(piece) = frame.into_data() {
-                        self.last_piece = Instant::now();
-                        return Poll::Ready(Some(Ok(piece)));
-                    }
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    tracing::debug!(%error, "a provider's answer broke off");
-                    self.connection = None;
-                    return Poll::Ready(Some(Err(UpstreamFailure::Broken)));
-                }
-                Poll::Ready(None) => {
-                    if let Some(ended) = self.connection.take() {
-                        self.account.put_idle(ended);
-                    }
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => {}
+        match connection.poll_body(&mut self.framing, cx) {
+            Poll::Ready(Some(Ok(piece))) => {
+                self.last_piece = Instant::now();
+                Poll::Ready(Some(Ok(piece)))
             }
+            Poll::Ready(Some(Err(failure))) => {
+                self.connection = None;
+                Poll::Ready(Some(Err(failure)))
+            }
+            Poll::Ready(None) => {
+                self.release();
+                Poll::Ready(None)
+            }
+            Poll::Pending => self.poll_patience(cx),
         }
-        self.poll_patience(cx)
     }
 
-    /// The clock is set again only when it has rung: a stream of many pieces does not touch it.
+    fn release(&mut self) {
+        if let Some(ended) = self.connection.take().filter(Connection::keeps_alive) {
+            self.account.put_idle(ended);
+        }
+    }
+
+    /// The clock is set when the answer pauses for the first time, and again only when it has rung: a stream of many
+    /// pieces does not touch it.
     fn poll_patience(
         &mut self,
         cx: &mut Context<'_>,
@@ -104,7 +98,7 @@ impl Answer {
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(None);
         };
-        while connection.poll_rung(cx).is_ready() {
+        while !std::mem::replace(&mut self.wound, true) || connection.poll_rung(cx).is_ready() {
             let left = self.patience.saturating_sub(self.last_piece.elapsed());
             if left.is_zero() {
                 self.connection = None;

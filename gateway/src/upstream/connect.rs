@@ -80,9 +80,7 @@ impl Connector {
                 tracing::debug!(%origin, %error, "no connection to a provider");
                 UpstreamFailure::Connect
             })?;
-            Connection::over(stream)
-                .await
-                .map_err(|_| UpstreamFailure::Connect)
+            Ok(Connection::over(stream))
         };
         timeout(wait, connecting)
             .await

@@ -1,43 +1,50 @@
 //! One HTTP/1.1 connection to a provider, driven by whoever waits for its answer.
 //!
-//! There is no task beside it: the future of the request, and later the body of its answer, polls the connection itself.
-//! That saves two wake-ups a request, and a request that is dropped closes its connection, which cancels it at the
-//! provider. Only the connection is polled with a real waker: the answer's head and body make progress through it alone.
+//! There is no task beside it: the future of the request, and later the body of its answer, read and write themselves.
+//! That saves wake-ups and queues, and a request that is dropped closes its connection, which cancels it at the provider.
 
 use std::{
-    future::Future,
-    pin::{Pin, pin},
-    task::{Context, Poll, Waker, ready},
+    future::{Future, poll_fn},
+    io::IoSlice,
+    pin::Pin,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{
-        TrySendError,
-        http1::{self, SendRequest},
-    },
-};
+use bytes::{Buf as _, Bytes, BytesMut};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::{AsyncRead as _, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep},
 };
 
+use super::wire::{Framing, Head, take_head};
 use crate::{failure::UpstreamFailure, request::Body};
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+/// How much is read at a time.
+const READ_BYTES: usize = 16 * 1024;
+/// Up to this size, a request's body goes into one buffer with its head: that costs less than writing two.
+const JOIN_BYTES: usize = 16 * 1024;
+
+/// Bytes to and from a provider.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>),
+}
 
 /// A connection that serves one request at a time.
 pub struct Connection {
-    sender: SendRequest<Body>,
-    driver: Pin<Box<http1::Connection<Stream, Body>>>,
-    /// Whether the driver has ended: no more may be asked of it.
-    ended: bool,
+    stream: Stream,
+    /// What was read and not yet taken.
+    read: BytesMut,
+    /// A request's head, kept for its memory.
+    written: Vec<u8>,
     /// A clock for the request under way, kept from one to the next: setting it anew is cheaper than making it.
     clock: Pin<Box<Sleep>>,
+    /// Whether it can take a request after the one under way.
+    keeps_alive: bool,
     /// Whether it has answered a request before.
     pub reused: bool,
     /// When it was put aside.
@@ -45,43 +52,43 @@ pub struct Connection {
 }
 
 /// A request that brought no answer.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotSent {
     /// Why.
     pub failure: UpstreamFailure,
-    /// The request, when nothing of it has been sent.
-    pub unsent: Option<Request<Body>>,
+    /// Whether the provider may have seen some of it.
+    pub begun: bool,
 }
 
 impl Connection {
-    /// Begins HTTP on a stream.
-    ///
-    /// # Errors
-    /// Hyper's, when the stream is not usable.
-    pub async fn over(stream: Stream) -> hyper::Result<Self> {
-        let (sender, driver) = http1::handshake(stream).await?;
+    /// Speaks HTTP on a stream.
+    #[must_use]
+    pub fn over(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Self {
         let now = Instant::now();
-        Ok(Self {
-            sender,
-            driver: Box::pin(driver),
-            ended: false,
+        let stream = match stream {
+            MaybeHttpsStream::Http(plain) => Stream::Plain(plain.into_inner()),
+            tls @ MaybeHttpsStream::Https(_) => Stream::Tls(Box::new(TokioIo::new(tls))),
+        };
+        Self {
+            stream,
+            read: BytesMut::new(),
+            written: Vec::new(),
             clock: Box::pin(tokio::time::sleep_until(now)),
+            keeps_alive: true,
             reused: false,
             idle_since: now,
-        })
-    }
-
-    /// Makes what progress can be made.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.ended {
-            self.ended = self.driver.as_mut().poll(cx).is_ready();
         }
     }
 
-    /// Whether it can take a request now.
+    /// Whether it can take a request now: the provider has neither closed it nor said anything out of turn.
     pub fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
-        self.drive(cx);
-        !self.ended && self.sender.is_ready()
+        self.keeps_alive && self.read.is_empty() && self.poll_read(cx).is_pending()
+    }
+
+    /// Whether it can take a request after the one under way, as the provider's last head says.
+    #[must_use]
+    pub const fn keeps_alive(&self) -> bool {
+        self.keeps_alive
     }
 
     /// Sets the clock to ring after `wait`.
@@ -94,40 +101,187 @@ impl Connection {
         self.clock.as_mut().poll(cx)
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request, whose head `write_head` writes, and waits for the head of its answer.
     ///
     /// # Errors
-    /// [`UpstreamFailure::Timeout`] after `wait`; [`UpstreamFailure::Broken`] when the connection ends.
+    /// [`UpstreamFailure::Timeout`] after `wait`; [`UpstreamFailure::Broken`] when the connection ends, or says what is
+    /// not HTTP.
     pub async fn send(
         &mut self,
-        request: Request<Body>,
+        write_head: impl FnOnce(&mut Vec<u8>),
+        body: &Body,
         wait: Duration,
-    ) -> Result<Response<Incoming>, NotSent> {
-        let mut answer = pin!(self.sender.try_send_request(request));
+    ) -> Result<Head, NotSent> {
+        let mut head = std::mem::take(&mut self.written);
+        head.clear();
+        write_head(&mut head);
+        let joined = body.length() <= JOIN_BYTES as u64;
+        if joined {
+            body.parts().for_each(|part| head.extend_from_slice(part));
+        }
+        let mut sending = Sending::new(&head, if joined { None } else { Some(body) });
         self.wind(wait);
-        std::future::poll_fn(|cx| {
-            self.drive(cx);
-            if let Poll::Ready(answer) = answer
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()))
-            {
-                return Poll::Ready(answer.map_err(broken));
+        let answer = poll_fn(|cx| self.poll_exchange(&mut sending, cx)).await;
+        let (begun, whole) = (sending.begun, sending.is_done());
+        self.written = head;
+        let head = answer.map_err(|failure| NotSent { failure, begun })?;
+        // A provider that answers before it has read all of the request is not to be trusted with another.
+        self.keeps_alive = head.keeps_alive && whole;
+        Ok(head)
+    }
+
+    /// Writes what is left of the request, and reads the head of the answer, which may come before.
+    fn poll_exchange(
+        &mut self,
+        sending: &mut Sending<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Head, UpstreamFailure>> {
+        let mut broken = false;
+        while !sending.is_done() && !broken {
+            match sending.poll_write(&mut self.stream, cx) {
+                Poll::Ready(written) => broken = !written,
+                Poll::Pending => break,
             }
-            ready!(self.poll_rung(cx));
-            Poll::Ready(Err(NotSent {
-                failure: UpstreamFailure::Timeout,
-                unsent: None,
-            }))
-        })
-        .await
+        }
+        loop {
+            match take_head(&mut self.read) {
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "a provider's answer cannot be read");
+                    return Poll::Ready(Err(UpstreamFailure::Broken));
+                }
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                // Also after a write that failed: the provider may have said why.
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(UpstreamFailure::Broken)),
+                Poll::Pending => break,
+            }
+        }
+        if broken {
+            return Poll::Ready(Err(UpstreamFailure::Broken));
+        }
+        ready!(self.poll_rung(cx));
+        Poll::Ready(Err(UpstreamFailure::Timeout))
+    }
+
+    /// The next piece of a body; `None` at its end.
+    ///
+    /// # Errors
+    /// When the connection ends before the body does, or its framing is malformed.
+    pub fn poll_body(
+        &mut self,
+        framing: &mut Framing,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, UpstreamFailure>>> {
+        loop {
+            match framing.take(&mut self.read) {
+                Ok(piece) if !piece.is_empty() => return Poll::Ready(Some(Ok(piece))),
+                Ok(_) if framing.is_done() => return Poll::Ready(None),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Some(Err(broken(&error)))),
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(1..) => {}
+                Ok(0) => {
+                    return Poll::Ready(framing.end().err().map(|error| Err(broken(&error))));
+                }
+                Err(error) => return Poll::Ready(Some(Err(broken(&error)))),
+            }
+        }
+    }
+
+    /// Reads some bytes; `0`: the provider has closed the connection.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        self.read.reserve(READ_BYTES);
+        let spare = self.read.spare_capacity_mut();
+        let most = spare.len().min(READ_BYTES);
+        let mut buffer = ReadBuf::uninit(&mut spare[..most]);
+        ready!(match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
+        })?;
+        let filled = buffer.filled().len();
+        self.commit(filled);
+        Poll::Ready(Ok(filled))
+    }
+
+    #[expect(
+        unsafe_code,
+        reason = "zeroing 16 KiB before each read would cost more than reading"
+    )]
+    fn commit(&mut self, filled: usize) {
+        // SAFETY: `poll_read` has just initialised so many bytes behind the buffer's end: `ReadBuf` vouches for them.
+        unsafe { self.read.set_len(self.read.len() + filled) };
     }
 }
 
-fn broken(mut error: TrySendError<Request<Body>>) -> NotSent {
-    let unsent = error.take_message();
-    tracing::debug!(error = %error.into_error(), "a provider's connection broke");
-    NotSent {
-        failure: UpstreamFailure::Broken,
-        unsent,
+fn broken(error: &dyn std::fmt::Display) -> UpstreamFailure {
+    tracing::debug!(%error, "a provider's answer broke off");
+    UpstreamFailure::Broken
+}
+
+/// A request on its way.
+struct Sending<'b> {
+    head: &'b [u8],
+    body: Option<Body>,
+    begun: bool,
+}
+
+impl<'b> Sending<'b> {
+    fn new(head: &'b [u8], body: Option<&Body>) -> Self {
+        Self {
+            head,
+            body: body.cloned(),
+            begun: false,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.head.is_empty() && self.body.as_ref().is_none_or(|body| body.length() == 0)
+    }
+
+    /// Writes some of it; `false`: the connection is broken.
+    fn poll_write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut slices = [IoSlice::new(&[]); Body::MAX_PARTS + 1];
+        slices[0] = IoSlice::new(self.head);
+        let parts = self.body.iter().flat_map(Body::parts);
+        for (slice, part) in slices[1..].iter_mut().zip(parts) {
+            *slice = IoSlice::new(part);
+        }
+        let written = match stream {
+            Stream::Plain(stream) => write(Pin::new(stream), cx, &slices),
+            Stream::Tls(stream) => write(Pin::new(&mut **stream), cx, &slices),
+        };
+        Poll::Ready(match ready!(written) {
+            Ok(0) | Err(_) => false,
+            Ok(written) => {
+                self.begun = true;
+                self.advance(written);
+                true
+            }
+        })
+    }
+
+    fn advance(&mut self, written: usize) {
+        let of_head = written.min(self.head.len());
+        self.head.advance(of_head);
+        if let Some(body) = &mut self.body {
+            body.advance(written - of_head);
+        }
+    }
+}
+
+fn write(
+    stream: Pin<&mut impl AsyncWrite>,
+    cx: &mut Context<'_>,
+    slices: &[IoSlice<'_>],
+) -> Poll<std::io::Result<usize>> {
+    match slices {
+        [head, rest @ ..] if rest.iter().all(|slice| slice.is_empty()) => {
+            stream.poll_write(cx, head)
+        }
+        _ => stream.poll_write_vectored(cx, slices),
     }
 }

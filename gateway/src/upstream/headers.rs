@@ -1,10 +1,7 @@
 //! Which headers pass. Everything does, but what belongs to one connection only, what names who calls, and what the
 //! gateway itself says.
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{self, ACCEPT_ENCODING, AUTHORIZATION, HOST},
-};
+use http::{HeaderMap, HeaderName, header};
 
 use super::account::Reach;
 
@@ -16,6 +13,7 @@ fn stays_here(name: &HeaderName) -> bool {
         "host"
             | "authorization"
             | "x-api-key"
+            | "api-key"
             | "cookie"
             | "content-length"
             | "accept-encoding"
@@ -74,33 +72,85 @@ fn named_in<'h>(headers: &'h HeaderMap) -> impl Fn(&HeaderName) -> bool + 'h {
     }
 }
 
-/// The headers for the provider.
-#[must_use]
-pub fn to_provider(from_caller: &HeaderMap, reach: &Reach) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(from_caller.len() + 3);
-    headers.insert(HOST, reach.host.clone());
+/// Writes the head of a request to a provider: the line, the headers that pass, and those that are the account's.
+pub fn write_head(
+    out: &mut Vec<u8>,
+    path: &str,
+    from_caller: &HeaderMap,
+    reach: &Reach,
+    body_bytes: u64,
+) {
+    out.extend_from_slice(b"POST ");
+    out.extend_from_slice(path.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    line(out, "host", reach.host.as_bytes());
     if let Some(authorization) = &reach.authorization {
-        headers.insert(AUTHORIZATION, authorization.clone());
+        line(out, "authorization", authorization.as_bytes());
     }
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    line(out, "accept-encoding", b"identity");
     let dropped = named_in(from_caller);
     for (name, value) in from_caller {
         if !stays_here(name) && !dropped(name) {
-            headers.append(name, value.clone());
+            line(out, name.as_str(), value.as_bytes());
         }
     }
-    headers
+    line(out, "content-length", body_bytes.to_string().as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
-/// The headers for the caller, with room for `more`.
-#[must_use]
-pub fn to_caller(from_provider: &HeaderMap, more: usize) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(from_provider.len() + more);
-    let dropped = named_in(from_provider);
-    for (name, value) in from_provider {
-        if !stays_behind(name) && !dropped(name) {
-            headers.append(name, value.clone());
-        }
+/// A `HeaderValue` holds neither CR nor LF, so nothing can be smuggled in.
+fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// How many headers the gateway may add to those of a provider.
+pub const ROOM: usize = 12;
+
+/// Leaves of a provider's headers what the caller gets.
+pub fn keep_for_caller(headers: &mut HeaderMap) {
+    let dropped: Vec<HeaderName> = {
+        let named = named_in(headers);
+        let stays = |name: &&HeaderName| stays_behind(name) || named(name);
+        headers.keys().filter(stays).cloned().collect()
+    };
+    for name in dropped {
+        headers.remove(name);
     }
-    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(of: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        of.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_belongs_to_one_connection_or_to_the_account_stays_behind() {
+        let mut from_provider = headers(&[
+            ("content-type", "application/json"),
+            ("connection", "keep-alive, x-hop"),
+            ("x-hop", "1"),
+            ("transfer-encoding", "chunked"),
+            ("x-ratelimit-remaining-tokens", "7"),
+            ("set-cookie", "a=b"),
+            ("openai-organization", "acme"),
+            ("openai-processing-ms", "12"),
+        ]);
+        keep_for_caller(&mut from_provider);
+        let kept: Vec<_> = from_provider.keys().map(HeaderName::as_str).collect();
+        assert_eq!(kept, ["content-type", "openai-processing-ms"]);
+    }
 }

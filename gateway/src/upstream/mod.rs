@@ -6,7 +6,8 @@
 //! - [`credential`]: opening what was sealed to the gateways;
 //! - [`events`], [`usage`]: what is looked at in an answer while it passes;
 //! - [`headers`]: which headers pass, in both directions;
-//! - [`connect`]: making connections.
+//! - [`connect`]: making connections;
+//! - [`wire`]: HTTP/1.1 as it stands on the wire.
 
 pub mod account;
 pub mod answer;
@@ -16,16 +17,15 @@ pub mod credential;
 pub mod events;
 pub mod headers;
 pub mod usage;
+pub mod wire;
 
 use std::time::Duration;
-
-use http::{Request, Response};
-use hyper::body::Incoming;
 
 use self::{
     account::{Account, Reach},
     connect::Connector,
     connection::{Connection, NotSent},
+    wire::Head,
 };
 use crate::{config::Config, failure::UpstreamFailure, metrics::WorkerMetrics, request::Body};
 
@@ -61,10 +61,10 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Sends one request, as `build` makes it, and waits for the head of the answer.
+    /// Sends one request, whose head `write_head` writes, and waits for the head of the answer.
     ///
     /// A connection that was idle may turn out to have been closed by the provider: the request is then sent again on
-    /// another, and if it may have been read, on a new one.
+    /// another, and if some of it may have been read, on a new one.
     ///
     /// # Errors
     /// When there is no answer.
@@ -72,10 +72,10 @@ impl Sender {
         &self,
         account: &Account,
         metrics: &WorkerMetrics,
-        build: impl Fn(&Reach) -> Request<Body>,
-    ) -> Result<(Response<Incoming>, Connection), UpstreamFailure> {
+        write_head: impl Fn(&mut Vec<u8>, &Reach),
+        body: &Body,
+    ) -> Result<(Head, Connection), UpstreamFailure> {
         let reach = account.reach().ok_or(UpstreamFailure::Credential)?;
-        let mut request = build(reach);
         let mut may_reuse = true;
         loop {
             let idle = if may_reuse {
@@ -92,16 +92,16 @@ impl Sender {
                         .await?
                 }
             };
-            let NotSent { failure, unsent } =
-                match connection.send(request, self.patience.response).await {
-                    Ok(answer) => return Ok((answer, connection)),
+            let head = |out: &mut Vec<u8>| write_head(out, reach);
+            let NotSent { failure, begun } =
+                match connection.send(head, body, self.patience.response).await {
+                    Ok(head) => return Ok((head, connection)),
                     Err(not_sent) => not_sent,
                 };
             if failure != UpstreamFailure::Broken || !connection.reused {
                 return Err(failure);
             }
-            may_reuse = unsent.is_some();
-            request = unsent.unwrap_or_else(|| build(reach));
+            may_reuse = !begun;
         }
     }
 }

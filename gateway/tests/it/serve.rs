@@ -70,6 +70,26 @@ async fn connections_are_used_again_in_both_directions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_provider_may_close_its_connections_whenever_it_likes() {
+    let scene = Scene::set(&[]).await;
+    let bearer = format!("Bearer {KEY}");
+    let mut client = scene.gateway.client().await;
+    let body = r#"{"usage":{"prompt_tokens":1,"completion_tokens":1}}"#.to_owned();
+    for reply in [Reply::Last(body.clone()), Reply::UntilClose(body.clone())] {
+        scene.one.replies(reply);
+        for _ in 0..5 {
+            let headers = [("authorization", bearer.as_str())];
+            let answer = client
+                .send(Method::POST, "/v1/chat/completions", &headers, QUESTION)
+                .await;
+            assert_eq!((answer.status.as_u16(), &answer.body), (200, &body));
+            assert_eq!(answer.header("x-sluice-target"), "one/first");
+        }
+    }
+    assert_eq!(scene.one.connections(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_caller_did_wrong_is_told_in_openais_shape() {
     let scene = Scene::set(&[]).await;
     let check = async |key: &str, body: &str, status: u16, code: &str, outcome: Outcome| {

@@ -19,6 +19,10 @@ use tokio::{
 pub(crate) enum Reply {
     /// A whole answer.
     Whole(u16, &'static str, String),
+    /// A whole answer of which only the connection's end says that it is whole.
+    UntilClose(String),
+    /// A whole answer, after which the connection ends without a word.
+    Last(String),
     /// Pieces of a stream; then the end, or the connection breaks.
     Stream(Vec<String>, End),
     /// Nothing, for ever.
@@ -154,6 +158,21 @@ impl Provider {
                     .write_all([head, body].concat().as_bytes())
                     .await
                     .is_ok()
+            }
+            Reply::UntilClose(body) => {
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n";
+                let text = [head, &body].concat();
+                stream.write_all(text.as_bytes()).await.expect("sent");
+                false
+            }
+            Reply::Last(body) => {
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                );
+                let text = [head, body].concat();
+                stream.write_all(text.as_bytes()).await.expect("sent");
+                false
             }
             Reply::Stream(pieces, end) => {
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";

@@ -151,6 +151,16 @@ async fn the_request_is_in_the_dashboard(browser: &Browser) -> Outcome {
     browser
         .until_text("tr[data-request]", "browser/fast")
         .await?;
+    browser
+        .see("tr[data-request] button")
+        .await?
+        .click()
+        .await?;
+    browser
+        .until_text("dialog[open] [aria-label='Attempts']", "HTTP 200")
+        .await?;
+    browser.picture("request").await?;
+    browser.press("Close").await?;
     browser.see("[data-chart='Requests'] canvas").await?;
     browser.press("By model").await?;
     browser

@@ -3,6 +3,7 @@
 mod charts;
 mod range;
 mod recent;
+mod request;
 mod tiles;
 
 use events_schema::api::analytics::{GroupBy, Series, Summary};

@@ -1,13 +1,14 @@
 //! The newest requests, one by one.
 
+use std::rc::Rc;
+
 use chrono::{DateTime, Utc};
 use events_schema::api::Page;
 use events_schema::api::analytics::RequestItem;
-use events_schema::usage::Outcome;
-use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
 use super::range::Window;
+use super::request::{RequestDialog, cost, outcome, owner};
 use crate::api::Client;
 use crate::format;
 use crate::remote::use_remote;
@@ -40,16 +41,28 @@ pub(super) fn Recent(props: &Props) -> Html {
                 .await
         },
     );
+    let opened = use_state(|| None::<Rc<RequestItem>>);
+    let open = {
+        let opened = opened.setter();
+        Callback::from(move |item| opened.set(Some(item)))
+    };
+    let onclose = {
+        let opened = opened.setter();
+        Callback::from(move |()| opened.set(None))
+    };
     let none = || html!(<p class="sl-quiet">{ "No requests in this time range." }</p>);
     html!(
         <div class="sl-card">
             <div class="sl-card-head sl-pad"><h2 class="pf-v6-c-title pf-m-md">{ "Newest requests" }</h2></div>
-            { requests.show(|| html!(<div class="sl-pad">{ none() }</div>), |page| table(&page.items)) }
+            { requests.show(|| html!(<div class="sl-pad">{ none() }</div>), |page| table(&page.items, &open)) }
+            if let Some(item) = &*opened {
+                <RequestDialog item={Rc::clone(item)} {onclose} />
+            }
         </div>
     )
 }
 
-fn table(items: &[RequestItem]) -> Html {
+fn table(items: &[RequestItem], open: &Callback<Rc<RequestItem>>) -> Html {
     const COLUMNS: [&str; 7] = [
         "When", "Model", "Owner", "Tokens", "Cost", "Latency", "Outcome",
     ];
@@ -60,32 +73,28 @@ fn table(items: &[RequestItem]) -> Html {
                     { for COLUMNS.iter().map(|column| html!(<th class="pf-v6-c-table__th" role="columnheader" scope="col">{ *column }</th>)) }
                 </tr>
             </thead>
-            <tbody class="pf-v6-c-table__tbody" role="rowgroup">{ for items.iter().map(|item| row(&COLUMNS, item)) }</tbody>
+            <tbody class="pf-v6-c-table__tbody" role="rowgroup">{ for items.iter().map(|item| row(&COLUMNS, item, open)) }</tbody>
         </table>
     )
 }
 
-fn row(columns: &[&'static str], item: &RequestItem) -> Html {
+fn row(columns: &[&'static str], item: &RequestItem, open: &Callback<Rc<RequestItem>>) -> Html {
+    let onclick = {
+        let item = Rc::new(item.clone());
+        open.reform(move |_: MouseEvent| Rc::clone(&item))
+    };
     let tokens = item.tokens.input.saturating_add(item.tokens.output);
     let in_one_line = |text: String| html!(<span class="sl-nowrap">{ text }</span>);
     let cells = [
-        html!(<span class="sl-nowrap"><Ago at={item.received_at.to_chrono()} /></span>),
+        html!(<button class="sl-name sl-nowrap sl-link" type="button" {onclick}><Ago at={item.received_at.to_chrono()} /></button>),
         model(item),
-        in_one_line(
-            item.owner_name
-                .clone()
-                .or_else(|| item.owner.clone())
-                .unwrap_or_else(|| format::NOTHING.to_owned()),
-        ),
+        in_one_line(owner(item)),
         in_one_line(format!(
             "{}{}",
             if item.tokens.estimated { "≈ " } else { "" },
             format::count(tokens)
         )),
-        in_one_line(item.cost.map_or_else(
-            || format::NOTHING.to_owned(),
-            |cost| format::usd(cost.nanos()),
-        )),
+        in_one_line(cost(item)),
         in_one_line(format::latency(item.duration_us)),
         outcome(item),
     ];
@@ -112,22 +121,4 @@ fn model(item: &RequestItem) -> Html {
             }
         </span>
     )
-}
-
-fn outcome(item: &RequestItem) -> Html {
-    let color = match item.outcome {
-        Outcome::Success => Color::Green,
-        Outcome::ClientGone => Color::Grey,
-        Outcome::BadRequest
-        | Outcome::Unauthenticated
-        | Outcome::Forbidden
-        | Outcome::UnknownModel
-        | Outcome::LimitExceeded => Color::Orange,
-        Outcome::ProviderError | Outcome::ProviderUnreachable | Outcome::StreamCut => Color::Red,
-    };
-    let label = match item.outcome {
-        Outcome::Success => "Success".to_owned(),
-        other => format!("{} ({})", format::words(other.as_str()), item.status),
-    };
-    html!(<Label {label} {color} compact={true} />)
 }

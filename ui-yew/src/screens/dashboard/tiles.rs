@@ -26,7 +26,7 @@ pub(super) fn tiles(summary: &Summary) -> Html {
             { tile("Requests", format::count(now.requests), None, change(now.requests, before.requests), More::Neutral) }
             { tile("Tokens", format::short_count(tokens(now)), Some(detail), change(tokens(now), tokens(before)), More::Neutral) }
             { tile("Cost", format::usd(now.cost.nanos()), None, change(now.cost.nanos(), before.cost.nanos()), More::Neutral) }
-            { tile("Errors", format::share(now.errors, now.requests), Some(format!("{} requests", format::count(now.errors))),
+            { tile("Errors", format::share(now.errors, now.requests), Some(of_requests(now.errors)),
                 change(now.errors, before.errors), More::Bad) }
             { tile("Latency", latency(now), percentiles(now),
                 change(now.p50_us, before.p50_us), More::Bad) }
@@ -39,6 +39,13 @@ fn latency(figures: &Figures) -> String {
         format::NOTHING.to_owned()
     } else {
         format::latency(figures.p50_us)
+    }
+}
+
+fn of_requests(number: u64) -> String {
+    match number {
+        1 => "1 request".to_owned(),
+        number => format!("{} requests", format::count(number)),
     }
 }
 

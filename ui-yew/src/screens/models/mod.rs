@@ -6,15 +6,16 @@ mod price;
 use std::rc::Rc;
 
 use add::AddModel;
+use chrono::{DateTime, Utc};
 use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::ModelItem;
 use events_schema::events::{Aggregate, ModelType};
 use events_schema::money::{NanoUsd, Price};
+use events_schema::state::PricePoint;
 use patternfly_yew::prelude::*;
 use price::SetPrice;
 use yew::prelude::*;
 
-use crate::format;
 use crate::route::Screen;
 use crate::session::use_session;
 use crate::widgets::button::{Button, Variant};
@@ -25,6 +26,7 @@ use crate::widgets::label;
 use crate::widgets::listing::{Listing, Row};
 use crate::widgets::menu::{HistoryLink, MenuItem, item};
 use crate::widgets::rename::{OneText, Rename};
+use crate::{browser, format};
 
 /// The aggregates whose changes show in the list.
 const SHOWS: &[Aggregate] = &[Aggregate::Model, Aggregate::ProviderAccount];
@@ -113,7 +115,7 @@ fn row(model: ModelItem, actions: Vec<MenuItem>) -> Row {
             html!(<HistoryLink name={model.full_name.clone()} {stream} />),
             label::code(&model.upstream_name),
             html!(<span class="sl-labels">{ for types }</span>),
-            price_cell(model.price),
+            price_cell(model.price, next_price(&model.prices, browser::now())),
             label::enabled(!model.disabled),
         ],
         name: model.full_name,
@@ -121,7 +123,25 @@ fn row(model: ModelItem, actions: Vec<MenuItem>) -> Row {
     }
 }
 
-fn price_cell(price: Option<Price>) -> Html {
+/// When the price will be another one, if that is decided.
+fn next_price(prices: &[PricePoint], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let times = prices.iter().map(|point| point.effective_at.to_chrono());
+    times.filter(|at| *at > now).min()
+}
+
+fn price_cell(price: Option<Price>, changes: Option<DateTime<Utc>>) -> Html {
+    let changes = changes.map(|at| format!("Another from {} on", format::time(at)));
+    html!(
+        <>
+            { current_price(price) }
+            if let Some(changes) = changes {
+                <div class="sl-quiet">{ changes }</div>
+            }
+        </>
+    )
+}
+
+fn current_price(price: Option<Price>) -> Html {
     let Some(price) = price else {
         return html!(<span class="sl-quiet sl-nowrap">{ "No price" }</span>);
     };
@@ -199,4 +219,27 @@ fn actions(model: &ModelItem, show: &Callback<Open>) -> Vec<MenuItem> {
         item(on_off.action, show, Open::Confirm(on_off)),
         item("Delete", show, Open::Confirm(delete)).dangerous(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::time::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn the_next_price_is_the_first_of_those_to_come() {
+        let at = |seconds: i64| PricePoint {
+            effective_at: Timestamp::from_micros(seconds * 1_000_000).expect("a time"),
+            price: Price {
+                input: NanoUsd::new(1),
+                output: NanoUsd::new(1),
+                cached_input: None,
+            },
+        };
+        let now = DateTime::from_timestamp(100, 0).expect("a time");
+        let next = next_price(&[at(50), at(300), at(200)], now);
+        assert_eq!(next.map(|next| next.timestamp()), Some(200));
+        assert_eq!(next_price(&[at(50), at(100)], now), None);
+    }
 }

@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -57,7 +57,9 @@ impl Tally {
             .write(true)
             .create_new(true)
             .open(&path)?;
-        file.set_len((workers.max(1) * STRIDE) as u64)?;
+        // Written, not only made longer: a hole that the disk has no room for would end the process at the first count.
+        (&file).write_all(&vec![0; workers.max(1) * STRIDE])?;
+        file.sync_data()?;
         let map = MmapOptions::new().map_raw(&file)?;
         Ok(Self {
             map: Arc::new(map),

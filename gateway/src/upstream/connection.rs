@@ -227,6 +227,8 @@ struct Sending<'b> {
     head: &'b [u8],
     body: Option<Body>,
     begun: bool,
+    /// Whether all of it has left: TLS may take bytes and keep them until it is flushed.
+    flushed: bool,
 }
 
 impl<'b> Sending<'b> {
@@ -235,15 +237,28 @@ impl<'b> Sending<'b> {
             head,
             body: body.cloned(),
             begun: false,
+            flushed: false,
         }
     }
 
     fn is_done(&self) -> bool {
+        self.flushed
+    }
+
+    fn is_taken(&self) -> bool {
         self.head.is_empty() && self.body.as_ref().is_none_or(|body| body.length() == 0)
     }
 
     /// Writes some of it; `false`: the connection is broken.
     fn poll_write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.is_taken() {
+            let flushed = match stream {
+                Stream::Plain(_) => Ok(()),
+                Stream::Tls(stream) => ready!(Pin::new(&mut **stream).poll_flush(cx)),
+            };
+            self.flushed = flushed.is_ok();
+            return Poll::Ready(self.flushed);
+        }
         let mut slices = [IoSlice::new(&[]); Body::MAX_PARTS + 1];
         slices[0] = IoSlice::new(self.head);
         let parts = self.body.iter().flat_map(Body::parts);

@@ -18,12 +18,38 @@ pub enum IdentityError {
         /// Why.
         source: io::Error,
     },
+    /// Another gateway works on the folder.
+    #[error("another gateway works on {folder}: each needs a data folder of its own")]
+    InUse {
+        /// Which folder.
+        folder: PathBuf,
+    },
     /// The file holds something else.
     #[error("the file {path} does not hold a gateway's id; remove it to get a new one")]
     NotAnId {
         /// Which file.
         path: PathBuf,
     },
+}
+
+/// Takes the data folder for this process alone, for as long as the file that is returned stays open.
+///
+/// # Errors
+/// [`IdentityError::InUse`], [`IdentityError::Io`].
+pub fn lock_folder(data_dir: &Path) -> Result<fs::File, IdentityError> {
+    let path = data_dir.join("lock");
+    let opened = fs::create_dir_all(data_dir).and_then(|()| fs::File::create(&path));
+    let file = opened.map_err(|source| IdentityError::Io {
+        path: path.clone(),
+        source,
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(IdentityError::InUse {
+            folder: data_dir.to_owned(),
+        }),
+        Err(fs::TryLockError::Error(source)) => Err(IdentityError::Io { path, source }),
+    }
 }
 
 /// The id in the data folder; `fresh` becomes it where there is none.
@@ -47,6 +73,16 @@ pub fn of_folder(data_dir: &Path, fresh: Uuid) -> Result<Uuid, IdentityError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_one_gateways_until_it_ends() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = lock_folder(folder.path()).expect("free");
+        let second = lock_folder(folder.path()).expect_err("taken");
+        assert!(matches!(second, IdentityError::InUse { .. }), "{second}");
+        drop(first);
+        lock_folder(folder.path()).expect("free again");
+    }
 
     #[test]
     fn the_first_id_stays() {

@@ -62,6 +62,15 @@ fn log_to_stdout(config: &Config) -> Result<(), AnyError> {
 /// recorder and the view.
 fn run(config: &Config) -> Result<(), AnyError> {
     let secrets = Secrets::read(config)?;
+    // Before anything in the data folder is touched: a gateway that cannot have port and folder for itself leaves both
+    // to the one that has them.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let listener = runtime
+        .block_on(TcpListener::bind(config.listen))
+        .map_err(|error| format!("listening on {}: {error}", config.listen))?;
+    let _lock = identity::lock_folder(&config.data_dir)?;
     let started_at = clock::now();
     let identity = Identity {
         gateway: identity::of_folder(&config.data_dir, clock::uuid_v7(started_at))?,
@@ -97,7 +106,7 @@ fn run(config: &Config) -> Result<(), AnyError> {
     let shared = Shared::new(config, secrets, view, status, metrics);
     let workers = Workers::start(&shared, &recording.rings, config.drain_timeout(), &serving)?;
 
-    let served = serve(config, &identity, &workers, &serving);
+    let served = runtime.block_on(serve(listener, &identity, &workers, &serving));
     serving.cancel();
     workers.join();
     keeping.cancel();
@@ -107,19 +116,16 @@ fn run(config: &Config) -> Result<(), AnyError> {
 }
 
 /// Accepts connections until the process is asked to end.
-#[tokio::main(flavor = "current_thread")]
 async fn serve(
-    config: &Config,
+    listener: TcpListener,
     identity: &Identity,
     workers: &Workers,
     serving: &CancellationToken,
 ) -> Result<(), AnyError> {
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| format!("listening on {}: {error}", config.listen))?;
+    let listen = listener.local_addr()?;
     let mut terminate = unix::signal(unix::SignalKind::terminate())?;
     let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
-    tracing::info!(listen = %config.listen, gateway = %identity.gateway, "listening");
+    tracing::info!(%listen, gateway = %identity.gateway, "listening");
     tokio::select! {
         () = workers.accept(listener, serving.clone()) => {}
         _ = terminate.recv() => {}

@@ -147,7 +147,7 @@ impl Recorder {
                 tokio::spawn(send_all(inbox, usage, link))
             }
             Err(error) => {
-                tracing::error!(%error, url = nats_url, "the NATS URL cannot be used: request records stay on disk");
+                tracing::error!(%error, "the NATS URL cannot be used: request records stay on disk");
                 tokio::spawn(refuse_all(inbox))
             }
         };

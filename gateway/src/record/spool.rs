@@ -202,11 +202,12 @@ impl Spool {
 
     fn begin_segment(&mut self) -> io::Result<()> {
         let number = self.next_segment;
+        // Also when it cannot be made: what is there already is not this spool's.
+        self.next_segment += 1;
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .open(self.path(number))?;
-        self.next_segment += 1;
         self.writer = Some(file);
         self.segments.push_back(Segment {
             number,

@@ -70,7 +70,7 @@ pub(super) async fn run(
     let link = match nats::connect(&config.nats_url, &name).await {
         Ok(link) => link,
         Err(error) => {
-            tracing::error!(%error, url = config.nats_url, "the NATS URL cannot be used: serving from disk for good");
+            tracing::error!(%error, "the NATS URL cannot be used: serving from disk for good");
             loader.start_from_disk(config.max_age);
             shutdown.cancelled().await;
             return;

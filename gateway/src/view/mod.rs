@@ -70,11 +70,6 @@ impl View {
     pub fn entries_digest(&self) -> String {
         self.tables.digest().to_string()
     }
-
-    /// All provider accounts, in any order.
-    pub fn accounts(&self) -> impl Iterator<Item = &ArchivedProviderAccountEntry> {
-        self.tables.accounts.values().map(|entry| &***entry)
-    }
 }
 
 impl Configuration for View {

@@ -5,6 +5,8 @@ use std::{fmt, fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Parser, ValueEnum};
 use events_schema::keyring::{InvalidKeyRing, KeyRing};
 
+use crate::server::Bounds;
+
 /// Sluice's gateway: OpenAI's API in front of providers, all decisions in memory.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "sluice-gateway", version)]
@@ -39,8 +41,20 @@ pub struct Config {
     /// How long a provider's answer may pause, in milliseconds.
     #[arg(long, env = "SLUICE_IDLE_TIMEOUT_MS", default_value_t = 120_000)]
     pub idle_timeout_ms: u64,
-    /// How long requests under way may go on after SIGTERM, in milliseconds.
-    #[arg(long, env = "SLUICE_DRAIN_TIMEOUT_MS", default_value_t = 30_000)]
+    /// How long a caller may take nothing of its answer, in milliseconds; then its connection is closed.
+    #[arg(long, env = "SLUICE_WRITE_TIMEOUT_MS", default_value_t = 60_000)]
+    pub write_timeout_ms: u64,
+    /// How many connections callers may have; more wait to be accepted.
+    #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = 16_384)]
+    pub max_connections: usize,
+    /// How many bytes the bodies of requests under way may have together; beyond that, large ones are refused.
+    #[arg(long, env = "SLUICE_MAX_HELD_BODY_BYTES", default_value_t = 1 << 30)]
+    pub max_held_body_bytes: usize,
+    /// How long to go on as before after SIGTERM, but for `/readyz`, in milliseconds: for load balancers to notice.
+    #[arg(long, env = "SLUICE_LAME_DUCK_MS", default_value_t = 0)]
+    pub lame_duck_ms: u64,
+    /// How long requests under way may go on after that, in milliseconds; a second signal ends it.
+    #[arg(long, env = "SLUICE_DRAIN_TIMEOUT_MS", default_value_t = 25_000)]
     pub drain_timeout_ms: u64,
     /// How many bytes of request records may wait on disk; the oldest are dropped beyond that, and counted.
     #[arg(long, env = "SLUICE_SPOOL_MAX_BYTES", default_value_t = 1 << 30)]
@@ -76,6 +90,21 @@ impl Config {
     #[must_use]
     pub const fn view_max_age(&self) -> Duration {
         Duration::from_secs(self.view_max_age_seconds)
+    }
+
+    /// What bounds callers.
+    #[must_use]
+    pub const fn bounds(&self) -> Bounds {
+        Bounds {
+            connections: self.max_connections,
+            write: Duration::from_millis(self.write_timeout_ms),
+        }
+    }
+
+    /// How long to go on as before after SIGTERM, but for `/readyz`.
+    #[must_use]
+    pub const fn lame_duck(&self) -> Duration {
+        Duration::from_millis(self.lame_duck_ms)
     }
 
     /// How long requests under way may go on after SIGTERM.

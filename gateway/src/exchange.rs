@@ -1,7 +1,7 @@
 //! One request from its arrival to its record. Whatever becomes of it, it is settled, counted and recorded exactly once:
 //! when it says how it ended, or else, when it is dropped, as a caller that went away.
 
-use std::{collections::BTreeMap, rc::Rc, time::Instant};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Instant};
 
 use events_schema::{
     events::{ModelRef, Owner},
@@ -18,7 +18,7 @@ use crate::{
     clock,
     counters::{Refused, Reservation},
     failure::{Failure, UpstreamFailure},
-    server::worker::Worker,
+    server::worker::{Stage, Worker},
 };
 
 /// How many bytes of the model's name are recorded.
@@ -38,11 +38,15 @@ pub struct Exchange {
     owner: Option<Owner>,
     requested_model: String,
     resolved: Option<ModelRef>,
+    /// The price of the target that is being asked.
+    price: Option<Price>,
     answering: Option<Answering>,
+    /// Whether some of the request has left for a provider.
+    sent: Cell<bool>,
     attempts: Vec<Attempt>,
     rules: Vec<String>,
     seed: u64,
-    body_bytes: u64,
+    weight: u64,
     tokens: Tokens,
     reservation: Option<Reservation>,
     metadata: BTreeMap<String, String>,
@@ -55,7 +59,6 @@ pub struct Exchange {
 struct Answering {
     model: ModelId,
     target: String,
-    price: Option<Price>,
 }
 
 impl Exchange {
@@ -76,11 +79,13 @@ impl Exchange {
             owner: None,
             requested_model: String::new(),
             resolved: None,
+            price: None,
             answering: None,
+            sent: Cell::new(false),
             attempts: Vec::new(),
             rules: Vec::new(),
             seed: clock::draw(),
-            body_bytes: 0,
+            weight: 0,
             tokens: Tokens::default(),
             reservation: None,
             metadata: BTreeMap::new(),
@@ -132,10 +137,12 @@ impl Exchange {
     }
 
     /// Its body was read.
-    pub fn asks_for(&mut self, model: &str, streamed: bool, body_bytes: u64) {
+    ///
+    /// `weight`: how many bytes of text it counts as where tokens have to be estimated.
+    pub fn asks_for(&mut self, model: &str, streamed: bool, weight: u64) {
         let end = model.floor_char_boundary(MAX_MODEL_BYTES);
         model[..end].clone_into(&mut self.requested_model);
-        (self.streamed, self.body_bytes) = (streamed, body_bytes);
+        (self.streamed, self.weight) = (streamed, weight);
     }
 
     /// The model's name stands for something.
@@ -162,8 +169,21 @@ impl Exchange {
         self.rules.push(rule.to_owned());
     }
 
+    /// Whether this gateway cannot wait for its end any longer.
+    #[must_use]
+    pub fn must_end(&self) -> bool {
+        self.worker.stage.get() == Stage::Ending
+    }
+
+    /// To be set once some of the request has left for a provider.
+    #[must_use]
+    pub const fn sent(&self) -> &Cell<bool> {
+        &self.sent
+    }
+
     /// An attempt begins.
-    pub fn attempts_begin(&mut self, model: ModelId, target: String) {
+    pub fn attempts_begin(&mut self, model: ModelId, target: String, price: Option<Price>) {
+        self.price = price;
         let began_us = clock::micros_since(self.begin);
         if self.attempts.is_empty() {
             self.worker.metrics.before_upstream.observe(began_us);
@@ -184,6 +204,10 @@ impl Exchange {
 
     /// The attempt under way has ended without an answer for the caller.
     pub fn attempt_failed(&mut self, status: Option<StatusCode>, error: Option<&str>) {
+        if status.is_some() {
+            // Providers do not charge for errors.
+            self.sent.set(false);
+        }
         let now = clock::micros_since(self.begin);
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.status = status.map(|it| it.as_u16());
@@ -193,14 +217,13 @@ impl Exchange {
     }
 
     /// The attempt under way brings the answer.
-    pub fn answered(&mut self, status: StatusCode, price: Option<Price>) {
+    pub fn answered(&mut self, status: StatusCode) {
         self.status = status;
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.status = Some(status.as_u16());
             self.answering = Some(Answering {
                 model: attempt.model,
                 target: attempt.target.clone(),
-                price,
             });
         }
     }
@@ -220,12 +243,22 @@ impl Exchange {
     /// What the answer used, as far as it is known; without numbers from the provider, `output` is the estimate.
     pub fn used(&mut self, stated: Option<Tokens>, output: u64) {
         let estimate = || Tokens {
-            input: estimate_input_tokens(self.body_bytes),
+            input: estimate_input_tokens(self.weight),
             output,
             estimated: true,
             ..Tokens::default()
         };
+        self.sent.set(false);
         self.tokens = stated.unwrap_or_else(estimate);
+    }
+
+    /// Embeddings have no output tokens, and of an answer that is text about every fourth byte is one.
+    #[must_use]
+    pub const fn estimated_output(&self, bytes: u64) -> u64 {
+        match self.endpoint {
+            Endpoint::ChatCompletions => estimate_input_tokens(bytes),
+            Endpoint::Embeddings => 0,
+        }
     }
 
     /// It has ended well, or with an error of the provider that was passed on.
@@ -233,10 +266,18 @@ impl Exchange {
         self.record(outcome, None);
     }
 
-    /// The answer has broken off after it had begun, as `failure` says; `why` is for the attempt.
-    pub fn cut(&mut self, why: UpstreamFailure, failure: &Failure) {
+    /// It has ended, and the last that the provider said in its stream was an error.
+    pub fn end_with_error_event(&mut self) {
         if let Some(attempt) = self.attempts.last_mut() {
-            attempt.error = Some(why.as_str().to_owned());
+            attempt.error = Some(UpstreamFailure::ErrorEvent.as_str().to_owned());
+        }
+        self.record(Outcome::ProviderError, Some("provider_error"));
+    }
+
+    /// The answer has broken off after it had begun, as `failure` says; `why` is for the attempt.
+    pub fn cut(&mut self, why: &str, failure: &Failure) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.error = Some(why.to_owned());
         }
         self.fail(failure);
     }
@@ -244,7 +285,8 @@ impl Exchange {
     /// It has failed.
     pub fn fail(&mut self, failure: &Failure) {
         let row = failure.row();
-        if self.first_byte_us.is_none() {
+        // Once a head has gone to the caller, its status is what the caller saw.
+        if self.answering.is_none() {
             self.status = row.status;
         }
         self.record(row.outcome, Some(row.code));
@@ -255,6 +297,10 @@ impl Exchange {
             return;
         }
         let duration_us = clock::micros_since(self.begin);
+        if self.sent.get() && outcome != Outcome::Success && outcome != Outcome::ProviderError {
+            // Nothing is known of what the provider did with it: it has read the question at least.
+            self.used(None, 0);
+        }
         let tokens = self.tokens;
         if let Some(reservation) = self.reservation.take() {
             reservation.settle(tokens.input.saturating_add(tokens.output));
@@ -268,7 +314,12 @@ impl Exchange {
         metrics.ended(self.endpoint, outcome, duration_us);
         metrics.input_tokens.add(tokens.input);
         metrics.output_tokens.add(tokens.output);
-        let price = answering.as_ref().and_then(|it| it.price);
+        if outcome == Outcome::Unauthenticated && !self.worker.strangers.take(self.received_at) {
+            // Whoever has no key could otherwise fill the ledger.
+            metrics.unrecorded.add(1);
+            return;
+        }
+        let price = self.price.filter(|_| tokens != Tokens::default());
         let record = UsageRecord {
             request: self.id,
             received_at: self.received_at,

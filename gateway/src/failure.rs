@@ -51,6 +51,10 @@ pub enum Failure {
     Provider(StatusCode),
     /// The answer broke off after it had begun.
     Cut,
+    /// This gateway ends, and the time to finish what is under way is over.
+    Stopping,
+    /// The bodies of all requests together are larger than this gateway may hold.
+    Overloaded,
 }
 
 /// Why an attempt brought no answer.
@@ -64,6 +68,8 @@ pub enum UpstreamFailure {
     Broken,
     /// The account's credential is missing or cannot be opened.
     Credential,
+    /// The answer began as a good one, and the first that it said was an error.
+    ErrorEvent,
 }
 
 impl UpstreamFailure {
@@ -75,6 +81,7 @@ impl UpstreamFailure {
             Self::Timeout => "timeout",
             Self::Broken => "broken",
             Self::Credential => "credential",
+            Self::ErrorEvent => "error_event",
         }
     }
 }
@@ -187,13 +194,32 @@ impl Failure {
                 Outcome::ProviderError,
             ),
             Self::Provider(status) => {
-                row(*status, SERVER, "provider_error", Outcome::ProviderError)
+                // A redirection that was passed on would lead the caller past this gateway.
+                let is_error = status.is_client_error() || status.is_server_error();
+                let status = if is_error {
+                    *status
+                } else {
+                    StatusCode::BAD_GATEWAY
+                };
+                row(status, SERVER, "provider_error", Outcome::ProviderError)
             }
             Self::Cut => row(
                 StatusCode::BAD_GATEWAY,
                 SERVER,
                 "provider_stream_cut",
                 Outcome::StreamCut,
+            ),
+            Self::Stopping => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                SERVER,
+                "gateway_stopping",
+                Outcome::StreamCut,
+            ),
+            Self::Overloaded => row(
+                StatusCode::SERVICE_UNAVAILABLE,
+                SERVER,
+                "overloaded",
+                Outcome::LimitExceeded,
             ),
         }
     }
@@ -230,7 +256,9 @@ impl Failure {
             | Self::Upstream(_)
             | Self::CredentialRefused
             | Self::Provider(_)
-            | Self::Cut => None,
+            | Self::Cut
+            | Self::Stopping
+            | Self::Overloaded => None,
         }
     }
 
@@ -242,9 +270,22 @@ impl Failure {
                 retry_after_us: Some(us),
                 ..
             }) => Some(us.div_ceil(1_000_000)),
-            Self::NotReady => Some(1),
+            Self::NotReady | Self::Stopping | Self::Overloaded => Some(1),
             _ => None,
         }
+    }
+
+    /// Whether the same request can never succeed, though its status usually says that it may later; the header
+    /// `x-should-retry: false`, which `OpenAI`'s SDKs heed.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Limited(Refused {
+                retry_after_us: None,
+                ..
+            })
+        )
     }
 
     /// The body in OpenAI's shape. `model` is the name that the request gave.
@@ -334,6 +375,10 @@ fn upstream(failure: UpstreamFailure) -> Row {
         UpstreamFailure::Connect => row(StatusCode::BAD_GATEWAY, "provider_unreachable"),
         UpstreamFailure::Broken => row(StatusCode::BAD_GATEWAY, "provider_connection_broken"),
         UpstreamFailure::Timeout => row(StatusCode::GATEWAY_TIMEOUT, "provider_timeout"),
+        UpstreamFailure::ErrorEvent => Row {
+            outcome: Outcome::ProviderError,
+            ..row(StatusCode::BAD_GATEWAY, "provider_error")
+        },
         UpstreamFailure::Credential => row(StatusCode::BAD_GATEWAY, "provider_credential_missing"),
     }
 }
@@ -382,6 +427,9 @@ impl fmt::Display for Message<'_> {
                     "The provider account of '{model}' has no credential that this gateway can use."
                 )
             }
+            Failure::Upstream(UpstreamFailure::ErrorEvent) => {
+                write!(f, "The provider of '{model}' answered with an error.")
+            }
             Failure::CredentialRefused => {
                 write!(
                     f,
@@ -396,6 +444,12 @@ impl fmt::Display for Message<'_> {
                 )
             }
             Failure::Cut => f.write_str("The provider broke off in the middle of its answer."),
+            Failure::Stopping => f.write_str(
+                "This gateway is being stopped, and could not wait for the rest of the answer.",
+            ),
+            Failure::Overloaded => f.write_str(
+                "This gateway holds as many large requests as it may. Please try again soon.",
+            ),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The gateway's process.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser as _;
 use gateway::{
@@ -10,10 +10,11 @@ use gateway::{
     metrics::Metrics,
     record::{self, RecordConfig},
     report::Identity,
-    server::{Workers, worker::Shared},
+    server::{Ending, Workers, worker::Shared},
     view::{self, ViewConfig},
 };
-use tokio::{net::TcpListener, signal::unix};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::{net::TcpListener, signal::unix, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -62,6 +63,7 @@ fn log_to_stdout(config: &Config) -> Result<(), AnyError> {
 /// recorder and the view.
 fn run(config: &Config) -> Result<(), AnyError> {
     let secrets = Secrets::read(config)?;
+    raise_descriptors();
     // Before anything in the data folder is touched: a gateway that cannot have port and folder for itself leaves both
     // to the one that has them.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -79,7 +81,12 @@ fn run(config: &Config) -> Result<(), AnyError> {
         started_at,
     };
     let metrics = Arc::new(Metrics::new(config.workers()));
-    let (serving, keeping) = (CancellationToken::new(), CancellationToken::new());
+    let ending = Ending {
+        drain: CancellationToken::new(),
+        patience: config.drain_timeout(),
+        hurry: CancellationToken::new(),
+    };
+    let keeping = CancellationToken::new();
 
     let view_config = ViewConfig {
         nats_url: config.nats_url.clone(),
@@ -104,33 +111,83 @@ fn run(config: &Config) -> Result<(), AnyError> {
     )?;
     let (view, status) = (loading.view.clone(), loading.status.clone());
     let shared = Shared::new(config, secrets, view, status, metrics);
-    let workers = Workers::start(&shared, &recording.rings, config.drain_timeout(), &serving)?;
+    let workers = Workers::start(&shared, &recording.rings, config.bounds(), &ending)?;
 
-    let served = runtime.block_on(serve(listener, &identity, &workers, &serving));
-    serving.cancel();
-    workers.join();
+    let signals = runtime.block_on(async { Signals::new() })?;
+    let served = runtime.block_on(serve(
+        config, listener, &identity, &shared, workers, &ending, signals,
+    ));
     keeping.cancel();
     recording.join();
     loading.join();
     served
 }
 
-/// Accepts connections until the process is asked to end.
+/// As many file descriptors as the system allows: each connection needs one, and the usual soft limit is 1,024.
+fn raise_descriptors() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of file descriptors could not be raised");
+    }
+}
+
+/// The signals that ask for the end.
+struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: unix::signal(unix::SignalKind::terminate())?,
+            interrupt: unix::signal(unix::SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Accepts connections until the process is asked to end, and waits for what is under way then.
 async fn serve(
+    config: &Config,
     listener: TcpListener,
     identity: &Identity,
-    workers: &Workers,
-    serving: &CancellationToken,
+    shared: &Shared,
+    workers: Workers,
+    ending: &Ending,
+    mut signals: Signals,
 ) -> Result<(), AnyError> {
     let listen = listener.local_addr()?;
-    let mut terminate = unix::signal(unix::SignalKind::terminate())?;
-    let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
     tracing::info!(%listen, gateway = %identity.gateway, "listening");
     tokio::select! {
-        () = workers.accept(listener, serving.clone()) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = workers.accept(&listener) => {}
+        () = signals.next() => {}
+    }
+    shared.leave();
+    if config.lame_duck() > Duration::ZERO {
+        tracing::info!("going away: load balancers have time to notice");
+        tokio::select! {
+            () = workers.accept(&listener) => {}
+            () = sleep(config.lame_duck()) => {}
+            () = signals.next() => {}
+        }
     }
     tracing::info!("stopping: no new connections, requests under way go on");
-    Ok(())
+    drop(listener);
+    ending.drain.cancel();
+    let ended = spawn_blocking(move || workers.join());
+    let mut ended = pin!(ended);
+    loop {
+        tokio::select! {
+            ended = &mut ended => return ended.map_err(Into::into),
+            () = signals.next() => ending.hurry.cancel(),
+        }
+    }
 }

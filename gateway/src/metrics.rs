@@ -100,6 +100,10 @@ pub struct WorkerMetrics {
     pub fallbacks: Counter,
     /// Connections made to providers.
     pub upstream_connections: Counter,
+    /// Requests sent again because the provider was closing the connection.
+    pub upstream_resent: Counter,
+    /// Requests without a key that works, of which there were too many to record each.
+    pub unrecorded: Counter,
     /// From arrival to the last byte.
     pub duration: Histogram,
     /// From arrival to the beginning of the first attempt.
@@ -221,6 +225,18 @@ impl Metrics {
                 "counter",
                 "Connections made to providers.",
                 self.sum(|it| it.upstream_connections.get()),
+            ),
+            (
+                "upstream_resent_total",
+                "counter",
+                "Requests sent again because the provider was closing the connection.",
+                self.sum(|it| it.upstream_resent.get()),
+            ),
+            (
+                "unrecorded_total",
+                "counter",
+                "Requests without a key that works, of which there were too many to record each.",
+                self.sum(|it| it.unrecorded.get()),
             ),
             (
                 "input_tokens_total",

@@ -44,10 +44,22 @@ impl Batch {
 }
 
 /// Writes records as messages.
+///
+/// Records gather in an open message until it is full, or until it is closed because there is use for it: so a message
+/// whose acknowledgement takes long is followed by one large message, not by many small ones.
 #[derive(Debug)]
 pub struct Batcher {
     identity: Identity,
     next_number: u64,
+    open: Option<Open>,
+}
+
+/// A message that is not closed yet.
+#[derive(Debug)]
+struct Open {
+    first_number: u64,
+    count: u64,
+    text: Vec<u8>,
 }
 
 impl Batcher {
@@ -57,50 +69,62 @@ impl Batcher {
         Self {
             identity,
             next_number: 1,
+            open: None,
         }
     }
 
-    /// Uses up numbers for records that are gone.
-    pub const fn skip(&mut self, records: u64) {
+    /// How many records gather in the open message.
+    #[must_use]
+    pub fn gathered(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.count)
+    }
+
+    /// Uses up numbers for records that are gone. The numbers of one message have no gap, so the open one is closed.
+    #[must_use]
+    pub fn skip(&mut self, records: u64) -> Option<Batch> {
+        if records == 0 {
+            return None;
+        }
         self.next_number += records;
+        self.close()
     }
 
-    /// Numbers the records, takes them out of the list, and gives them to `out` in messages.
+    /// Numbers the records, takes them out of the list, and gives the messages that are full to `out`.
     pub fn write(&mut self, records: &mut Vec<UsageRecord>, mut out: impl FnMut(Batch)) {
-        let mut open: Option<(Batch, Vec<u8>)> = None;
         for record in records.drain(..) {
-            let (batch, text) = open.get_or_insert_with(|| self.begin());
-            if batch.count > 0 {
-                text.push(b',');
+            let open = self.open.get_or_insert_with(|| Open {
+                first_number: self.next_number,
+                count: 0,
+                text: head(&self.identity, self.identity.incarnation, self.next_number).into(),
+            });
+            if open.count > 0 {
+                open.text.push(b',');
             }
-            serde_json::to_writer(&mut *text, &record).expect("a record is JSON");
-            batch.count += 1;
+            serde_json::to_writer(&mut open.text, &record).expect("a record is JSON");
+            open.count += 1;
             self.next_number += 1;
-            if text.len() >= BATCH_BYTES {
-                open.take().into_iter().map(end).for_each(&mut out);
+            if open.text.len() >= BATCH_BYTES {
+                self.close().into_iter().for_each(&mut out);
             }
         }
-        open.into_iter().map(end).for_each(out);
     }
 
-    fn begin(&self) -> (Batch, Vec<u8>) {
-        let incarnation = self.identity.incarnation;
-        let batch = Batch {
-            incarnation,
-            first_number: self.next_number,
-            count: 0,
-            payload: Bytes::new(),
-        };
-        let mut text = Vec::with_capacity(16 * 1024);
-        text.extend_from_slice(head(&self.identity, incarnation, self.next_number).as_bytes());
-        (batch, text)
+    /// Closes the open message.
+    #[must_use]
+    pub fn close(&mut self) -> Option<Batch> {
+        let Open {
+            first_number,
+            count,
+            mut text,
+        } = self.open.take()?;
+        text.extend_from_slice(b"]}");
+        Some(Batch {
+            incarnation: self.identity.incarnation,
+            first_number,
+            count,
+            payload: text.into(),
+        })
     }
-}
-
-fn end((mut batch, mut text): (Batch, Vec<u8>)) -> Batch {
-    text.extend_from_slice(b"]}");
-    batch.payload = text.into();
-    batch
 }
 
 /// A message up to its first record.
@@ -167,11 +191,14 @@ pub(crate) mod tests {
     fn records_are_numbered_on_and_messages_are_what_the_ledger_reads() {
         let mut batcher = Batcher::new(identity());
         let mut batches = Vec::new();
-        batcher.write(&mut (1..=3).map(record).collect(), |batch| {
-            batches.push(batch);
-        });
-        batcher.skip(5);
-        batcher.write(&mut vec![record(4)], |batch| batches.push(batch));
+        for number in 1..=3 {
+            batcher.write(&mut vec![record(number)], |_| panic!("it is not full"));
+        }
+        assert_eq!(batcher.gathered(), 3);
+        batches.extend(batcher.skip(5));
+        batcher.write(&mut vec![record(4)], |_| panic!("it is not full"));
+        batches.extend(batcher.close());
+        assert_eq!((batcher.gathered(), batcher.close()), (0, None));
         let numbers: Vec<_> = batches
             .iter()
             .map(|it| (it.first_number, it.last_number()))
@@ -191,6 +218,7 @@ pub(crate) mod tests {
         let mut batcher = Batcher::new(identity());
         let (mut batches, mut records) = (Vec::new(), (0..2_000).map(record).collect());
         batcher.write(&mut records, |batch| batches.push(batch));
+        batches.extend(batcher.close());
         assert!(batches.len() > 1);
         let mut next = 1;
         for batch in &batches {

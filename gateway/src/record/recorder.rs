@@ -1,7 +1,8 @@
 //! The task that moves records from the rings to `USAGE`, by way of the disk when NATS does not take them.
 //!
-//! Either nothing is on disk, and what the rings hold goes straight to NATS; or something is, and everything goes behind
-//! it. So records always arrive in the order of their numbers. The message that is on its way when the disk comes into
+//! One message is on its way at a time; what the rings hold meanwhile gathers in the next one. Either nothing is on disk,
+//! and messages go straight to NATS; or something is, and everything goes behind it. So records always arrive in the
+//! order of their numbers. The message that is on its way when the disk comes into
 //! play goes there too, as the first one: whether it arrived is found out when it is sent again.
 
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
@@ -31,6 +32,8 @@ const TICK: Duration = Duration::from_millis(25);
 const MAX_WAITING: usize = 64;
 /// How long the oldest message may wait in memory.
 const MAX_WAIT: Duration = Duration::from_secs(1);
+/// How long records gather before they go to the disk: small messages would come faster than a distant NATS takes them.
+const GATHER: Duration = Duration::from_millis(200);
 /// The pause after a message that was not taken.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long sending may go on after the end was asked for.
@@ -42,13 +45,16 @@ pub(super) struct Recorder {
     rings: Vec<Arc<Ring>>,
     room: Vec<events_schema::usage::UsageRecord>,
     batcher: Batcher,
-    /// Messages in memory, the first of them perhaps on its way. Empty while the spool is not.
+    /// Messages in memory, the first of them perhaps on its way. What is in the spool is older.
     waiting: VecDeque<Batch>,
     spool: Spool,
     metrics: Arc<Metrics>,
     on_its_way: Option<OnItsWay>,
     not_before: Instant,
+    /// Since when the open message gathers records.
+    gathering_since: Instant,
     disk_fails: bool,
+    spool_unreadable: bool,
 }
 
 /// A message that the sender has.
@@ -86,7 +92,9 @@ impl Recorder {
             metrics,
             on_its_way: None,
             not_before: Instant::now(),
+            gathering_since: Instant::now(),
             disk_fails: false,
+            spool_unreadable: false,
         }
     }
 
@@ -113,8 +121,18 @@ impl Recorder {
         self.empty_rings();
         self.say_farewell(&jobs).await;
         sender.abort();
+        self.waiting.extend(self.batcher.close());
         self.spool_waiting();
         self.show();
+        if !self.waiting.is_empty() {
+            let records: u64 = self.waiting.iter().map(|batch| batch.count).sum();
+            tracing::error!(
+                records,
+                "request records are lost: neither NATS nor the disk took them"
+            );
+            // The tally stays: the next life tells the ledger how many there should be.
+            return;
+        }
         if let Err(error) = tally.remove() {
             tracing::warn!(%error, "the tally of this life could not be removed");
         }
@@ -160,28 +178,30 @@ impl Recorder {
             rings,
             room,
             batcher,
+            waiting,
             metrics,
             ..
         } = self;
-        let mut batches = Vec::new();
+        let gathered_before = batcher.gathered();
         for ring in rings {
             let dropped = ring.swap(room);
-            batcher.write(room, |batch| batches.push(batch));
-            batcher.skip(dropped);
+            batcher.write(room, |full| waiting.push_back(full));
+            waiting.extend(batcher.skip(dropped));
             metrics.record.dropped_ring.add(dropped);
         }
-        for batch in batches {
-            if self.spool.is_empty() {
-                self.waiting.push_back(batch);
-            } else {
-                self.spool_one(&batch);
-            }
+        if gathered_before == 0 {
+            self.gathering_since = Instant::now();
         }
         let late = self
             .on_its_way
             .as_ref()
             .is_some_and(|it| it.since.elapsed() > MAX_WAIT);
-        if self.waiting.len() > MAX_WAITING || late {
+        if late || !self.spool.is_empty() {
+            if self.gathering_since.elapsed() > GATHER {
+                self.waiting.extend(self.batcher.close());
+            }
+            self.spool_waiting();
+        } else if self.waiting.len() > MAX_WAITING {
             self.spool_waiting();
         }
         self.show();
@@ -192,18 +212,7 @@ impl Recorder {
         if self.on_its_way.is_some() || Instant::now() < self.not_before {
             return;
         }
-        let next = match self.waiting.front() {
-            Some(batch) => Some(batch.clone()),
-            None => self
-                .spool
-                .front()
-                .map(Option::<&Batch>::cloned)
-                .unwrap_or_else(|error| {
-                    tracing::error!(%error, "the spool of request records cannot be read");
-                    None
-                }),
-        };
-        let Some(batch) = next else { return };
+        let Some(batch) = self.oldest() else { return };
         let (reply, arrived) = oneshot::channel();
         let on_its_way = OnItsWay {
             id: id(&batch),
@@ -212,6 +221,31 @@ impl Recorder {
         };
         if jobs.try_send((batch, reply)).is_ok() {
             self.on_its_way = Some(on_its_way);
+        }
+    }
+
+    /// The oldest message: on disk, else in memory, else the one that gathers, which is closed for that.
+    fn oldest(&mut self) -> Option<Batch> {
+        let spooled = self.spool.front().map(Option::<&Batch>::cloned);
+        match spooled {
+            Ok(Some(batch)) => return Some(batch),
+            Ok(None) => self.spool_unreadable = false,
+            Err(error) => {
+                self.unreadable(&error);
+                return None;
+            }
+        }
+        if self.waiting.is_empty() {
+            self.waiting.extend(self.batcher.close());
+        }
+        self.waiting.front().cloned()
+    }
+
+    /// The spool cannot be read: it is tried again, and said once.
+    fn unreadable(&mut self, error: &io::Error) {
+        self.not_before = Instant::now() + PAUSE;
+        if !std::mem::replace(&mut self.spool_unreadable, true) {
+            tracing::error!(%error, "the spool of request records cannot be read");
         }
     }
 
@@ -225,11 +259,10 @@ impl Recorder {
             self.spool_waiting();
             return;
         }
-        let sent = self.take_out(id).unwrap_or_else(|error| {
-            tracing::error!(%error, "the spool of request records cannot be read");
-            0
-        });
-        self.metrics.record.sent.add(sent);
+        match self.take_out(id) {
+            Ok(sent) => self.metrics.record.sent.add(sent),
+            Err(error) => self.unreadable(&error),
+        }
         self.show();
     }
 
@@ -245,21 +278,28 @@ impl Recorder {
         }
     }
 
-    /// Moves what waits in memory to the disk, in order.
+    /// Moves what waits in memory to the disk, in order. What the disk does not take goes on waiting in memory, as far as
+    /// there is room; beyond that the oldest is dropped.
     fn spool_waiting(&mut self) {
-        while let Some(batch) = self.waiting.pop_front() {
-            self.spool_one(&batch);
+        while let Some(batch) = self.waiting.front() {
+            match self.spool.append(batch) {
+                Ok(dropped) => {
+                    self.count_dropped(dropped);
+                    self.waiting.pop_front();
+                    self.disk_fails = false;
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut self.disk_fails, true) {
+                        tracing::error!(%error, "request records cannot be spooled: they wait in memory, and beyond that the oldest are dropped");
+                    }
+                    break;
+                }
+            }
         }
-    }
-
-    fn spool_one(&mut self, batch: &Batch) {
-        let appended = self.spool.append(batch);
-        self.count_dropped(*appended.as_ref().unwrap_or(&batch.count));
-        let failed = appended.err();
-        if let Some(error) = failed.as_ref().filter(|_| !self.disk_fails) {
-            tracing::error!(%error, "request records cannot be spooled: they are dropped until the disk takes them again");
+        while self.waiting.len() > MAX_WAITING {
+            let dropped = self.waiting.pop_front().map_or(0, |oldest| oldest.count);
+            self.count_dropped(dropped);
         }
-        self.disk_fails = failed.is_some();
     }
 
     fn count_dropped(&self, records: u64) {
@@ -267,8 +307,9 @@ impl Recorder {
     }
 
     fn show(&self) {
-        let waiting = self.waiting.iter().map(|batch| batch.count).sum();
-        self.metrics.record.in_ring.set(waiting);
+        let waiting: u64 = self.waiting.iter().map(|batch| batch.count).sum();
+        let in_memory = waiting + self.batcher.gathered();
+        self.metrics.record.in_ring.set(in_memory);
         self.metrics.record.spool_bytes.set(self.spool.bytes());
     }
 

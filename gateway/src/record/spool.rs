@@ -118,7 +118,7 @@ impl Spool {
         let length = frame.len() as u64;
         let mut dropped = 0;
         while self.bytes() + length > self.max_bytes && !self.segments.is_empty() {
-            dropped += self.drop_oldest()?;
+            dropped += self.drop_oldest();
         }
         let full = self
             .segments
@@ -131,13 +131,30 @@ impl Spool {
             return Err(io::Error::other("no segment is open"));
         };
         if let Err(error) = writer.write_all(&frame) {
-            // Half a frame may be there: nothing can follow it in this segment.
-            self.writer = None;
+            self.take_back();
             return Err(error);
         }
         segment.bytes += length;
         segment.records += batch.count;
         Ok(dropped)
+    }
+
+    /// After a write that failed: half a frame may stand at the end of the last segment, and nothing could follow it.
+    fn take_back(&mut self) {
+        let (Some(mut writer), Some(segment)) = (self.writer.take(), self.segments.back()) else {
+            return;
+        };
+        let (number, bytes) = (segment.number, segment.bytes);
+        if bytes == 0 {
+            // It is this spool's, made for the frame that failed: without it, nothing is lost.
+            self.segments.pop_back();
+            let _left = fs::remove_file(self.path(number));
+            if self.segments.is_empty() {
+                (self.reader, self.front) = (None, None);
+            }
+        } else if writer.set_len(bytes).is_ok() && writer.seek(SeekFrom::Start(bytes)).is_ok() {
+            self.writer = Some(writer);
+        }
     }
 
     /// The oldest message, without taking it out.
@@ -152,11 +169,18 @@ impl Spool {
             let path = self.path(oldest.number);
             let reader = match &mut self.reader {
                 Some(reader) => reader,
-                none => none.insert(File::open(path)?),
+                none => match File::open(path) {
+                    Ok(file) => none.insert(file),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        self.end_of_oldest();
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
             };
             match read_frame(reader)? {
                 Some(batch) => self.front = Some(batch),
-                None => self.end_of_oldest()?,
+                None => self.end_of_oldest(),
             }
         }
         Ok(self.front.as_ref())
@@ -174,30 +198,34 @@ impl Spool {
     }
 
     /// Everything in the oldest segment was sent, or cannot be read.
-    fn end_of_oldest(&mut self) -> io::Result<()> {
-        self.drop_oldest().map(|unreadable| {
-            if unreadable > 0 {
-                tracing::error!(
-                    records = unreadable,
-                    "a segment of the spool is damaged: its records are lost"
-                );
-            }
-        })
+    fn end_of_oldest(&mut self) {
+        let unreadable = self.drop_oldest();
+        if unreadable > 0 {
+            tracing::error!(
+                records = unreadable,
+                "a segment of the spool is damaged or gone: its records are lost"
+            );
+        }
     }
 
-    /// Removes the oldest segment; returns how many records in it had not been sent.
-    fn drop_oldest(&mut self) -> io::Result<u64> {
-        let Some(oldest) = self.segments.front() else {
-            return Ok(0);
+    /// Removes the oldest segment; returns how many records in it had not been sent. A file that cannot be removed is
+    /// no longer this life's concern: the next one sends what is in it again, and `USAGE` refuses it.
+    fn drop_oldest(&mut self) -> u64 {
+        let Some(oldest) = self.segments.pop_front() else {
+            return 0;
         };
-        fs::remove_file(self.path(oldest.number))?;
-        let lost = oldest.records;
-        self.segments.pop_front();
+        let path = self.path(oldest.number);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %path.display(), "a segment of the spool cannot be removed");
+            }
+            Ok(()) | Err(_) => {}
+        }
         (self.reader, self.front) = (None, None);
         if self.segments.is_empty() {
             self.writer = None;
         }
-        Ok(lost)
+        oldest.records
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
@@ -415,5 +443,37 @@ mod tests {
             let mut spool = Spool::open(folder.path(), 1 << 20).expect("opened");
             assert_eq!(drain(&mut spool), [], "byte {at} changed");
         }
+    }
+
+    #[test]
+    fn a_segment_that_is_gone_blocks_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut spool = Spool::open(folder.path(), 16 * 1024).expect("opened");
+        for number in 1..=6 {
+            spool.append(&batch(number, 1, 1_500)).expect("written");
+        }
+        assert!(spool.segments.len() > 2, "each segment holds a part");
+        fs::remove_file(spool.path(0)).expect("removable");
+        let numbers: Vec<_> = drain(&mut spool).iter().map(|it| it.first_number).collect();
+        assert_eq!(numbers.last(), Some(&6));
+        assert!(numbers.len() < 6 && spool.is_empty());
+    }
+
+    #[test]
+    fn what_could_not_be_written_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut spool = Spool::open(folder.path(), 1 << 20).expect("opened");
+        let only_read = |spool: &Spool, number| File::open(spool.path(number)).expect("there");
+        // As on a full disk: the first frame of a segment, then one behind others.
+        spool.begin_segment().expect("made");
+        spool.writer = Some(only_read(&spool, 0));
+        spool.append(&batch(1, 1, 10)).expect_err("not writable");
+        assert!(spool.is_empty() && !spool.path(0).exists());
+        spool.append(&batch(1, 1, 10)).expect("written");
+        spool.writer = Some(only_read(&spool, 1));
+        spool.append(&batch(2, 1, 10)).expect_err("not writable");
+        spool.append(&batch(2, 1, 10)).expect("written");
+        let numbers: Vec<_> = drain(&mut spool).iter().map(|it| it.first_number).collect();
+        assert_eq!(numbers, [1, 2]);
     }
 }

@@ -6,6 +6,8 @@
 pub mod metadata;
 pub mod rewrite;
 pub mod scan;
+mod weight;
 
 pub use rewrite::{Body, rewrite};
 pub use scan::{Malformed, Scan, UsageWish, scan};
+pub use weight::weight;

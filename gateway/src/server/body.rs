@@ -1,24 +1,104 @@
-//! Reads a request's body, within bounds of size and time.
+//! Reads a request's body, within bounds of size, time, and memory.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap,
+    header::{CONTENT_LENGTH, EXPECT},
+};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::failure::{Failure, MAX_BODY_BYTES};
 
 /// How long a body may pause: a caller that is alive sends something in that time.
 const PAUSE: Duration = Duration::from_secs(30);
+/// How long all of a body may take.
+const WHOLE: Duration = Duration::from_secs(300);
+/// Bodies up to this size are not counted against the budget: nearly all are, and counting makes cores wait.
+const UNCOUNTED: usize = 64 * 1024;
+/// How much of a body is read for nothing after its request was refused, and for how long: a connection that is closed
+/// while bytes arrive is reset, and the caller may never see why.
+const REFUSED_BYTES: usize = 2 * MAX_BODY_BYTES;
+/// See [`REFUSED_BYTES`].
+const REFUSED_WAIT: Duration = Duration::from_secs(5);
 
-/// Reads all of it.
+/// How many bytes the bodies of requests under way may have together.
+#[derive(Debug, Clone)]
+pub struct BodyBudget {
+    held: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// A part of the budget, given back when it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    budget: BodyBudget,
+    bytes: usize,
+}
+
+impl BodyBudget {
+    /// So many bytes.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self {
+            held: Arc::default(),
+            most,
+        }
+    }
+
+    fn hold_nothing(&self) -> Held {
+        Held {
+            budget: self.clone(),
+            bytes: 0,
+        }
+    }
+}
+
+impl Held {
+    /// Holds so many bytes from now on, if there is room for them.
+    fn grow_to(&mut self, bytes: usize) -> Result<(), Failure> {
+        let more = bytes.saturating_sub(self.bytes);
+        if bytes <= UNCOUNTED || more == 0 {
+            return Ok(());
+        }
+        let BodyBudget { held, most } = &self.budget;
+        if held.fetch_add(more, Relaxed) + more > *most {
+            held.fetch_sub(more, Relaxed);
+            return Err(Failure::Overloaded);
+        }
+        self.bytes += more;
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.budget.held.fetch_sub(self.bytes, Relaxed);
+        }
+    }
+}
+
+/// Reads all of it; what it holds of the budget is held until the second part is dropped.
 ///
 /// # Errors
-/// [`Failure::TooLarge`], before anything is read where the length says so; [`Failure::SlowBody`];
-/// [`Failure::ClientGone`].
-pub async fn read_body(mut incoming: Incoming, headers: &HeaderMap) -> Result<Bytes, Failure> {
+/// [`Failure::TooLarge`] and [`Failure::Overloaded`], before anything is read where the length says so;
+/// [`Failure::SlowBody`]; [`Failure::ClientGone`].
+pub async fn read_body(
+    incoming: &mut Incoming,
+    headers: &HeaderMap,
+    budget: &BodyBudget,
+) -> Result<(Bytes, Held), Failure> {
     let length = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
@@ -26,28 +106,53 @@ pub async fn read_body(mut incoming: Incoming, headers: &HeaderMap) -> Result<By
     if length.is_some_and(|length| length > MAX_BODY_BYTES) {
         return Err(Failure::TooLarge);
     }
-    let Some(first) = piece(&mut incoming).await? else {
-        return Ok(Bytes::new());
+    let mut held = budget.hold_nothing();
+    held.grow_to(length.unwrap_or(0))?;
+    let begin = Instant::now();
+    let Some(first) = piece(incoming, begin).await? else {
+        return Ok((Bytes::new(), held));
     };
     if length == Some(first.len()) {
-        return Ok(first);
+        return Ok((first, held));
     }
     let mut joined = BytesMut::with_capacity(length.unwrap_or(first.len() * 2));
     joined.extend_from_slice(&first);
-    while let Some(piece) = piece(&mut incoming).await? {
+    while let Some(piece) = piece(incoming, begin).await? {
         if joined.len() + piece.len() > MAX_BODY_BYTES {
             return Err(Failure::TooLarge);
         }
+        held.grow_to(joined.len() + piece.len())?;
         joined.extend_from_slice(&piece);
     }
-    Ok(joined.freeze())
+    Ok((joined.freeze(), held))
+}
+
+/// Reads what is left of a refused request's body, so that the caller reads why it was refused. One that waits to be
+/// told to send its body has nothing to lose.
+pub async fn read_for_nothing(incoming: &mut Incoming, headers: &HeaderMap) {
+    if incoming.is_end_stream() || headers.contains_key(EXPECT) {
+        return;
+    }
+    let begin = Instant::now();
+    let mut read = 0;
+    let reading = async {
+        while let Ok(Some(piece)) = piece(incoming, begin).await {
+            read += piece.len();
+            if read > REFUSED_BYTES {
+                break;
+            }
+        }
+    };
+    // What has not come by then is the caller's loss.
+    let _over = timeout(REFUSED_WAIT, reading).await;
 }
 
 /// The next piece of data; `None` at the end.
-async fn piece(incoming: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+async fn piece(incoming: &mut Incoming, begin: Instant) -> Result<Option<Bytes>, Failure> {
     loop {
         let frame = std::future::poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx));
-        match timeout(PAUSE, frame).await {
+        let until = (Instant::now() + PAUSE).min(begin + WHOLE);
+        match timeout_at(until, frame).await {
             Err(_) => return Err(Failure::SlowBody),
             Ok(None) => return Ok(None),
             Ok(Some(Err(_))) => return Err(Failure::ClientGone),
@@ -58,5 +163,29 @@ async fn piece(incoming: &mut Incoming) -> Result<Option<Bytes>, Failure> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_bodies_share_a_budget_and_give_it_back() {
+        let budget = BodyBudget::new(1_000_000);
+        let mut one = budget.hold_nothing();
+        let mut other = budget.hold_nothing();
+        assert_eq!(one.grow_to(600_000), Ok(()));
+        assert_eq!(other.grow_to(500_000), Err(Failure::Overloaded));
+        assert_eq!(
+            other.grow_to(UNCOUNTED),
+            Ok(()),
+            "small ones are not counted"
+        );
+        assert_eq!(one.grow_to(1_000_000), Ok(()), "only what is more is added");
+        drop(one);
+        assert_eq!(other.grow_to(500_000), Ok(()));
+        drop(other);
+        assert_eq!(budget.held.load(Relaxed), 0);
     }
 }

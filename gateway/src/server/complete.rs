@@ -1,7 +1,13 @@
 //! A request for a model, from its arrival to its answer:
 //! `authenticate → read → authorize → plan → admit → attempts → answer`.
 
-use std::rc::Rc;
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use events_schema::{
@@ -18,19 +24,21 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use super::{
-    body::read_body,
+    body::{read_body, read_for_nothing},
     passing::{Content, Passing},
     response::{Body, OwnHeaders, failed},
-    worker::Worker,
+    worker::{Stage, Worker},
 };
 use crate::{
     counters::KeyLimits,
     exchange::Exchange,
     failure::{Failure, UpstreamFailure},
-    request::{self, Scan, UsageWish, metadata, rewrite, scan},
+    request::{self, Scan, UsageWish, metadata, rewrite, scan, weight},
     upstream::{
+        Patience,
         account::Reach,
         answer::{Answer, Collected},
         events::Events,
@@ -43,6 +51,10 @@ use crate::{
 /// Answers that are no streams are read up to this size before they are passed on, so that one that breaks off can still
 /// be followed by another attempt; larger ones pass as they come.
 const MAX_COLLECTED_BYTES: usize = 1024 * 1024;
+/// How much is read of an error that is not passed on, and for how long.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// See [`MAX_ERROR_BYTES`].
+const ERROR_WAIT: Duration = Duration::from_millis(250);
 
 /// Serves a request for a model.
 pub async fn complete(
@@ -59,10 +71,28 @@ pub async fn complete(
         exchange,
         own: OwnHeaders::default(),
     };
-    match call.run(request).await {
+    let (head, mut incoming) = request.into_parts();
+    let ran = unless_ending(worker, call.run(&head.headers, &mut incoming)).await;
+    match ran {
         Ok(answered) => call.respond(answered),
-        Err(failure) => call.refuse(&failure),
+        Err(failure) => {
+            read_for_nothing(&mut incoming, &head.headers).await;
+            call.refuse(&failure)
+        }
     }
+}
+
+/// Gives up when this gateway cannot wait any longer. The connection's task is woken then, and polls this.
+async fn unless_ending<T>(
+    worker: &Worker,
+    run: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut run = pin!(run);
+    poll_fn(|cx| match worker.stage.get() {
+        Stage::Ending => Poll::Ready(Err(Failure::Stopping)),
+        Stage::Serving | Stage::Draining => run.as_mut().poll(cx),
+    })
+    .await
 }
 
 /// A request under way.
@@ -118,20 +148,24 @@ impl From<UpstreamFailure> for Missed {
 }
 
 impl Call<'_> {
-    async fn run(&mut self, request: Request<Incoming>) -> Result<Answered, Failure> {
-        let (head, incoming) = request.into_parts();
+    async fn run(
+        &mut self,
+        headers: &HeaderMap,
+        incoming: &mut Incoming,
+    ) -> Result<Answered, Failure> {
         if self.view.epoch.is_none() {
             return Err(Failure::NotReady);
         }
         let now = self.exchange.received_at();
-        let caller = self.worker.keys.caller(self.view, &head.headers, now)?;
+        let caller = self.worker.keys.caller(self.view, headers, now)?;
         self.exchange.called_by(caller);
-        let metadata = metadata::read(&head.headers).map_err(Failure::Metadata)?;
+        let metadata = metadata::read(headers).map_err(Failure::Metadata)?;
         self.exchange.described_as(metadata);
-        let body = read_body(incoming, &head.headers).await?;
+        let bodies = &self.worker.shared.bodies;
+        let (body, _held) = read_body(incoming, headers, bodies).await?;
         let scan = scan(&body).map_err(Failure::Malformed)?;
-        self.exchange
-            .asks_for(&scan.model, scan.stream, body.len() as u64);
+        let weight = weight(&body);
+        self.exchange.asks_for(&scan.model, scan.stream, weight);
 
         let resolved = resolve(self.view, &scan.model).map_err(Failure::Denied)?;
         self.exchange.resolved_to(resolved);
@@ -140,10 +174,10 @@ impl Call<'_> {
         let plan = plan(self.view, resolved, self.endpoint, self.exchange.seed())
             .map_err(Failure::Denied)?;
         if let Some(limits) = KeyLimits::of(caller.key) {
-            self.admit(&limits, &caller.key.id, &scan, body.len() as u64)?;
+            self.admit(&limits, &caller.key.id, &scan, weight)?;
         }
         let asked = Asked {
-            headers: &head.headers,
+            headers,
             body: &body,
             scan: &scan,
         };
@@ -155,11 +189,11 @@ impl Call<'_> {
         limits: &KeyLimits,
         key: &gateway_policy::EntryId,
         scan: &Scan<'_>,
-        body_bytes: u64,
+        weight: u64,
     ) -> Result<(), Failure> {
         let tokens = match self.endpoint {
-            Endpoint::ChatCompletions => estimate_tokens(body_bytes, scan.max_tokens),
-            Endpoint::Embeddings => estimate_input_tokens(body_bytes),
+            Endpoint::ChatCompletions => estimate_tokens(weight, scan.max_tokens),
+            Endpoint::Embeddings => estimate_input_tokens(weight),
         };
         let counters = self.worker.counters.of(key);
         let charged = counters.charge(limits, Ask { tokens }, self.exchange.received_at());
@@ -189,12 +223,12 @@ impl Call<'_> {
             let is_last = steps.peek().is_none();
             let (account, model) = (step.target.account, step.target.model);
             let target = [account.name.as_str(), "/", model.name.as_str()].concat();
+            let price = price_at(model, self.exchange.received_at());
             self.exchange
-                .attempts_begin(ModelId::from_bytes(model.id), target);
+                .attempts_begin(ModelId::from_bytes(model.id), target, price);
             match self.attempt(step, is_last, asked).await {
                 Ok(answered) => {
-                    let price = price_at(model, self.exchange.received_at());
-                    self.exchange.answered(answered.status, price);
+                    self.exchange.answered(answered.status);
                     return Ok(answered);
                 }
                 Err(Missed::Status(status)) => {
@@ -226,21 +260,26 @@ impl Call<'_> {
             let path = reach.path(self.endpoint);
             headers::write_head(out, path, asked.headers, reach, body.length());
         };
+        let sent = self.exchange.sent();
         let (head, connection) = worker
             .sender
-            .send(&account, &worker.metrics, write_head, &body)
+            .send(&account, &worker.metrics, write_head, &body, sent)
             .await?;
-        let idle = worker.sender.patience.idle;
+        let Patience { response, idle, .. } = worker.sender.patience;
         let answer = Answer::new(head.framing, connection, account, idle);
         let falls_back = !is_last && step.falls_back_on(head.status.as_u16());
         if falls_back || is_about_credential(head.status) || !speaks_api(head.status, &head.headers)
         {
-            // Small as errors are, reading one to its end keeps the connection.
-            let _unread = answer.collect(MAX_COLLECTED_BYTES).await;
+            // Small as errors are, reading one to its end keeps the connection; the next attempt does not wait for more.
+            let _unread = timeout(ERROR_WAIT, answer.collect(MAX_ERROR_BYTES)).await;
             return Err(Missed::Status(head.status));
         }
         let content = if is_events(&head.headers) {
-            self.begin_events(answer, asked).await?
+            let began = self.begin_events(answer, asked, response, idle).await?;
+            if !is_last && is_error_at_once(&began) {
+                return Err(Missed::Upstream(UpstreamFailure::ErrorEvent));
+            }
+            began
         } else {
             begin_other(answer, head.status).await?
         };
@@ -251,13 +290,17 @@ impl Call<'_> {
         })
     }
 
-    /// Waits for the first piece: until then another target can still be tried.
+    /// Waits for the first piece, as long as for a head: until then another target can still be tried.
     async fn begin_events(
         &self,
         mut answer: Answer,
         asked: &Asked<'_>,
+        response: Duration,
+        idle: Duration,
     ) -> Result<Arrived, UpstreamFailure> {
+        answer.may_pause(response);
         let first = answer.piece().await.transpose()?.unwrap_or_default();
+        answer.may_pause(idle);
         let strip_usage =
             self.wishes_usage(asked) && !matches!(asked.scan.usage_wish, UsageWish::Asked);
         Ok(Arrived::Begun(Box::new(Begun {
@@ -301,7 +344,7 @@ impl Call<'_> {
                 headers.insert(CONTENT_LENGTH, whole.len().into());
                 let outcome = outcome_of(status);
                 if outcome == Outcome::Success {
-                    let output = estimate_input_tokens(whole.len() as u64);
+                    let output = self.exchange.estimated_output(whole.len() as u64);
                     self.exchange.used(usage_in(&whole), output);
                 }
                 self.exchange.sends();
@@ -333,6 +376,16 @@ impl Call<'_> {
         self.own
             .add_to(headers, id, position, self.exchange.target());
     }
+}
+
+/// Whether the first that a stream says is an error: then another target can still be tried.
+fn is_error_at_once(arrived: &Arrived) -> bool {
+    let Arrived::Begun(begun) = arrived else {
+        return false;
+    };
+    let mut events = Events::new(false);
+    events.push(&begun.first);
+    events.error() && events.count() == 0
 }
 
 /// Reads an answer that is no stream, or, when it is large, its beginning.

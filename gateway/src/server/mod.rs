@@ -5,7 +5,8 @@
 //! - [`route`]: which path is served by what;
 //! - [`complete`]: a request for a model, from its arrival to its answer;
 //! - [`passing`], [`response`]: the answer;
-//! - [`body`], [`keys`], [`models`]: parts of these.
+//! - [`body`], [`keys`], [`models`], [`strangers`]: parts of these;
+//! - [`stream`]: a caller's connection.
 
 pub mod body;
 pub mod complete;
@@ -14,6 +15,8 @@ pub mod models;
 pub mod passing;
 pub mod response;
 pub mod route;
+pub mod strangers;
+pub mod stream;
 pub mod worker;
 
 use std::{
@@ -21,16 +24,22 @@ use std::{
 };
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        mpsc::{self, error::TrySendError},
+    },
     task::LocalSet,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::worker::{Shared, Worker};
+use self::{
+    stream::CallerStream,
+    worker::{Shared, Stage, Worker},
+};
 use crate::{clock, record::ring::Ring};
 
 /// How many accepted connections may wait for a worker thread.
@@ -44,31 +53,60 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// How often worker threads forget what nobody uses any more.
 const SWEEP: Duration = Duration::from_secs(10);
 
+/// What is still under way when the time to drain is over is told so, and gets this long to say it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How the server ends.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// Cancelled: no new connections, and requests under way go on.
+    pub drain: CancellationToken,
+    /// For how long.
+    pub patience: Duration,
+    /// Cancelled: not even that long.
+    pub hurry: CancellationToken,
+}
+
+/// What bounds callers.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How many connections they may have.
+    pub connections: usize,
+    /// How long one may take nothing of its answer.
+    pub write: Duration,
+}
+
+/// A connection for a worker thread, and its place among those that callers may have.
+type Arrival = (StdTcpStream, OwnedSemaphorePermit);
+
 /// The running worker threads.
 pub struct Workers {
     threads: Vec<thread::JoinHandle<()>>,
-    doors: Vec<mpsc::Sender<StdTcpStream>>,
+    doors: Vec<mpsc::Sender<Arrival>>,
+    places: Arc<Semaphore>,
 }
 
 impl Workers {
-    /// Starts a worker thread for each ring. Cancelled, they finish what is under way, for `drain` at most.
+    /// Starts a worker thread for each ring.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(
         shared: &Shared,
         rings: &[Arc<Ring>],
-        drain: Duration,
-        shutdown: &CancellationToken,
+        bounds: Bounds,
+        ending: &Ending,
     ) -> io::Result<Self> {
         let mut workers = Self {
             threads: Vec::new(),
             doors: Vec::new(),
+            places: Arc::new(Semaphore::new(
+                bounds.connections.clamp(1, Semaphore::MAX_PERMITS),
+            )),
         };
         for (index, ring) in rings.iter().enumerate() {
             let (door, arrivals) = mpsc::channel(BACKLOG);
-            let (shared, ring, shutdown) =
-                (shared.clone(), Arc::clone(ring), shutdown.child_token());
+            let (shared, ring, ending) = (shared.clone(), Arc::clone(ring), ending.clone());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
@@ -77,7 +115,10 @@ impl Workers {
                 .spawn(move || {
                     let metrics = shared.metrics.worker(index);
                     let worker = Rc::new(Worker::new(shared, metrics, ring));
-                    LocalSet::new().block_on(&runtime, work(worker, arrivals, drain, shutdown));
+                    let work = work(worker, arrivals, bounds.write, ending);
+                    LocalSet::new().block_on(&runtime, work);
+                    // Not waiting for what blocks elsewhere, as looking up a host's name may.
+                    runtime.shutdown_background();
                 })?;
             workers.threads.push(thread);
             workers.doors.push(door);
@@ -85,26 +126,43 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Accepts connections and hands them round until `shutdown`.
-    pub async fn accept(&self, listener: TcpListener, shutdown: CancellationToken) {
+    /// Accepts connections and hands them round, for ever.
+    pub async fn accept(&self, listener: &TcpListener) {
+        let mut is_full = false;
         for next in (0..self.doors.len()).cycle() {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = shutdown.cancelled() => return,
+            if self.places.available_permits() > 0 {
+                is_full = false;
+            } else if !std::mem::replace(&mut is_full, true) {
+                tracing::warn!("callers have as many connections as they may: more have to wait");
+            }
+            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+                return;
             };
-            let handed = accepted.and_then(|(stream, _)| {
+            let handed = listener.accept().await.and_then(|(stream, _)| {
                 stream.set_nodelay(true)?;
                 stream.into_std()
             });
             match handed {
-                // A worker with a full backlog is stuck: the caller had better try again.
-                Ok(stream) => drop(self.doors[next].try_send(stream)),
+                Ok(stream) => self.hand_over(next, (stream, place)),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(ACCEPT_AGAIN).await;
                 }
             }
         }
+    }
+
+    /// Gives a connection to a worker thread, or to the next one that takes it. When all have full backlogs, all are
+    /// stuck: the caller had better try again.
+    fn hand_over(&self, first: usize, mut arrival: Arrival) {
+        for at in 0..self.doors.len() {
+            let door = &self.doors[(first + at) % self.doors.len()];
+            arrival = match door.try_send(arrival) {
+                Ok(()) => return,
+                Err(TrySendError::Full(arrival) | TrySendError::Closed(arrival)) => arrival,
+            };
+        }
+        tracing::warn!("no worker thread takes a connection");
     }
 
     /// Waits for the worker threads to end.
@@ -121,41 +179,65 @@ impl Workers {
 /// A worker thread's life.
 async fn work(
     worker: Rc<Worker>,
-    mut arrivals: mpsc::Receiver<StdTcpStream>,
-    drain: Duration,
-    shutdown: CancellationToken,
+    mut arrivals: mpsc::Receiver<Arrival>,
+    write: Duration,
+    ending: Ending,
 ) {
     let connections = TaskTracker::new();
+    let signals = Signals {
+        drain: ending.drain.clone(),
+        end: CancellationToken::new(),
+    };
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            arrived = arrivals.recv() => match arrived.map(TcpStream::from_std) {
-                Some(Ok(stream)) => {
-                    connections.spawn_local(converse(Rc::clone(&worker), stream, shutdown.clone()));
+            arrived = arrivals.recv() => {
+                let Some((stream, place)) = arrived else { break };
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => {
+                        let stream = CallerStream::new(stream, write, place);
+                        let conversation = converse(Rc::clone(&worker), stream, signals.clone());
+                        connections.spawn_local(conversation);
+                    }
+                    Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
                 }
-                Some(Err(error)) => tracing::warn!(%error, "a connection could not be taken over"),
-                None => break,
-            },
+            }
             _ = sweep.tick() => {
                 worker.accounts.sweep();
                 worker.counters.sweep(clock::now());
             }
-            () = shutdown.cancelled() => break,
+            () = ending.drain.cancelled() => break,
         }
     }
-    worker.draining.set(true);
+    worker.stage.set(Stage::Draining);
     connections.close();
-    if timeout(drain, connections.wait()).await.is_err() {
-        tracing::warn!(
-            connections = connections.len(),
-            "requests under way were cut off: the time to drain is over"
-        );
+    tokio::select! {
+        () = connections.wait() => return,
+        () = sleep(ending.patience) => {}
+        () = ending.hurry.cancelled() => {}
     }
+    tracing::warn!(
+        connections = connections.len(),
+        "the time to drain is over: requests under way are cut off"
+    );
+    worker.stage.set(Stage::Ending);
+    signals.end.cancel();
+    // Who does not even read that is not waited for.
+    let _over = timeout(LAST_WORDS, connections.wait()).await;
 }
 
-/// Serves one connection until its end; after `shutdown`, until the request under way is answered.
-async fn converse(worker: Rc<Worker>, stream: TcpStream, shutdown: CancellationToken) {
+/// What a conversation has to hear.
+#[derive(Clone)]
+struct Signals {
+    /// No request after the one under way.
+    drain: CancellationToken,
+    /// [`Stage::Ending`] has begun.
+    end: CancellationToken,
+}
+
+/// Serves one connection until its end.
+async fn converse(worker: Rc<Worker>, stream: CallerStream, signals: Signals) {
     let metrics = Arc::clone(&worker.metrics);
     metrics.connections.up();
     let service = service_fn(move |request| route::serve(Rc::clone(&worker), request));
@@ -163,17 +245,23 @@ async fn converse(worker: Rc<Worker>, stream: TcpStream, shutdown: CancellationT
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
         .max_buf_size(READ_BUFFER)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(stream, service);
     let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let draining = async {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            () = signals.drain.cancelled() => connection.as_mut().graceful_shutdown(),
         }
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            () = signals.end.cancelled() => {}
+        }
+        // Polled once more, what is under way sees the stage that has begun.
+        connection.await
     };
-    if let Err(error) = ended {
+    if let Err(error) = draining.await {
         tracing::debug!(%error, "a caller's connection ended");
     }
     metrics.connections.down();

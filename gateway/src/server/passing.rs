@@ -3,8 +3,7 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use events_schema::usage::{Outcome, Tokens};
-use gateway_policy::limits::estimate_input_tokens;
+use events_schema::usage::Outcome;
 
 use super::response::BrokenOff;
 use crate::{
@@ -21,6 +20,14 @@ pub struct Passing {
     exchange: Exchange,
     content: Content,
     ended: bool,
+}
+
+/// What comes next of the answer.
+enum Next {
+    Piece(Bytes),
+    End,
+    /// Nothing: why, for the attempt's record and for the caller.
+    Broken(&'static str, Failure),
 }
 
 /// What passes.
@@ -57,14 +64,18 @@ impl Passing {
     /// When the provider broke off and nothing can be added that would say so.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         while !self.ended {
-            let piece = match self.first.take() {
-                Some(first) => Some(Ok(first)),
-                None => ready!(self.answer.poll_piece(cx)),
+            let next = if self.exchange.must_end() {
+                Next::Broken("gateway_stopping", Failure::Stopping)
+            } else {
+                match self.first.take() {
+                    Some(first) => Next::Piece(first),
+                    None => ready!(self.poll_answer(cx)),
+                }
             };
-            let passes = match piece {
-                Some(Ok(piece)) => self.content.pass(piece),
-                None => self.end(),
-                Some(Err(failure)) => match self.break_off(failure) {
+            let passes = match next {
+                Next::Piece(piece) => self.content.pass(piece),
+                Next::End => self.end(),
+                Next::Broken(why, failure) => match self.break_off(why, &failure) {
                     Ok(last_words) => last_words,
                     Err(broken) => return Poll::Ready(Some(Err(broken))),
                 },
@@ -77,21 +88,49 @@ impl Passing {
         Poll::Ready(None)
     }
 
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        self.answer.poll_piece(cx).map(|piece| match piece {
+            Some(Ok(piece)) => Next::Piece(piece),
+            None if self.is_cut_off() => {
+                Next::Broken(UpstreamFailure::Broken.as_str(), Failure::Cut)
+            }
+            None => Next::End,
+            Some(Err(failure)) => Next::Broken(failure.as_str(), Failure::Cut),
+        })
+    }
+
+    /// Whether an answer that has ended was not whole: where only the connection's end says that it is over, a stream of
+    /// chat ends with `[DONE]`.
+    fn is_cut_off(&self) -> bool {
+        match &self.content {
+            Content::Events(events) => {
+                self.answer.ends_with_connection() && !events.done() && !events.error()
+            }
+            Content::Other { .. } => false,
+        }
+    }
+
     /// The answer is whole.
     fn end(&mut self) -> Bytes {
         self.ended = true;
         let rest = self.content.finish();
-        self.note_usage();
-        self.exchange.end(self.content.outcome());
+        self.settle();
         rest
     }
 
+    fn settle(&mut self) {
+        self.note_usage();
+        match self.content.outcome() {
+            Outcome::ProviderError => self.exchange.end_with_error_event(),
+            outcome => self.exchange.end(outcome),
+        }
+    }
+
     /// The answer has broken off: in a stream of events, an error event says so.
-    fn break_off(&mut self, why: UpstreamFailure) -> Result<Bytes, BrokenOff> {
+    fn break_off(&mut self, why: &str, failure: &Failure) -> Result<Bytes, BrokenOff> {
         self.ended = true;
         self.note_usage();
-        let failure = Failure::Cut;
-        self.exchange.cut(why, &failure);
+        self.exchange.cut(why, failure);
         match &self.content {
             Content::Events(_) => {
                 let json = failure.json(self.exchange.requested_model(), self.exchange.id);
@@ -102,7 +141,12 @@ impl Passing {
     }
 
     fn note_usage(&mut self) {
-        let (stated, output) = self.content.used();
+        let (stated, output) = match &self.content {
+            Content::Events(events) => (events.usage(), events.count()),
+            Content::Other { scan, bytes, .. } => {
+                (scan.found(), self.exchange.estimated_output(*bytes))
+            }
+        };
         self.exchange.used(stated, output);
     }
 }
@@ -128,25 +172,21 @@ impl Content {
 
     const fn outcome(&self) -> Outcome {
         match self {
+            Self::Events(events) if events.error() => Outcome::ProviderError,
             Self::Events(_) => Outcome::Success,
             Self::Other { outcome, .. } => *outcome,
-        }
-    }
-
-    /// What the provider states, and the estimate where it states nothing.
-    fn used(&self) -> (Option<Tokens>, u64) {
-        match self {
-            Self::Events(events) => (events.usage(), events.count()),
-            Self::Other { scan, bytes, .. } => (scan.found(), estimate_input_tokens(*bytes)),
         }
     }
 }
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        if !self.ended {
+        match &self.content {
+            _ if self.ended => {}
+            // Clients close the connection once they have read `[DONE]`.
+            Content::Events(events) if events.done() => self.settle(),
             // The caller went away: what has passed was used all the same.
-            self.note_usage();
+            Content::Events(_) | Content::Other { .. } => self.note_usage(),
         }
     }
 }

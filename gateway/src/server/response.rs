@@ -10,7 +10,7 @@ use bytes::Bytes;
 use gateway_policy::Measure;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use http_body::{Frame, SizeHint};
 use uuid::Uuid;
@@ -22,6 +22,7 @@ use crate::{
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const X_SLUICE_POSITION: HeaderName = HeaderName::from_static("x-sluice-position");
 const X_SLUICE_TARGET: HeaderName = HeaderName::from_static("x-sluice-target");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -135,6 +136,12 @@ pub fn failed(failure: &Failure, model: &str, id: Uuid) -> Response<Body> {
     headers.insert(X_REQUEST_ID, id_value(id));
     if let Some(seconds) = failure.retry_after_seconds() {
         headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if failure.is_final() {
+        headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    if failure.row().status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
 }

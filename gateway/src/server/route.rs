@@ -1,10 +1,11 @@
 //! Which path is served by what.
 
-use std::rc::Rc;
+use std::{borrow::Cow, rc::Rc};
 
 use events_schema::usage::Endpoint;
 use http::{Method, Request, Response, StatusCode, header::ALLOW};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 
 use super::{
     complete::complete,
@@ -15,10 +16,10 @@ use super::{
 use crate::{clock, failure::Failure};
 
 /// What a path stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Route<'p> {
     Completion(Endpoint),
-    Models(Option<&'p str>),
+    Models(Option<Cow<'p, str>>),
     Health,
     Ready,
     Metrics,
@@ -33,14 +34,19 @@ impl<'p> Route<'p> {
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
-            _ => Self::Models(Some(
-                path.strip_prefix("/v1/models/")
-                    .filter(|name| !name.is_empty())?,
-            )),
+            _ => {
+                let name = path.strip_prefix("/v1/models/")?;
+                // Clients write the slash in a model's name as it is, or as %2F.
+                let name = percent_decode_str(name).decode_utf8().ok()?;
+                if name.is_empty() {
+                    return None;
+                }
+                Self::Models(Some(name))
+            }
         })
     }
 
-    const fn method(self) -> Method {
+    const fn method(&self) -> Method {
         match self {
             Self::Completion(_) => Method::POST,
             Self::Models(_) | Self::Health | Self::Ready | Self::Metrics => Method::GET,
@@ -70,7 +76,7 @@ pub async fn serve(worker: Rc<Worker>, request: Request<Incoming>) -> Answered {
     }
     Ok(match route {
         Route::Completion(endpoint) => complete(&worker, endpoint, request).await,
-        Route::Models(name) => models(&worker, request.headers(), name),
+        Route::Models(name) => models(&worker, request.headers(), name.as_deref()),
         Route::Health => text(StatusCode::OK, "ok\n".into()),
         Route::Ready => ready(&worker),
         Route::Metrics => text(
@@ -85,7 +91,7 @@ fn refused(failure: &Failure) -> Response<Body> {
 }
 
 fn ready(worker: &Worker) -> Response<Body> {
-    if worker.draining.get() {
+    if worker.shared.is_leaving() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
     }
     let status = worker.shared.status.borrow();
@@ -120,8 +126,13 @@ mod tests {
         check("/v1/models", Some(Route::Models(None)));
         check(
             "/v1/models/mock/fast",
-            Some(Route::Models(Some("mock/fast"))),
+            Some(Route::Models(Some("mock/fast".into()))),
         );
+        check(
+            "/v1/models/mock%2Ffast",
+            Some(Route::Models(Some("mock/fast".into()))),
+        );
+        check("/v1/models/%ff", None);
         check("/v1/models/", None);
         check("/v1/chat", None);
         check("/", None);

@@ -1,10 +1,16 @@
 //! What one worker thread has: its way to the view, to providers, to the counters, and to the recorder.
 
-use std::{cell::Cell, sync::Arc};
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use tokio::sync::watch;
 
-use super::keys::KeyHasher;
+use super::{body::BodyBudget, keys::KeyHasher, strangers::Strangers};
 use crate::{
     config::{Config, Secrets},
     counters::{AllCounters, ThreadCounters},
@@ -29,6 +35,9 @@ pub struct Shared {
     pub secrets: Secrets,
     /// How long to wait for providers.
     pub patience: Patience,
+    /// How much bodies may hold.
+    pub bodies: BodyBudget,
+    leaving: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -48,7 +57,20 @@ impl Shared {
             counters: Arc::default(),
             secrets,
             patience: Patience::of(config),
+            bodies: BodyBudget::new(config.max_held_body_bytes),
+            leaving: Arc::default(),
         }
+    }
+
+    /// From now on `/readyz` says that this gateway is going away.
+    pub fn leave(&self) {
+        self.leaving.store(true, Relaxed);
+    }
+
+    /// Whether this gateway is going away.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
     }
 
     /// What `/metrics` and `/readyz` say of the view.
@@ -85,8 +107,21 @@ pub struct Worker {
     pub sender: Sender,
     /// Hashes API keys.
     pub keys: KeyHasher,
-    /// Whether the end was asked for: answers then say that their connection closes.
-    pub draining: Cell<bool>,
+    /// Which requests without a key that works it records.
+    pub strangers: Strangers,
+    /// Where it stands on the way to its end.
+    pub stage: Cell<Stage>,
+}
+
+/// Where a worker thread stands on the way to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It serves.
+    Serving,
+    /// The end was asked for: requests under way go on.
+    Draining,
+    /// The time for that is over: what is still under way is told so.
+    Ending,
 }
 
 impl Worker {
@@ -99,11 +134,12 @@ impl Worker {
             counters: ThreadCounters::new(Arc::clone(&shared.counters)),
             accounts: Accounts::default(),
             sender: Sender {
-                connector: Connector::default(),
+                connector: Connector::new(shared.patience.connect),
                 patience: shared.patience,
             },
             keys: KeyHasher::new(&shared.secrets.pepper),
-            draining: Cell::new(false),
+            strangers: Strangers::default(),
+            stage: Cell::new(Stage::Serving),
             shared,
         }
     }

@@ -83,6 +83,17 @@ impl Answer {
         }
     }
 
+    /// Whether only the end of the connection says where the answer ends, so that it looks the same whole or cut off.
+    #[must_use]
+    pub const fn ends_with_connection(&self) -> bool {
+        matches!(self.framing, Framing::UntilClose)
+    }
+
+    /// From now on it may pause for so long.
+    pub fn may_pause(&mut self, patience: Duration) {
+        (self.patience, self.wound) = (patience, false);
+    }
+
     fn release(&mut self) {
         if let Some(ended) = self.connection.take().filter(Connection::keeps_alive) {
             self.account.put_idle(ended);

@@ -22,14 +22,18 @@ type Https = TowerToHyperService<HttpsConnector<HttpConnector>>;
 pub struct Connector {
     http: HttpConnector,
     plain: Https,
+    wait: Duration,
     /// Reading the system's roots takes milliseconds: done once, when the first account asks for TLS.
     tls: OnceCell<Option<Https>>,
 }
 
-impl Default for Connector {
-    fn default() -> Self {
+impl Connector {
+    /// `wait`: for all addresses of a host together, so that one that does not answer leaves time for the others.
+    #[must_use]
+    pub fn new(wait: Duration) -> Self {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
+        http.set_connect_timeout(Some(wait));
         http.enforce_http(false);
         let no_roots = ClientConfig::builder()
             .with_root_certificates(RootCertStore::empty())
@@ -37,6 +41,7 @@ impl Default for Connector {
         Self {
             plain: over(no_roots, http.clone()),
             http,
+            wait,
             tls: OnceCell::new(),
         }
     }
@@ -68,12 +73,8 @@ impl Connector {
     /// Connects to an origin.
     ///
     /// # Errors
-    /// [`UpstreamFailure::Connect`], and [`UpstreamFailure::Timeout`] after `wait`.
-    pub async fn connect(
-        &self,
-        origin: &Uri,
-        wait: Duration,
-    ) -> Result<Connection, UpstreamFailure> {
+    /// [`UpstreamFailure::Connect`], and [`UpstreamFailure::Timeout`] when it takes too long.
+    pub async fn connect(&self, origin: &Uri) -> Result<Connection, UpstreamFailure> {
         let connector = self.for_scheme(origin).ok_or(UpstreamFailure::Connect)?;
         let connecting = async {
             let stream = connector.call(origin.clone()).await.map_err(|error| {
@@ -82,7 +83,7 @@ impl Connector {
             })?;
             Ok(Connection::over(stream))
         };
-        timeout(wait, connecting)
+        timeout(self.wait, connecting)
             .await
             .map_err(|_| UpstreamFailure::Timeout)?
     }

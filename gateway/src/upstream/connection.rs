@@ -4,6 +4,7 @@
 //! That saves wake-ups and queues, and a request that is dropped closes its connection, which cancels it at the provider.
 
 use std::{
+    cell::Cell,
     future::{Future, poll_fn},
     io::IoSlice,
     pin::Pin,
@@ -56,9 +57,24 @@ pub struct Connection {
 pub struct NotSent {
     /// Why.
     pub failure: UpstreamFailure,
-    /// Whether the provider may have seen some of it.
-    pub begun: bool,
+    /// What the provider may have seen of it.
+    pub seen: Seen,
 }
+
+/// What a provider may have seen of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing.
+    Nothing,
+    /// Perhaps some; but the connection broke so soon, and without a byte of an answer, that it was being closed already.
+    Crossed,
+    /// It may be working on it, and charge for it.
+    Perhaps,
+}
+
+/// A provider that closes an idle connection while a request is on its way to it: the request meets a closed connection
+/// within a round trip.
+const CROSSING: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// Speaks HTTP on a stream.
@@ -101,7 +117,8 @@ impl Connection {
         self.clock.as_mut().poll(cx)
     }
 
-    /// Sends a request, whose head `write_head` writes, and waits for the head of its answer.
+    /// Sends a request, whose head `write_head` writes, and waits for the head of its answer. Sets `begun` once some of it
+    /// has left.
     ///
     /// # Errors
     /// [`UpstreamFailure::Timeout`] after `wait`; [`UpstreamFailure::Broken`] when the connection ends, or says what is
@@ -111,6 +128,7 @@ impl Connection {
         write_head: impl FnOnce(&mut Vec<u8>),
         body: &Body,
         wait: Duration,
+        begun: &Cell<bool>,
     ) -> Result<Head, NotSent> {
         let mut head = std::mem::take(&mut self.written);
         head.clear();
@@ -119,12 +137,22 @@ impl Connection {
         if joined {
             body.parts().for_each(|part| head.extend_from_slice(part));
         }
-        let mut sending = Sending::new(&head, if joined { None } else { Some(body) });
+        let mut sending = Sending::new(&head, if joined { None } else { Some(body) }, begun);
+        let begin = Instant::now();
         self.wind(wait);
         let answer = poll_fn(|cx| self.poll_exchange(&mut sending, cx)).await;
         let (begun, whole) = (sending.begun, sending.is_done());
         self.written = head;
-        let head = answer.map_err(|failure| NotSent { failure, begun })?;
+        let head = answer.map_err(|failure| NotSent {
+            failure,
+            seen: if !begun {
+                Seen::Nothing
+            } else if self.read.is_empty() && begin.elapsed() < CROSSING {
+                Seen::Crossed
+            } else {
+                Seen::Perhaps
+            },
+        })?;
         // A provider that answers before it has read all of the request is not to be trusted with another.
         self.keeps_alive = head.keeps_alive && whole;
         Ok(head)
@@ -143,8 +171,18 @@ impl Connection {
                 Poll::Pending => break,
             }
         }
-        loop {
+        if (broken || sending.is_done())
+            && let Some(head) = sending.early.take()
+        {
+            return Poll::Ready(Ok(head));
+        }
+        while sending.early.is_none() {
             match take_head(&mut self.read) {
+                // A provider that answers well while it still reads goes on reading; one that refuses may not.
+                Ok(Some(head)) if head.status.is_success() && !broken && !sending.is_done() => {
+                    sending.early = Some(head);
+                    break;
+                }
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
                 Err(error) => {
@@ -227,16 +265,22 @@ struct Sending<'b> {
     head: &'b [u8],
     body: Option<Body>,
     begun: bool,
+    /// Where somebody else looks whether it has begun.
+    told: &'b Cell<bool>,
+    /// The head of a good answer that came before all of the request had left.
+    early: Option<Head>,
     /// Whether all of it has left: TLS may take bytes and keep them until it is flushed.
     flushed: bool,
 }
 
 impl<'b> Sending<'b> {
-    fn new(head: &'b [u8], body: Option<&Body>) -> Self {
+    fn new(head: &'b [u8], body: Option<&Body>, told: &'b Cell<bool>) -> Self {
         Self {
             head,
             body: body.cloned(),
             begun: false,
+            told,
+            early: None,
             flushed: false,
         }
     }
@@ -273,6 +317,7 @@ impl<'b> Sending<'b> {
             Ok(0) | Err(_) => false,
             Ok(written) => {
                 self.begun = true;
+                self.told.set(true);
                 self.advance(written);
                 true
             }

@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use events_schema::usage::Tokens;
-use memchr::{memchr_iter, memmem, memrchr_iter};
+use memchr::{memchr, memchr_iter, memmem, memrchr_iter};
 
 use super::usage::usage_in;
 
@@ -21,6 +21,7 @@ pub struct Events {
     usage: Option<Tokens>,
     count: u64,
     done: bool,
+    error: bool,
 }
 
 impl Events {
@@ -33,6 +34,7 @@ impl Events {
             usage: None,
             count: 0,
             done: false,
+            error: false,
         }
     }
 
@@ -42,7 +44,7 @@ impl Events {
         self.usage
     }
 
-    /// How many events there were: about one for each token.
+    /// How many events with data there were: about one for each token.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
@@ -52,6 +54,12 @@ impl Events {
     #[must_use]
     pub const fn done(&self) -> bool {
         self.done
+    }
+
+    /// Whether an event was an error: a provider that fails after it has begun to answer says so in the stream.
+    #[must_use]
+    pub const fn error(&self) -> bool {
+        self.error
     }
 
     /// Takes the next piece; gives what may be sent on, perhaps nothing.
@@ -81,11 +89,7 @@ impl Events {
 
     /// Whole events, without those to be taken out.
     fn pass(&mut self, events: Bytes) -> Bytes {
-        if memmem::find(&events, br#""usage""#).is_none() {
-            self.count += borders(&events).count() as u64;
-            self.done |= has_done(&events);
-            return events;
-        }
+        let may_hold_usage = memmem::find(&events, br#""usage""#).is_some();
         let mut kept: Option<BytesMut> = None;
         let mut start = 0;
         for end in borders(&events).chain([events.len()]) {
@@ -93,9 +97,8 @@ impl Events {
             if event.is_empty() {
                 continue;
             }
-            self.count += 1;
-            self.done |= has_done(event);
-            if self.take_usage(event) {
+            self.note(event);
+            if may_hold_usage && self.take_usage(event) {
                 kept.get_or_insert_with(|| BytesMut::from(&events[..start]));
             } else if let Some(kept) = &mut kept {
                 kept.extend_from_slice(event);
@@ -103,6 +106,18 @@ impl Events {
             start = end;
         }
         kept.map_or(events, BytesMut::freeze)
+    }
+
+    /// Notes what an event is, by how its data begins.
+    fn note(&mut self, event: &[u8]) {
+        let Some(data) = data_of(event) else { return };
+        if data.starts_with(b"[DONE]") {
+            self.done = true;
+        } else if is_error(data) {
+            self.error = true;
+        } else {
+            self.count += 1;
+        }
     }
 
     /// Notes the usage of an event; whether the event is to be taken out.
@@ -115,9 +130,28 @@ impl Events {
     }
 }
 
-fn has_done(events: &[u8]) -> bool {
-    memmem::find(events, b"[DONE]")
-        .is_some_and(|at| events[..at].trim_ascii_end().ends_with(b"data:"))
+/// The data of an event, from its first `data` field on; `None`: it has none, as comments that keep a stream alive.
+fn data_of(event: &[u8]) -> Option<&[u8]> {
+    let mut rest = event;
+    loop {
+        if let Some(data) = rest.strip_prefix(b"data:") {
+            return Some(data.trim_ascii_start());
+        }
+        let line_feed = memchr(b'\n', rest)?;
+        rest = &rest[line_feed + 1..];
+    }
+}
+
+/// Whether data begins as an error in OpenAI's shape does: `{"error":`, and no `null` after it.
+fn is_error(data: &[u8]) -> bool {
+    let mut rest = data;
+    for what in [&b"{"[..], br#""error""#, b":"] {
+        let Some(left) = rest.strip_prefix(what) else {
+            return false;
+        };
+        rest = left.trim_ascii_start();
+    }
+    !rest.starts_with(b"null")
 }
 
 /// Whether `choices` is an empty list, as in the event that OpenAI adds for usage.
@@ -229,5 +263,32 @@ mod tests {
         let piece = Bytes::from_static(b"data: {}\n\n");
         let passed = Events::new(true).push(&piece);
         assert_eq!(passed.as_ptr(), piece.as_ptr());
+    }
+
+    #[test]
+    fn what_events_are_is_seen_by_how_their_data_begins() {
+        let check = |text: &str, expected: (u64, bool, bool)| {
+            let mut events = Events::new(false);
+            assert_eq!(events.push(&Bytes::copy_from_slice(text.as_bytes())), text);
+            let seen = (events.count(), events.done(), events.error());
+            assert_eq!(seen, expected, "{text}");
+        };
+        check(CHUNK, (1, false, false));
+        check(": keep alive\n\n: again\n\n", (0, false, false));
+        check("data: [DONE]\n\n", (0, true, false));
+        check("data:[DONE]\r\n\r\n", (0, true, false));
+        check("data: {\"text\":\"[DONE]\"}\n\n", (1, false, false));
+        check(
+            "data: {\"error\":{\"message\":\"x\"}}\n\n",
+            (0, false, true),
+        );
+        check(
+            "event: error\ndata: { \"error\" : {}}\n\n",
+            (0, false, true),
+        );
+        check(
+            "data: {\"error\":null,\"choices\":[]}\n\n",
+            (1, false, false),
+        );
     }
 }

@@ -21,6 +21,8 @@ fn stays_here(name: &HeaderName) -> bool {
             | "forwarded"
             | "x-forwarded-for"
             | "x-real-ip"
+            | "openai-organization"
+            | "openai-project"
     ) || is_of_one_connection(name)
         || name.starts_with("x-sluice-")
         || name.starts_with("x-tfy-")
@@ -35,10 +37,12 @@ fn stays_behind(name: &HeaderName) -> bool {
             | "x-request-id"
             | "openai-organization"
             | "openai-project"
+            | "anthropic-organization-id"
             | "alt-svc"
             | "date"
     ) || is_of_one_connection(name)
         || name.starts_with("x-ratelimit-")
+        || name.starts_with("anthropic-ratelimit-")
         || name.starts_with("x-sluice-")
 }
 
@@ -58,17 +62,17 @@ fn is_of_one_connection(name: &str) -> bool {
     )
 }
 
-/// Whether `connection` names this header as one that goes no further.
+/// Whether `connection` names this header as one that goes no further. The header may stand more than once.
 fn named_in<'h>(headers: &'h HeaderMap) -> impl Fn(&HeaderName) -> bool + 'h {
-    let named = headers
-        .get(header::CONNECTION)
-        .and_then(|value| value.to_str().ok());
+    let lines = headers.get_all(header::CONNECTION);
+    let is_there = lines.iter().next().is_some();
     move |name| {
-        named.is_some_and(|named| {
-            named
-                .split(',')
+        is_there
+            && lines
+                .iter()
+                .filter_map(|line| line.to_str().ok())
+                .flat_map(|line| line.split(','))
                 .any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
-        })
     }
 }
 
@@ -134,7 +138,11 @@ mod tests {
                 HeaderValue::from_static(value),
             )
         };
-        of.iter().map(pair).collect()
+        let mut headers = HeaderMap::new();
+        for (name, value) in of.iter().map(pair) {
+            headers.append(name, value);
+        }
+        headers
     }
 
     #[test]
@@ -142,7 +150,10 @@ mod tests {
         let mut from_provider = headers(&[
             ("content-type", "application/json"),
             ("connection", "keep-alive, x-hop"),
+            ("connection", "x-other-hop"),
             ("x-hop", "1"),
+            ("x-other-hop", "1"),
+            ("anthropic-ratelimit-tokens-remaining", "7"),
             ("transfer-encoding", "chunked"),
             ("x-ratelimit-remaining-tokens", "7"),
             ("set-cookie", "a=b"),

@@ -19,12 +19,12 @@ pub mod headers;
 pub mod usage;
 pub mod wire;
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use self::{
     account::{Account, Reach},
     connect::Connector,
-    connection::{Connection, NotSent},
+    connection::{Connection, NotSent, Seen},
     wire::Head,
 };
 use crate::{config::Config, failure::UpstreamFailure, metrics::WorkerMetrics, request::Body};
@@ -61,10 +61,12 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Sends one request, whose head `write_head` writes, and waits for the head of the answer.
+    /// Sends one request, whose head `write_head` writes, and waits for the head of the answer. Sets `begun` once some of
+    /// it has left.
     ///
     /// A connection that was idle may turn out to have been closed by the provider: the request is then sent again on
-    /// another, and if some of it may have been read, on a new one.
+    /// another, and if some of it has left, on a new one. A request that the provider may be working on is not: it would
+    /// be charged twice.
     ///
     /// # Errors
     /// When there is no answer.
@@ -74,6 +76,7 @@ impl Sender {
         metrics: &WorkerMetrics,
         write_head: impl Fn(&mut Vec<u8>, &Reach),
         body: &Body,
+        begun: &Cell<bool>,
     ) -> Result<(Head, Connection), UpstreamFailure> {
         let reach = account.reach().ok_or(UpstreamFailure::Credential)?;
         let mut may_reuse = true;
@@ -87,21 +90,24 @@ impl Sender {
                 Some(connection) => connection,
                 None => {
                     metrics.upstream_connections.add(1);
-                    self.connector
-                        .connect(&reach.origin, self.patience.connect)
-                        .await?
+                    self.connector.connect(&reach.origin).await?
                 }
             };
             let head = |out: &mut Vec<u8>| write_head(out, reach);
-            let NotSent { failure, begun } =
-                match connection.send(head, body, self.patience.response).await {
-                    Ok(head) => return Ok((head, connection)),
-                    Err(not_sent) => not_sent,
-                };
-            if failure != UpstreamFailure::Broken || !connection.reused {
-                return Err(failure);
+            let sent = connection.send(head, body, self.patience.response, begun);
+            let NotSent { failure, seen } = match sent.await {
+                Ok(head) => return Ok((head, connection)),
+                Err(not_sent) => not_sent,
+            };
+            let was_closed = failure == UpstreamFailure::Broken && connection.reused;
+            match seen {
+                Seen::Nothing if was_closed => {}
+                Seen::Crossed if was_closed => {
+                    metrics.upstream_resent.add(1);
+                    may_reuse = false;
+                }
+                Seen::Nothing | Seen::Crossed | Seen::Perhaps => return Err(failure),
             }
-            may_reuse = !begun;
         }
     }
 }

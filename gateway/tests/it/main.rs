@@ -4,4 +4,5 @@ mod record;
 mod serve;
 mod stream;
 mod support;
+mod trouble;
 mod view;

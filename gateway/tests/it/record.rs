@@ -1,11 +1,15 @@
 //! Request records: every one arrives, once, in order, whatever becomes of NATS; and requests never notice.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use events_schema::usage::UsageBatch;
+use http::Method;
 
 use crate::support::{
-    eventually,
+    distance, eventually,
     gateway::{Gateway, Scene},
     nats::Nats,
 };
@@ -170,4 +174,53 @@ async fn a_full_disk_drops_the_oldest_and_counts_them() {
     .await;
     let first = scene.nats.batches().await[0].first_number;
     assert!(first > 1, "the gap shows in the numbers: {first}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nats_that_is_far_away_needs_no_disk() {
+    let mut scene = Scene::set(&[]).await;
+    scene.gateway.kill();
+    let nats = distance::away(scene.nats.address(), Duration::from_millis(100)).await;
+    scene.gateway = Gateway::prepare_at(format!("nats://{nats}"), &[]);
+    scene.gateway.run();
+    scene.gateway.ready().await;
+    // Each acknowledgement takes 200 ms: eight times as long as records take to come.
+    let (mut ids, begin) = (Vec::new(), Instant::now());
+    while begin.elapsed() < Duration::from_secs(2) {
+        ids.extend(ask(&scene.gateway, 5).await);
+        let on_disk = scene.gateway.metric("sluice_gateway_spool_bytes").await;
+        assert_eq!(on_disk, 0, "after {:?}", begin.elapsed());
+    }
+    all_arrive_once(&scene.nats, &ids).await;
+    let batches = scene.nats.batches().await.len();
+    assert!(
+        batches < 20,
+        "records that come meanwhile travel together: {batches} messages"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_no_key_cannot_fill_the_ledger() {
+    let scene = Scene::set(&[]).await;
+    let mut client = scene.gateway.client().await;
+    let headers = [("authorization", "Bearer sk-sluice-guessed")];
+    for _ in 0..300 {
+        let answer = client
+            .send(Method::POST, "/v1/chat/completions", &headers, QUESTION)
+            .await;
+        assert_eq!(answer.status, 401);
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+    }
+    let unrecorded = scene
+        .gateway
+        .metric("sluice_gateway_unrecorded_total")
+        .await;
+    assert!(unrecorded > 0, "300 within a few seconds are too many");
+    let recorded = eventually("the others are recorded", async || {
+        let recorded = requests(&scene.nats.batches().await).len() as u64;
+        (recorded + unrecorded == 300).then_some(recorded)
+    })
+    .await;
+    assert!(recorded > 0);
+    all_arrive_once(&scene.nats, &[]).await;
 }

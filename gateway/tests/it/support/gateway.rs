@@ -29,11 +29,18 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     nats_url: String,
     flags: Vec<String>,
+    /// A file with the certificates that it trusts.
+    roots: Option<std::path::PathBuf>,
 }
 
 impl Gateway {
     /// One that does not run yet.
     pub(crate) fn prepare(nats: &Nats, flags: &[&str]) -> Self {
+        Self::prepare_at(nats.url(), flags)
+    }
+
+    /// One that does not run yet, and reaches NATS at this URL.
+    pub(crate) fn prepare_at(nats_url: String, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let secrets = folder.path().join("secrets");
         fs::create_dir(&secrets).expect("a folder for secrets");
@@ -48,9 +55,17 @@ impl Gateway {
             process: None,
             folder,
             address: free_address(),
-            nats_url: nats.url(),
+            nats_url,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            roots: None,
         }
+    }
+
+    /// Trusts this certificate, in PEM.
+    pub(crate) fn trust(&mut self, pem: &str) {
+        let path = self.folder.path().join("roots.pem");
+        fs::write(&path, pem).expect("writable");
+        self.roots = Some(path);
     }
 
     /// One that serves.
@@ -72,6 +87,7 @@ impl Gateway {
             .arg(self.folder.path().join("secrets"))
             .args(["--worker-threads", "2"])
             .args(&self.flags)
+            .envs(self.roots.iter().map(|path| ("SSL_CERT_FILE", path)))
             .stdout(Stdio::null())
             .spawn()
             .expect("the gateway starts");

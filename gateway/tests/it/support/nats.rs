@@ -105,6 +105,10 @@ impl Nats {
         kill(Pid::from_raw(pid), signal).expect("it runs");
     }
 
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("nats://{}", self.address)
     }

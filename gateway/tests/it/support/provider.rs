@@ -8,11 +8,21 @@ use std::{
     },
 };
 
+use std::time::Duration;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpListener,
     sync::Notify,
+    time::{Instant, sleep_until},
 };
+use tokio_rustls::TlsAcceptor;
+
+/// A connection, plain or under TLS.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<W: AsyncRead + AsyncWrite + Send + Unpin> Wire for W {}
 
 /// What it does with a request.
 #[derive(Clone)]
@@ -25,10 +35,20 @@ pub(crate) enum Reply {
     Last(String),
     /// Pieces of a stream; then the end, or the connection breaks.
     Stream(Vec<String>, End),
+    /// The head of an event stream at once, and all of the stream after a pause.
+    LateStream(Duration, String),
+    /// Pieces of a stream of which only the connection's end says that it is over.
+    StreamUntilClose(String),
+    /// The head of an error, and then nothing for ever.
+    HeadOnly(u16),
+    /// One event again and again, until the gateway takes no more.
+    Torrent(String),
     /// Nothing, for ever.
     Silence,
     /// The connection breaks.
     Break,
+    /// The connection breaks after a pause.
+    BreakLate(Duration),
 }
 
 /// How a stream ends.
@@ -52,6 +72,7 @@ pub(crate) struct Request {
 #[derive(Clone)]
 pub(crate) struct Provider {
     address: SocketAddr,
+    scheme: &'static str,
     inner: Arc<Inner>,
 }
 
@@ -63,6 +84,10 @@ struct Inner {
     cancelled: AtomicUsize,
     changed: Notify,
 }
+
+/// The head of a stream of events.
+const EVENTS: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// A chat answer with usage.
 pub(crate) fn answer() -> Reply {
@@ -86,8 +111,29 @@ pub(crate) fn word(text: &str) -> String {
 
 impl Provider {
     pub(crate) async fn start(reply: Reply) -> Self {
+        Self::serve(reply, None).await
+    }
+
+    /// One that speaks TLS, with the certificate in PEM by which it is known.
+    pub(crate) async fn start_with_tls(reply: Reply) -> (Self, String) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("protocol versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .expect("a good certificate");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        (Self::serve(reply, Some(acceptor)).await, cert.pem())
+    }
+
+    async fn serve(reply: Reply, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let provider = Self {
+            scheme: if tls.is_some() { "https" } else { "http" },
             address: listener.local_addr().expect("bound"),
             inner: Arc::new(Inner {
                 reply: Mutex::new(reply),
@@ -101,14 +147,24 @@ impl Provider {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 serving.inner.connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serving.clone().converse(stream));
+                let (serving, tls) = (serving.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => serving.converse(stream).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serving.converse(stream).await;
+                            }
+                        }
+                    }
+                });
             }
         });
         provider
     }
 
     pub(crate) fn base_url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        format!("{}://{}/v1", self.scheme, self.address)
     }
 
     pub(crate) fn replies(&self, reply: Reply) {
@@ -131,7 +187,7 @@ impl Provider {
         .await;
     }
 
-    async fn converse(self, mut stream: TcpStream) {
+    async fn converse(self, mut stream: impl Wire) {
         while let Some(request) = read_request(&mut stream).await {
             self.inner
                 .requests
@@ -147,7 +203,7 @@ impl Provider {
     }
 
     /// Whether the connection goes on.
-    async fn answer(&self, stream: &mut TcpStream, reply: Reply) -> bool {
+    async fn answer(&self, stream: &mut impl Wire, reply: Reply) -> bool {
         match reply {
             Reply::Whole(status, content_type, body) => {
                 let head = format!(
@@ -175,8 +231,7 @@ impl Provider {
                 false
             }
             Reply::Stream(pieces, end) => {
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-                stream.write_all(head.as_bytes()).await.expect("sent");
+                stream.write_all(EVENTS).await.expect("sent");
                 for piece in pieces {
                     let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
                     if stream.write_all(chunk.as_bytes()).await.is_err() {
@@ -189,12 +244,42 @@ impl Provider {
                     End::Never => self.wait_for_the_end(stream).await,
                 }
             }
+            Reply::LateStream(pause, text) => {
+                stream.write_all(EVENTS).await.expect("sent");
+                sleep_until(Instant::now() + pause).await;
+                let text = format!("{:x}\r\n{text}\r\n0\r\n\r\n", text.len());
+                stream.write_all(text.as_bytes()).await.is_ok()
+            }
+            Reply::StreamUntilClose(text) => {
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+                let text = [head, &text].concat();
+                stream.write_all(text.as_bytes()).await.expect("sent");
+                false
+            }
+            Reply::HeadOnly(status) => {
+                let head = format!(
+                    "HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n"
+                );
+                stream.write_all(head.as_bytes()).await.expect("sent");
+                self.wait_for_the_end(stream).await
+            }
+            Reply::Torrent(event) => {
+                stream.write_all(EVENTS).await.expect("sent");
+                let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+                while stream.write_all(chunk.as_bytes()).await.is_ok() {}
+                self.inner.cancelled.fetch_add(1, Ordering::SeqCst);
+                false
+            }
             Reply::Silence => self.wait_for_the_end(stream).await,
             Reply::Break => false,
+            Reply::BreakLate(pause) => {
+                sleep_until(Instant::now() + pause).await;
+                false
+            }
         }
     }
 
-    async fn wait_for_the_end(&self, stream: &mut TcpStream) -> bool {
+    async fn wait_for_the_end(&self, stream: &mut impl Wire) -> bool {
         let mut byte = [0];
         if !matches!(stream.read(&mut byte).await, Ok(1)) {
             self.inner.cancelled.fetch_add(1, Ordering::SeqCst);
@@ -203,7 +288,7 @@ impl Provider {
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<Request> {
+async fn read_request(stream: &mut impl Wire) -> Option<Request> {
     let mut text = Vec::new();
     let end = loop {
         if let Some(end) = text.windows(4).position(|it| it == b"\r\n\r\n") {

@@ -1,0 +1,102 @@
+//! A caller's connection as hyper sees it: bytes, and a bound on how long a caller may take nothing of its answer.
+
+use std::{
+    future::Future as _,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::{Sleep, sleep},
+};
+
+/// The connection.
+pub struct CallerStream {
+    stream: TokioIo<TcpStream>,
+    /// How long a write may make no progress.
+    patience: Duration,
+    /// Runs while a write makes no progress. A caller that reads never sees it made.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Its place among the connections that callers may have.
+    _place: OwnedSemaphorePermit,
+}
+
+impl CallerStream {
+    /// Closes with an error when a write makes no progress for as long as `patience`.
+    #[must_use]
+    pub fn new(stream: TcpStream, patience: Duration, place: OwnedSemaphorePermit) -> Self {
+        Self {
+            stream: TokioIo::new(stream),
+            patience,
+            stalled: None,
+            _place: place,
+        }
+    }
+
+    fn watched(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let clock = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        clock
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl Read for CallerStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl Write for CallerStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watched(written, cx)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watched(written, cx)
+    }
+}

@@ -239,6 +239,7 @@ impl Failure {
             ) => Some("model"),
             Self::Denied(
                 Denial::UnknownKey
+                | Denial::SecretReplaced { .. }
                 | Denial::KeyDisabled
                 | Denial::KeyExpired { .. }
                 | Denial::OwnerDisabled
@@ -338,6 +339,7 @@ fn denied(denial: Denial) -> Row {
     let forbidden = |code| row(StatusCode::FORBIDDEN, code, Outcome::Forbidden);
     match denial {
         Denial::UnknownKey => unauthenticated("invalid_api_key"),
+        Denial::SecretReplaced { .. } => unauthenticated("api_key_rotated"),
         Denial::KeyDisabled => unauthenticated("api_key_disabled"),
         Denial::KeyExpired { .. } => unauthenticated("api_key_expired"),
         Denial::OwnerDisabled | Denial::OwnerMissing => unauthenticated("api_key_owner_disabled"),
@@ -457,6 +459,12 @@ impl fmt::Display for Message<'_> {
 fn fmt_denial(denial: Denial, model: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match denial {
         Denial::UnknownKey => f.write_str("Incorrect API key provided."),
+        Denial::SecretReplaced { at } => {
+            write!(
+                f,
+                "This API key was replaced by a new one, and ceased to work at {at}."
+            )
+        }
         Denial::KeyDisabled => f.write_str("This API key is disabled."),
         Denial::KeyExpired { at } => write!(f, "This API key expired at {at}."),
         Denial::OwnerDisabled => f.write_str("The owner of this API key is disabled."),

@@ -212,6 +212,8 @@ pub const fn right_of_command(command: &NewCommand) -> Right {
         | C::RelabelKey { .. }
         | C::ChangeKeyLimits { .. }
         | C::ChangeKeyExpiry { .. }
+        | C::RotateKey { .. }
+        | C::RevokeFormerSecret { .. }
         | C::DisableKey { .. }
         | C::EnableKey { .. }
         | C::RevokeKey { .. }

@@ -265,6 +265,19 @@ pub enum KeyCommand {
         /// The time now.
         now: Timestamp,
     },
+    /// Give it a new secret.
+    Rotate {
+        /// The new secret's hash under the pepper.
+        hash: KeyedHash,
+        /// The new secret's last four characters.
+        hint: String,
+        /// For how long the secret until now works as well, in seconds.
+        grace_seconds: u64,
+        /// The time now.
+        now: Timestamp,
+    },
+    /// Let the secret from before the last rotation not work any more.
+    RevokeFormerSecret,
     /// Let it not work for now.
     Disable,
     /// Let it work again.

@@ -76,6 +76,9 @@ pub enum Rejection {
     /// An end that lies in the past.
     #[error("The expiry must lie in the future.")]
     ExpiryInPast,
+    /// A secret that would work beside its successor for too long.
+    #[error("After a rotation the former secret works for at most 90 days.")]
+    GraceTooLong,
     /// The account had a credential and goes elsewhere without one.
     #[error(
         "The credential is bound to {old_origin}. Give it again to move the provider account to {new_origin}."
@@ -222,6 +225,7 @@ impl Rejection {
             Self::GrantSize { .. } => row("bad_grant", 422, Some("models")),
             Self::PriceTooHigh(field) => row("price_too_high", 422, Some(*field)),
             Self::LimitTooLow(field) => row("limit_too_low", 422, Some(*field)),
+            Self::GraceTooLong => row("grace_too_long", 422, Some("grace_seconds")),
             Self::ExpiryInPast => row("expiry_in_past", 422, Some("expires_at")),
             Self::CredentialNeeded { .. } => row("credential_needed", 422, Some("credential")),
             Self::CredentialForElsewhere { .. } => {

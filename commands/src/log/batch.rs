@@ -20,7 +20,7 @@ use super::{CHANNEL, LogError, ReadError, append::Waiting, compare::write_head, 
 use crate::{
     clock,
     control::{CommandOutcome, Head, Logged, SubmitError},
-    domain::decide,
+    domain::{Command, KeyCommand, decide},
     fresh,
 };
 
@@ -252,7 +252,7 @@ fn answer(
         }
         let mut outcome = before.outcome.clone();
         // A batch whose commit was in doubt is tried again: what it made then is this very submission's.
-        outcome.replayed = outcome.made.is_none() || outcome.made != submission.command.makes();
+        outcome.replayed = !did_it(&overlay.state, &submission.command, &outcome);
         return Ok(outcome);
     }
     let events = decide(&overlay.state, &submission.command)?;
@@ -293,6 +293,15 @@ fn answer(
         },
     );
     Ok(outcome)
+}
+
+/// Whether it is this very submission that was done, and not an earlier one under the same id: what it would make, or the
+/// secret that it gives, was made afresh for it and is there.
+fn did_it(state: &Organisation, command: &Command, before: &CommandOutcome) -> bool {
+    if let Command::Key(id, KeyCommand::Rotate { hash, .. }) = command {
+        return state.key_by_hash(hash).is_some_and(|key| key.id == *id);
+    }
+    before.made.is_some() && before.made == command.makes()
 }
 
 /// Puts an event into its place at the end of the log.

@@ -121,7 +121,7 @@ fn the_strategies_reach_every_kind_of_event_and_every_rejection() {
 const ENOUGH: u32 = 1_000;
 
 /// Every code that a rejection has.
-const CODES: [&str; 17] = [
+const CODES: [&str; 18] = [
     "bad_grant",
     "bad_routing",
     "credential_for_elsewhere",
@@ -129,6 +129,7 @@ const CODES: [&str; 17] = [
     "email_taken",
     "epoch_not_higher",
     "expiry_in_past",
+    "grace_too_long",
     "id_used",
     "key_not_unique",
     "last_owner",
@@ -142,7 +143,7 @@ const CODES: [&str; 17] = [
 ];
 
 /// How many kinds of events there are.
-const KINDS: usize = 50;
+const KINDS: usize = 52;
 
 fn is_change_of_password(command: &Command) -> bool {
     matches!(
@@ -232,7 +233,9 @@ fn names_are_unique_and_found(state: &Organisation) {
     unique(state.virtual_accounts().values().map(|it| &it.name));
     unique(state.users().values().map(|it| &it.email));
     unique(state.operators().values().map(|it| &it.email));
-    unique(state.keys().values().map(|it| &it.hash));
+    unique(state.keys().values().flat_map(|it| {
+        std::iter::once(&it.hash).chain(it.former.as_ref().map(|former| &former.hash))
+    }));
     for it in state.provider_accounts().values() {
         assert_eq!(
             state.provider_account_named(&it.name).map(|found| found.id),

@@ -258,6 +258,20 @@ pub enum NewCommand {
         /// The new time; `null`: never.
         expires_at: Option<Timestamp>,
     },
+    /// Give a key a new secret. The answer shows it, once; its id, owner, limits and grants stay.
+    RotateKey {
+        /// Which.
+        key: KeyId,
+        /// For how many seconds the secret until now works as well: 0 to 7,776,000 (90 days). 0: it ceases to work at
+        /// once. A secret from before that one ceases to work in any case.
+        #[cfg_attr(feature = "openapi", schema(maximum = 7_776_000))]
+        grace_seconds: u64,
+    },
+    /// Let a key's secret from before its last rotation not work any more, before its time.
+    RevokeFormerSecret {
+        /// Which.
+        key: KeyId,
+    },
     /// Let a key not work for now.
     DisableKey {
         /// Which.

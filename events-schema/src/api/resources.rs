@@ -153,8 +153,20 @@ pub struct KeyItem {
     pub disabled: bool,
     /// Whether its owner is disabled, so that it does not work either.
     pub owner_disabled: bool,
+    /// The secret before the last rotation, where it was given a while to work on.
+    pub former_secret: Option<FormerSecretItem>,
     /// Where it stands in the history.
     pub life: Life,
+}
+
+/// A key's secret before it was rotated (never the secret itself).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FormerSecretItem {
+    /// Its last four characters.
+    pub hint: String,
+    /// When it ceases to work, or ceased to.
+    pub works_until: Timestamp,
 }
 
 /// An access grant.

@@ -111,6 +111,18 @@ pub enum KeyEvent {
         /// The new time; `None`: never.
         expires_at: Option<Timestamp>,
     },
+    /// Its secret was replaced by a new one, which was shown once.
+    KeyRotated {
+        /// The new secret's hash under the pepper.
+        hash: KeyedHash,
+        /// The new secret's last four characters.
+        hint: String,
+        /// Until when the secret before it works as well; `None`: it ceased to work at once. Of the secrets before
+        /// that one none works any more.
+        former_works_until: Option<Timestamp>,
+    },
+    /// The secret before the last rotation ceased to work before its time.
+    KeyFormerSecretRevoked {},
     /// It does not work any more.
     KeyDisabled {},
     /// It works again.

@@ -2,16 +2,20 @@
 //!
 //! One type for each kind, read in place as `ArchivedKeyEntry` and so on. The layout (rkyv 0.8, little-endian,
 //! 32-bit offsets, aligned) is fixed by [`super::SCHEMA`]; a change of shape is a new schema, and readers of the
-//! old and the new run side by side during an upgrade. A thing that is disabled stays an entry: a gateway says
-//! "disabled", not "unknown".
+//! old and the new run side by side during an upgrade. What is new about a thing and concerns few of them is a kind of
+//! entry of its own: a gateway that is older refuses it, and serves everything else as before. A thing that is disabled
+//! stays an entry: a gateway says "disabled", not "unknown".
 
 use std::{fmt, str::FromStr};
 
 use rkyv::{Archive, Serialize};
 
 use crate::{
-    events::{GrantedModels, ModelRef, ModelType, Owner, Provider, Routing, Stream, Subject},
-    state::{Grant, Key, Model, Organisation, ProviderAccount, User, VirtualAccount, VirtualModel},
+    events::{Event, GrantedModels, ModelRef, ModelType, Owner, Provider, Routing, Subject},
+    state::{
+        FormerSecret, Grant, Key, Model, Organisation, ProviderAccount, User, VirtualAccount,
+        VirtualModel,
+    },
 };
 
 /// The kinds of things that gateways know of.
@@ -31,11 +35,13 @@ pub enum EntryKind {
     Key,
     /// [`GrantEntry`]
     Grant,
+    /// [`FormerSecretEntry`]
+    FormerSecret,
 }
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ProviderAccount,
         Self::Model,
         Self::VirtualModel,
@@ -43,6 +49,7 @@ impl EntryKind {
         Self::VirtualAccount,
         Self::Key,
         Self::Grant,
+        Self::FormerSecret,
     ];
 
     /// Its token in subjects.
@@ -56,6 +63,7 @@ impl EntryKind {
             Self::VirtualAccount => "virtual_account",
             Self::Key => "key",
             Self::Grant => "grant",
+            Self::FormerSecret => "former_secret",
         }
     }
 }
@@ -70,20 +78,23 @@ pub struct EntrySubject {
 }
 
 impl EntrySubject {
-    /// The entry that events of this stream change; `None` where gateways need not know of it.
-    #[must_use]
-    pub const fn of_stream(stream: Stream) -> Option<Self> {
-        let (kind, id) = match stream {
-            Stream::Log | Stream::Operator(_) => return None,
-            Stream::ProviderAccount(id) => (EntryKind::ProviderAccount, id.bytes()),
-            Stream::Model(id) => (EntryKind::Model, id.bytes()),
-            Stream::VirtualModel(id) => (EntryKind::VirtualModel, id.bytes()),
-            Stream::User(id) => (EntryKind::User, id.bytes()),
-            Stream::VirtualAccount(id) => (EntryKind::VirtualAccount, id.bytes()),
-            Stream::Key(id) => (EntryKind::Key, id.bytes()),
-            Stream::Grant(id) => (EntryKind::Grant, id.bytes()),
+    /// The entries that the event may change; none where gateways need not know of it.
+    pub fn of_event(event: &Event) -> impl Iterator<Item = Self> {
+        let at = |kind, id| Some(Self { kind, id });
+        let changed = match event {
+            Event::Log(_) | Event::Operator(..) => [None, None],
+            Event::ProviderAccount(id, _) => [at(EntryKind::ProviderAccount, id.bytes()), None],
+            Event::Model(id, _) => [at(EntryKind::Model, id.bytes()), None],
+            Event::VirtualModel(id, _) => [at(EntryKind::VirtualModel, id.bytes()), None],
+            Event::User(id, _) => [at(EntryKind::User, id.bytes()), None],
+            Event::VirtualAccount(id, _) => [at(EntryKind::VirtualAccount, id.bytes()), None],
+            Event::Key(id, _) => [
+                at(EntryKind::Key, id.bytes()),
+                at(EntryKind::FormerSecret, id.bytes()),
+            ],
+            Event::Grant(id, _) => [at(EntryKind::Grant, id.bytes()), None],
         };
-        Some(Self { kind, id })
+        changed.into_iter().flatten()
     }
 }
 
@@ -280,6 +291,21 @@ pub struct KeyEntry {
     pub disabled: bool,
 }
 
+/// The secret that a key had before it was rotated, under the key's id. It works until its time, and the entry goes on
+/// to say that it did until the next rotation.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct FormerSecretEntry {
+    /// The key's id.
+    pub key: [u8; 16],
+    /// The secret's keyed BLAKE3 hash.
+    pub hash: [u8; 32],
+    /// The id of the pepper that made the hash.
+    pub pepper: String,
+    /// When it ceases to work, in microseconds since 1970.
+    pub works_until_us: i64,
+}
+
 /// To whom access is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
 #[rkyv(derive(Debug, Clone, Copy, PartialEq, Eq))]
@@ -340,6 +366,8 @@ pub enum Entry {
     Key(KeyEntry),
     /// An access grant.
     Grant(GrantEntry),
+    /// A key's former secret.
+    FormerSecret(FormerSecretEntry),
 }
 
 impl Entry {
@@ -354,6 +382,7 @@ impl Entry {
             Self::VirtualAccount(entry) => rkyv::to_bytes(entry),
             Self::Key(entry) => rkyv::to_bytes(entry),
             Self::Grant(entry) => rkyv::to_bytes(entry),
+            Self::FormerSecret(entry) => rkyv::to_bytes(entry),
         };
         archived.expect("an entry is far smaller than 2 GiB")
     }
@@ -384,7 +413,13 @@ impl Organisation {
             .grants()
             .keys()
             .map(|id| (EntryKind::Grant, id.bytes()));
-        let callers = users.chain(virtual_accounts).chain(keys).chain(grants);
+        let rotated = self.keys().values().filter(|key| key.former.is_some());
+        let former = rotated.map(|key| (EntryKind::FormerSecret, key.id.bytes()));
+        let callers = users
+            .chain(virtual_accounts)
+            .chain(keys)
+            .chain(grants)
+            .chain(former);
         accounts
             .chain(models)
             .chain(virtual_models)
@@ -456,6 +491,14 @@ impl Organisation {
             EntryKind::Grant => {
                 let it = self.grants().get(&Id::from_bytes(id))?;
                 (it.life.position, Entry::Grant(grant(it)))
+            }
+            EntryKind::FormerSecret => {
+                let it = self.keys().get(&Id::from_bytes(id))?;
+                let former = it.former.as_ref()?;
+                (
+                    former.position,
+                    Entry::FormerSecret(former_secret(it, former)),
+                )
             }
         })
     }
@@ -558,6 +601,7 @@ fn key(it: &Key) -> KeyEntry {
         expires_at,
         limits,
         disabled,
+        former: _,
     } = it;
     KeyEntry {
         id: id.bytes(),
@@ -571,6 +615,21 @@ fn key(it: &Key) -> KeyEntry {
         requests_per_minute: limits.requests_per_minute,
         tokens_per_minute: limits.tokens_per_minute,
         disabled: *disabled,
+    }
+}
+
+fn former_secret(key: &Key, former: &FormerSecret) -> FormerSecretEntry {
+    let FormerSecret {
+        hash,
+        hint: _,
+        works_until,
+        position: _,
+    } = former;
+    FormerSecretEntry {
+        key: key.id.bytes(),
+        hash: hash.hash,
+        pepper: hash.key.clone(),
+        works_until_us: works_until.micros(),
     }
 }
 

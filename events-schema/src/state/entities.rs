@@ -154,6 +154,21 @@ pub struct Key {
     pub limits: KeyLimits,
     /// Whether it does not work.
     pub disabled: bool,
+    /// The secret before the last rotation, if that one works for a while as well.
+    pub former: Option<FormerSecret>,
+}
+
+/// A key's secret before it was rotated (never the secret itself).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerSecret {
+    /// Its hash under the pepper.
+    pub hash: KeyedHash,
+    /// Its last four characters.
+    pub hint: String,
+    /// When it ceases to work.
+    pub works_until: Timestamp,
+    /// The position of the rotation.
+    pub position: u64,
 }
 
 /// Who may use what.

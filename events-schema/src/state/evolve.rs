@@ -6,8 +6,8 @@
 use imbl::OrdMap;
 
 use super::{
-    Grant, Key, Life, Model, Operator, OperatorToken, Organisation, PricePoint, ProviderAccount,
-    User, VirtualAccount, VirtualModel,
+    FormerSecret, Grant, Key, Life, Model, Operator, OperatorToken, Organisation, PricePoint,
+    ProviderAccount, User, VirtualAccount, VirtualModel,
 };
 use crate::{
     envelope::{DecodedEnvelope, Envelope},
@@ -20,6 +20,7 @@ use crate::{
         GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId,
         VirtualModelId,
     },
+    secrets::KeyedHash,
     time::Timestamp,
 };
 
@@ -438,6 +439,7 @@ impl Organisation {
                 expires_at: *expires_at,
                 limits: *limits,
                 disabled: false,
+                former: None,
             }),
             E::KeyRelabelled { label } => change(&mut self.keys, id, |it| {
                 it.life = now.lived(it.life);
@@ -451,6 +453,38 @@ impl Organisation {
             E::KeyExpiryChanged { expires_at } => {
                 change(&mut self.keys, id, |it| {
                     (it.life, it.expires_at) = (now.lived(it.life), *expires_at)
+                });
+            }
+            E::KeyRotated {
+                hash,
+                hint,
+                former_works_until,
+            } => {
+                let Some(it) = self.keys.get(&id).cloned() else {
+                    return;
+                };
+                let former = former_works_until.map(|works_until| FormerSecret {
+                    hash: it.hash,
+                    hint: it.hint,
+                    works_until,
+                    position: now.position,
+                });
+                self.put_key(Key {
+                    life: now.lived(it.life),
+                    hash: hash.clone(),
+                    hint: hint.clone(),
+                    former,
+                    ..it
+                });
+            }
+            E::KeyFormerSecretRevoked {} => {
+                let Some(it) = self.keys.get(&id).cloned() else {
+                    return;
+                };
+                self.put_key(Key {
+                    life: now.lived(it.life),
+                    former: None,
+                    ..it
                 });
             }
             E::KeyDisabled {} => {
@@ -472,14 +506,18 @@ impl Organisation {
 
     pub(super) fn put_key(&mut self, it: Key) {
         self.drop_key(it.id);
-        self.index.key_hashes.insert((it.hash.clone(), it.id));
+        for hash in hashes(&it) {
+            self.index.key_hashes.insert((hash.clone(), it.id));
+        }
         self.index.keys_by_owner.insert((it.owner, it.id));
         self.keys.insert(it.id, it);
     }
 
     fn drop_key(&mut self, id: KeyId) {
         if let Some(old) = self.keys.remove(&id) {
-            self.index.key_hashes.remove(&(old.hash, id));
+            for hash in hashes(&old) {
+                self.index.key_hashes.remove(&(hash.clone(), id));
+            }
             self.index.keys_by_owner.remove(&(old.owner, id));
         }
     }
@@ -602,6 +640,11 @@ fn change<I: Ord + Copy, T: Clone>(map: &mut OrdMap<I, T>, id: I, with: impl FnO
     if let Some(it) = map.get_mut(&id) {
         with(it);
     }
+}
+
+/// The hashes of the secrets by which a key may be known.
+fn hashes(key: &Key) -> impl Iterator<Item = &KeyedHash> {
+    std::iter::once(&key.hash).chain(key.former.as_ref().map(|former| &former.hash))
 }
 
 fn targets(routing: &Routing) -> impl Iterator<Item = ModelId> + '_ {

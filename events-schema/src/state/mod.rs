@@ -21,8 +21,8 @@ pub use self::{
     checkpoint::{Checkpoint, CheckpointError},
     digest::StateDigest,
     entities::{
-        Grant, Key, Life, Model, Operator, OperatorToken, PricePoint, ProviderAccount, User,
-        VirtualAccount, VirtualModel,
+        FormerSecret, Grant, Key, Life, Model, Operator, OperatorToken, PricePoint,
+        ProviderAccount, User, VirtualAccount, VirtualModel,
     },
 };
 use crate::{
@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// The version of the fold.
-pub const FOLD_VERSION: u16 = 1;
+pub const FOLD_VERSION: u16 = 2;
 
 /// The whole configuration as of one position.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -191,7 +191,7 @@ impl Organisation {
         first(&self.index.operators, email).and_then(|id| self.operators.get(&id))
     }
 
-    /// The key with this hash.
+    /// The key whose secret has this hash, or whose former secret had it.
     #[must_use]
     pub fn key_by_hash(&self, hash: &KeyedHash) -> Option<&Key> {
         first(&self.index.key_hashes, hash).and_then(|id| self.keys.get(&id))

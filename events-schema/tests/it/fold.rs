@@ -92,8 +92,12 @@ proptest! {
         }
         for (id, key) in state.keys() {
             let found = state.key_by_hash(&key.hash).expect("it has this hash");
-            prop_assert!(found.hash == key.hash && found.id <= *id);
+            let former = found.former.as_ref().map(|former| &former.hash);
+            prop_assert!((found.hash == key.hash || former == Some(&key.hash)) && found.id <= *id);
             prop_assert!(state.keys_of(key.owner).any(|found| found.id == *id));
+            if let Some(former) = &key.former {
+                prop_assert!(state.key_by_hash(&former.hash).is_some_and(|found| found.id <= *id));
+            }
         }
         for (id, grant) in state.grants() {
             prop_assert!(state.grants_of(grant.subject).any(|found| found.id == *id));

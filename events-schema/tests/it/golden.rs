@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 use crate::{
     kinds::{all_kinds, newest_version},
     log::{EPOCH, log_of},
-    samples::history,
+    samples::{histories, history},
 };
 
 /// Compares with a golden file; a missing one is proposed, and fails the test.
@@ -105,8 +105,9 @@ impl GoldenEvent {
 
 #[test]
 fn every_kind_and_version_ever_written_has_a_golden_file() {
-    let samples: BTreeMap<String, Event> = history()
+    let samples: BTreeMap<String, Event> = histories()
         .into_iter()
+        .flat_map(|(_, events)| events)
         .rev()
         .map(|event| (codec::encode(&event).kind, event))
         .collect();
@@ -209,17 +210,13 @@ fn folded(path: &str) -> Organisation {
 
 #[test]
 fn every_golden_log_adds_up_to_the_state_that_it_always_did() {
-    let first: Vec<String> = log_of(&history())
-        .into_iter()
-        .map(|row| {
-            EventRow::new(EPOCH, row)
-                .expect("a payload is JSON")
-                .to_json()
-        })
-        .map(|json| String::from_utf8(json).expect("JSON"))
-        .collect();
-    if files("logs", ".jsonl").is_empty() {
-        panic!("{}", missing("logs/first.jsonl", &first.join("\n")));
+    for (name, events) in histories() {
+        let path = format!("logs/{name}.jsonl");
+        assert!(
+            folder().join(&path).exists(),
+            "{}",
+            missing(&path, &lines_of(&events))
+        );
     }
     for path in files("logs", ".jsonl") {
         let state = folded(&path);
@@ -238,6 +235,20 @@ fn every_golden_log_adds_up_to_the_state_that_it_always_did() {
         assert_eq!(read_back, state, "{path}");
         check(&format!("{stem}.entries"), &entries_of(&state));
     }
+}
+
+/// The rows of a log that holds these events, one a line.
+fn lines_of(events: &[Event]) -> String {
+    let row = |row| {
+        EventRow::new(EPOCH, row)
+            .expect("a payload is JSON")
+            .to_json()
+    };
+    let lines = log_of(events).into_iter().map(row);
+    let lines: Vec<String> = lines
+        .map(|json| String::from_utf8(json).expect("JSON"))
+        .collect();
+    lines.join("\n")
 }
 
 #[test]

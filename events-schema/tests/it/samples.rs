@@ -1,4 +1,5 @@
-//! One history in which every kind of event occurs: what the golden files are first made of.
+//! Histories in which every kind of event occurs: what the golden files are first made of. What is new comes in a
+//! history of its own, so that the old ones stay as they are.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +41,44 @@ const SPARE_OPERATOR: OperatorId = Id::from_bytes([0x82; 16]);
 const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
-/// The history.
+/// The histories, by the names of their golden logs.
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 2] {
+    [("first", history()), ("rotation", rotation())]
+}
+
+/// A key whose secret is replaced: with a grace period, whose end comes early, and without one.
+fn rotation() -> Vec<Event> {
+    use KeyEvent as E;
+    let rotated = |byte, former_works_until| E::KeyRotated {
+        hash: fingerprint(byte),
+        hint: format!("ro{byte:02}"),
+        former_works_until,
+    };
+    let kept = [
+        issued(Owner::User(USER), 10, None, KeyLimits::default()),
+        rotated(11, Some(later())),
+        E::KeyFormerSecretRevoked {},
+        rotated(12, Some(later())),
+    ];
+    let other = [
+        issued(Owner::User(USER), 20, None, KeyLimits::default()),
+        rotated(21, Some(later())),
+        rotated(22, None),
+    ];
+    let begin = [
+        Event::Log(LogEvent::LogInitialised { epoch: EPOCH }),
+        Event::User(
+            USER,
+            UserEvent::UserAdded {
+                email: fingerprint(3),
+            },
+        ),
+    ];
+    let keys = of(Event::Key, KEY, kept, SPARE_KEY, other);
+    begin.into_iter().chain(keys).collect()
+}
+
+/// The history of the beginning.
 pub(crate) fn history() -> Vec<Event> {
     let begin = [Event::Log(LogEvent::LogInitialised { epoch: EPOCH })];
     let end = [Event::Log(LogEvent::EpochStarted {
@@ -243,16 +281,19 @@ fn virtual_accounts() -> Vec<Event> {
     of(Event::VirtualAccount, APP, kept, SPARE_APP, gone)
 }
 
-fn keys() -> Vec<Event> {
-    use KeyEvent as E;
-    let issued = |owner, byte, expires_at, limits| E::KeyIssued {
+fn issued(owner: Owner, byte: u8, expires_at: Option<Timestamp>, limits: KeyLimits) -> KeyEvent {
+    KeyEvent::KeyIssued {
         owner,
         label: name("Bob's laptop ☕"),
         hash: fingerprint(byte),
         hint: "x9Zq".to_owned(),
         expires_at,
         limits,
-    };
+    }
+}
+
+fn keys() -> Vec<Event> {
+    use KeyEvent as E;
     let limits = KeyLimits {
         requests_per_minute: Some(600),
         tokens_per_minute: None,

@@ -6,11 +6,12 @@ use events_schema::{
     snapshot::{
         DigestKey, EntriesDigest, EntryKind, EntrySubject, Frame, FrameHeader, SCHEMA,
         entries::{
-            ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
-            ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, Entry,
-            GrantEntry, KeyEntry, ModelEntry, ModelRefEntry, OwnerEntry, PriceEntry,
-            ProviderAccountEntry, ProviderDialect, SealedCredential, SubjectEntry, TargetEntry,
-            UserEntry, VirtualAccountEntry, VirtualModelEntry,
+            ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry,
+            ArchivedProviderAccountEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
+            ArchivedVirtualModelEntry, Entry, FormerSecretEntry, GrantEntry, KeyEntry, ModelEntry,
+            ModelRefEntry, OwnerEntry, PriceEntry, ProviderAccountEntry, ProviderDialect,
+            SealedCredential, SubjectEntry, TargetEntry, UserEntry, VirtualAccountEntry,
+            VirtualModelEntry,
         },
     },
     state::Organisation,
@@ -98,6 +99,12 @@ fn entry(kind: EntryKind) -> Entry {
                 ModelRefEntry::All,
             ],
         }),
+        EntryKind::FormerSecret => Entry::FormerSecret(FormerSecretEntry {
+            key: [6; 16],
+            hash: [0xcd; 32],
+            pepper: "k1".to_owned(),
+            works_until_us: 1_795_435_200_000_000,
+        }),
     }
 }
 
@@ -119,6 +126,7 @@ fn is_valid_entry(kind: EntryKind, archive: &[u8]) -> bool {
         EntryKind::VirtualAccount => is_valid::<ArchivedVirtualAccountEntry>(archive),
         EntryKind::Key => is_valid::<ArchivedKeyEntry>(archive),
         EntryKind::Grant => is_valid::<ArchivedGrantEntry>(archive),
+        EntryKind::FormerSecret => is_valid::<ArchivedFormerSecretEntry>(archive),
     }
 }
 
@@ -246,6 +254,7 @@ proptest! {
         }
         let things = state.provider_accounts().len() + state.models().len() + state.virtual_models().len()
             + state.users().len() + state.virtual_accounts().len() + state.keys().len() + state.grants().len();
-        prop_assert_eq!(count, things);
+        let rotated = state.keys().values().filter(|key| key.former.is_some()).count();
+        prop_assert_eq!(count, things + rotated);
     }
 }

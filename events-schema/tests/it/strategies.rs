@@ -162,6 +162,10 @@ fn key() -> impl Strategy<Value = KeyEvent> {
         1 => label().prop_map(|label| E::KeyRelabelled { label }),
         1 => limits().prop_map(|limits| E::KeyLimitsChanged { limits }),
         1 => option::of(time()).prop_map(|expires_at| E::KeyExpiryChanged { expires_at }),
+        2 => (keyed_hash(), "[A-Za-z0-9]{4}", option::of(time())).prop_map(|(hash, hint, former_works_until)| {
+            E::KeyRotated { hash, hint, former_works_until }
+        }),
+        1 => Just(E::KeyFormerSecretRevoked {}),
         1 => Just(E::KeyDisabled {}),
         1 => Just(E::KeyEnabled {}),
         1 => Just(E::KeyRevoked {}),

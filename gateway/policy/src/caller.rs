@@ -16,19 +16,40 @@ pub struct Caller<'c> {
     pub key: &'c ArchivedKeyEntry,
 }
 
-/// Finds the caller by the keyed hash of the key.
+/// Finds the caller by the keyed hash of the key: of its secret, or of the one before its last rotation for as long as
+/// that one works.
 ///
 /// # Errors
-/// [`Denial::UnknownKey`], [`Denial::KeyDisabled`], [`Denial::KeyExpired`] (from that very microsecond on),
+/// [`Denial::UnknownKey`], [`Denial::SecretReplaced`] (from that very microsecond on), [`Denial::KeyDisabled`], [`Denial::KeyExpired`] (from that very microsecond on),
 /// [`Denial::OwnerMissing`], [`Denial::OwnerDisabled`]; the first that applies, in this order.
 pub fn authenticate<'c>(
     config: &'c impl Configuration,
     hash: &[u8; 32],
     now: Timestamp,
 ) -> Result<Caller<'c>, Denial> {
-    let key = config.key_by_hash(hash).ok_or(Denial::UnknownKey)?;
+    let key = match config.key_by_hash(hash) {
+        Some(key) => key,
+        None => key_by_former_secret(config, hash, now)?,
+    };
     check_key(config, key, now)?;
     Ok(Caller { key })
+}
+
+fn key_by_former_secret<'c>(
+    config: &'c impl Configuration,
+    hash: &[u8; 32],
+    now: Timestamp,
+) -> Result<&'c ArchivedKeyEntry, Denial> {
+    let former = config
+        .former_secret_by_hash(hash)
+        .ok_or(Denial::UnknownKey)?;
+    let until = former.works_until_us.to_native();
+    if until <= now.micros() {
+        return Err(Denial::SecretReplaced {
+            at: Timestamp::MIN.plus_micros(until),
+        });
+    }
+    config.key(&former.key).ok_or(Denial::UnknownKey)
 }
 
 fn check_key(

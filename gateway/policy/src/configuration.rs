@@ -6,8 +6,9 @@
 use events_schema::{
     envelope::Epoch,
     snapshot::entries::{
-        ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
-        ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
+        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry,
+        ArchivedProviderAccountEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
+        ArchivedVirtualModelEntry, SubjectEntry,
     },
 };
 
@@ -33,6 +34,12 @@ pub trait Configuration {
 
     /// The API key with this keyed hash.
     fn key_by_hash(&self, hash: &[u8; 32]) -> Option<&ArchivedKeyEntry>;
+
+    /// The secret with this keyed hash that a key had before it was rotated.
+    fn former_secret_by_hash(&self, hash: &[u8; 32]) -> Option<&ArchivedFormerSecretEntry>;
+
+    /// An API key.
+    fn key(&self, id: &EntryId) -> Option<&ArchivedKeyEntry>;
 
     /// A user.
     fn user(&self, id: &EntryId) -> Option<&ArchivedUserEntry>;

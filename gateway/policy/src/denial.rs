@@ -7,6 +7,11 @@ use events_schema::time::Timestamp;
 pub enum Denial {
     /// No key has this hash.
     UnknownKey,
+    /// The key was rotated, and the secret from before it ceased to work.
+    SecretReplaced {
+        /// When.
+        at: Timestamp,
+    },
     /// The key is disabled.
     KeyDisabled,
     /// The key ceased to work.

@@ -30,8 +30,9 @@ use events_schema::{
     envelope::Epoch,
     keyring::KeyRing,
     snapshot::entries::{
-        ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
-        ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
+        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry,
+        ArchivedProviderAccountEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
+        ArchivedVirtualModelEntry, SubjectEntry,
     },
 };
 use gateway_policy::configuration::{Configuration, EntryId, Served};
@@ -82,6 +83,15 @@ impl Configuration for View {
 
     fn key_by_hash(&self, hash: &[u8; 32]) -> Option<&ArchivedKeyEntry> {
         self.tables.keys_by_hash.get(hash).map(|entry| &***entry)
+    }
+
+    fn former_secret_by_hash(&self, hash: &[u8; 32]) -> Option<&ArchivedFormerSecretEntry> {
+        let key = self.tables.former_secrets_by_hash.get(hash)?;
+        self.tables.former_secrets.get(key).map(|entry| &***entry)
+    }
+
+    fn key(&self, id: &EntryId) -> Option<&ArchivedKeyEntry> {
+        self.tables.keys.get(id).map(|entry| &***entry)
     }
 
     fn user(&self, id: &EntryId) -> Option<&ArchivedUserEntry> {

@@ -6,9 +6,9 @@ use std::{hash::Hash, sync::Arc};
 use events_schema::snapshot::{
     DigestKey, EntriesDigest, EntryKind, EntrySubject,
     entries::{
-        ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
-        ArchivedSubjectEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
-        ArchivedVirtualModelEntry, SubjectEntry,
+        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry,
+        ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedUserEntry,
+        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
     },
 };
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
@@ -31,6 +31,8 @@ pub(super) struct Tables {
     pub(super) virtual_accounts: Entries<ArchivedVirtualAccountEntry>,
     pub(super) keys: Entries<ArchivedKeyEntry>,
     pub(super) grants: Entries<ArchivedGrantEntry>,
+    pub(super) former_secrets: Entries<ArchivedFormerSecretEntry>,
+    pub(super) former_secrets_by_hash: Map<[u8; 32], EntryId>,
     pub(super) keys_by_hash: Map<[u8; 32], Arc<Entry<ArchivedKeyEntry>>>,
     pub(super) accounts_by_name: Map<Arc<str>, EntryId>,
     pub(super) virtual_models_by_name: Map<Arc<str>, EntryId>,
@@ -136,6 +138,7 @@ impl Tables {
         );
         each(&self.keys, EntryKind::Key, &mut visit);
         each(&self.grants, EntryKind::Grant, &mut visit);
+        each(&self.former_secrets, EntryKind::FormerSecret, &mut visit);
     }
 
     /// The position and payload of the entry at a subject.
@@ -149,6 +152,7 @@ impl Tables {
             EntryKind::VirtualAccount => stored(&self.virtual_accounts, id),
             EntryKind::Key => stored(&self.keys, id),
             EntryKind::Grant => stored(&self.grants, id),
+            EntryKind::FormerSecret => stored(&self.former_secrets, id),
         }
     }
 
@@ -212,6 +216,13 @@ impl Tables {
                 self.grants_by_subject.insert(to, grants);
                 self.grants.insert(id, new);
             }
+            EntryKind::FormerSecret => {
+                let new: Arc<Entry<ArchivedFormerSecretEntry>> = parse(position, payload)?;
+                same_id(new.key, id)?;
+                self.drop_entry(subject);
+                self.former_secrets_by_hash.insert(new.hash, id);
+                self.former_secrets.insert(id, new);
+            }
         }
         Ok(())
     }
@@ -268,6 +279,14 @@ impl Tables {
                 grants.remove(&id);
                 if !grants.is_empty() {
                     self.grants_by_subject.insert(to, grants);
+                }
+            }
+            EntryKind::FormerSecret => {
+                let Some(old) = self.former_secrets.remove(&id) else {
+                    return;
+                };
+                if self.former_secrets_by_hash.get(&old.hash) == Some(&id) {
+                    self.former_secrets_by_hash.remove(&old.hash);
                 }
             }
         }

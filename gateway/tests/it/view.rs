@@ -3,10 +3,11 @@
 use events_schema::snapshot::{EntryKind, EntrySubject};
 
 use crate::support::{
+    client::Answer,
     eventually,
     gateway::{Gateway, Scene},
     nats::Nats,
-    snapshots::{KEY, put},
+    snapshots::{KEY, former_secret, put},
 };
 
 const QUESTION: &str = r#"{"model":"both"}"#;
@@ -25,6 +26,36 @@ async fn a_revoked_key_is_refused_and_the_position_moves_on() {
     })
     .await;
     assert_eq!(refused.header("x-sluice-position"), "12");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_rotation_both_secrets_work_and_then_the_old_one_is_told_that_it_was_replaced() {
+    const OLD: &str = "sk-sluice-before";
+    const LATER_US: i64 = 4_000_000_000_000_000;
+    let mut scene = Scene::set(&[]).await;
+    let jetstream = scene.nats.jetstream().await;
+    let refused = |answer: &Answer| {
+        (answer.status == 401).then(|| answer.json()["error"]["code"].to_string())
+    };
+    let unknown = scene.gateway.chat_as(OLD, QUESTION).await;
+    assert_eq!(refused(&unknown).as_deref(), Some("\"invalid_api_key\""));
+
+    let grace = former_secret(41, OLD, LATER_US);
+    scene.snapshots.change(&jetstream, &grace).await;
+    eventually("the old secret works", async || {
+        (scene.gateway.chat_as(OLD, QUESTION).await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(scene.gateway.chat_as(KEY, QUESTION).await.status, 200);
+
+    let over = former_secret(41, OLD, 1);
+    scene.snapshots.change(&jetstream, &over).await;
+    let code = eventually("the old secret is refused", async || {
+        refused(&scene.gateway.chat_as(OLD, QUESTION).await)
+    })
+    .await;
+    assert_eq!(code, "\"api_key_rotated\"");
+    assert_eq!(scene.gateway.chat_as(KEY, QUESTION).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

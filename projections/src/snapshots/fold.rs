@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, mem};
 
 use events_schema::{
-    envelope::{ChainError, Envelope, Epoch, EventRow, GENESIS, InvalidRow},
+    envelope::{ChainError, DecodedEnvelope, Envelope, Epoch, EventRow, GENESIS, InvalidRow},
     events::DecodeError,
     id::CommandId,
     snapshot::EntrySubject,
@@ -120,13 +120,14 @@ impl Fold {
     /// When this version cannot read what happened: whoever folds must stop.
     pub(super) fn apply(&mut self, envelope: &Envelope) -> Result<(), FoldError> {
         let position = envelope.position;
-        self.organisation
-            .apply(envelope)
+        let event = envelope
+            .event()
             .map_err(|source| FoldError::Unknown { position, source })?;
+        self.organisation
+            .evolve(&DecodedEnvelope::new(envelope, &event));
         self.hash = envelope.hash;
         self.cause = Some(envelope.cause);
-        self.touched
-            .extend(EntrySubject::of_stream(envelope.stream));
+        self.touched.extend(EntrySubject::of_event(&event));
         Ok(())
     }
 }

@@ -3,12 +3,16 @@
 use events_schema::{
     events::{Aggregate, Event, GrantEvent, KeyEvent as E, KeyLimits, Owner, Stream, Subject},
     id::KeyId,
+    secrets::KeyedHash,
     state::Organisation,
     time::Timestamp,
 };
 
 use super::{Decision, is_fresh, when};
 use crate::domain::{command::KeyCommand as C, rejection::Rejection};
+
+/// 90 days: time enough to hand a new secret to everybody, and short enough that an old one is not forgotten.
+const LONGEST_GRACE_SECONDS: u64 = 90 * 24 * 3_600;
 
 pub(super) fn decide(state: &Organisation, id: KeyId, command: &C) -> Decision {
     let event = |event| Event::Key(id, event);
@@ -30,9 +34,7 @@ pub(super) fn decide(state: &Organisation, id: KeyId, command: &C) -> Decision {
         } => {
             is_fresh(state, Stream::Key(id))?;
             owner_exists(state, *owner)?;
-            if state.key_by_hash(hash).is_some() {
-                return Err(Rejection::KeyNotUnique);
-            }
+            is_unknown(state, hash)?;
             ends_later(*expires_at, *now)?;
             limits_let_something_pass(*limits)?;
             Ok(vec![event(E::KeyIssued {
@@ -66,6 +68,26 @@ pub(super) fn decide(state: &Organisation, id: KeyId, command: &C) -> Decision {
                 expires_at: *expires_at,
             })])
         }
+        C::Rotate {
+            hash,
+            hint,
+            grace_seconds,
+            now,
+        } => {
+            let it = known()?;
+            if it.hash == *hash {
+                return Ok(Vec::new());
+            }
+            is_unknown(state, hash)?;
+            Ok(vec![event(E::KeyRotated {
+                hash: hash.clone(),
+                hint: hint.clone(),
+                former_works_until: end_of_grace(*grace_seconds, *now)?,
+            })])
+        }
+        C::RevokeFormerSecret => Ok(when(known()?.former.is_some(), || {
+            event(E::KeyFormerSecretRevoked {})
+        })),
         C::Disable => Ok(when(!known()?.disabled, || event(E::KeyDisabled {}))),
         C::Enable => Ok(when(known()?.disabled, || event(E::KeyEnabled {}))),
         C::Revoke => {
@@ -73,6 +95,23 @@ pub(super) fn decide(state: &Organisation, id: KeyId, command: &C) -> Decision {
             Ok(revoked(state, id))
         }
     }
+}
+
+/// No key has this secret, nor had it before its last rotation.
+fn is_unknown(state: &Organisation, hash: &KeyedHash) -> Result<(), Rejection> {
+    match state.key_by_hash(hash) {
+        None => Ok(()),
+        Some(_) => Err(Rejection::KeyNotUnique),
+    }
+}
+
+/// Until when the secret before a rotation works; `None`: not at all.
+fn end_of_grace(seconds: u64, now: Timestamp) -> Result<Option<Timestamp>, Rejection> {
+    if seconds > LONGEST_GRACE_SECONDS {
+        return Err(Rejection::GraceTooLong);
+    }
+    let micros = i64::try_from(seconds * 1_000_000).map_err(|_| Rejection::GraceTooLong)?;
+    Ok((seconds > 0).then(|| now.plus_micros(micros)))
 }
 
 /// A key is never kept alive by what refers to it: its grants go with it, before it.

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use axum::extract::State;
 use events_schema::{
-    api::{Page, resources::KeyItem},
+    api::{
+        Page,
+        resources::{FormerSecretItem, KeyItem},
+    },
     events::Owner,
     id::{KeyId, UserId},
-    state::{Key, Organisation},
+    state::{FormerSecret, Key, Organisation},
 };
 
 use crate::http::{
@@ -104,6 +107,7 @@ fn item(state: &Organisation, names: &Names<'_>, key: &Key) -> KeyItem {
         expires_at,
         limits,
         disabled,
+        former,
     } = key;
     let owner_disabled = match owner {
         Owner::User(id) => state.users().get(id).is_some_and(|it| it.disabled),
@@ -122,6 +126,20 @@ fn item(state: &Organisation, names: &Names<'_>, key: &Key) -> KeyItem {
         limits: *limits,
         disabled: *disabled,
         owner_disabled,
+        former_secret: former.as_ref().map(former_secret),
         life: *life,
+    }
+}
+
+fn former_secret(former: &FormerSecret) -> FormerSecretItem {
+    let FormerSecret {
+        hash: _,
+        hint,
+        works_until,
+        position: _,
+    } = former;
+    FormerSecretItem {
+        hint: hint.clone(),
+        works_until: *works_until,
     }
 }

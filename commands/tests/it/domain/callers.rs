@@ -339,3 +339,46 @@ fn a_grant_lists_something_and_not_too_much() {
         "404 not_found: There is no grant with this id.",
     );
 }
+
+#[test]
+fn a_key_is_rotated_to_a_secret_that_nobody_had_and_the_old_one_works_for_90_days_at_most() {
+    let rotate = |to, grace_seconds| {
+        key(
+            1,
+            K::Rotate {
+                hash: hash(to),
+                hint: "wxyz".into(),
+                grace_seconds,
+                now: NOW,
+            },
+        )
+    };
+    let given = and(callers(), [issue_key(2, Owner::User(id(1)))]);
+    check(&given, rotate(3, 0), "key_rotated");
+    check(&given, rotate(3, 7_776_000), "key_rotated");
+    check(
+        &given,
+        rotate(3, 7_776_001),
+        "422 grace_too_long at grace_seconds: After a rotation the former secret works for at most 90 days.",
+    );
+    check(&given, rotate(1, 0), "nothing");
+    let taken = "409 key_not_unique: The new key could not be told apart from another one. Send the command again.";
+    check(&given, rotate(2, 0), taken);
+    let rotated = and(given, [rotate(3, 60)]);
+    check(&rotated, rotate(1, 0), taken);
+    check(&rotated, key(2, K::RevokeFormerSecret), "nothing");
+    check(
+        &rotated,
+        key(1, K::RevokeFormerSecret),
+        "key_former_secret_revoked",
+    );
+    // A secret that is forgotten could come again, if chance would have it so.
+    let twice = and(rotated, [rotate(4, 0)]);
+    check(&twice, key(1, K::RevokeFormerSecret), "nothing");
+    check(&twice, rotate(1, 0), "key_rotated");
+    check(
+        &[],
+        rotate(1, 0),
+        "404 not_found: There is no key with this id.",
+    );
+}

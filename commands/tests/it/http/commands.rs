@@ -106,6 +106,41 @@ async fn a_command_sent_again_gives_the_same_answer_without_the_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_key_shows_its_new_secret_once_and_how_long_the_old_one_works() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    let account = virtual_account(&owner, "ci").await;
+    let issued = owner.command(issue_key(&account)).await;
+    let (key, old) = (issued.field("id"), issued.field("secret"));
+    let rotate = json!({
+        "command_id": commands::fresh::id::<events_schema::id::CommandTag>(),
+        "command": { "type": "rotate_key", "key": key, "grace_seconds": 3600 },
+    });
+    let first = owner.post("/commands", &rotate).await;
+    let new = first.field("secret");
+    assert!(new.starts_with("sk-") && new != old, "{new}");
+    let again = owner.post("/commands", &rotate).await;
+    assert_eq!(again.json()["secret"], Value::Null);
+    assert_eq!(again.position(), first.position());
+
+    let ends_with = |text: &str| text[text.len() - 4..].to_owned();
+    let item = owner.get(&format!("/keys/{key}")).await.json();
+    assert_eq!(item["hint"], ends_with(&new));
+    assert_eq!(item["former_secret"]["hint"], ends_with(&old));
+    assert!(item["former_secret"]["works_until"].is_string(), "{item}");
+
+    owner
+        .command(json!({ "type": "revoke_former_secret", "key": key }))
+        .await;
+    let item = owner.get(&format!("/keys/{key}")).await.json();
+    assert_eq!(item["former_secret"], Value::Null);
+    owner
+        .try_command(json!({ "type": "rotate_key", "key": key, "grace_seconds": 7_776_001 }))
+        .await
+        .refuses_at(422, "grace_too_long", "grace_seconds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_answered_again_also_when_its_subject_is_gone_since() {
     let service = Service::start().await;
     let owner = service.owner().await;

@@ -181,6 +181,13 @@ fn key() -> impl Strategy<Value = KeyCommand> {
         1 => label().prop_map(|label| C::Relabel { label }),
         1 => limits().prop_map(|limits| C::ChangeLimits { limits }),
         1 => option::of(time()).prop_map(|expires_at| C::ChangeExpiry { expires_at, now: NOW }),
+        3 => (hash(), select(vec![0, 1, 7_776_000, 7_776_001])).prop_map(|(hash, grace_seconds)| C::Rotate {
+            hash,
+            hint: "efgh".into(),
+            grace_seconds,
+            now: NOW,
+        }),
+        1 => Just(C::RevokeFormerSecret),
         1 => Just(C::Disable),
         1 => Just(C::Enable),
         1 => Just(C::Revoke),

@@ -1,7 +1,7 @@
 //! Keys that work and keys that do not.
 
 use events_schema::{
-    snapshot::entries::{Entry, KeyEntry, OwnerEntry},
+    snapshot::entries::{Entry, FormerSecretEntry, KeyEntry, OwnerEntry},
     time::Timestamp,
 };
 use gateway_policy::{Denial, authenticate};
@@ -85,4 +85,51 @@ fn a_key_does_not_work_when_its_owner_is_disabled_or_missing() {
         &with_key(|key| key.owner = OwnerEntry::VirtualAccount(BOB)),
         Err(Denial::OwnerMissing),
     );
+}
+
+/// The organisation after Bob's key was rotated: the secret before it works until `works_until_us`.
+fn rotated(works_until_us: i64, change: impl Fn(&mut KeyEntry)) -> Memory {
+    let mut entries = organisation();
+    for entry in &mut entries {
+        if let Entry::Key(key) = entry {
+            change(key);
+        }
+    }
+    entries.push(Entry::FormerSecret(FormerSecretEntry {
+        key: KEY,
+        hash: [7; 32],
+        pepper: "k1".into(),
+        works_until_us,
+    }));
+    Memory::with(entries)
+}
+
+fn check_former(config: &Memory, expected: Result<(), Denial>) {
+    assert_eq!(
+        authenticate(config, &[7; 32], now()).map(|caller| assert_eq!(caller.key.id, KEY)),
+        expected
+    );
+}
+
+#[test]
+fn after_a_rotation_both_secrets_work_until_the_microsecond_before_the_grace_ends() {
+    let at = Timestamp::from_micros(NOW).expect("a time");
+    let in_grace = rotated(NOW + 1, |_| {});
+    check(&in_grace, Ok(()));
+    check_former(&in_grace, Ok(()));
+    let over = rotated(NOW, |_| {});
+    check(&over, Ok(()));
+    check_former(&over, Err(Denial::SecretReplaced { at }));
+}
+
+#[test]
+fn a_former_secret_is_as_good_as_its_key_and_no_better() {
+    let disabled = rotated(NOW + 1, |key| key.disabled = true);
+    check_former(&disabled, Err(Denial::KeyDisabled));
+    let at = Timestamp::from_micros(NOW).expect("a time");
+    let expired = rotated(NOW + 1, |key| key.expires_at_us = Some(NOW));
+    check_former(&expired, Err(Denial::KeyExpired { at }));
+    // The key's own entry was refused or is gone: nobody vouches for the secret.
+    let orphan = rotated(NOW + 1, |key| key.id = id(52));
+    check_former(&orphan, Err(Denial::UnknownKey));
 }

@@ -5,11 +5,11 @@ use std::marker::PhantomData;
 use events_schema::{
     id::GrantId,
     snapshot::entries::{
-        ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
-        ArchivedSubjectEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
-        ArchivedVirtualModelEntry, Entry, GrantEntry, KeyEntry, ModelEntry, ModelRefEntry,
-        OwnerEntry, ProviderAccountEntry, ProviderDialect, SubjectEntry, TargetEntry, UserEntry,
-        VirtualAccountEntry, VirtualModelEntry,
+        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry,
+        ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedUserEntry,
+        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, Entry, GrantEntry, KeyEntry,
+        ModelEntry, ModelRefEntry, OwnerEntry, ProviderAccountEntry, ProviderDialect, SubjectEntry,
+        TargetEntry, UserEntry, VirtualAccountEntry, VirtualModelEntry,
     },
     time::Timestamp,
 };
@@ -52,6 +52,7 @@ pub(crate) struct Memory {
     virtual_accounts: Archives<ArchivedVirtualAccountEntry>,
     keys: Archives<ArchivedKeyEntry>,
     grants: Archives<ArchivedGrantEntry>,
+    former_secrets: Archives<ArchivedFormerSecretEntry>,
 }
 
 impl Memory {
@@ -66,6 +67,7 @@ impl Memory {
                 Entry::VirtualAccount(_) => &mut memory.virtual_accounts.archives,
                 Entry::Key(_) => &mut memory.keys.archives,
                 Entry::Grant(_) => &mut memory.grants.archives,
+                Entry::FormerSecret(_) => &mut memory.former_secrets.archives,
             };
             archives.push(entry.archive());
         }
@@ -83,6 +85,14 @@ impl Configuration for Memory {
 
     fn key_by_hash(&self, hash: &[u8; 32]) -> Option<&ArchivedKeyEntry> {
         self.keys.iter().find(|it| it.hash == *hash)
+    }
+
+    fn former_secret_by_hash(&self, hash: &[u8; 32]) -> Option<&ArchivedFormerSecretEntry> {
+        self.former_secrets.iter().find(|it| it.hash == *hash)
+    }
+
+    fn key(&self, id: &EntryId) -> Option<&ArchivedKeyEntry> {
+        self.keys.iter().find(|it| it.id == *id)
     }
 
     fn user(&self, id: &EntryId) -> Option<&ArchivedUserEntry> {

@@ -7,9 +7,9 @@ use events_schema::{
     snapshot::{
         DigestKey, EntriesDigest, EntryKind, EntrySubject, FrameHeader, Heartbeat, SCHEMA,
         entries::{
-            Entry, GrantEntry, KeyEntry, ModelEntry, ModelRefEntry, OwnerEntry, PriceEntry,
-            ProviderAccountEntry, ProviderDialect, SubjectEntry, TargetEntry, VirtualAccountEntry,
-            VirtualModelEntry,
+            Entry, FormerSecretEntry, GrantEntry, KeyEntry, ModelEntry, ModelRefEntry, OwnerEntry,
+            PriceEntry, ProviderAccountEntry, ProviderDialect, SubjectEntry, TargetEntry,
+            VirtualAccountEntry, VirtualModelEntry,
         },
     },
     subjects,
@@ -56,6 +56,7 @@ fn subject(entry: &Entry) -> EntrySubject {
         Entry::VirtualAccount(it) => (EntryKind::VirtualAccount, it.id),
         Entry::Key(it) => (EntryKind::Key, it.id),
         Entry::Grant(it) => (EntryKind::Grant, it.id),
+        Entry::FormerSecret(it) => (EntryKind::FormerSecret, it.key),
     };
     EntrySubject { kind, id }
 }
@@ -77,6 +78,18 @@ fn key(
         requests_per_minute,
         tokens_per_minute,
         disabled: false,
+    })
+}
+
+/// The secret `text` as the one that the key had before it was rotated.
+pub(crate) fn former_secret(key: u8, text: &str, works_until_us: i64) -> Entry {
+    let ring = ring();
+    let (pepper, bytes) = ring.active();
+    Entry::FormerSecret(FormerSecretEntry {
+        key: [key; 16],
+        hash: *blake3::keyed_hash(bytes, text.as_bytes()).as_bytes(),
+        pepper: pepper.into(),
+        works_until_us,
     })
 }
 
@@ -171,6 +184,17 @@ impl Snapshots {
             self.send(jetstream, &subject, *position, false, payload)
                 .await;
         }
+        self.beat(jetstream).await;
+    }
+
+    /// Puts an entry in the place of the one at its subject, publishes it, and a heartbeat.
+    pub(crate) async fn change(&mut self, jetstream: &jetstream::Context, entry: &Entry) {
+        self.position += 1;
+        let (at, payload) = (subject(entry), entry.archive().to_vec());
+        self.entries.retain(|(subject, ..)| *subject != at);
+        self.send(jetstream, &at.to_string(), self.position, false, &payload)
+            .await;
+        self.entries.push((at, self.position, payload));
         self.beat(jetstream).await;
     }
 

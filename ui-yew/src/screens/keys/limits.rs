@@ -200,6 +200,7 @@ mod tests {
             },
             disabled: false,
             owner_disabled: false,
+            former_secret: None,
             life: Life {
                 version: 1,
                 created_at: at,

@@ -281,6 +281,21 @@ pub(super) async fn prepare(
             },
         )
         .into(),
+        N::RotateKey { key, grace_seconds } => {
+            let secret = SecretText::new_api_key();
+            let (hash, hint) = (app.secrets().api_key_hash(&secret), secret.hint());
+            let order = KeyCommand::Rotate {
+                hash,
+                hint,
+                grace_seconds,
+                now: clock::now(),
+            };
+            Prepared {
+                secret: Some(secret),
+                ..Command::Key(key, order).into()
+            }
+        }
+        N::RevokeFormerSecret { key } => Command::Key(key, KeyCommand::RevokeFormerSecret).into(),
         N::DisableKey { key } => Command::Key(key, KeyCommand::Disable).into(),
         N::EnableKey { key } => Command::Key(key, KeyCommand::Enable).into(),
         N::RevokeKey { key } => Command::Key(key, KeyCommand::Revoke).into(),

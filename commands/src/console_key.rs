@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock,
-    control::{Control, SideEffects, Submission, SubmitError},
+    control::{Control, Submission, SubmitError},
     domain::{Command, GrantCommand, KeyCommand, VirtualAccountCommand},
     fresh,
     secrets::{SecretText, Secrets},
@@ -134,8 +134,8 @@ async fn submit(control: &Control, secrets: &Secrets, command: Command) -> Resul
         correlation: None,
         why: Some(WHY.to_owned()),
         request_hash: secrets.request_hash(command_id.to_string().as_bytes()),
-        command,
-        side: SideEffects::default(),
+        made_at: None,
+        orders: vec![command.into()],
     };
     control.submit(submission).await.map(drop)
 }

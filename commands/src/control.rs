@@ -53,10 +53,36 @@ pub struct Submission {
     pub why: Option<String>,
     /// BLAKE3 of the request's body (without `command_id`), before anything was made for it.
     pub request_hash: [u8; 32],
-    /// The order.
+    /// The position of the state that it was made for, if it must be that one: refused when the log has moved on.
+    pub made_at: Option<u64>,
+    /// What to do, in this order; all of it, or nothing.
+    pub orders: Vec<Order>,
+}
+
+impl Submission {
+    /// The id of the first thing that the orders make.
+    #[must_use]
+    pub fn makes(&self) -> Option<String> {
+        self.orders.iter().find_map(|order| order.command.makes())
+    }
+}
+
+/// One order of a submission.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// What to do.
     pub command: Command,
     /// Rows beside the log. Written only when the command yields events.
     pub side: SideEffects,
+}
+
+impl From<Command> for Order {
+    fn from(command: Command) -> Self {
+        Self {
+            command,
+            side: SideEffects::default(),
+        }
+    }
 }
 
 /// Rows beside the log that belong to a command: what must not stand in the log itself.
@@ -159,6 +185,22 @@ pub enum SubmitError {
     /// The rules refuse it.
     #[error("{0}")]
     Rejected(#[from] Rejection),
+    /// The rules refuse one of several orders, and with it all.
+    #[error("{rejection}")]
+    OrderRejected {
+        /// Which, from 0.
+        order: usize,
+        /// Why.
+        rejection: Rejection,
+    },
+    /// The log has moved on from the position that the submission was made for.
+    #[error(
+        "The configuration has changed meanwhile: the log is at {now}. Look at the difference again."
+    )]
+    Moved {
+        /// Where the log is.
+        now: u64,
+    },
     /// The id belongs to another command, or to another sender's.
     #[error("The command id was used before with another body. Choose a new one.")]
     CommandIdReused,
@@ -185,7 +227,14 @@ impl SubmitError {
     #[must_use]
     pub const fn outcome(&self) -> RejectionOutcome {
         match self {
-            Self::Rejected(rejection) => rejection.outcome(),
+            Self::Rejected(rejection) | Self::OrderRejected { rejection, .. } => {
+                rejection.outcome()
+            }
+            Self::Moved { .. } => RejectionOutcome {
+                code: "moved",
+                status: 409,
+                field: Some("position"),
+            },
             Self::CommandIdReused => RejectionOutcome {
                 code: "command_id_reused",
                 status: 409,
@@ -317,6 +366,14 @@ impl Control {
     /// See [`SubmitError`].
     pub async fn submit(&self, submission: Submission) -> Result<CommandOutcome, SubmitError> {
         self.log.submit(submission).await
+    }
+
+    /// What the submission would do now, without doing it.
+    ///
+    /// # Errors
+    /// [`SubmitError::Rejected`], [`SubmitError::OrderRejected`], [`SubmitError::Moved`].
+    pub fn try_out(&self, submission: &Submission) -> Result<CommandOutcome, SubmitError> {
+        log::try_out(&self.live(), submission)
     }
 
     /// Accepts that the log was forked or lost, and goes on with it under a higher epoch; `EVENTS` is then written

@@ -18,7 +18,8 @@ use crate::{
     },
     config::{self, CreateOwner, Log},
     control::{
-        Control, ControlOptions, PasswordChange, Person, PersonChange, SideEffects, Submission,
+        Control, ControlOptions, Order, PasswordChange, Person, PersonChange, SideEffects,
+        Submission,
     },
     domain::{Command, OperatorCommand},
     fresh,
@@ -60,22 +61,25 @@ pub(super) async fn run(options: CreateOwner) -> Result<(), Failure> {
             correlation: None,
             why: Some("create-owner".to_owned()),
             request_hash: secrets.request_hash(command_id.to_string().as_bytes()),
-            command: Command::Operator(
-                id,
-                OperatorCommand::Add {
-                    role: Role::Owner,
-                    email: secrets.fingerprints(&address),
+            made_at: None,
+            orders: vec![Order {
+                command: Command::Operator(
+                    id,
+                    OperatorCommand::Add {
+                        role: Role::Owner,
+                        email: secrets.fingerprints(&address),
+                    },
+                ),
+                side: SideEffects {
+                    person: Some(PersonChange::Put(person)),
+                    password: Some(PasswordChange {
+                        operator: id,
+                        hash,
+                        keep_session: None,
+                    }),
+                    ..SideEffects::default()
                 },
-            ),
-            side: SideEffects {
-                person: Some(PersonChange::Put(person)),
-                password: Some(PasswordChange {
-                    operator: id,
-                    hash,
-                    keep_session: None,
-                }),
-                ..SideEffects::default()
-            },
+            }],
         })
         .await;
     control.stop().await;

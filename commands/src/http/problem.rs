@@ -51,6 +51,8 @@ pub enum ApiError {
     Rejected(Rejection),
     /// The command's id was used with another body.
     CommandIdReused,
+    /// The log has moved on from the state that the request was made for.
+    Moved(String),
     /// Appends have stopped until an operator acts.
     AppendsStopped(String),
     /// The log cannot be read or written.
@@ -156,6 +158,11 @@ impl ApiError {
                 "command_id_reused",
                 "The command's id was used with another body",
             ),
+            Self::Moved(_) => (
+                StatusCode::CONFLICT,
+                "moved",
+                "The configuration has changed meanwhile",
+            ),
             Self::AppendsStopped(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "appends_stopped",
@@ -209,6 +216,7 @@ impl ApiError {
             Self::BadJson(detail)
             | Self::Csrf(detail)
             | Self::Busy(detail)
+            | Self::Moved(detail)
             | Self::AppendsStopped(detail)
             | Self::LogUnavailable(detail)
             | Self::OutcomeUnknown(detail)
@@ -241,6 +249,7 @@ impl ApiError {
             | Self::TooManySignIns { .. }
             | Self::Busy(_)
             | Self::CommandIdReused
+            | Self::Moved(_)
             | Self::AppendsStopped(_)
             | Self::LogUnavailable(_)
             | Self::OutcomeUnknown(_)
@@ -274,6 +283,7 @@ impl ApiError {
             | Self::Csrf(_)
             | Self::Rejected(_)
             | Self::CommandIdReused
+            | Self::Moved(_)
             | Self::Internal => None,
         }
     }

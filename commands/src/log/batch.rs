@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{CHANNEL, LogError, ReadError, append::Waiting, compare::write_head, read, rows, side};
 use crate::{
     clock,
-    control::{CommandOutcome, Head, Logged, SubmitError},
+    control::{CommandOutcome, Head, Live, Logged, Submission, SubmitError},
     domain::{Command, KeyCommand, decide},
     fresh,
 };
@@ -33,6 +33,18 @@ pub(super) struct Overlay {
     pub(super) state: Organisation,
     pub(super) head: Head,
     pub(super) logged: Vec<Arc<Logged>>,
+}
+
+impl Overlay {
+    /// How it stands, to be able to go back there. Costs nothing: the state's maps share their structure.
+    fn mark(&self) -> (Organisation, Head, usize) {
+        (self.state.clone(), self.head, self.logged.len())
+    }
+
+    fn reset(&mut self, (state, head, logged): (Organisation, Head, usize)) {
+        (self.state, self.head) = (state, head);
+        self.logged.truncate(logged);
+    }
 }
 
 /// Why a batch was not written.
@@ -88,8 +100,8 @@ struct Given {
 #[derive(Debug, Default)]
 struct Draft {
     envelopes: Vec<Envelope>,
-    /// Which commands' rows beside the log are written.
-    effective: Vec<usize>,
+    /// Which commands' orders have rows beside the log that are written.
+    effective: Vec<(usize, usize)>,
     /// Which commands' answers are kept.
     answered: Vec<usize>,
 }
@@ -252,29 +264,27 @@ fn answer(
         }
         let mut outcome = before.outcome.clone();
         // A batch whose commit was in doubt is tried again: what it made then is this very submission's.
-        outcome.replayed = !did_it(&overlay.state, &submission.command, &outcome);
+        outcome.replayed = !did_it(&overlay.state, submission, &outcome);
         return Ok(outcome);
     }
-    let events = decide(&overlay.state, &submission.command)?;
-    let made = if events.is_empty() {
+    let before = overlay.mark();
+    let drafted = draft.envelopes.len();
+    let (summaries, effective) = match decide_all(overlay, submission, &mut draft.envelopes) {
+        Ok(decided) => decided,
+        Err(error) => {
+            overlay.reset(before);
+            draft.envelopes.truncate(drafted);
+            return Err(error);
+        }
+    };
+    let made = if summaries.is_empty() {
         None
     } else {
-        submission.command.makes()
+        submission.makes()
     };
-    let mut summaries = Vec::with_capacity(events.len());
-    for event in events {
-        let envelope = envelope(overlay, waiting, &event);
-        summaries.push(EventSummary {
-            position: envelope.position,
-            kind: envelope.kind.clone(),
-            stream: envelope.stream.to_string(),
-        });
-        draft.envelopes.push(envelope.clone());
-        push(overlay, envelope, event);
-    }
-    if !summaries.is_empty() {
-        draft.effective.push(index);
-    }
+    draft
+        .effective
+        .extend(effective.into_iter().map(|order| (index, order)));
     draft.answered.push(index);
     let outcome = CommandOutcome {
         position: overlay.head.position,
@@ -297,16 +307,77 @@ fn answer(
 
 /// Whether it is this very submission that was done, and not an earlier one under the same id: what it would make, or the
 /// secret that it gives, was made afresh for it and is there.
-fn did_it(state: &Organisation, command: &Command, before: &CommandOutcome) -> bool {
-    if let Command::Key(id, KeyCommand::Rotate { hash, .. }) = command {
+fn did_it(state: &Organisation, submission: &Submission, before: &CommandOutcome) -> bool {
+    let rotated = submission
+        .orders
+        .iter()
+        .find_map(|order| match &order.command {
+            Command::Key(id, KeyCommand::Rotate { hash, .. }) => Some((id, hash)),
+            _ => None,
+        });
+    if let Some((id, hash)) = rotated {
         return state.key_by_hash(hash).is_some_and(|key| key.id == *id);
     }
-    before.made.is_some() && before.made == command.makes()
+    before.made.is_some() && before.made == submission.makes()
+}
+
+/// Decides a submission's orders one after another, and folds in their events; returns these, and which orders have any.
+fn decide_all(
+    overlay: &mut Overlay,
+    submission: &Submission,
+    envelopes: &mut Vec<Envelope>,
+) -> Result<(Vec<EventSummary>, Vec<usize>), SubmitError> {
+    let now = overlay.head.position;
+    if submission.made_at.is_some_and(|position| position != now) {
+        return Err(SubmitError::Moved { now });
+    }
+    let (mut summaries, mut effective) = (Vec::new(), Vec::new());
+    for (index, order) in submission.orders.iter().enumerate() {
+        let events =
+            decide(&overlay.state, &order.command).map_err(|rejection| {
+                match submission.orders.len() {
+                    1 => SubmitError::Rejected(rejection),
+                    _ => SubmitError::OrderRejected {
+                        order: index,
+                        rejection,
+                    },
+                }
+            })?;
+        if !events.is_empty() {
+            effective.push(index);
+        }
+        for event in events {
+            let envelope = envelope(overlay, submission, &event);
+            summaries.push(EventSummary {
+                position: envelope.position,
+                kind: envelope.kind.clone(),
+                stream: envelope.stream.to_string(),
+            });
+            envelopes.push(envelope.clone());
+            push(overlay, envelope, event);
+        }
+    }
+    Ok((summaries, effective))
+}
+
+/// What the submission would do to this state.
+pub(crate) fn try_out(live: &Live, submission: &Submission) -> Result<CommandOutcome, SubmitError> {
+    let mut overlay = Overlay {
+        state: live.state.clone(),
+        head: live.head,
+        logged: Vec::new(),
+    };
+    let (events, _) = decide_all(&mut overlay, submission, &mut Vec::new())?;
+    Ok(CommandOutcome {
+        position: overlay.head.position,
+        events,
+        made: None,
+        replayed: false,
+    })
 }
 
 /// Puts an event into its place at the end of the log.
-fn envelope(overlay: &Overlay, waiting: &Waiting, event: &Event) -> Envelope {
-    let submission = &waiting.submission;
+fn envelope(overlay: &Overlay, submission: &Submission, event: &Event) -> Envelope {
     let stream = event.stream();
     let encoded = codec::encode(event);
     let mut envelope = Envelope {
@@ -339,8 +410,8 @@ async fn write(
     draft: &Draft,
     answers: &Answers,
 ) -> Result<(), BatchError> {
-    for index in &draft.effective {
-        let effects = &batch[*index].submission.side;
+    for (index, order) in &draft.effective {
+        let effects = &batch[*index].submission.orders[*order].side;
         side::write(transaction, effects)
             .await
             .map_err(BatchError::doing("writing beside the log"))?;

@@ -13,9 +13,7 @@ use super::{
 };
 use crate::{
     clock,
-    control::{
-        CommandOutcome, Head, Live, Logged, NotReached, SideEffects, Submission, SubmitError,
-    },
+    control::{CommandOutcome, Head, Live, Logged, NotReached, Submission, SubmitError},
     domain::{Command, LogCommand},
     fresh,
 };
@@ -269,7 +267,7 @@ fn system_submission(part: System, command: LogCommand, why: Option<String>) -> 
         correlation: None,
         why,
         request_hash: fresh::bytes(),
-        command: Command::Log(command),
-        side: SideEffects::default(),
+        made_at: None,
+        orders: vec![Command::Log(command).into()],
     }
 }

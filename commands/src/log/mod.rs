@@ -29,6 +29,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+pub(crate) use self::batch::try_out;
 pub use self::{
     handle::{LogHandle, start},
     migrations::migrate,

@@ -75,7 +75,7 @@ async fn a_command_is_in_the_state_and_in_the_history_with_who_when_and_why() {
     let outcome = control.submit(order.clone()).await.expect("a fresh name");
     assert_eq!(
         (outcome.position, outcome.made, outcome.replayed),
-        (2, order.command.makes(), false)
+        (2, order.makes(), false)
     );
     assert_eq!(outcome.events[0].kind, "virtual_account_created");
 
@@ -111,7 +111,7 @@ async fn the_same_command_id_gives_the_same_answer_and_another_body_under_it_is_
 
     // Sent again: the shell made another id for what would be made, and the body is the same.
     let mut again = order.clone();
-    again.command = create("ci").command;
+    again.orders = create("ci").orders;
     let second = control
         .submit(again.clone())
         .await
@@ -146,7 +146,7 @@ async fn a_rejected_command_changes_nothing_and_a_needless_one_yields_no_event()
     let postgres = Postgres::start().await;
     let control = control(&postgres).await;
     let order = create("ci");
-    let Command::VirtualAccount(id, _) = order.command else {
+    let Command::VirtualAccount(id, _) = order.orders[0].command else {
         unreachable!("it is one")
     };
     control.submit(order).await.expect("a fresh name");
@@ -187,7 +187,7 @@ async fn rows_beside_the_log_are_written_with_the_command_or_not_at_all() {
             email: "bob@example.com".into(),
             name: "Bob".into(),
         };
-        order.side.person = Some(PersonChange::Put(person));
+        order.orders[0].side.person = Some(PersonChange::Put(person));
         (id.uuid(), order)
     };
     let (bob, order) = add(&email);

@@ -12,7 +12,7 @@ use crate::{
         Caller,
         passwords::{Busy, NewPassword},
     },
-    control::{PasswordChange, SideEffects, Submission},
+    control::{Order, PasswordChange, SideEffects, Submission},
     domain::{Command, OperatorCommand},
     fresh,
     http::{App, app::Answer, extract::Json, problem::ApiError},
@@ -56,15 +56,18 @@ pub(super) async fn change_password(
         request_hash: app
             .secrets()
             .request_hash(command_id.to_string().as_bytes()),
-        command: Command::Operator(caller.operator, OperatorCommand::ChangePassword),
-        side: SideEffects {
-            password: Some(PasswordChange {
-                operator: caller.operator,
-                hash,
-                keep_session: Some(session.id),
-            }),
-            ..SideEffects::default()
-        },
+        made_at: None,
+        orders: vec![Order {
+            command: Command::Operator(caller.operator, OperatorCommand::ChangePassword),
+            side: SideEffects {
+                password: Some(PasswordChange {
+                    operator: caller.operator,
+                    hash,
+                    keep_session: Some(session.id),
+                }),
+                ..SideEffects::default()
+            },
+        }],
     };
     submit(control, submission).await?;
     Ok(StatusCode::NO_CONTENT)

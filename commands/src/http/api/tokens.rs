@@ -15,7 +15,7 @@ use super::commands::{answer, submit};
 use crate::{
     auth::Caller,
     clock,
-    control::{SideEffects, Submission, TokenHash},
+    control::{Order, SideEffects, Submission, TokenHash},
     domain::{Command, OperatorCommand},
     fresh,
     http::{
@@ -139,7 +139,10 @@ fn submission(
         request_hash: app
             .secrets()
             .request_hash(command_id.to_string().as_bytes()),
-        command: Command::Operator(caller.operator, command),
-        side,
+        made_at: None,
+        orders: vec![Order {
+            command: Command::Operator(caller.operator, command),
+            side,
+        }],
     }
 }

@@ -1,7 +1,7 @@
 //! Commands by the dozen.
 
 use commands::{
-    control::{CommandOutcome, Control, SideEffects, Submission},
+    control::{CommandOutcome, Control, Submission},
     domain::{Command, VirtualAccountCommand},
     fresh,
 };
@@ -15,8 +15,8 @@ pub(crate) fn submission(command: Command) -> Submission {
         correlation: None,
         why: Some("because".into()),
         request_hash: *blake3::hash(format!("{command:?}").as_bytes()).as_bytes(),
-        command,
-        side: SideEffects::default(),
+        made_at: None,
+        orders: vec![command.into()],
     }
 }
 

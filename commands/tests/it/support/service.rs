@@ -10,9 +10,7 @@ use commands::{
         Email,
         passwords::{NewPassword, Passwords},
     },
-    control::{
-        Control, ControlOptions, PasswordChange, Person, PersonChange, SideEffects, Submission,
-    },
+    control::{Control, ControlOptions, PasswordChange, Person, PersonChange, SideEffects},
     domain::{Command, OperatorCommand},
     fresh,
     gateways::Gateways,
@@ -122,28 +120,27 @@ impl Service {
         let address: Email = email.parse().expect("an address");
         let password = NewPassword::parse(PASSWORD.into()).expect("long enough");
         let hash = Passwords::default().hash(password).await.expect("a turn");
-        let order = Submission {
-            side: SideEffects {
-                person: Some(PersonChange::Put(Person {
-                    id: id.uuid(),
-                    email: email.into(),
-                    name: email.split('@').next().unwrap_or_default().into(),
-                })),
-                password: Some(PasswordChange {
-                    operator: id,
-                    hash,
-                    keep_session: None,
-                }),
-                ..SideEffects::default()
-            },
-            ..submission(Command::Operator(
-                id,
-                OperatorCommand::Add {
-                    role,
-                    email: self.app.secrets().fingerprints(&address),
-                },
-            ))
+        let side = SideEffects {
+            person: Some(PersonChange::Put(Person {
+                id: id.uuid(),
+                email: email.into(),
+                name: email.split('@').next().unwrap_or_default().into(),
+            })),
+            password: Some(PasswordChange {
+                operator: id,
+                hash,
+                keep_session: None,
+            }),
+            ..SideEffects::default()
         };
+        let mut order = submission(Command::Operator(
+            id,
+            OperatorCommand::Add {
+                role,
+                email: self.app.secrets().fingerprints(&address),
+            },
+        ));
+        order.orders[0].side = side;
         self.control.submit(order).await.expect("a fresh address");
         id
     }

@@ -11,7 +11,7 @@ use events_schema::{
 use self::prepare::{Prepared, prepare};
 use crate::{
     auth::{Caller, roles::right_of_command},
-    control::{CommandOutcome, Control, Submission, SubmitError},
+    control::{CommandOutcome, Control, Order, Submission, SubmitError},
     fresh,
     http::{App, app::Answer, extract::Json, gate, problem::ApiError},
     secrets::SecretText,
@@ -68,8 +68,8 @@ pub(super) async fn send(
         correlation: None,
         why,
         request_hash: app.secrets().request_hash(&body),
-        command,
-        side,
+        made_at: None,
+        orders: vec![Order { command, side }],
     };
     let outcome = submit(control, submission).await?;
     Ok(Json(answer(command_id, outcome, secret)))
@@ -98,7 +98,10 @@ pub(super) async fn submit(control: &Control, submission: Submission) -> Answer<
         .submit(submission)
         .await
         .map_err(|error| match error {
-            SubmitError::Rejected(rejection) => ApiError::Rejected(rejection),
+            SubmitError::Rejected(rejection) | SubmitError::OrderRejected { rejection, .. } => {
+                ApiError::Rejected(rejection)
+            }
+            SubmitError::Moved { .. } => ApiError::Moved(error.to_string()),
             SubmitError::CommandIdReused => ApiError::CommandIdReused,
             SubmitError::Busy => ApiError::Busy(error.to_string()),
             SubmitError::Unavailable => ApiError::LogUnavailable(error.to_string()),

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod console_key;
 pub mod control;
+pub mod declared;
 pub mod domain;
 pub mod fresh;
 pub mod gateways;

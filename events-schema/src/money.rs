@@ -47,6 +47,40 @@ impl NanoUsd {
     }
 }
 
+/// Decimals of a dollar that an amount can have.
+const DECIMALS: usize = 9;
+
+/// Text that is no amount of dollars.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an amount of dollars is a decimal number with at most 9 decimals, as 2.50")]
+pub struct InvalidDollars;
+
+impl NanoUsd {
+    /// Reads dollars exactly: `2.5` (or `$2.5`) is 2,500,000,000 nano-dollars.
+    ///
+    /// # Errors
+    /// When the text is no decimal number, or too precise, or too large.
+    pub fn from_dollars(text: &str) -> Result<Self, InvalidDollars> {
+        let text = text.trim().trim_start_matches('$');
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        if fraction.len() > DECIMALS || (whole.is_empty() && fraction.is_empty()) {
+            return Err(InvalidDollars);
+        }
+        format!("{whole}{fraction:0<DECIMALS$}")
+            .parse()
+            .map_err(|_: InvalidAmount| InvalidDollars)
+    }
+
+    /// Writes dollars exactly, with at least two decimals.
+    #[must_use]
+    pub fn to_dollars(self) -> String {
+        let digits = format!("{:0>10}", self.0);
+        let (whole, fraction) = digits.split_at(digits.len() - DECIMALS);
+        let kept = fraction.trim_end_matches('0').len().max(2);
+        format!("{whole}.{}", &fraction[..kept])
+    }
+}
+
 impl fmt::Display for NanoUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -118,6 +152,22 @@ mod tests {
 
     fn check(price: Price, (input, cached, output): (u64, u64, u64), nanos: u64) {
         assert_eq!(price.cost(input, cached, output), NanoUsd::new(nanos));
+    }
+
+    #[test]
+    fn dollars_are_read_exactly_and_written_back() {
+        for (text, amount) in [
+            ("2.50", 2_500_000_000),
+            ("0.075", 75_000_000),
+            ("10.00", 10_000_000_000),
+        ] {
+            assert_eq!(NanoUsd::from_dollars(text), Ok(NanoUsd::new(amount)));
+            assert_eq!(NanoUsd::new(amount).to_dollars(), text);
+        }
+        assert_eq!(NanoUsd::from_dollars("$3"), Ok(NanoUsd::new(3_000_000_000)));
+        for text in ["", ".", "-1", "1,50", "1.0000000001", "free"] {
+            assert_eq!(NanoUsd::from_dollars(text), Err(InvalidDollars), "{text}");
+        }
     }
 
     #[test]

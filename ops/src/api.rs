@@ -4,7 +4,7 @@ use events_schema::api::Page;
 use events_schema::api::commands::{CommandAnswer, CommandRequest, NewCommand};
 use events_schema::api::problem::Problem;
 use events_schema::api::session::{SessionInfo, SignIn};
-use http::header::{COOKIE, HeaderName, HeaderValue, SET_COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, SET_COOKIE};
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +17,14 @@ use crate::stack::secrets::Operator;
 pub(crate) struct Api {
     base: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Why the API refused.
+pub(crate) enum Refusal {
+    /// It says so in a problem document.
+    Problem(Problem),
+    /// It says something else.
+    Other(String),
 }
 
 /// Signing in worked, or this address and password are not known.
@@ -61,6 +69,41 @@ impl Api {
         }))
     }
 
+    /// Shows a token instead of signing in.
+    pub(crate) fn with_token(console: &str, token: &str) -> Outcome<Self> {
+        let value = HeaderValue::from_str(&format!("Bearer {token}"))
+            .doing(|| "reading the token".into())?;
+        Ok(Self {
+            base: format!("{console}/api/v1"),
+            headers: vec![(AUTHORIZATION, value)],
+        })
+    }
+
+    /// A question with a body below `/api/v1`; the outer result is about the connection.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Outcome<Result<T, Refusal>> {
+        let url = format!("{}{path}", self.base);
+        let answer = client::call(method, &url, &self.headers, Some(&to_json(body)?)).await?;
+        if answer.status.is_success() {
+            return answer.json().map(Ok);
+        }
+        Ok(Err(refusal(&answer)))
+    }
+
+    /// `GET` of a path below `/api/v1` that answers with text.
+    pub(crate) async fn text(&self, path: &str) -> Outcome<String> {
+        let url = format!("{}{path}", self.base);
+        let answer = client::call(Method::GET, &url, &self.headers, None).await?;
+        if answer.status.is_success() {
+            return Ok(answer.text());
+        }
+        Err(refusal(&answer).into_failure())
+    }
+
     /// `GET` of a path below `/api/v1`.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
         let url = format!("{}{path}", self.base);
@@ -68,8 +111,11 @@ impl Api {
         understood(&answer).doing(|| format!("asking for {path}"))
     }
 
-    /// Ends the session.
+    /// Ends the session, if there is one.
     pub(crate) async fn sign_out(&self) -> Outcome {
+        if !self.headers.iter().any(|(name, _)| *name == COOKIE) {
+            return Ok(());
+        }
         let url = format!("{}/sessions/current", self.base);
         let answer = client::call(Method::DELETE, &url, &self.headers, None).await?;
         if answer.status.is_success() {
@@ -119,8 +165,24 @@ fn understood<T: DeserializeOwned>(answer: &Answer) -> Outcome<T> {
     if answer.status.is_success() {
         return answer.json();
     }
-    Err(match serde_json::from_slice::<Problem>(&answer.body) {
-        Ok(problem) => Failure::new(problem.detail),
-        Err(_) => Failure::new(format!("{}: {}", answer.status, answer.text())),
-    })
+    Err(refusal(answer).into_failure())
+}
+
+fn refusal(answer: &Answer) -> Refusal {
+    match serde_json::from_slice(&answer.body) {
+        Ok(problem) => Refusal::Problem(problem),
+        Err(_) => Refusal::Other(format!("{}: {}", answer.status, answer.text())),
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// As a sentence for the person at the terminal.
+    pub(crate) fn into_failure(self) -> Failure {
+        match self {
+            Self::Problem(problem) => Failure::new(problem.detail),
+            Self::Other(text) => Failure::new(text),
+        }
+    }
 }

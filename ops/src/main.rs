@@ -10,6 +10,7 @@ mod clickhouse;
 mod client;
 mod clock;
 mod console;
+mod declared;
 mod down;
 mod failure;
 mod mock;
@@ -46,6 +47,10 @@ enum Task {
     Down(down::Args),
     /// Show a stack's processes and the position of its history.
     Status(status::Args),
+    /// Make the configuration what a YAML document says; shows the difference first.
+    Apply(declared::ApplyArgs),
+    /// Print the configuration as a YAML document.
+    Export(declared::ExportArgs),
     /// Keep a stack's processes running (what `up` starts).
     #[command(hide = true)]
     Supervise(supervise::Args),
@@ -81,6 +86,8 @@ fn run(task: Task) -> Outcome {
         Task::Up(args) => up::run(&args),
         Task::Down(args) => down::run(&args),
         Task::Status(args) => status::run(&args),
+        Task::Apply(args) => declared::apply(&args),
+        Task::Export(args) => declared::export(&args),
         Task::Supervise(args) => supervise::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(),

@@ -64,7 +64,8 @@ pub const fn allows(role: Role, right: Right) -> bool {
     }
 }
 
-/// Every route under `/api/v1` and the right that it asks for. `POST /commands` asks for the command's own as well.
+/// Every route under `/api/v1` and the right that it asks for. `POST /commands` asks for the command's own as well,
+/// `POST /apply` for [`Right::ChangeOperators`] where operators change.
 pub const ROUTES: &[(Method, &str, Right)] = &[
     (Method::GET, "/api/v1/openapi.json", Right::Public),
     (Method::POST, "/api/v1/sessions", Right::Public),
@@ -82,6 +83,8 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
     (Method::POST, "/api/v1/tokens", Right::OwnBySession),
     (Method::DELETE, "/api/v1/tokens/{id}", Right::Own),
     (Method::POST, "/api/v1/commands", Right::ChangeConfiguration),
+    (Method::POST, "/api/v1/apply", Right::ChangeConfiguration),
+    (Method::GET, "/api/v1/export", Right::ReadHistory),
     (
         Method::GET,
         "/api/v1/provider-accounts",

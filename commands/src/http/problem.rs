@@ -4,10 +4,13 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use events_schema::api::problem::Problem;
+use events_schema::api::problem::{DocumentFault, Problem};
 use http::{HeaderValue, StatusCode, header};
 
-use crate::domain::{Rejection, RejectionOutcome};
+use crate::{
+    declared::Fault,
+    domain::{Rejection, RejectionOutcome},
+};
 
 /// The media type of problem documents.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -49,6 +52,8 @@ pub enum ApiError {
     Busy(String),
     /// The rules refused a command; the table of rejections is the domain's.
     Rejected(Rejection),
+    /// A document of the configuration is wrong: where, and why.
+    Document(Vec<Fault>),
     /// The command's id was used with another body.
     CommandIdReused,
     /// The log has moved on from the state that the request was made for.
@@ -158,6 +163,11 @@ impl ApiError {
                 "command_id_reused",
                 "The command's id was used with another body",
             ),
+            Self::Document(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "bad_document",
+                "The document cannot be applied",
+            ),
             Self::Moved(_) => (
                 StatusCode::CONFLICT,
                 "moved",
@@ -210,6 +220,10 @@ impl ApiError {
             Self::BodyTooLarge => format!("A body has at most {} KiB.", super::BODY_LIMIT_BYTES / 1024),
             Self::Invalid { detail, .. } => detail.clone(),
             Self::Rejected(rejection) => rejection.to_string(),
+            Self::Document(faults) => {
+                let told: Vec<_> = faults.iter().map(Fault::to_string).collect();
+                told.join("; ")
+            }
             Self::NotFound(what) => format!("There is no {what} of this id."),
             Self::Unauthenticated(detail) | Self::Forbidden(detail) => (*detail).into(),
             Self::TooManySignIns { retry_after } => format!("Try again in {retry_after} s."),
@@ -237,6 +251,7 @@ impl ApiError {
         match self {
             Self::Invalid { field, .. } => Some(field.clone()),
             Self::Rejected(rejection) => rejection.outcome().field.map(str::to_owned),
+            Self::Document(faults) => faults.first().and_then(|fault| fault.field.clone()),
             Self::UnknownRoute
             | Self::MethodNotAllowed
             | Self::BadJson(_)
@@ -258,6 +273,19 @@ impl ApiError {
             | Self::PositionNotReached { .. }
             | Self::Internal => None,
         }
+    }
+
+    fn faults(&self) -> Vec<DocumentFault> {
+        let Self::Document(faults) = self else {
+            return Vec::new();
+        };
+        let fault = |it: &Fault| DocumentFault {
+            line: it.line,
+            column: it.column,
+            field: it.field.clone(),
+            message: it.message.clone(),
+        };
+        faults.iter().map(fault).collect()
     }
 
     /// Seconds after which another try makes sense.
@@ -282,6 +310,7 @@ impl ApiError {
             | Self::Forbidden(_)
             | Self::Csrf(_)
             | Self::Rejected(_)
+            | Self::Document(_)
             | Self::CommandIdReused
             | Self::Moved(_)
             | Self::Internal => None,
@@ -305,6 +334,7 @@ impl ApiError {
             detail: self.detail(),
             code: code.to_owned(),
             field: self.field(),
+            faults: self.faults(),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What `commands` does with secrets: it seals providers' credentials (and cannot open them), makes keys and
 //! tokens, and hashes them. The key rings come from `config`; nothing here reads a file.
 
+mod credential;
 mod seal;
 mod text;
 
 use events_schema::{id::ProviderAccountId, keyring::KeyRing, names::BaseUrl, secrets::KeyedHash};
 
 pub use self::{
+    credential::{BadCredential, seal_credential},
     seal::{SealError, Sealed},
     text::{API_KEY_PREFIX, SecretText, TOKEN_PREFIX},
 };

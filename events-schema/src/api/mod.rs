@@ -4,6 +4,7 @@
 
 pub mod analytics;
 pub mod commands;
+pub mod declared;
 pub mod history;
 pub mod problem;
 pub mod resources;

@@ -20,4 +20,22 @@ pub struct Problem {
     /// The field of the request that it belongs to, as a path (`name`, `routing.weighted.targets`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// What is wrong with a document of the configuration, by line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<DocumentFault>,
+}
+
+/// A mistake in a document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DocumentFault {
+    /// The line, from 1.
+    pub line: u64,
+    /// The column, from 1.
+    pub column: u64,
+    /// The field, as a path (`models[3].prices`); absent where the YAML itself cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What is wrong, for people.
+    pub message: String,
 }

@@ -2,6 +2,7 @@
 
 mod analytics;
 mod commands;
+mod declared;
 pub(super) mod events;
 mod gateways;
 mod grants;
@@ -22,6 +23,7 @@ mod verify;
 mod virtual_accounts;
 mod virtual_models;
 
+use axum::extract::DefaultBodyLimit;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::app::App;
@@ -69,5 +71,9 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(analytics::series))
         .routes(routes!(analytics::requests))
         .routes(routes!(playground::chat_completions));
-    OpenApiRouter::new().nest("/api/v1", routes)
+    let documents = OpenApiRouter::new()
+        .routes(routes!(declared::apply))
+        .layer(DefaultBodyLimit::max(declared::APPLY_LIMIT_BYTES))
+        .routes(routes!(declared::export));
+    OpenApiRouter::new().nest("/api/v1", routes.merge(documents))
 }

@@ -8,6 +8,7 @@ use events_schema::{
     id::CommandId,
 };
 
+pub(super) use self::prepare::hashed;
 use self::prepare::{Prepared, prepare};
 use crate::{
     auth::{Caller, roles::right_of_command},
@@ -75,7 +76,8 @@ pub(super) async fn send(
     Ok(Json(answer(command_id, outcome, secret)))
 }
 
-fn read_why(why: Option<String>) -> Answer<Option<String>> {
+/// Reads a reason.
+pub(super) fn read_why(why: Option<String>) -> Answer<Option<String>> {
     let why = why
         .map(|why| why.trim().to_owned())
         .filter(|why| !why.is_empty());
@@ -94,20 +96,22 @@ fn read_why(why: Option<String>) -> Answer<Option<String>> {
 
 /// Submits, and turns what went wrong into a problem.
 pub(super) async fn submit(control: &Control, submission: Submission) -> Answer<CommandOutcome> {
-    control
-        .submit(submission)
-        .await
-        .map_err(|error| match error {
-            SubmitError::Rejected(rejection) | SubmitError::OrderRejected { rejection, .. } => {
-                ApiError::Rejected(rejection)
-            }
-            SubmitError::Moved { .. } => ApiError::Moved(error.to_string()),
-            SubmitError::CommandIdReused => ApiError::CommandIdReused,
-            SubmitError::Busy => ApiError::Busy(error.to_string()),
-            SubmitError::Unavailable => ApiError::LogUnavailable(error.to_string()),
-            SubmitError::Unknown => ApiError::OutcomeUnknown(error.to_string()),
-            SubmitError::Stopped(_) => ApiError::AppendsStopped(error.to_string()),
-        })
+    control.submit(submission).await.map_err(rejected)
+}
+
+/// What went wrong, as a problem.
+pub(super) fn rejected(error: SubmitError) -> ApiError {
+    match error {
+        SubmitError::Rejected(rejection) | SubmitError::OrderRejected { rejection, .. } => {
+            ApiError::Rejected(rejection)
+        }
+        SubmitError::Moved { .. } => ApiError::Moved(error.to_string()),
+        SubmitError::CommandIdReused => ApiError::CommandIdReused,
+        SubmitError::Busy => ApiError::Busy(error.to_string()),
+        SubmitError::Unavailable => ApiError::LogUnavailable(error.to_string()),
+        SubmitError::Unknown => ApiError::OutcomeUnknown(error.to_string()),
+        SubmitError::Stopped(_) => ApiError::AppendsStopped(error.to_string()),
+    }
 }
 
 /// What the outcome looks like on the wire: with the secret, unless it is told again.

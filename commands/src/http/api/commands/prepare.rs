@@ -7,7 +7,6 @@ use events_schema::{
     api::commands::NewCommand,
     id::{OperatorId, ProviderAccountId, UserId},
     names::{BaseUrl, Label},
-    secrets::SealedRef,
     state::Organisation,
 };
 use uuid::Uuid;
@@ -15,18 +14,15 @@ use uuid::Uuid;
 use crate::{
     auth::{Caller, Email, passwords::NewPassword},
     clock,
-    control::{PasswordChange, Person, PersonChange, SealedSecret, SideEffects},
+    control::{PasswordChange, Person, PersonChange, SideEffects},
     domain::{
         Command, GrantCommand, KeyCommand, ModelCommand, OperatorCommand, ProviderAccountCommand,
         SealedCredential, UserCommand, VirtualAccountCommand, VirtualModelCommand,
     },
     fresh,
     http::{App, app::Answer, problem::ApiError},
-    secrets::SecretText,
+    secrets::{BadCredential, SecretText, seal_credential},
 };
-
-/// The longest credential of a provider, in bytes.
-const CREDENTIAL_BYTES: usize = 4096;
 
 /// A command ready to be decided.
 pub(super) struct Prepared {
@@ -388,48 +384,16 @@ fn seal(
     let Some(credential) = credential else {
         return Ok((None, SideEffects::default()));
     };
-    if credential.is_empty()
-        || credential.len() > CREDENTIAL_BYTES
-        || !credential.bytes().all(|byte| byte.is_ascii_graphic())
-    {
-        return Err(ApiError::invalid(
-            "credential",
-            "A credential has 1 to 4,096 visible ASCII characters, no blanks.",
-        ));
-    }
-    let sealed = app
-        .secrets()
-        .seal_credential(account, base_url, &credential)
-        .map_err(|error| {
-            tracing::error!(%error, "a credential could not be sealed");
-            ApiError::Internal
-        })?;
-    // Each sealing has an id of its own: two at the same time cannot be taken for versions of each other.
-    let (reference, origin) = (
-        SealedRef {
-            id: fresh::id(),
-            version: 1,
-        },
-        base_url.origin(),
-    );
-    let row = SealedSecret {
-        reference: reference.clone(),
-        sealing_key: sealed.key_id,
-        account,
-        origin: origin.clone(),
-        sealed: sealed.bytes,
-    };
+    let sealed = seal_credential(app.secrets(), account, base_url, &credential);
+    let (sealed, row) = sealed.map_err(|error| match error {
+        BadCredential::Text => ApiError::invalid("credential", error),
+        BadCredential::Sealing => ApiError::Internal,
+    })?;
     let side = SideEffects {
         secret: Some(row),
         ..SideEffects::default()
     };
-    Ok((
-        Some(SealedCredential {
-            sealed: reference,
-            origin,
-        }),
-        side,
-    ))
+    Ok((Some(sealed), side))
 }
 
 /// An account that does not exist is left to the rules, which say so (or give an earlier answer again).
@@ -512,7 +476,11 @@ async fn set_password(
 }
 
 /// A new password's row. Ends all sessions of the operator.
-async fn hashed(app: &App, operator: OperatorId, password: String) -> Answer<PasswordChange> {
+pub(in crate::http::api) async fn hashed(
+    app: &App,
+    operator: OperatorId,
+    password: String,
+) -> Answer<PasswordChange> {
     let password = NewPassword::parse(password).map_err(|error| {
         let detail = error.to_string();
         ApiError::invalid(

@@ -1,0 +1,245 @@
+//! What stands in a document: things by the names that people know them by. Ids, times and secrets' texts never do.
+
+use std::collections::BTreeSet;
+
+use events_schema::{
+    events::{KeyLimits, ModelType, Provider, Role},
+    names::{BaseUrl, Label, ModelName, Slug},
+    secrets::KeyedHash,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// The version of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Version {
+    /// The first.
+    #[serde(rename = "v1")]
+    V1,
+}
+
+/// A document. A section that is missing says nothing about its things.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Document {
+    pub(super) sluice: Version,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) provider_accounts: Option<Vec<ProviderAccount>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) models: Option<Vec<Model>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) virtual_models: Option<Vec<VirtualModel>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) users: Option<Vec<User>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) virtual_accounts: Option<Vec<VirtualAccount>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) keys: Option<Vec<Key>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) grants: Option<Vec<Grant>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) operators: Option<Vec<Operator>>,
+}
+
+/// A provider account, known by its name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProviderAccount {
+    pub(super) name: Slug,
+    pub(super) provider: Provider,
+    pub(super) base_url: BaseUrl,
+    /// Only ever read. Missing: the account keeps the one that it has.
+    #[serde(default, skip_serializing)]
+    pub(super) credential: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) disabled: bool,
+}
+
+/// A model, known by its full name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Model {
+    /// `account/name`.
+    pub(super) name: String,
+    /// Missing: the name within the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) upstream_name: Option<ModelName>,
+    pub(super) types: BTreeSet<ModelType>,
+    /// Points in time from which prices apply. What is missing here stays: prices are a history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) prices: Vec<PricePoint>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) disabled: bool,
+}
+
+/// A price in dollars per million tokens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PricePoint {
+    /// Missing: from now on, unless the price that applies now is this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<Timestamp>,
+    pub(super) input: String,
+    pub(super) output: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cached_input: Option<String>,
+}
+
+/// A virtual model, known by its name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VirtualModel {
+    pub(super) name: Slug,
+    pub(super) targets: Vec<Target>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) disabled: bool,
+}
+
+/// A target of a virtual model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Target {
+    /// `account/name`.
+    pub(super) model: String,
+    pub(super) weight: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) fallback_status_codes: Option<BTreeSet<u16>>,
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub(super) fallback_candidate: bool,
+}
+
+/// A user, known by the e-mail address.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct User {
+    pub(super) email: String,
+    pub(super) name: Label,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) disabled: bool,
+}
+
+/// A virtual account, known by its name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VirtualAccount {
+    pub(super) name: Slug,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) disabled: bool,
+}
+
+/// Who owns a key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Owner {
+    /// By the e-mail address.
+    User(String),
+    /// By the name.
+    VirtualAccount(Slug),
+}
+
+/// A key, known by its owner and label.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Key {
+    pub(super) owner: Owner,
+    pub(super) label: Label,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "is_unlimited")]
+    pub(super) limits: KeyLimits,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) disabled: bool,
+    /// The hash of a secret that exists already, under a pepper of this deployment; missing: a new secret is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) secret: Option<KnownSecret>,
+}
+
+/// A key's secret, without the secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KnownSecret {
+    pub(super) hash: KeyedHash,
+    /// Its last four characters.
+    pub(super) hint: String,
+}
+
+/// To whom access is granted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Subject {
+    /// Whoever has a key that works.
+    Everyone,
+    /// By the e-mail address.
+    User(String),
+    /// By the name.
+    VirtualAccount(Slug),
+    /// By owner and label.
+    Key(KeyName),
+}
+
+/// What a key is known by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyName {
+    pub(super) owner: Owner,
+    pub(super) label: Label,
+}
+
+/// A grant of access, known by its subject.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Grant {
+    pub(super) to: Subject,
+    pub(super) models: Models,
+}
+
+/// Which models a grant opens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Models {
+    /// All, also those that come later.
+    All,
+    /// These.
+    Listed(Vec<ModelRef>),
+}
+
+/// Something that a grant opens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ModelRef {
+    /// By the full name.
+    Model(String),
+    /// By the name.
+    VirtualModel(Slug),
+    /// All models of an account, by its name.
+    ProviderAccount(Slug),
+}
+
+/// An operator, known by the e-mail address.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Operator {
+    pub(super) email: String,
+    pub(super) name: Label,
+    pub(super) role: Role,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) disabled: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+const fn is_true(value: &bool) -> bool {
+    *value
+}
+
+const fn is_unlimited(limits: &KeyLimits) -> bool {
+    limits.requests_per_minute.is_none() && limits.tokens_per_minute.is_none()
+}

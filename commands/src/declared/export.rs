@@ -1,0 +1,279 @@
+//! A state as a document. What is Sluice's own (the console's virtual account, with its key and grant) is left out: each
+//! deployment makes its own.
+
+use std::collections::HashMap;
+
+use events_schema::{
+    events::{self, GrantedModels, Routing},
+    state::Organisation,
+    time::Timestamp,
+};
+use uuid::Uuid;
+
+use super::{
+    document::{
+        Document, Grant, Key, KeyName, KnownSecret, Model, ModelRef, Models, Operator, Owner,
+        PricePoint, ProviderAccount, Subject, Target, User, Version, VirtualAccount, VirtualModel,
+    },
+    plan::full_name,
+};
+use crate::{console_key, control::Person};
+
+/// The virtual account that belongs to Sluice itself.
+pub(super) const OWN_ACCOUNT: &str = console_key::ACCOUNT;
+
+/// Whether keys' hashes stand in the document. With them, the keys go on working where the document is applied under the
+/// same pepper; whoever has the document and the pepper can then check guesses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyHashes {
+    /// They do.
+    Included,
+    /// They do not.
+    LeftOut,
+}
+
+/// The document, in YAML. Keys that have expired are left out.
+///
+/// # Panics
+/// Never: a document holds nothing that YAML cannot.
+#[must_use]
+pub fn export(
+    state: &Organisation,
+    people: &HashMap<Uuid, Person>,
+    hashes: KeyHashes,
+    now: Timestamp,
+) -> String {
+    let document = document(state, people, hashes, now);
+    serde_saphyr::to_string(&document).expect("a document is YAML")
+}
+
+fn document(
+    state: &Organisation,
+    people: &HashMap<Uuid, Person>,
+    hashes: KeyHashes,
+    now: Timestamp,
+) -> Document {
+    let names = Names::of(state, people);
+    Document {
+        sluice: Version::V1,
+        provider_accounts: Some(sorted(state.provider_accounts().values(), |it| {
+            (
+                it.name.to_string(),
+                Some(ProviderAccount {
+                    name: it.name.clone(),
+                    provider: it.provider,
+                    base_url: it.base_url.clone(),
+                    credential: None,
+                    disabled: it.disabled,
+                }),
+            )
+        })),
+        models: Some(sorted(state.models().values(), |it| {
+            let name = full_name(state, it.id);
+            (name.clone(), Some(model(it, name)))
+        })),
+        virtual_models: Some(sorted(state.virtual_models().values(), |it| {
+            let targets = targets(state, &it.routing);
+            (
+                it.name.to_string(),
+                Some(VirtualModel {
+                    name: it.name.clone(),
+                    targets,
+                    disabled: it.disabled,
+                }),
+            )
+        })),
+        users: Some(sorted(state.users().values(), |it| {
+            let person = people.get(&it.id.uuid());
+            let user = person.and_then(|person| {
+                Some(User {
+                    email: person.email.clone(),
+                    name: person.name.parse().ok()?,
+                    disabled: it.disabled,
+                })
+            });
+            (person.map_or_else(String::new, |it| it.email.clone()), user)
+        })),
+        virtual_accounts: Some(sorted(state.virtual_accounts().values(), |it| {
+            let account = VirtualAccount {
+                name: it.name.clone(),
+                disabled: it.disabled,
+            };
+            let is_own = it.name.as_str() == OWN_ACCOUNT;
+            (it.name.to_string(), (!is_own).then_some(account))
+        })),
+        keys: Some(sorted(state.keys().values(), |it| {
+            let owner = names.owner(it.owner).filter(|_| {
+                !is_own(state, it.owner) && it.expires_at.is_none_or(|expires| expires > now)
+            });
+            let key = owner.map(|owner| Key {
+                owner,
+                label: it.label.clone(),
+                expires_at: it.expires_at,
+                limits: it.limits,
+                disabled: it.disabled,
+                secret: (hashes == KeyHashes::Included).then(|| KnownSecret {
+                    hash: it.hash.clone(),
+                    hint: it.hint.clone(),
+                }),
+            });
+            let by = key
+                .as_ref()
+                .map(|it| format!("{:?} {}", it.owner, it.label));
+            (by.unwrap_or_default(), key)
+        })),
+        grants: Some(sorted(state.grants().values(), |it| {
+            let subject = names
+                .subject(it.subject)
+                .filter(|_| !is_own_subject(state, it.subject));
+            let grant = subject.map(|to| Grant {
+                to,
+                models: models(state, &it.models),
+            });
+            (
+                grant
+                    .as_ref()
+                    .map_or_else(String::new, |it| format!("{it:?}")),
+                grant,
+            )
+        })),
+        operators: Some(sorted(state.operators().values(), |it| {
+            let person = people.get(&it.id.uuid());
+            let operator = person.and_then(|person| {
+                Some(Operator {
+                    email: person.email.clone(),
+                    name: person.name.parse().ok()?,
+                    role: it.role,
+                    disabled: it.disabled,
+                })
+            });
+            (
+                person.map_or_else(String::new, |it| it.email.clone()),
+                operator,
+            )
+        })),
+    }
+}
+
+/// Items in the order of their names, so that the same configuration is always the same document.
+fn sorted<T, I>(all: impl Iterator<Item = T>, item: impl Fn(T) -> (String, Option<I>)) -> Vec<I> {
+    let mut items: Vec<_> = all
+        .map(item)
+        .filter_map(|(name, item)| Some((name, item?)))
+        .collect();
+    items.sort_by(|(one, _), (other, _)| one.cmp(other));
+    items.into_iter().map(|(_, item)| item).collect()
+}
+
+fn model(it: &events_schema::state::Model, name: String) -> Model {
+    let prices = it.prices.iter().map(|point| PricePoint {
+        from: Some(point.effective_at),
+        input: point.price.input.to_dollars(),
+        output: point.price.output.to_dollars(),
+        cached_input: point.price.cached_input.map(|it| it.to_dollars()),
+    });
+    Model {
+        name,
+        upstream_name: Some(it.upstream_name.clone()).filter(|name| *name != it.name),
+        types: it.model_types.clone(),
+        prices: prices.collect(),
+        disabled: it.disabled,
+    }
+}
+
+fn targets(state: &Organisation, routing: &Routing) -> Vec<Target> {
+    let Routing::Weighted { targets } = routing;
+    let target = |it: &events::WeightedTarget| Target {
+        model: full_name(state, it.model),
+        weight: it.weight,
+        fallback_status_codes: it.fallback_status_codes.clone(),
+        fallback_candidate: it.fallback_candidate,
+    };
+    targets.iter().map(target).collect()
+}
+
+/// What a grant opens, by names.
+pub(super) fn models(state: &Organisation, models: &GrantedModels) -> Models {
+    let GrantedModels::Listed(listed) = models else {
+        return Models::All;
+    };
+    let listed = listed.iter().filter_map(|it| match it {
+        events::ModelRef::Model(id) => Some(ModelRef::Model(full_name(state, *id))),
+        events::ModelRef::VirtualModel(id) => {
+            let it = state.virtual_models().get(id)?;
+            Some(ModelRef::VirtualModel(it.name.clone()))
+        }
+        events::ModelRef::ProviderAccount(id) => {
+            let it = state.provider_accounts().get(id)?;
+            Some(ModelRef::ProviderAccount(it.name.clone()))
+        }
+    });
+    Models::Listed(listed.collect())
+}
+
+/// Whether an owner is Sluice's own.
+pub(super) fn is_own(state: &Organisation, owner: events::Owner) -> bool {
+    let events::Owner::VirtualAccount(id) = owner else {
+        return false;
+    };
+    let account = state.virtual_accounts().get(&id);
+    account.is_some_and(|it| it.name.as_str() == OWN_ACCOUNT)
+}
+
+/// Whether a subject is Sluice's own.
+pub(super) fn is_own_subject(state: &Organisation, subject: events::Subject) -> bool {
+    match subject {
+        events::Subject::VirtualAccount(id) => is_own(state, events::Owner::VirtualAccount(id)),
+        events::Subject::Key(id) => {
+            let key = state.keys().get(&id);
+            key.is_some_and(|it| is_own(state, it.owner))
+        }
+        events::Subject::Everyone | events::Subject::User(_) => false,
+    }
+}
+
+/// What a document calls owners and subjects; `None` for people who were erased.
+pub(super) struct Names<'a> {
+    state: &'a Organisation,
+    people: &'a HashMap<Uuid, Person>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) const fn of(state: &'a Organisation, people: &'a HashMap<Uuid, Person>) -> Self {
+        Self { state, people }
+    }
+
+    pub(super) fn owner(&self, owner: events::Owner) -> Option<Owner> {
+        match owner {
+            events::Owner::User(id) => {
+                let person = self.people.get(&id.uuid())?;
+                Some(Owner::User(person.email.clone()))
+            }
+            events::Owner::VirtualAccount(id) => {
+                let it = self.state.virtual_accounts().get(&id)?;
+                Some(Owner::VirtualAccount(it.name.clone()))
+            }
+        }
+    }
+
+    pub(super) fn subject(&self, subject: events::Subject) -> Option<Subject> {
+        Some(match subject {
+            events::Subject::Everyone => Subject::Everyone,
+            events::Subject::User(id) => match self.owner(events::Owner::User(id))? {
+                Owner::User(email) => Subject::User(email),
+                Owner::VirtualAccount(name) => Subject::VirtualAccount(name),
+            },
+            events::Subject::VirtualAccount(id) => {
+                let it = self.state.virtual_accounts().get(&id)?;
+                Subject::VirtualAccount(it.name.clone())
+            }
+            events::Subject::Key(id) => {
+                let key = self.state.keys().get(&id)?;
+                Subject::Key(KeyName {
+                    owner: self.owner(key.owner)?,
+                    label: key.label.clone(),
+                })
+            }
+        })
+    }
+}

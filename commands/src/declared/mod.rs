@@ -1,0 +1,62 @@
+//! The configuration as one YAML document: what a document changes, made as one submission; and what there is, written as
+//! a document.
+//!
+//! Things are known by the names that people know them by: provider accounts, virtual models and virtual accounts by
+//! their names, models by `account/name`, users and operators by their e-mail addresses, keys by owner and label, grants
+//! by their subject. A document that is applied twice changes nothing the second time; a section that it does not have is
+//! left alone, and so is, unless pruning is asked for, what a section does not name.
+//!
+//! - `document`: what stands in a document;
+//! - `read`: from YAML, and from a place in the document back to its line;
+//! - `plan`: the difference to a state, and the orders that make it;
+//! - `export`: a state as a document.
+
+mod document;
+mod export;
+mod plan;
+mod read;
+
+use std::collections::HashMap;
+
+use events_schema::{state::Organisation, time::Timestamp};
+use uuid::Uuid;
+
+pub use self::{
+    export::{KeyHashes, export},
+    plan::Plan,
+    read::Fault,
+};
+use crate::{control::Person, secrets::Secrets};
+
+/// What a plan is made from, beside the document.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The state that the document is compared with.
+    pub state: &'a Organisation,
+    /// Who the users and operators are.
+    pub people: &'a HashMap<Uuid, Person>,
+    /// Fingerprints, seals and hashes.
+    pub secrets: &'a Secrets,
+    /// The time now.
+    pub now: Timestamp,
+    /// Whether what the document's sections do not name is deleted.
+    pub prune: bool,
+}
+
+/// What the document, in YAML, changes.
+///
+/// # Errors
+/// All that is wrong with the document, by line.
+pub fn plan(document: &str, surroundings: Surroundings<'_>) -> Result<Plan, Vec<Fault>> {
+    let read = read::read(document).map_err(|fault| vec![fault])?;
+    plan::plan(&read, surroundings)
+}
+
+/// The users and operators of a state, whose names and addresses are needed.
+#[must_use]
+pub fn people_of(state: &Organisation) -> Vec<Uuid> {
+    let users = state.users().keys().map(|id| id.uuid());
+    users
+        .chain(state.operators().keys().map(|id| id.uuid()))
+        .collect()
+}

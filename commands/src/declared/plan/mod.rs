@@ -1,0 +1,243 @@
+//! The difference between a document and a state: for people as changes, for the log as orders.
+//!
+//! One file for each group of sections. What a section makes gets its id here, so that later sections can refer to it.
+
+mod access;
+mod models;
+mod owners;
+mod prune;
+
+use std::collections::{HashMap, HashSet};
+
+use events_schema::{
+    api::declared::{Action, Change, FieldChange, NewSecret},
+    events::Owner,
+    id::{GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualModelId},
+    names::{Label, Slug},
+};
+
+pub(super) use self::models::full_name;
+use super::{
+    Surroundings,
+    document::Document,
+    read::{Fault, Place, Read},
+};
+use crate::{
+    auth::Email,
+    control::{Order, SubmitError},
+    domain::Command,
+    secrets::SecretText,
+};
+
+/// What a document changes.
+#[derive(Default)]
+pub struct Plan {
+    /// For people.
+    pub changes: Vec<Change>,
+    /// For the log.
+    pub orders: Vec<Order>,
+    /// Secrets that were made, to be shown once it is done.
+    pub secrets: Vec<NewSecret>,
+    /// First passwords of new operators, to be hashed: for which order.
+    pub passwords: Vec<(usize, OperatorId, SecretText)>,
+    /// Whether operators change.
+    pub changes_operators: bool,
+    /// Where each order comes from; `None`: from what the document does not name.
+    places: Vec<Option<(Place, Fault)>>,
+}
+
+impl Plan {
+    /// Where in the document an order comes from that the rules refuse, and why; `None`: that is not what it is.
+    #[must_use]
+    pub fn fault_of(&self, error: &SubmitError) -> Option<Fault> {
+        let (order, rejection) = match error {
+            SubmitError::OrderRejected { order, rejection } => (*order, rejection),
+            SubmitError::Rejected(rejection) => (0, rejection),
+            _ => return None,
+        };
+        let (_, fault) = self.places.get(order)?.as_ref()?;
+        Some(Fault {
+            message: rejection.to_string(),
+            ..fault.clone()
+        })
+    }
+}
+
+/// See the module.
+struct Planner<'a> {
+    around: Surroundings<'a>,
+    read: &'a Read,
+    plan: Plan,
+    faults: Vec<Fault>,
+    accounts: HashMap<Slug, ProviderAccountId>,
+    models: HashMap<String, ModelId>,
+    virtual_models: HashMap<Slug, VirtualModelId>,
+    users: HashMap<Email, UserId>,
+    operators: HashMap<Email, OperatorId>,
+    owners: HashMap<Slug, Owner>,
+    keys: HashMap<(Owner, Label), KeyId>,
+    /// Grants that the document names, as they are or will be.
+    grants: HashSet<GrantId>,
+}
+
+/// Makes the plan.
+pub(super) fn plan(read: &Read, around: Surroundings<'_>) -> Result<Plan, Vec<Fault>> {
+    let mut planner = Planner {
+        around,
+        read,
+        plan: Plan::default(),
+        faults: Vec::new(),
+        accounts: HashMap::new(),
+        models: HashMap::new(),
+        virtual_models: HashMap::new(),
+        users: HashMap::new(),
+        operators: HashMap::new(),
+        owners: HashMap::new(),
+        keys: HashMap::new(),
+        grants: HashSet::new(),
+    };
+    let Document {
+        sluice: _,
+        provider_accounts,
+        models,
+        virtual_models,
+        users,
+        virtual_accounts,
+        keys,
+        grants,
+        operators,
+    } = &read.document;
+    planner.each("provider_accounts", provider_accounts, Planner::account);
+    planner.each("models", models, Planner::model);
+    planner.each("virtual_models", virtual_models, Planner::virtual_model);
+    planner.each("users", users, Planner::user);
+    planner.each(
+        "virtual_accounts",
+        virtual_accounts,
+        Planner::virtual_account,
+    );
+    planner.each("keys", keys, Planner::key);
+    planner.grants(grants.as_deref().unwrap_or_default());
+    planner.each("operators", operators, Planner::operator);
+    if around.prune && planner.faults.is_empty() {
+        planner.prune();
+    }
+    if planner.faults.is_empty() {
+        Ok(planner.plan)
+    } else {
+        Err(planner.faults)
+    }
+}
+
+/// Why an item cannot be planned: where, and what is wrong.
+type Wrong = (Place, String);
+
+impl<'a> Planner<'a> {
+    fn each<T>(
+        &mut self,
+        section: &'static str,
+        items: &'a Option<Vec<T>>,
+        item: impl Fn(&mut Self, Place, &'a T) -> Result<(), Wrong>,
+    ) {
+        for (index, it) in items.iter().flatten().enumerate() {
+            let place = Place {
+                section,
+                index,
+                field: None,
+            };
+            if let Err((place, message)) = item(self, place, it) {
+                let fault = self.read.fault(place, message);
+                self.faults.push(fault);
+            }
+        }
+    }
+
+    /// Adds an order.
+    fn order(&mut self, place: Option<Place>, order: impl Into<Order>) {
+        let at = place.map(|place| (place, self.read.fault(place, String::new())));
+        self.plan.places.push(at);
+        self.plan.orders.push(order.into());
+    }
+
+    /// Notes what changes; nothing, when no field does.
+    fn change(&mut self, action: Action, what: &str, name: &str, fields: Fields) {
+        if fields.0.is_empty() && action == Action::Change {
+            return;
+        }
+        self.plan.changes.push(Change {
+            action,
+            what: what.to_owned(),
+            name: name.to_owned(),
+            fields: fields.0,
+        });
+    }
+
+    /// Orders to switch something off or on, when it is not as it should be.
+    fn switch(
+        &mut self,
+        place: Place,
+        fields: &mut Fields,
+        (before, after): (bool, bool),
+        order: impl FnOnce(bool) -> Command,
+    ) {
+        if fields.set("disabled", Some(before), Some(after)) {
+            self.order(Some(place.at("disabled")), order(after));
+        }
+    }
+}
+
+/// The fields of a thing that change.
+#[derive(Default)]
+struct Fields(Vec<FieldChange>);
+
+impl Fields {
+    /// Notes a field, if it changes; whether it does.
+    fn set<T: ToString + PartialEq>(
+        &mut self,
+        field: &str,
+        before: Option<T>,
+        after: Option<T>,
+    ) -> bool {
+        if before == after {
+            return false;
+        }
+        self.0.push(FieldChange {
+            field: field.to_owned(),
+            before: before.map(|it| it.to_string()),
+            after: after.map(|it| it.to_string()),
+        });
+        true
+    }
+
+    /// Notes a field of something that is made.
+    fn made(&mut self, field: &str, value: &(impl ToString + ?Sized)) {
+        self.set(field, None, Some(value.to_string()));
+    }
+
+    /// Notes that it is made switched off.
+    fn made_disabled(&mut self, disabled: bool) {
+        if disabled {
+            self.made("disabled", &true);
+        }
+    }
+}
+
+/// The name of a serialised unit variant, as documents have it.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+/// Words in their order, as a list for people.
+fn words<T: serde::Serialize>(values: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<_> = values.into_iter().map(|value| word(&value)).collect();
+    words.join(", ")
+}
+
+/// The complaint about something that a document names twice.
+fn twice(what: &str, name: &str) -> String {
+    format!("The {what} '{name}' stands in the document twice.")
+}

@@ -1,0 +1,226 @@
+//! Users, virtual accounts and operators.
+
+use events_schema::{
+    api::declared::{Action, NewSecret},
+    events::Owner,
+    names::{Label, Slug},
+};
+use uuid::Uuid;
+
+use super::{Fields, Planner, Wrong, twice, word};
+use crate::{
+    auth::Email,
+    control::{Order, Person, PersonChange, SideEffects},
+    declared::{
+        document::{self, Operator, User, VirtualAccount},
+        read::Place,
+    },
+    domain::{Command, OperatorCommand, UserCommand, VirtualAccountCommand},
+    fresh,
+    secrets::SecretText,
+};
+
+impl<'a> Planner<'a> {
+    pub(super) fn user(&mut self, place: Place, it: &'a User) -> Result<(), Wrong> {
+        let (email, prints) = self.email(place, &it.email)?;
+        let state = self.around.state;
+        let known = prints.iter().find_map(|print| state.user_by_email(print));
+        let id = known.map_or_else(fresh::id, |known| known.id);
+        if self.users.insert(email, id).is_some() {
+            return Err((place.at("email"), twice("user", &it.email)));
+        }
+        let mut fields = Fields::default();
+        let disable = |off| {
+            let order = if off {
+                UserCommand::Disable
+            } else {
+                UserCommand::Enable
+            };
+            Command::User(id, order)
+        };
+        let Some(known) = known else {
+            fields.made("name", &it.name);
+            fields.made_disabled(it.disabled);
+            let command = Command::User(id, UserCommand::Add { email: prints });
+            let side = person(id.uuid(), &it.email, &it.name);
+            self.order(Some(place), Order { command, side });
+            if it.disabled {
+                self.order(Some(place), disable(true));
+            }
+            self.change(Action::Create, "user", &it.email, fields);
+            return Ok(());
+        };
+        self.same_name(place, known.id.uuid(), &it.name)?;
+        self.switch(place, &mut fields, (known.disabled, it.disabled), disable);
+        self.change(Action::Change, "user", &it.email, fields);
+        Ok(())
+    }
+
+    pub(super) fn virtual_account(
+        &mut self,
+        place: Place,
+        it: &'a VirtualAccount,
+    ) -> Result<(), Wrong> {
+        let known = self.around.state.virtual_account_named(&it.name);
+        let id = known.map_or_else(fresh::id, |known| known.id);
+        let owner = Owner::VirtualAccount(id);
+        if self.owners.insert(it.name.clone(), owner).is_some() {
+            return Err((place.at("name"), twice("virtual account", &it.name)));
+        }
+        let mut fields = Fields::default();
+        let disable = |off| {
+            let order = if off {
+                VirtualAccountCommand::Disable
+            } else {
+                VirtualAccountCommand::Enable
+            };
+            Command::VirtualAccount(id, order)
+        };
+        let Some(known) = known else {
+            fields.made_disabled(it.disabled);
+            let name = it.name.clone();
+            let create = VirtualAccountCommand::Create { name };
+            self.order(Some(place), Command::VirtualAccount(id, create));
+            if it.disabled {
+                self.order(Some(place), disable(true));
+            }
+            self.change(Action::Create, "virtual account", &it.name, fields);
+            return Ok(());
+        };
+        self.switch(place, &mut fields, (known.disabled, it.disabled), disable);
+        self.change(Action::Change, "virtual account", &it.name, fields);
+        Ok(())
+    }
+
+    pub(super) fn operator(&mut self, place: Place, it: &'a Operator) -> Result<(), Wrong> {
+        let (email, prints) = self.email(place, &it.email)?;
+        let state = self.around.state;
+        let known = prints
+            .iter()
+            .find_map(|print| state.operator_by_email(print));
+        let id = known.map_or_else(fresh::id, |known| known.id);
+        if self.operators.insert(email, id).is_some() {
+            return Err((place.at("email"), twice("operator", &it.email)));
+        }
+        let orders = self.plan.orders.len();
+        let mut fields = Fields::default();
+        let disable = |off| {
+            let order = if off {
+                OperatorCommand::Disable
+            } else {
+                OperatorCommand::Enable
+            };
+            Command::Operator(id, order)
+        };
+        if let Some(known) = known {
+            self.same_name(place, known.id.uuid(), &it.name)?;
+            if fields.set("role", Some(word(&known.role)), Some(word(&it.role))) {
+                let order = OperatorCommand::ChangeRole { role: it.role };
+                self.order(Some(place.at("role")), Command::Operator(id, order));
+            }
+            if fields.set("disabled", Some(known.disabled), Some(it.disabled)) {
+                let side = SideEffects {
+                    end_sessions: it.disabled.then_some(id),
+                    ..SideEffects::default()
+                };
+                let command = disable(it.disabled);
+                self.order(Some(place.at("disabled")), Order { command, side });
+            }
+            self.change(Action::Change, "operator", &it.email, fields);
+        } else {
+            fields.made("name", &it.name);
+            fields.made("role", &word(&it.role));
+            fields.made_disabled(it.disabled);
+            let password = SecretText::new_session();
+            self.plan.secrets.push(NewSecret {
+                what: "operator".to_owned(),
+                name: it.email.clone(),
+                secret: password.reveal().to_owned(),
+            });
+            self.plan.passwords.push((orders, id, password));
+            let role = it.role;
+            let command = Command::Operator(
+                id,
+                OperatorCommand::Add {
+                    role,
+                    email: prints,
+                },
+            );
+            let side = person(id.uuid(), &it.email, &it.name);
+            self.order(Some(place), Order { command, side });
+            if it.disabled {
+                self.order(Some(place), disable(true));
+            }
+            self.change(Action::Create, "operator", &it.email, fields);
+        }
+        self.plan.changes_operators |= self.plan.orders.len() > orders;
+        Ok(())
+    }
+
+    fn email(
+        &self,
+        place: Place,
+        text: &str,
+    ) -> Result<(Email, crate::domain::Fingerprints), Wrong> {
+        let email: Email = text
+            .parse()
+            .map_err(|error| (place.at("email"), format!("{error}.")))?;
+        let prints = self.around.secrets.fingerprints(&email);
+        Ok((email, prints))
+    }
+
+    /// A person's name stands beside the log and is no part of the configuration.
+    fn same_name(&self, place: Place, id: Uuid, name: &Label) -> Result<(), Wrong> {
+        match self.around.people.get(&id) {
+            Some(person) if person.name != name.as_str() => {
+                let message = format!(
+                    "This person is called '{}' here; a document does not rename people.",
+                    person.name
+                );
+                Err((place.at("name"), message))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The owner that a document names.
+    pub(super) fn owner_named(&self, owner: &document::Owner) -> Result<Owner, String> {
+        match owner {
+            document::Owner::User(email) => self.user_named(email).map(Owner::User),
+            document::Owner::VirtualAccount(name) => self.virtual_account_named(name),
+        }
+    }
+
+    pub(super) fn user_named(&self, text: &str) -> Result<events_schema::id::UserId, String> {
+        let email: Email = text.parse().map_err(|error| format!("{error}."))?;
+        if let Some(declared) = self.users.get(&email) {
+            return Ok(*declared);
+        }
+        let prints = self.around.secrets.fingerprints(&email);
+        let state = self.around.state;
+        prints
+            .iter()
+            .find_map(|print| state.user_by_email(print))
+            .map(|it| it.id)
+            .ok_or_else(|| format!("There is no user '{text}'."))
+    }
+
+    fn virtual_account_named(&self, name: &Slug) -> Result<Owner, String> {
+        let declared = self.owners.get(name).copied();
+        let known = || self.around.state.virtual_account_named(name);
+        declared
+            .or_else(|| known().map(|it| Owner::VirtualAccount(it.id)))
+            .ok_or_else(|| format!("There is no virtual account '{name}'."))
+    }
+}
+
+fn person(id: Uuid, email: &str, name: &Label) -> SideEffects {
+    SideEffects {
+        person: Some(PersonChange::Put(Person {
+            id,
+            email: email.trim().to_owned(),
+            name: name.to_string(),
+        })),
+        ..SideEffects::default()
+    }
+}

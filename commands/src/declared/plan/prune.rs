@@ -1,0 +1,127 @@
+//! What the document's sections do not name is deleted, whatever refers to others first. Operators never are, and what
+//! belongs to Sluice itself neither.
+
+use std::collections::HashSet;
+
+use events_schema::api::declared::Action;
+
+use super::{
+    Fields, Planner,
+    access::{key_told, models_told, subject_told},
+    models::full_name,
+};
+use crate::{
+    control::{Order, PersonChange, SideEffects},
+    declared::export::{self, Names},
+    domain::{
+        Command, GrantCommand, KeyCommand, ModelCommand, ProviderAccountCommand, UserCommand,
+        VirtualAccountCommand, VirtualModelCommand,
+    },
+};
+
+impl Planner<'_> {
+    pub(super) fn prune(&mut self) {
+        let around = self.around;
+        let (state, document) = (around.state, &self.read.document);
+        let names = Names::of(state, around.people);
+        let mut gone: Vec<(&str, String, Fields, Order)> = Vec::new();
+        let mut delete = |what, name: String, fields, order: Order| {
+            gone.push((what, name, fields, order));
+        };
+        if document.grants.is_some() {
+            let unnamed = state.grants().values().filter(|it| {
+                !self.grants.contains(&it.id) && !export::is_own_subject(state, it.subject)
+            });
+            for it in unnamed {
+                let mut fields = Fields::default();
+                let before = models_told(&export::models(state, &it.models));
+                fields.set("models", Some(before), None);
+                let name = names
+                    .subject(it.subject)
+                    .map_or_else(|| it.id.to_string(), |subject| subject_told(&subject));
+                let order = Command::Grant(it.id, GrantCommand::Revoke).into();
+                delete("grant", name, fields, order);
+            }
+        }
+        if document.keys.is_some() {
+            let named: HashSet<_> = self.keys.values().collect();
+            let unnamed = state
+                .keys()
+                .values()
+                .filter(|it| !named.contains(&it.id) && !export::is_own(state, it.owner));
+            for it in unnamed {
+                let name = names
+                    .owner(it.owner)
+                    .map_or_else(|| it.label.to_string(), |owner| key_told(&owner, &it.label));
+                let order = Command::Key(it.id, KeyCommand::Revoke).into();
+                delete("key", name, Fields::default(), order);
+            }
+        }
+        if document.virtual_accounts.is_some() {
+            let unnamed = state.virtual_accounts().values().filter(|it| {
+                !self.owners.contains_key(&it.name) && it.name.as_str() != export::OWN_ACCOUNT
+            });
+            for it in unnamed {
+                let order = Command::VirtualAccount(it.id, VirtualAccountCommand::Delete).into();
+                delete(
+                    "virtual account",
+                    it.name.to_string(),
+                    Fields::default(),
+                    order,
+                );
+            }
+        }
+        if document.users.is_some() {
+            let named: HashSet<_> = self.users.values().collect();
+            for it in state.users().values().filter(|it| !named.contains(&it.id)) {
+                let person = around.people.get(&it.id.uuid());
+                let name = person.map_or_else(|| it.id.to_string(), |it| it.email.clone());
+                let order = Order {
+                    command: Command::User(it.id, UserCommand::Delete),
+                    side: SideEffects {
+                        person: Some(PersonChange::Erase(it.id.uuid())),
+                        ..SideEffects::default()
+                    },
+                };
+                delete("user", name, Fields::default(), order);
+            }
+        }
+        if document.virtual_models.is_some() {
+            let named: HashSet<_> = self.virtual_models.values().collect();
+            let all = state.virtual_models().values();
+            for it in all.filter(|it| !named.contains(&it.id)) {
+                let order = Command::VirtualModel(it.id, VirtualModelCommand::Delete).into();
+                delete(
+                    "virtual model",
+                    it.name.to_string(),
+                    Fields::default(),
+                    order,
+                );
+            }
+        }
+        if document.models.is_some() {
+            let named: HashSet<_> = self.models.values().collect();
+            for it in state.models().values().filter(|it| !named.contains(&it.id)) {
+                let order = Command::Model(it.id, ModelCommand::Delete).into();
+                delete("model", full_name(state, it.id), Fields::default(), order);
+            }
+        }
+        if document.provider_accounts.is_some() {
+            let named: HashSet<_> = self.accounts.values().collect();
+            let all = state.provider_accounts().values();
+            for it in all.filter(|it| !named.contains(&it.id)) {
+                let order = Command::ProviderAccount(it.id, ProviderAccountCommand::Delete).into();
+                delete(
+                    "provider account",
+                    it.name.to_string(),
+                    Fields::default(),
+                    order,
+                );
+            }
+        }
+        for (what, name, fields, order) in gone {
+            self.order(None, order);
+            self.change(Action::Delete, what, &name, fields);
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! `POST /apply` and `GET /export`: one document, one difference, all of it or nothing.
+
+use events_schema::events::Role;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::service::{Answer, Caller, PASSWORD, Service};
+
+/// Something of everything.
+const DOCUMENT: &str = r#"sluice: v1
+provider_accounts:
+  - name: openai
+    provider: openai
+    base_url: https://api.openai.com/v1
+    credential: sk-very-secret
+  - name: local
+    provider: openai_compatible
+    base_url: http://127.0.0.1:9000/v1
+    disabled: true
+models:
+  - name: openai/gpt-5
+    types: [chat]
+    prices:
+      - from: 2026-01-01T00:00:00Z
+        input: 2.50
+        output: 10
+        cached_input: 0.25
+  - name: local/small
+    upstream_name: small-7b
+    types: [chat, embedding]
+virtual_models:
+  - name: chat
+    targets:
+      - model: openai/gpt-5
+        weight: 90
+        fallback_status_codes: [429, 500]
+      - model: local/small
+        weight: 10
+        fallback_candidate: false
+users:
+  - email: ada@example.com
+    name: Ada Lovelace
+  - email: bob@example.com
+    name: Bob
+    disabled: true
+virtual_accounts:
+  - name: billing
+keys:
+  - owner:
+      virtual_account: billing
+    label: production
+    limits:
+      requests_per_minute: 600
+      tokens_per_minute: null
+  - owner:
+      user: ada@example.com
+    label: laptop
+    expires_at: 2099-01-01T00:00:00Z
+grants:
+  - to:
+      user: ada@example.com
+    models: all
+  - to:
+      key:
+        owner:
+          virtual_account: billing
+        label: production
+    models:
+      listed:
+        - virtual_model: chat
+        - provider_account: local
+operators:
+  - email: auditor@example.com
+    name: The Auditor
+    role: auditor
+"#;
+
+async fn apply(caller: &Caller<'_>, document: &str) -> Answer {
+    let body = json!({ "document": document, "why": "as it should be" });
+    caller.post("/apply", &body).await
+}
+
+fn names(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let changes = answer.json()["changes"].clone();
+    let name = |it: &Value| {
+        let text = |field: &str| it[field].as_str().expect("text").to_owned();
+        [text("action"), text("what"), text("name")].join(" ")
+    };
+    changes
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(name)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_is_applied_once_and_changes_nothing_the_second_time() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    let before = service.control.head().position;
+    let dry = owner
+        .post("/apply", &json!({ "document": DOCUMENT, "dry_run": true }))
+        .await;
+    assert_eq!(
+        (dry.position(), &dry.json()["events"]),
+        (before, &json!([]))
+    );
+    assert_eq!(dry.json()["secrets"], json!([]));
+    assert_eq!(service.control.head().position, before, "nothing was done");
+
+    let done = apply(&owner, DOCUMENT).await;
+    assert_eq!(names(&done), names(&dry), "what was announced was done");
+    assert_eq!(
+        names(&done),
+        [
+            "create provider account openai",
+            "create provider account local",
+            "create model openai/gpt-5",
+            "create model local/small",
+            "create virtual model chat",
+            "create user ada@example.com",
+            "create user bob@example.com",
+            "create virtual account billing",
+            "create key billing: production",
+            "create key ada@example.com: laptop",
+            "create grant ada@example.com",
+            "create grant billing: production",
+            "create operator auditor@example.com",
+        ]
+    );
+    let events = done.json()["events"].as_array().expect("a list").len() as u64;
+    assert_eq!(done.position(), before + events);
+    // One undertaking: every event has the same cause.
+    let history = owner.get(&format!("/events?limit={events}")).await.json();
+    let causes: std::collections::BTreeSet<_> = history["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| it["command_id"].to_string())
+        .collect();
+    assert_eq!(causes.len(), 1);
+
+    // The secrets work: the key is found by its hash, the operator signs in.
+    let secrets = done.json()["secrets"].clone();
+    let secret = |name: &str| {
+        let all = secrets.as_array().expect("a list");
+        let found = all.iter().find(|it| it["name"] == name).expect("made");
+        found["secret"].as_str().expect("text").to_owned()
+    };
+    let key = commands::secrets::SecretText::shown(&secret("billing: production"));
+    let hash = service.app.secrets().api_key_hash(&key);
+    assert!(service.control.state().key_by_hash(&hash).is_some());
+    let password = secret("auditor@example.com");
+    service.sign_in("auditor@example.com", &password).await;
+
+    let again = apply(&owner, DOCUMENT).await;
+    assert_eq!(names(&again), Vec::<String>::new());
+    assert_eq!(service.control.head().position, done.position());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_differs_is_changed_and_told_before_and_after() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    apply(&owner, DOCUMENT).await;
+    let changed = DOCUMENT
+        .replace("requests_per_minute: 600", "requests_per_minute: 60")
+        .replace("weight: 90", "weight: 50")
+        .replace("    disabled: true\nmodels", "models")
+        .replace("input: 2.50", "input: 3.00")
+        .replace("        - provider_account: local\n", "")
+        .replace("role: auditor", "role: viewer");
+    let done = apply(&owner, &changed).await;
+    assert_eq!(
+        names(&done),
+        [
+            "change provider account local",
+            "change model openai/gpt-5",
+            "change virtual model chat",
+            "change key billing: production",
+            "change grant billing: production",
+            "change operator auditor@example.com",
+        ]
+    );
+    let changes = done.json()["changes"].clone();
+    assert_eq!(
+        changes[3]["fields"],
+        json!([{ "field": "limits", "before": "600 requests a minute", "after": "60 requests a minute" }])
+    );
+    assert_eq!(
+        changes[1]["fields"][0]["before"],
+        "$2.50 in, $10.00 out, $0.25 cached per million tokens"
+    );
+    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 6);
+    assert_eq!(names(&apply(&owner, &changed).await), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_mistake_and_nothing_is_done() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    let before = service.control.head().position;
+    let check = async |document: &str, line: u64, field: Option<&str>, message: &str| {
+        for dry_run in [true, false] {
+            let body = json!({ "document": document, "dry_run": dry_run });
+            let answer = owner.post("/apply", &body).await;
+            answer.refuses(422, "bad_document");
+            let fault = answer.json()["faults"][0].clone();
+            assert_eq!(fault["line"], line, "{fault}");
+            assert_eq!(fault["field"].as_str(), field, "{fault}");
+            let said = fault["message"].as_str().expect("text");
+            assert!(said.contains(message), "{said}");
+        }
+        assert_eq!(service.control.head().position, before);
+    };
+    check("sluice: v1\nmodels: {", 2, None, "").await;
+    let unknown = DOCUMENT.replace("model: openai/gpt-5\n", "model: openai/gpt-6\n");
+    check(
+        &unknown,
+        25,
+        Some("virtual_models[0].targets"),
+        "no model 'openai/gpt-6'",
+    )
+    .await;
+    let money = DOCUMENT.replace("input: 2.50", "input: 2,50");
+    check(
+        &money,
+        14,
+        Some("models[0].prices"),
+        "'2,50': an amount of dollars",
+    )
+    .await;
+    // What only the rules can know, in the last section of all.
+    let weights = "sluice: v1\nprovider_accounts:\n- {name: a, provider: openai, base_url: 'http://a'}\nmodels:\n- {name: a/m, types: [chat]}\nvirtual_models:\n- name: v\n  targets:\n  - {model: a/m, weight: 0}\n";
+    check(
+        weights,
+        7,
+        Some("virtual_models[0]"),
+        "At least one target needs a weight",
+    )
+    .await;
+    let twice = "sluice: v1\nvirtual_accounts:\n- name: a\n- name: a\n";
+    check(twice, 4, Some("virtual_accounts[1].name"), "twice").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_difference_that_was_looked_at_is_what_is_done() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    let document = "sluice: v1\nvirtual_accounts:\n  - name: ci\n";
+    let dry = owner
+        .post("/apply", &json!({ "document": document, "dry_run": true }))
+        .await;
+    let command = json!({ "type": "create_virtual_account", "name": "meanwhile" });
+    owner.command(command).await;
+    let body = json!({ "document": document, "position": dry.position() });
+    owner.post("/apply", &body).await.refuses(409, "moved");
+    let body = json!({ "document": document, "position": service.control.head().position });
+    assert_eq!(owner.post("/apply", &body).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pruning_deletes_what_sections_do_not_name_and_leaves_the_others() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    apply(&owner, DOCUMENT).await;
+    let body = json!({ "prune": true, "document": "sluice: v1\nvirtual_models: []\nkeys: []\ngrants:\n  - to: everyone\n    models: all\n" });
+    let done = owner.post("/apply", &body).await;
+    assert_eq!(
+        names(&done),
+        [
+            "create grant everyone",
+            "delete grant ada@example.com",
+            "delete grant billing: production",
+            "delete key billing: production",
+            "delete key ada@example.com: laptop",
+            "delete virtual model chat",
+        ]
+    );
+    let state = service.control.state();
+    assert_eq!((state.models().len(), state.users().len()), (2, 2));
+    // What is still used by something else is refused with all the rest.
+    let body = json!({ "prune": true, "document": "sluice: v1\nprovider_accounts: []\n" });
+    owner.post("/apply", &body).await.refuses(409, "still_used");
+    let body = json!({ "prune": true, "document": "sluice: v1\nusers: []\nmodels: []\nprovider_accounts: []\nvirtual_accounts: []\n" });
+    assert_eq!(names(&owner.post("/apply", &body).await).len(), 7);
+    assert_eq!(service.control.state().provider_accounts().len(), 0);
+}
+
+/// The state with everything blanked that two deployments cannot have in common: ids, times, positions, and references to
+/// sealed secrets.
+fn without_ids_and_times(service: &Service) -> Value {
+    let state = service.control.state();
+    let mut checkpoint = serde_json::to_value(state.checkpoint()).expect("JSON");
+    blank(&mut checkpoint);
+    checkpoint
+}
+
+fn blank(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for own in [
+                "life",
+                "position",
+                "epoch",
+                "log_version",
+                "gone",
+                "credential",
+            ] {
+                members.remove(own);
+            }
+            members.values_mut().for_each(blank);
+        }
+        Value::Array(items) => {
+            items.iter_mut().for_each(blank);
+            // Things stand in the order of their ids.
+            items.sort_by_key(ToString::to_string);
+        }
+        Value::String(text)
+            if text.len() == 32 && text.bytes().all(|it| it.is_ascii_hexdigit()) =>
+        {
+            "id".clone_into(text);
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_applied_elsewhere_gives_the_same_configuration() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    apply(&owner, DOCUMENT).await;
+    let export = owner.get("/export?key_hashes=true").await;
+    assert_eq!(export.text_of("content-type"), "application/yaml");
+    let document = String::from_utf8(export.body.to_vec()).expect("text");
+    assert!(!document.contains("sk-very-secret"), "{document}");
+
+    let elsewhere = Service::start().await;
+    let other_owner = elsewhere.owner().await;
+    let done = apply(&other_owner, &document).await;
+    assert_eq!(done.status, StatusCode::OK, "{done:?}");
+    assert_eq!(
+        without_ids_and_times(&elsewhere),
+        without_ids_and_times(&service)
+    );
+    // And by what refers to what.
+    let again = other_owner.get("/export?key_hashes=true").await;
+    assert_eq!(again.body, export.body);
+    assert_eq!(
+        names(&apply(&other_owner, &document).await),
+        Vec::<String>::new()
+    );
+    // Without the hashes, keys get new secrets.
+    let without = owner.get("/export").await;
+    let text = String::from_utf8(without.body.to_vec()).expect("text");
+    assert!(!text.contains("hash"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_bound_what_a_document_may_change() {
+    let service = Service::start().await;
+    service.add_operator("op@example.com", Role::Operator).await;
+    service.add_operator("eve@example.com", Role::Auditor).await;
+    let operator = service.sign_in("op@example.com", PASSWORD).await;
+    apply(&operator, DOCUMENT).await.refuses(403, "forbidden");
+    let without = DOCUMENT.split("operators:").next().expect("a beginning");
+    assert_eq!(apply(&operator, without).await.status, StatusCode::OK);
+    operator
+        .get("/export?key_hashes=true")
+        .await
+        .refuses(403, "forbidden");
+    let auditor = service.sign_in("eve@example.com", PASSWORD).await;
+    apply(&auditor, without).await.refuses(403, "forbidden");
+    assert_eq!(auditor.get("/export").await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_id_gives_the_same_answer_without_the_secrets() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    let body = json!({ "document": DOCUMENT, "command_id": commands::fresh::id::<()>() });
+    let first = owner.post("/apply", &body).await;
+    let again = owner.post("/apply", &body).await;
+    assert_eq!(again.json()["events"], first.json()["events"]);
+    assert_eq!(again.json()["secrets"], json!([]));
+    assert_eq!(service.control.head().position, first.position());
+}

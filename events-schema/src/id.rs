@@ -30,6 +30,9 @@ pub enum UserTag {}
 /// Marks ids of virtual accounts.
 #[derive(Debug)]
 pub enum VirtualAccountTag {}
+/// Marks ids of teams.
+#[derive(Debug)]
+pub enum TeamTag {}
 /// Marks ids of API keys.
 #[derive(Debug)]
 pub enum KeyTag {}
@@ -62,6 +65,8 @@ pub type VirtualModelId = Id<VirtualModelTag>;
 pub type UserId = Id<UserTag>;
 /// A virtual account's id.
 pub type VirtualAccountId = Id<VirtualAccountTag>;
+/// A team's id.
+pub type TeamId = Id<TeamTag>;
 /// An API key's id (not the key itself).
 pub type KeyId = Id<KeyTag>;
 /// An access grant's id.

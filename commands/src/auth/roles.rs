@@ -24,7 +24,7 @@ pub enum Right {
     Own,
     /// One's own things, with a session only.
     OwnBySession,
-    /// Read accounts, models, users, keys and grants; know how the deployment is.
+    /// Read accounts, models, users, teams, keys and grants; know how the deployment is.
     ReadConfiguration,
     /// Read what requests there were and what they cost.
     ReadDashboard,
@@ -119,10 +119,18 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
         "/api/v1/virtual-accounts/{id}",
         Right::ReadConfiguration,
     ),
+    (Method::GET, "/api/v1/teams", Right::ReadConfiguration),
+    (Method::GET, "/api/v1/teams/{id}", Right::ReadConfiguration),
+    (
+        Method::GET,
+        "/api/v1/teams/{id}/members",
+        Right::ReadConfiguration,
+    ),
     (Method::GET, "/api/v1/keys", Right::ReadConfiguration),
     (Method::GET, "/api/v1/keys/{id}", Right::ReadConfiguration),
     (Method::GET, "/api/v1/grants", Right::ReadConfiguration),
     (Method::GET, "/api/v1/grants/{id}", Right::ReadConfiguration),
+    (Method::GET, "/api/v1/used-by", Right::ReadConfiguration),
     (Method::GET, "/api/v1/operators", Right::ReadOperators),
     (Method::GET, "/api/v1/operators/{id}", Right::ReadOperators),
     (Method::GET, "/api/v1/events", Right::ReadHistory),
@@ -211,6 +219,14 @@ pub const fn right_of_command(command: &NewCommand) -> Right {
         | C::DisableVirtualAccount { .. }
         | C::EnableVirtualAccount { .. }
         | C::DeleteVirtualAccount { .. }
+        | C::CreateTeam { .. }
+        | C::RenameTeam { .. }
+        | C::DisableTeam { .. }
+        | C::EnableTeam { .. }
+        | C::DeleteTeam { .. }
+        | C::AddTeamMember { .. }
+        | C::ChangeTeamMemberRole { .. }
+        | C::RemoveTeamMember { .. }
         | C::IssueKey { .. }
         | C::RelabelKey { .. }
         | C::ChangeKeyLimits { .. }

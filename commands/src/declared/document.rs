@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use events_schema::{
-    events::{KeyLimits, ModelType, Provider, Role},
+    events::{KeyLimits, ModelType, Provider, Role, TeamRole},
     names::{BaseUrl, Label, ModelName, Slug},
     secrets::KeyedHash,
     time::Timestamp,
@@ -31,6 +31,8 @@ pub(super) struct Document {
     pub(super) virtual_models: Option<Vec<VirtualModel>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) users: Option<Vec<User>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) teams: Option<Vec<Team>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) virtual_accounts: Option<Vec<VirtualAccount>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +120,27 @@ pub(super) struct User {
     pub(super) disabled: bool,
 }
 
+/// A team, known by its name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Team {
+    pub(super) name: Slug,
+    /// All of them: who is in the team and not in this list leaves it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) members: Vec<Member>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) disabled: bool,
+}
+
+/// A member of a team.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Member {
+    /// By the e-mail address.
+    pub(super) user: String,
+    pub(super) role: TeamRole,
+}
+
 /// A virtual account, known by its name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -171,6 +194,8 @@ pub(super) enum Subject {
     Everyone,
     /// By the e-mail address.
     User(String),
+    /// By the name.
+    Team(Slug),
     /// By the name.
     VirtualAccount(Slug),
     /// By owner and label.

@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use super::{
     document::{
-        Document, Grant, Key, KeyName, KnownSecret, Model, ModelRef, Models, Operator, Owner,
-        PricePoint, ProviderAccount, Subject, Target, User, Version, VirtualAccount, VirtualModel,
+        Document, Grant, Key, KeyName, KnownSecret, Member, Model, ModelRef, Models, Operator,
+        Owner, PricePoint, ProviderAccount, Subject, Target, Team, User, Version, VirtualAccount,
+        VirtualModel,
     },
     plan::full_name,
 };
@@ -93,6 +94,22 @@ fn document(
                 })
             });
             (person.map_or_else(String::new, |it| it.email.clone()), user)
+        })),
+        teams: Some(sorted(state.teams().values(), |it| {
+            let members = state.members_of(it.id).filter_map(|(user, membership)| {
+                Some(Member {
+                    user: people.get(&user.uuid())?.email.clone(),
+                    role: membership.role,
+                })
+            });
+            let mut members: Vec<_> = members.collect();
+            members.sort_by(|one, other| one.user.cmp(&other.user));
+            let team = Team {
+                name: it.name.clone(),
+                members,
+                disabled: it.disabled,
+            };
+            (it.name.to_string(), Some(team))
         })),
         virtual_accounts: Some(sorted(state.virtual_accounts().values(), |it| {
             let account = VirtualAccount {
@@ -228,7 +245,7 @@ pub(super) fn is_own_subject(state: &Organisation, subject: events::Subject) -> 
             let key = state.keys().get(&id);
             key.is_some_and(|it| is_own(state, it.owner))
         }
-        events::Subject::Everyone | events::Subject::User(_) => false,
+        events::Subject::Everyone | events::Subject::User(_) | events::Subject::Team(_) => false,
     }
 }
 
@@ -263,6 +280,7 @@ impl<'a> Names<'a> {
                 Owner::User(email) => Subject::User(email),
                 Owner::VirtualAccount(name) => Subject::VirtualAccount(name),
             },
+            events::Subject::Team(id) => Subject::Team(self.state.teams().get(&id)?.name.clone()),
             events::Subject::VirtualAccount(id) => {
                 let it = self.state.virtual_accounts().get(&id)?;
                 Subject::VirtualAccount(it.name.clone())

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 
 use events_schema::{
     envelope::Epoch,
-    events::{GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject},
+    events::{
+        GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject, TeamRole,
+    },
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TokenId, UserId, VirtualAccountId,
-        VirtualModelId,
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, TokenId, UserId,
+        VirtualAccountId, VirtualModelId,
     },
     money::Price,
     names::{BaseUrl, Label, ModelName, Slug},
@@ -37,6 +39,8 @@ pub enum Command {
     Grant(GrantId, GrantCommand),
     /// For an operator.
     Operator(OperatorId, OperatorCommand),
+    /// For a team.
+    Team(TeamId, TeamCommand),
 }
 
 /// The fingerprints of one e-mail address: under the active key, and under those that were active before it.
@@ -228,6 +232,46 @@ pub enum VirtualAccountCommand {
     Delete,
 }
 
+/// Orders for a team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TeamCommand {
+    /// Make it, under a fresh id.
+    Create {
+        /// Its name.
+        name: Slug,
+    },
+    /// Give it another name.
+    Rename {
+        /// The new name.
+        name: Slug,
+    },
+    /// Let what was granted to it open nothing.
+    Disable,
+    /// Let it open models again.
+    Enable,
+    /// Delete it. Its members leave it.
+    Delete,
+    /// Let a user come into it; one who is in it already is what is said here from now on.
+    AddMember {
+        /// Who.
+        user: UserId,
+        /// What the user is in it.
+        role: TeamRole,
+    },
+    /// Let a member be something else in it.
+    ChangeMemberRole {
+        /// Who.
+        user: UserId,
+        /// What the user is in it from now on.
+        role: TeamRole,
+    },
+    /// Let a user leave it.
+    RemoveMember {
+        /// Who.
+        user: UserId,
+    },
+}
+
 /// Orders for an API key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyCommand {
@@ -362,6 +406,7 @@ impl Command {
             Self::Grant(id, GrantCommand::Grant { .. }) => Some(id.to_string()),
             Self::Operator(id, OperatorCommand::Add { .. }) => Some(id.to_string()),
             Self::Operator(_, OperatorCommand::IssueToken { token, .. }) => Some(token.to_string()),
+            Self::Team(id, TeamCommand::Create { .. }) => Some(id.to_string()),
             Self::Log(_)
             | Self::ProviderAccount(..)
             | Self::Model(..)
@@ -370,7 +415,8 @@ impl Command {
             | Self::VirtualAccount(..)
             | Self::Key(..)
             | Self::Grant(..)
-            | Self::Operator(..) => None,
+            | Self::Operator(..)
+            | Self::Team(..) => None,
         }
     }
 }

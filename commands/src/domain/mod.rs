@@ -6,13 +6,15 @@
 mod command;
 mod decide;
 mod rejection;
+mod uses;
 
 pub use self::{
     command::{
         Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
-        ProviderAccountCommand, SealedCredential, UserCommand, VirtualAccountCommand,
+        ProviderAccountCommand, SealedCredential, TeamCommand, UserCommand, VirtualAccountCommand,
         VirtualModelCommand,
     },
     decide::decide,
     rejection::{Rejection, RejectionOutcome, RoutingFault, UsedBy},
+    uses::{Relation, Use, uses},
 };

@@ -97,6 +97,15 @@ pub enum Rejection {
         /// Where the account is.
         origin: String,
     },
+    /// Somebody who is not in the team.
+    #[error("The user is not in the team '{0}'.")]
+    NotAMember(Slug),
+    /// A team that can take nobody more.
+    #[error("A team has at most 10,000 members, and '{0}' has as many.")]
+    TeamFull(Slug),
+    /// A user who can come into no other team.
+    #[error("A user is in at most 100 teams, and this one is in as many.")]
+    InTooManyTeams,
     /// Nobody would be left to manage operators.
     #[error("This is the last owner who can sign in. Make somebody else an owner first.")]
     LastOwner,
@@ -231,6 +240,9 @@ impl Rejection {
             Self::CredentialForElsewhere { .. } => {
                 row("credential_for_elsewhere", 409, Some("credential"))
             }
+            Self::NotAMember(_) => row("not_a_member", 409, Some("user")),
+            Self::TeamFull(_) => row("team_full", 409, Some("team")),
+            Self::InTooManyTeams => row("in_too_many_teams", 409, Some("user")),
             Self::LastOwner => row("last_owner", 409, None),
             Self::EpochNotHigher => row("epoch_not_higher", 409, None),
         }
@@ -249,6 +261,7 @@ const fn noun(what: Aggregate) -> &'static str {
         Aggregate::Key => "key",
         Aggregate::Grant => "grant",
         Aggregate::Operator => "operator",
+        Aggregate::Team => "team",
     }
 }
 
@@ -262,7 +275,8 @@ const fn article(what: Aggregate) -> &'static str {
         | Aggregate::User
         | Aggregate::VirtualAccount
         | Aggregate::Key
-        | Aggregate::Grant => "a",
+        | Aggregate::Grant
+        | Aggregate::Team => "a",
     }
 }
 

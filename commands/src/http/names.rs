@@ -83,6 +83,11 @@ impl<'a> Names<'a> {
             Subject::Everyone => "everyone".to_owned(),
             Subject::User(id) => self.owner(Owner::User(id)),
             Subject::VirtualAccount(id) => self.owner(Owner::VirtualAccount(id)),
+            Subject::Team(id) => self
+                .state
+                .teams()
+                .get(&id)
+                .map_or_else(|| id.to_string(), |it| it.name.to_string()),
             Subject::Key(id) => self
                 .state
                 .keys()
@@ -113,6 +118,7 @@ impl<'a> Names<'a> {
             Stream::Key(id) => state.keys().get(&id).map(|it| it.label.to_string()),
             Stream::Grant(id) => state.grants().get(&id).map(|it| self.subject(it.subject)),
             Stream::Operator(id) => self.person(id.uuid()).map(|it| it.name.clone()),
+            Stream::Team(id) => state.teams().get(&id).map(|it| it.name.to_string()),
         }
     }
 
@@ -143,7 +149,14 @@ pub(super) fn people_of(
     stream: Stream,
     actor: Actor,
 ) -> impl Iterator<Item = Uuid> {
-    let subject = match stream {
+    people_of_stream(state, stream)
+        .into_iter()
+        .chain(actor.operator().map(|id| id.uuid()))
+}
+
+/// The person whose name a stream needs.
+pub(super) fn people_of_stream(state: &Organisation, stream: Stream) -> Option<Uuid> {
+    match stream {
         Stream::User(id) => Some(id.uuid()),
         Stream::Operator(id) => Some(id.uuid()),
         Stream::Grant(id) => state
@@ -155,18 +168,16 @@ pub(super) fn people_of(
         | Stream::Model(_)
         | Stream::VirtualModel(_)
         | Stream::VirtualAccount(_)
-        | Stream::Key(_) => None,
-    };
-    subject
-        .into_iter()
-        .chain(actor.operator().map(|id| id.uuid()))
+        | Stream::Key(_)
+        | Stream::Team(_) => None,
+    }
 }
 
 /// The person that a subject is.
 pub(super) const fn subject_person(subject: Subject) -> Option<Uuid> {
     match subject {
         Subject::User(id) => Some(id.uuid()),
-        Subject::Everyone | Subject::VirtualAccount(_) | Subject::Key(_) => None,
+        Subject::Everyone | Subject::VirtualAccount(_) | Subject::Key(_) | Subject::Team(_) => None,
     }
 }
 

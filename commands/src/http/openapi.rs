@@ -44,7 +44,7 @@ const TAGS: [(&str, &str); 9] = [
     ("providers", "Provider accounts, models and virtual models."),
     (
         "access",
-        "Users, virtual accounts, API keys and access grants.",
+        "Users, teams, virtual accounts, API keys and access grants.",
     ),
     ("operators", "Who may use the console."),
     (

@@ -193,7 +193,8 @@ async fn is_superseded(
         | Event::VirtualAccount(..)
         | Event::Key(..)
         | Event::Grant(..)
-        | Event::Operator(..) => false,
+        | Event::Operator(..)
+        | Event::Team(..) => false,
     })
 }
 

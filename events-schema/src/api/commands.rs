@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    events::{GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject},
+    events::{
+        GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject, TeamRole,
+    },
     id::{
-        CommandId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId,
+        CommandId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, UserId,
         VirtualAccountId, VirtualModelId,
     },
     money::Price,
@@ -193,7 +195,7 @@ pub enum NewCommand {
         /// Which.
         user: UserId,
     },
-    /// Delete a user who has neither keys nor grants.
+    /// Delete a user who has neither keys nor grants; the user leaves all teams.
     DeleteUser {
         /// Which.
         user: UserId,
@@ -224,6 +226,58 @@ pub enum NewCommand {
     DeleteVirtualAccount {
         /// Which.
         virtual_account: VirtualAccountId,
+    },
+    /// Make a team: users who may use the same models.
+    CreateTeam {
+        /// Its name.
+        name: String,
+    },
+    /// Give a team another name.
+    RenameTeam {
+        /// Which.
+        team: TeamId,
+        /// The new name.
+        name: String,
+    },
+    /// Let what was granted to a team open nothing.
+    DisableTeam {
+        /// Which.
+        team: TeamId,
+    },
+    /// Let it open models again.
+    EnableTeam {
+        /// Which.
+        team: TeamId,
+    },
+    /// Delete a team that has no grants; its members leave it.
+    DeleteTeam {
+        /// Which.
+        team: TeamId,
+    },
+    /// Let a user come into a team; a team has at most 10,000 members, and a user is in at most 100 teams.
+    AddTeamMember {
+        /// The team.
+        team: TeamId,
+        /// Who.
+        user: UserId,
+        /// What the user is in it.
+        role: TeamRole,
+    },
+    /// Let a member be something else in a team.
+    ChangeTeamMemberRole {
+        /// The team.
+        team: TeamId,
+        /// Who.
+        user: UserId,
+        /// What the user is in it from now on.
+        role: TeamRole,
+    },
+    /// Let a user leave a team.
+    RemoveTeamMember {
+        /// The team.
+        team: TeamId,
+        /// Who.
+        user: UserId,
     },
     /// Make an API key. The answer shows it, once.
     IssueKey {

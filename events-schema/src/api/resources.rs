@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    events::{KeyLimits, ModelRef, ModelType, Owner, Provider, Role, Subject},
+    events::{Aggregate, KeyLimits, ModelRef, ModelType, Owner, Provider, Role, Subject, TeamRole},
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId,
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, UserId, VirtualAccountId,
         VirtualModelId,
     },
     money::Price,
@@ -111,8 +111,58 @@ pub struct UserItem {
     pub disabled: bool,
     /// How many keys the user owns.
     pub keys: u64,
+    /// The teams that the user is in.
+    pub teams: Vec<UserTeamItem>,
     /// Where it stands in the history.
     pub life: Life,
+}
+
+/// A team that a user is in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UserTeamItem {
+    /// The team.
+    pub team: TeamId,
+    /// Its name.
+    pub name: String,
+    /// What the user is in it.
+    pub role: TeamRole,
+}
+
+/// A team.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TeamItem {
+    /// Its id.
+    pub id: TeamId,
+    /// Its name.
+    pub name: String,
+    /// Whether what was granted to it opens nothing.
+    pub disabled: bool,
+    /// How many members it has.
+    pub members: u64,
+    /// How many grants are made to it.
+    pub grants: u64,
+    /// Where it stands in the history.
+    pub life: Life,
+}
+
+/// A member of a team: item of `GET /teams/{id}/members`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TeamMemberItem {
+    /// The user.
+    pub user: UserId,
+    /// The user's name; `None`: erased.
+    pub name: Option<String>,
+    /// The user's e-mail address; `None`: erased.
+    pub email: Option<String>,
+    /// What the user is in the team.
+    pub role: TeamRole,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether the user is disabled.
+    pub disabled: bool,
 }
 
 /// A virtual account.
@@ -213,4 +263,71 @@ pub struct OperatorItem {
     pub disabled: bool,
     /// Where it stands in the history.
     pub life: Life,
+}
+
+/// What refers to a thing: answer of `GET /used-by`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UsedBy {
+    /// The thing: `<aggregate>.<id>`.
+    pub stream: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// Whether something must go before it can be deleted.
+    pub blocked: bool,
+    /// How much refers to it, by the way in which it does.
+    pub counts: Vec<UseCount>,
+    /// What refers to it; at most 200.
+    pub uses: Vec<UseItem>,
+    /// The position of the log as of which this is so.
+    pub position: u64,
+}
+
+/// How many things refer to another in one way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UseCount {
+    /// In which way.
+    pub relation: Relation,
+    /// How many.
+    pub count: u64,
+    /// Whether they must go first; else they go with it.
+    pub blocks: bool,
+}
+
+/// One thing that refers to another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UseItem {
+    /// It: `<aggregate>.<id>`.
+    pub stream: String,
+    /// What kind of thing it is.
+    pub aggregate: Aggregate,
+    /// Its name; a grant's is that of whom it is made to; `None`: it has none, or the person was erased.
+    pub name: Option<String>,
+    /// In which way it refers to the other.
+    pub relation: Relation,
+    /// Whether it must go first; else it goes with it.
+    pub blocks: bool,
+}
+
+/// In which way one thing refers to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// It is a model of the provider account.
+    ModelOf,
+    /// It is a virtual model that routes to the model.
+    RoutesTo,
+    /// It is a grant that opens it.
+    Opens,
+    /// It is a grant that is made to it.
+    GrantedTo,
+    /// It is a key that belongs to it.
+    KeyOf,
+    /// It is a team that has the user as a member.
+    HasMember,
+    /// It is a user who is a member of the team.
+    MemberOf,
 }

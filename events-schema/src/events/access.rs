@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{KeyId, ModelId, ProviderAccountId, UserId, VirtualAccountId, VirtualModelId},
+    id::{KeyId, ModelId, ProviderAccountId, TeamId, UserId, VirtualAccountId, VirtualModelId},
     names::{Label, Slug},
     secrets::KeyedHash,
     time::Timestamp,
@@ -144,6 +144,8 @@ pub enum Subject {
     VirtualAccount(VirtualAccountId),
     /// One key.
     Key(KeyId),
+    /// A team: all of its members, with all of their keys.
+    Team(TeamId),
 }
 
 /// Which models a grant opens.

@@ -73,6 +73,7 @@ pub fn encode(event: &Event) -> Encoded {
         Event::Key(_, event) => to_json(event),
         Event::Grant(_, event) => to_json(event),
         Event::Operator(_, event) => to_json(event),
+        Event::Team(_, event) => to_json(event),
     };
     let (kind, payload) = untag(&tagged).expect("serde writes an enum as {\"kind\":{…}}");
     Encoded {
@@ -114,6 +115,7 @@ pub fn decode(
         Stream::Key(id) => Event::Key(id, from_json(kind, &payload).map_err(malformed)?),
         Stream::Grant(id) => Event::Grant(id, from_json(kind, &payload).map_err(malformed)?),
         Stream::Operator(id) => Event::Operator(id, from_json(kind, &payload).map_err(malformed)?),
+        Stream::Team(id) => Event::Team(id, from_json(kind, &payload).map_err(malformed)?),
     })
 }
 

@@ -12,6 +12,7 @@ pub mod log;
 pub mod model;
 pub mod operator;
 pub mod provider_account;
+pub mod team;
 
 use std::{fmt, str::FromStr};
 
@@ -27,10 +28,11 @@ pub use self::{
     model::{ModelEvent, ModelType, Routing, VirtualModelEvent, WeightedTarget},
     operator::{OperatorEvent, Role},
     provider_account::{Provider, ProviderAccountEvent},
+    team::{TeamEvent, TeamRole},
 };
 use crate::id::{
-    GrantId, InvalidId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId,
-    VirtualModelId,
+    GrantId, InvalidId, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, UserId,
+    VirtualAccountId, VirtualModelId,
 };
 
 /// An event: what happened, and to what.
@@ -54,6 +56,8 @@ pub enum Event {
     Grant(GrantId, GrantEvent),
     /// To an operator.
     Operator(OperatorId, OperatorEvent),
+    /// To a team.
+    Team(TeamId, TeamEvent),
 }
 
 /// The kinds of things that have a life of their own.
@@ -79,11 +83,13 @@ pub enum Aggregate {
     Grant,
     /// Operators.
     Operator,
+    /// Teams.
+    Team,
 }
 
 impl Aggregate {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Log,
         Self::ProviderAccount,
         Self::Model,
@@ -93,6 +99,7 @@ impl Aggregate {
         Self::Key,
         Self::Grant,
         Self::Operator,
+        Self::Team,
     ];
 
     /// Its name in streams, subjects and the API.
@@ -108,6 +115,7 @@ impl Aggregate {
             Self::Key => "key",
             Self::Grant => "grant",
             Self::Operator => "operator",
+            Self::Team => "team",
         }
     }
 }
@@ -150,6 +158,8 @@ pub enum Stream {
     Grant(GrantId),
     /// An operator's.
     Operator(OperatorId),
+    /// A team's.
+    Team(TeamId),
 }
 
 impl Stream {
@@ -166,6 +176,7 @@ impl Stream {
             Self::Key(_) => Aggregate::Key,
             Self::Grant(_) => Aggregate::Grant,
             Self::Operator(_) => Aggregate::Operator,
+            Self::Team(_) => Aggregate::Team,
         }
     }
 
@@ -182,6 +193,7 @@ impl Stream {
             Self::Key(id) => Some(id.to_string()),
             Self::Grant(id) => Some(id.to_string()),
             Self::Operator(id) => Some(id.to_string()),
+            Self::Team(id) => Some(id.to_string()),
         }
     }
 }
@@ -200,6 +212,7 @@ impl Event {
             Self::Key(id, _) => Stream::Key(*id),
             Self::Grant(id, _) => Stream::Grant(*id),
             Self::Operator(id, _) => Stream::Operator(*id),
+            Self::Team(id, _) => Stream::Team(*id),
         }
     }
 }
@@ -245,6 +258,7 @@ impl FromStr for Stream {
             Aggregate::Key => Self::Key(id.parse()?),
             Aggregate::Grant => Self::Grant(id.parse()?),
             Aggregate::Operator => Self::Operator(id.parse()?),
+            Aggregate::Team => Self::Team(id.parse()?),
         })
     }
 }

@@ -11,9 +11,12 @@ use std::{fmt, str::FromStr};
 use rkyv::{Archive, Serialize};
 
 use crate::{
-    events::{Event, GrantedModels, ModelRef, ModelType, Owner, Provider, Routing, Subject},
+    events::{
+        Event, GrantedModels, ModelRef, ModelType, Owner, Provider, Routing, Subject, TeamEvent,
+    },
+    id::TeamId,
     state::{
-        FormerSecret, Grant, Key, Model, Organisation, ProviderAccount, User, VirtualAccount,
+        FormerSecret, Grant, Key, Model, Organisation, ProviderAccount, Team, User, VirtualAccount,
         VirtualModel,
     },
 };
@@ -37,11 +40,15 @@ pub enum EntryKind {
     Grant,
     /// [`FormerSecretEntry`]
     FormerSecret,
+    /// [`TeamEntry`]
+    Team,
+    /// [`MembershipsEntry`]
+    Memberships,
 }
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::ProviderAccount,
         Self::Model,
         Self::VirtualModel,
@@ -50,6 +57,8 @@ impl EntryKind {
         Self::Key,
         Self::Grant,
         Self::FormerSecret,
+        Self::Team,
+        Self::Memberships,
     ];
 
     /// Its token in subjects.
@@ -64,6 +73,8 @@ impl EntryKind {
             Self::Key => "key",
             Self::Grant => "grant",
             Self::FormerSecret => "former_secret",
+            Self::Team => "team",
+            Self::Memberships => "memberships",
         }
     }
 }
@@ -86,15 +97,35 @@ impl EntrySubject {
             Event::ProviderAccount(id, _) => [at(EntryKind::ProviderAccount, id.bytes()), None],
             Event::Model(id, _) => [at(EntryKind::Model, id.bytes()), None],
             Event::VirtualModel(id, _) => [at(EntryKind::VirtualModel, id.bytes()), None],
-            Event::User(id, _) => [at(EntryKind::User, id.bytes()), None],
+            Event::User(id, _) => [
+                at(EntryKind::User, id.bytes()),
+                at(EntryKind::Memberships, id.bytes()),
+            ],
             Event::VirtualAccount(id, _) => [at(EntryKind::VirtualAccount, id.bytes()), None],
             Event::Key(id, _) => [
                 at(EntryKind::Key, id.bytes()),
                 at(EntryKind::FormerSecret, id.bytes()),
             ],
             Event::Grant(id, _) => [at(EntryKind::Grant, id.bytes()), None],
+            Event::Team(id, event) => [Self::of_team_event(*id, event), None],
         };
         changed.into_iter().flatten()
+    }
+
+    /// Who is in a team is told with each user: a change concerns one small entry, however large the team is.
+    const fn of_team_event(team: TeamId, event: &TeamEvent) -> Option<Self> {
+        let (kind, id) = match event {
+            TeamEvent::TeamCreated { .. }
+            | TeamEvent::TeamRenamed { .. }
+            | TeamEvent::TeamDisabled {}
+            | TeamEvent::TeamEnabled {}
+            | TeamEvent::TeamDeleted {} => (EntryKind::Team, team.bytes()),
+            TeamEvent::TeamMemberAdded { user, .. } | TeamEvent::TeamMemberRemoved { user } => {
+                (EntryKind::Memberships, user.bytes())
+            }
+            TeamEvent::TeamMemberRoleChanged { .. } => return None,
+        };
+        Some(Self { kind, id })
     }
 }
 
@@ -306,6 +337,28 @@ pub struct FormerSecretEntry {
     pub works_until_us: i64,
 }
 
+/// A team.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct TeamEntry {
+    /// Its id.
+    pub id: [u8; 16],
+    /// Its name.
+    pub name: String,
+    /// Whether what was granted to it opens nothing.
+    pub disabled: bool,
+}
+
+/// The teams that a user is in, under the user's id; there is none for a user who is in no team.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct MembershipsEntry {
+    /// The user's id.
+    pub user: [u8; 16],
+    /// The teams' ids, in order.
+    pub teams: Vec<[u8; 16]>,
+}
+
 /// To whom access is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
 #[rkyv(derive(Debug, Clone, Copy, PartialEq, Eq))]
@@ -318,6 +371,8 @@ pub enum SubjectEntry {
     VirtualAccount([u8; 16]),
     /// One key.
     Key([u8; 16]),
+    /// A team.
+    Team([u8; 16]),
 }
 
 /// Something that a grant opens.
@@ -368,6 +423,10 @@ pub enum Entry {
     Grant(GrantEntry),
     /// A key's former secret.
     FormerSecret(FormerSecretEntry),
+    /// A team.
+    Team(TeamEntry),
+    /// The teams of a user.
+    Memberships(MembershipsEntry),
 }
 
 impl Entry {
@@ -383,6 +442,8 @@ impl Entry {
             Self::Key(entry) => rkyv::to_bytes(entry),
             Self::Grant(entry) => rkyv::to_bytes(entry),
             Self::FormerSecret(entry) => rkyv::to_bytes(entry),
+            Self::Team(entry) => rkyv::to_bytes(entry),
+            Self::Memberships(entry) => rkyv::to_bytes(entry),
         };
         archived.expect("an entry is far smaller than 2 GiB")
     }
@@ -420,10 +481,16 @@ impl Organisation {
             .chain(keys)
             .chain(grants)
             .chain(former);
+        let teams = self.teams().keys().map(|id| (EntryKind::Team, id.bytes()));
+        let members = self.users().keys();
+        let members = members.filter(|id| self.teams_of(**id).next().is_some());
+        let memberships = members.map(|id| (EntryKind::Memberships, id.bytes()));
         accounts
             .chain(models)
             .chain(virtual_models)
             .chain(callers)
+            .chain(teams)
+            .chain(memberships)
             .map(|(kind, id)| EntrySubject { kind, id })
     }
 
@@ -461,6 +528,7 @@ impl Organisation {
                     life,
                     email: _,
                     disabled,
+                    memberships_at: _,
                 } = self.users().get(&Id::from_bytes(id))?;
                 (
                     life.position,
@@ -499,6 +567,23 @@ impl Organisation {
                     former.position,
                     Entry::FormerSecret(former_secret(it, former)),
                 )
+            }
+            EntryKind::Team => {
+                let it = self.teams().get(&Id::from_bytes(id))?;
+                (it.own_position, Entry::Team(team(it)))
+            }
+            EntryKind::Memberships => {
+                let user = self.users().get(&Id::from_bytes(id))?;
+                let teams: Vec<_> = self
+                    .teams_of(user.id)
+                    .map(|(team, _)| team.id.bytes())
+                    .collect();
+                if teams.is_empty() {
+                    return None;
+                }
+                let entry = MembershipsEntry { user: id, teams };
+                let position = user.memberships_at.unwrap_or(user.life.position);
+                (position, Entry::Memberships(entry))
             }
         })
     }
@@ -633,6 +718,22 @@ fn former_secret(key: &Key, former: &FormerSecret) -> FormerSecretEntry {
     }
 }
 
+fn team(it: &Team) -> TeamEntry {
+    let Team {
+        id,
+        life: _,
+        name,
+        disabled,
+        members: _,
+        own_position: _,
+    } = it;
+    TeamEntry {
+        id: id.bytes(),
+        name: name.to_string(),
+        disabled: *disabled,
+    }
+}
+
 fn grant(it: &Grant) -> GrantEntry {
     let Grant {
         id,
@@ -647,6 +748,7 @@ fn grant(it: &Grant) -> GrantEntry {
             Subject::User(id) => SubjectEntry::User(id.bytes()),
             Subject::VirtualAccount(id) => SubjectEntry::VirtualAccount(id.bytes()),
             Subject::Key(id) => SubjectEntry::Key(id.bytes()),
+            Subject::Team(id) => SubjectEntry::Team(id.bytes()),
         },
         models: match models {
             GrantedModels::All => vec![ModelRefEntry::All],

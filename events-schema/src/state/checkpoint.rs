@@ -3,10 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FOLD_VERSION, Grant, Key, Model, Operator, Organisation, ProviderAccount, User, VirtualAccount,
-    VirtualModel,
+    FOLD_VERSION, Grant, Key, Membership, Model, Operator, Organisation, ProviderAccount, Team,
+    User, VirtualAccount, VirtualModel,
 };
-use crate::{envelope::Epoch, events::Stream};
+use crate::{
+    envelope::Epoch,
+    events::Stream,
+    id::{TeamId, UserId},
+};
 
 /// Everything in an [`Organisation`] but the derived indexes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +30,8 @@ pub struct Checkpoint {
     keys: Vec<Key>,
     grants: Vec<Grant>,
     operators: Vec<Operator>,
+    teams: Vec<Team>,
+    memberships: Vec<(TeamId, UserId, Membership)>,
     gone: Vec<(String, u64)>,
 }
 
@@ -60,6 +66,12 @@ impl Organisation {
             keys: self.keys.values().cloned().collect(),
             grants: self.grants.values().cloned().collect(),
             operators: self.operators.values().cloned().collect(),
+            teams: self.teams.values().cloned().collect(),
+            memberships: self
+                .memberships
+                .iter()
+                .map(|((team, user), membership)| (*team, *user, *membership))
+                .collect(),
             gone: self
                 .gone
                 .iter()
@@ -86,6 +98,8 @@ impl Organisation {
             keys,
             grants,
             operators,
+            teams,
+            memberships,
             gone,
         } = checkpoint;
         if fold_version != FOLD_VERSION {
@@ -113,6 +127,10 @@ impl Organisation {
         keys.into_iter().for_each(|it| state.put_key(it));
         grants.into_iter().for_each(|it| state.put_grant(it));
         operators.into_iter().for_each(|it| state.put_operator(it));
+        teams.into_iter().for_each(|it| state.put_team(it));
+        for (team, user, membership) in memberships {
+            state.put_membership(team, user, membership);
+        }
         for (stream, version) in gone {
             let parsed: Stream = stream
                 .parse()

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    events::{GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject},
+    events::{
+        GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject, TeamRole,
+    },
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TokenId, UserId, VirtualAccountId,
-        VirtualModelId,
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, TokenId, UserId,
+        VirtualAccountId, VirtualModelId,
     },
     money::Price,
     names::{BaseUrl, Label, ModelName, Slug},
@@ -118,6 +120,34 @@ pub struct User {
     pub email: KeyedHash,
     /// Whether none of the keys works.
     pub disabled: bool,
+    /// The position of the event by which the user last came into a team or left one.
+    pub memberships_at: Option<u64>,
+}
+
+/// Users who may use the same models.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Team {
+    /// Its id.
+    pub id: TeamId,
+    /// Where it stands in the history.
+    pub life: Life,
+    /// Its name.
+    pub name: Slug,
+    /// Whether what was granted to it opens nothing.
+    pub disabled: bool,
+    /// How many members it has.
+    pub members: u64,
+    /// The position of the last event that concerned the team itself, and not who is in it.
+    pub own_position: u64,
+}
+
+/// That a user is in a team.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    /// What the user is in it.
+    pub role: TeamRole,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// An owner of keys that is no person.

@@ -26,14 +26,14 @@ use crate::{
 
 /// When and where an event stands.
 #[derive(Debug, Clone, Copy)]
-struct Now {
-    position: u64,
-    at: Timestamp,
-    stream_version: u64,
+pub(super) struct Now {
+    pub(super) position: u64,
+    pub(super) at: Timestamp,
+    pub(super) stream_version: u64,
 }
 
 impl Now {
-    const fn born(self) -> Life {
+    pub(super) const fn born(self) -> Life {
         Life {
             version: self.stream_version,
             created_at: self.at,
@@ -42,7 +42,7 @@ impl Now {
         }
     }
 
-    const fn lived(self, life: Life) -> Life {
+    pub(super) const fn lived(self, life: Life) -> Life {
         Life {
             version: self.stream_version,
             created_at: life.created_at,
@@ -87,6 +87,7 @@ impl Organisation {
             Event::Key(id, event) => self.key(now, *id, event),
             Event::Grant(id, event) => self.grant(now, *id, event),
             Event::Operator(id, event) => self.operator(now, *id, event),
+            Event::Team(id, event) => self.team(now, *id, event),
         }
     }
 
@@ -327,6 +328,7 @@ impl Organisation {
                     life: now.born(),
                     email: email.clone(),
                     disabled: false,
+                    memberships_at: None,
                 });
             }
             E::UserEmailChanged { email } => {
@@ -350,6 +352,7 @@ impl Organisation {
                 });
             }
             E::UserDeleted {} => {
+                self.drop_memberships_of(id);
                 self.drop_user(id);
                 self.gone.insert(Stream::User(id), now.stream_version);
             }

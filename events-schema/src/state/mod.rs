@@ -14,6 +14,7 @@ mod checkpoint;
 mod digest;
 mod entities;
 mod evolve;
+mod teams;
 
 use imbl::{OrdMap, OrdSet};
 
@@ -21,23 +22,23 @@ pub use self::{
     checkpoint::{Checkpoint, CheckpointError},
     digest::StateDigest,
     entities::{
-        FormerSecret, Grant, Key, Life, Model, Operator, OperatorToken, PricePoint,
-        ProviderAccount, User, VirtualAccount, VirtualModel,
+        FormerSecret, Grant, Key, Life, Membership, Model, Operator, OperatorToken, PricePoint,
+        ProviderAccount, Team, User, VirtualAccount, VirtualModel,
     },
 };
 use crate::{
     envelope::Epoch,
     events::{ModelRef, Owner, Stream, Subject},
     id::{
-        GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualAccountId,
-        VirtualModelId,
+        GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, UserId,
+        VirtualAccountId, VirtualModelId,
     },
     names::{ModelName, Slug},
     secrets::KeyedHash,
 };
 
 /// The version of the fold.
-pub const FOLD_VERSION: u16 = 2;
+pub const FOLD_VERSION: u16 = 3;
 
 /// The whole configuration as of one position.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -53,6 +54,8 @@ pub struct Organisation {
     keys: OrdMap<KeyId, Key>,
     grants: OrdMap<GrantId, Grant>,
     operators: OrdMap<OperatorId, Operator>,
+    teams: OrdMap<TeamId, Team>,
+    memberships: OrdMap<(TeamId, UserId), Membership>,
     /// The last stream version of what is gone: an id is never used again.
     gone: OrdMap<Stream, u64>,
     index: Index,
@@ -73,6 +76,8 @@ struct Index {
     grants_by_subject: OrdSet<(Subject, GrantId)>,
     grants_by_model: OrdSet<(ModelRef, GrantId)>,
     virtual_models_by_target: OrdSet<(ModelId, VirtualModelId)>,
+    teams: OrdSet<(Slug, TeamId)>,
+    teams_by_user: OrdSet<(UserId, TeamId)>,
 }
 
 impl Organisation {
@@ -88,6 +93,12 @@ impl Organisation {
         self.epoch
     }
 
+    /// Whether the thing is there: it was made, and is not gone.
+    #[must_use]
+    pub fn has(&self, stream: Stream) -> bool {
+        self.stream_version(stream) > 0 && !self.gone.contains_key(&stream)
+    }
+
     /// How many events the stream has; 0 when it has none.
     #[must_use]
     pub fn stream_version(&self, stream: Stream) -> u64 {
@@ -101,6 +112,7 @@ impl Organisation {
             Stream::Key(id) => self.keys.get(&id).map(|it| it.life),
             Stream::Grant(id) => self.grants.get(&id).map(|it| it.life),
             Stream::Operator(id) => self.operators.get(&id).map(|it| it.life),
+            Stream::Team(id) => self.teams.get(&id).map(|it| it.life),
         };
         life.map(|life| life.version)
             .or_else(|| self.gone.get(&stream).copied())
@@ -153,6 +165,55 @@ impl Organisation {
     #[must_use]
     pub const fn operators(&self) -> &OrdMap<OperatorId, Operator> {
         &self.operators
+    }
+
+    /// All teams, by id.
+    #[must_use]
+    pub const fn teams(&self) -> &OrdMap<TeamId, Team> {
+        &self.teams
+    }
+
+    /// That the user is in the team.
+    #[must_use]
+    pub fn membership(&self, team: TeamId, user: UserId) -> Option<Membership> {
+        self.memberships.get(&(team, user)).copied()
+    }
+
+    /// The members of a team with an id after `after` (`None`: all), in the order of their ids.
+    pub fn members_after(
+        &self,
+        team: TeamId,
+        after: Option<UserId>,
+    ) -> impl Iterator<Item = (UserId, Membership)> {
+        let from = (team, after.unwrap_or(UserId::from_bytes([0; 16])));
+        self.memberships
+            .range(from..)
+            .take_while(move |((of, _), _)| *of == team)
+            .filter(move |((_, user), _)| after != Some(*user))
+            .map(|((_, user), membership)| (*user, *membership))
+    }
+
+    /// The members of a team, in the order of their ids.
+    pub fn members_of(&self, team: TeamId) -> impl Iterator<Item = (UserId, Membership)> {
+        self.members_after(team, None)
+    }
+
+    /// The teams that a user is in.
+    pub fn teams_of(&self, user: UserId) -> impl Iterator<Item = (&Team, Membership)> {
+        let from = (user, TeamId::from_bytes([0; 16]));
+        self.index
+            .teams_by_user
+            .range(from..)
+            .take_while(move |(of, _)| *of == user)
+            .filter_map(move |(_, team)| {
+                Some((self.teams.get(team)?, self.membership(*team, user)?))
+            })
+    }
+
+    /// The team of this name.
+    #[must_use]
+    pub fn team_named(&self, name: &Slug) -> Option<&Team> {
+        first(&self.index.teams, name).and_then(|id| self.teams.get(&id))
     }
 
     /// The provider account of this name.

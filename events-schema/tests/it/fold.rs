@@ -99,6 +99,14 @@ proptest! {
                 prop_assert!(state.key_by_hash(&former.hash).is_some_and(|found| found.id <= *id));
             }
         }
+        for (id, team) in state.teams() {
+            let found = state.team_named(&team.name).expect("it has this name");
+            prop_assert!(found.name == team.name && found.id <= *id);
+            prop_assert_eq!(state.members_of(*id).count() as u64, team.members);
+            for (user, membership) in state.members_of(*id) {
+                prop_assert!(state.teams_of(user).any(|(of, it)| of.id == *id && it == membership));
+            }
+        }
         for (id, grant) in state.grants() {
             prop_assert!(state.grants_of(grant.subject).any(|found| found.id == *id));
         }

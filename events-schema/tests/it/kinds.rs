@@ -4,7 +4,7 @@ use std::fmt;
 
 use events_schema::events::{
     Aggregate, GrantEvent, KeyEvent, LogEvent, ModelEvent, OperatorEvent, ProviderAccountEvent,
-    UserEvent, VirtualAccountEvent, VirtualModelEvent, codec,
+    TeamEvent, UserEvent, VirtualAccountEvent, VirtualModelEvent, codec,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -24,6 +24,7 @@ pub(crate) fn kinds_of(aggregate: Aggregate) -> &'static [&'static str] {
         Aggregate::Key => variants::<KeyEvent>(),
         Aggregate::Grant => variants::<GrantEvent>(),
         Aggregate::Operator => variants::<OperatorEvent>(),
+        Aggregate::Team => variants::<TeamEvent>(),
     }
 }
 

@@ -8,11 +8,11 @@ use events_schema::{
     events::{
         Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LogEvent, ModelEvent, ModelRef,
         ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent, Role, Routing, Subject,
-        UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
+        TeamEvent, TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
     },
     id::{
-        GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, SecretId, TokenId, UserId,
-        VirtualAccountId, VirtualModelId,
+        GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, SecretId, TeamId, TokenId,
+        UserId, VirtualAccountId, VirtualModelId,
     },
     money::{NanoUsd, Price},
     secrets::{KeyedHash, SealedRef},
@@ -38,12 +38,71 @@ const GRANT: GrantId = Id::from_bytes([0x71; 16]);
 const SPARE_GRANT: GrantId = Id::from_bytes([0x72; 16]);
 const OPERATOR: OperatorId = Id::from_bytes([0x81; 16]);
 const SPARE_OPERATOR: OperatorId = Id::from_bytes([0x82; 16]);
+const TEAM: TeamId = Id::from_bytes([0xb1; 16]);
+const SPARE_TEAM: TeamId = Id::from_bytes([0xb2; 16]);
 const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 2] {
-    [("first", history()), ("rotation", rotation())]
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 3] {
+    [
+        ("first", history()),
+        ("rotation", rotation()),
+        ("teams", teams()),
+    ]
+}
+
+/// A team with a member who was a manager, and one who left; a team that is gone.
+fn teams() -> Vec<Event> {
+    use TeamEvent as E;
+    let added = |user, role| E::TeamMemberAdded { user, role };
+    let kept = [
+        E::TeamCreated {
+            name: name("backend"),
+        },
+        E::TeamRenamed {
+            name: name("platform"),
+        },
+        added(USER, TeamRole::Manager),
+        added(SPARE_USER, TeamRole::Member),
+        E::TeamMemberRoleChanged {
+            user: USER,
+            role: TeamRole::Member,
+        },
+        E::TeamMemberRemoved { user: SPARE_USER },
+        E::TeamDisabled {},
+        E::TeamEnabled {},
+    ];
+    let gone = [
+        E::TeamCreated { name: name("old") },
+        added(SPARE_USER, TeamRole::Manager),
+        E::TeamMemberRemoved { user: SPARE_USER },
+        E::TeamDeleted {},
+    ];
+    let begin = [
+        Event::Log(LogEvent::LogInitialised { epoch: EPOCH }),
+        Event::User(
+            USER,
+            UserEvent::UserAdded {
+                email: fingerprint(3),
+            },
+        ),
+        Event::User(
+            SPARE_USER,
+            UserEvent::UserAdded {
+                email: fingerprint(4),
+            },
+        ),
+    ];
+    let granted = Event::Grant(
+        GRANT,
+        GrantEvent::AccessGranted {
+            subject: Subject::Team(TEAM),
+            models: GrantedModels::All,
+        },
+    );
+    let teams = of(Event::Team, TEAM, kept, SPARE_TEAM, gone);
+    begin.into_iter().chain(teams).chain([granted]).collect()
 }
 
 /// A key whose secret is replaced: with a grace period, whose end comes early, and without one.

@@ -6,12 +6,13 @@ use events_schema::{
     snapshot::{
         DigestKey, EntriesDigest, EntryKind, EntrySubject, Frame, FrameHeader, SCHEMA,
         entries::{
-            ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry,
-            ArchivedProviderAccountEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
-            ArchivedVirtualModelEntry, Entry, FormerSecretEntry, GrantEntry, KeyEntry, ModelEntry,
-            ModelRefEntry, OwnerEntry, PriceEntry, ProviderAccountEntry, ProviderDialect,
-            SealedCredential, SubjectEntry, TargetEntry, UserEntry, VirtualAccountEntry,
-            VirtualModelEntry,
+            ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry,
+            ArchivedMembershipsEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
+            ArchivedTeamEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
+            ArchivedVirtualModelEntry, Entry, FormerSecretEntry, GrantEntry, KeyEntry,
+            MembershipsEntry, ModelEntry, ModelRefEntry, OwnerEntry, PriceEntry,
+            ProviderAccountEntry, ProviderDialect, SealedCredential, SubjectEntry, TargetEntry,
+            TeamEntry, UserEntry, VirtualAccountEntry, VirtualModelEntry,
         },
     },
     state::Organisation,
@@ -105,6 +106,15 @@ fn entry(kind: EntryKind) -> Entry {
             pepper: "k1".to_owned(),
             works_until_us: 1_795_435_200_000_000,
         }),
+        EntryKind::Team => Entry::Team(TeamEntry {
+            id: [8; 16],
+            name: "platform".to_owned(),
+            disabled: true,
+        }),
+        EntryKind::Memberships => Entry::Memberships(MembershipsEntry {
+            user: [4; 16],
+            teams: vec![[8; 16], [9; 16]],
+        }),
     }
 }
 
@@ -127,6 +137,8 @@ fn is_valid_entry(kind: EntryKind, archive: &[u8]) -> bool {
         EntryKind::Key => is_valid::<ArchivedKeyEntry>(archive),
         EntryKind::Grant => is_valid::<ArchivedGrantEntry>(archive),
         EntryKind::FormerSecret => is_valid::<ArchivedFormerSecretEntry>(archive),
+        EntryKind::Team => is_valid::<ArchivedTeamEntry>(archive),
+        EntryKind::Memberships => is_valid::<ArchivedMembershipsEntry>(archive),
     }
 }
 
@@ -255,6 +267,7 @@ proptest! {
         let things = state.provider_accounts().len() + state.models().len() + state.virtual_models().len()
             + state.users().len() + state.virtual_accounts().len() + state.keys().len() + state.grants().len();
         let rotated = state.keys().values().filter(|key| key.former.is_some()).count();
-        prop_assert_eq!(count, things + rotated);
+        let members = state.users().keys().filter(|id| state.teams_of(**id).next().is_some()).count();
+        prop_assert_eq!(count, things + rotated + state.teams().len() + members);
     }
 }

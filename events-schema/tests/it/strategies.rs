@@ -8,7 +8,7 @@ use events_schema::{
     events::{
         Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LogEvent, ModelEvent, ModelRef,
         ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent, Role, Routing, Subject,
-        UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
+        TeamEvent, TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
     },
     id::Id,
     money::{NanoUsd, Price},
@@ -63,6 +63,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         3 => (id(), key()).prop_map(|(id, event)| Event::Key(id, event)),
         3 => (id(), grant()).prop_map(|(id, event)| Event::Grant(id, event)),
         3 => (id(), operator()).prop_map(|(id, event)| Event::Operator(id, event)),
+        4 => (id(), team()).prop_map(|(id, event)| Event::Team(id, event)),
     ]
 }
 
@@ -197,6 +198,21 @@ fn operator() -> impl Strategy<Value = OperatorEvent> {
     ]
 }
 
+fn team() -> impl Strategy<Value = TeamEvent> {
+    use TeamEvent as E;
+    let role = || select(vec![TeamRole::Member, TeamRole::Manager]);
+    prop_oneof![
+        3 => slug().prop_map(|name| E::TeamCreated { name }),
+        1 => slug().prop_map(|name| E::TeamRenamed { name }),
+        1 => Just(E::TeamDisabled {}),
+        1 => Just(E::TeamEnabled {}),
+        1 => Just(E::TeamDeleted {}),
+        4 => (id(), role()).prop_map(|(user, role)| E::TeamMemberAdded { user, role }),
+        1 => (id(), role()).prop_map(|(user, role)| E::TeamMemberRoleChanged { user, role }),
+        1 => id().prop_map(|user| E::TeamMemberRemoved { user }),
+    ]
+}
+
 // === what it is made of ===
 
 fn id<T: 'static>() -> impl Strategy<Value = Id<T>> {
@@ -293,6 +309,7 @@ fn subject() -> impl Strategy<Value = Subject> {
         id().prop_map(Subject::User),
         id().prop_map(Subject::VirtualAccount),
         id().prop_map(Subject::Key),
+        id().prop_map(Subject::Team),
     ]
 }
 

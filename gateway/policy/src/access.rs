@@ -62,7 +62,8 @@ pub fn resolve<'c>(config: &'c impl Configuration, name: &str) -> Result<Resolve
 
 /// The grant that opens the model to the caller: the one with the smallest id, whichever order they come in.
 ///
-/// A virtual model's targets need no grant of their own, and a grant of a whole account does not open the virtual models
+/// A team's grant opens the model to its members, with all of their keys; a disabled team's opens nothing. A virtual
+/// model's targets need no grant of their own, and a grant of a whole account does not open the virtual models
 /// that lead to it.
 ///
 /// # Errors
@@ -73,8 +74,7 @@ pub fn authorize(
     resolved: Resolved<'_>,
 ) -> Result<GrantId, Denial> {
     caller
-        .subjects()
-        .into_iter()
+        .subjects(config)
         .flat_map(|subject| config.grants(subject))
         .filter(|grant| opens(grant, resolved))
         .map(|grant| GrantId::from_bytes(grant.id))

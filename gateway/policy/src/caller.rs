@@ -96,16 +96,28 @@ impl Caller<'_> {
         }
     }
 
-    /// As whom the caller has grants: as the key, as its owner, and as anyone.
-    pub(crate) fn subjects(&self) -> [SubjectEntry; 3] {
+    /// As whom the caller has grants: as the key, as its owner, as anyone, and as a member of each team of the owner that
+    /// is there and not disabled.
+    pub(crate) fn subjects(
+        self,
+        config: &impl Configuration,
+    ) -> impl Iterator<Item = SubjectEntry> {
         let owner = match &self.key.owner {
             ArchivedOwnerEntry::User(id) => SubjectEntry::User(*id),
             ArchivedOwnerEntry::VirtualAccount(id) => SubjectEntry::VirtualAccount(*id),
         };
+        let memberships = match &self.key.owner {
+            ArchivedOwnerEntry::User(id) => config.memberships(id),
+            ArchivedOwnerEntry::VirtualAccount(_) => None,
+        };
+        let teams = memberships.into_iter().flat_map(|it| it.teams.iter());
+        let teams = teams.filter(|id| config.team(id).is_some_and(|team| !team.disabled));
         [
             SubjectEntry::Key(self.key.id),
             owner,
             SubjectEntry::Everyone,
         ]
+        .into_iter()
+        .chain(teams.map(|id| SubjectEntry::Team(*id)))
     }
 }

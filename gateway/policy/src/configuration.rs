@@ -6,9 +6,9 @@
 use events_schema::{
     envelope::Epoch,
     snapshot::entries::{
-        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry,
-        ArchivedProviderAccountEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
-        ArchivedVirtualModelEntry, SubjectEntry,
+        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedMembershipsEntry,
+        ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedTeamEntry, ArchivedUserEntry,
+        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
     },
 };
 
@@ -43,6 +43,12 @@ pub trait Configuration {
 
     /// A user.
     fn user(&self, id: &EntryId) -> Option<&ArchivedUserEntry>;
+
+    /// A team.
+    fn team(&self, id: &EntryId) -> Option<&ArchivedTeamEntry>;
+
+    /// The teams of a user; `None`: the user is in none.
+    fn memberships(&self, user: &EntryId) -> Option<&ArchivedMembershipsEntry>;
 
     /// A virtual account.
     fn virtual_account(&self, id: &EntryId) -> Option<&ArchivedVirtualAccountEntry>;

@@ -30,9 +30,9 @@ use events_schema::{
     envelope::Epoch,
     keyring::KeyRing,
     snapshot::entries::{
-        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry,
-        ArchivedProviderAccountEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
-        ArchivedVirtualModelEntry, SubjectEntry,
+        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedMembershipsEntry,
+        ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedTeamEntry, ArchivedUserEntry,
+        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
     },
 };
 use gateway_policy::configuration::{Configuration, EntryId, Served};
@@ -96,6 +96,14 @@ impl Configuration for View {
 
     fn user(&self, id: &EntryId) -> Option<&ArchivedUserEntry> {
         self.tables.users.get(id).map(|entry| &***entry)
+    }
+
+    fn team(&self, id: &EntryId) -> Option<&ArchivedTeamEntry> {
+        self.tables.teams.get(id).map(|entry| &***entry)
+    }
+
+    fn memberships(&self, user: &EntryId) -> Option<&ArchivedMembershipsEntry> {
+        self.tables.memberships.get(user).map(|entry| &***entry)
     }
 
     fn virtual_account(&self, id: &EntryId) -> Option<&ArchivedVirtualAccountEntry> {

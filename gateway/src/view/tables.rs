@@ -6,9 +6,9 @@ use std::{hash::Hash, sync::Arc};
 use events_schema::snapshot::{
     DigestKey, EntriesDigest, EntryKind, EntrySubject,
     entries::{
-        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry,
-        ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedUserEntry,
-        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
+        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedMembershipsEntry,
+        ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedTeamEntry,
+        ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
     },
 };
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
@@ -31,6 +31,9 @@ pub(super) struct Tables {
     pub(super) virtual_accounts: Entries<ArchivedVirtualAccountEntry>,
     pub(super) keys: Entries<ArchivedKeyEntry>,
     pub(super) grants: Entries<ArchivedGrantEntry>,
+    pub(super) teams: Entries<ArchivedTeamEntry>,
+    /// By user.
+    pub(super) memberships: Entries<ArchivedMembershipsEntry>,
     pub(super) former_secrets: Entries<ArchivedFormerSecretEntry>,
     pub(super) former_secrets_by_hash: Map<[u8; 32], EntryId>,
     pub(super) keys_by_hash: Map<[u8; 32], Arc<Entry<ArchivedKeyEntry>>>,
@@ -139,6 +142,8 @@ impl Tables {
         each(&self.keys, EntryKind::Key, &mut visit);
         each(&self.grants, EntryKind::Grant, &mut visit);
         each(&self.former_secrets, EntryKind::FormerSecret, &mut visit);
+        each(&self.teams, EntryKind::Team, &mut visit);
+        each(&self.memberships, EntryKind::Memberships, &mut visit);
     }
 
     /// The position and payload of the entry at a subject.
@@ -153,6 +158,8 @@ impl Tables {
             EntryKind::Key => stored(&self.keys, id),
             EntryKind::Grant => stored(&self.grants, id),
             EntryKind::FormerSecret => stored(&self.former_secrets, id),
+            EntryKind::Team => stored(&self.teams, id),
+            EntryKind::Memberships => stored(&self.memberships, id),
         }
     }
 
@@ -223,6 +230,16 @@ impl Tables {
                 self.former_secrets_by_hash.insert(new.hash, id);
                 self.former_secrets.insert(id, new);
             }
+            EntryKind::Team => {
+                let new: Arc<Entry<ArchivedTeamEntry>> = parse(position, payload)?;
+                same_id(new.id, id)?;
+                self.teams.insert(id, new);
+            }
+            EntryKind::Memberships => {
+                let new: Arc<Entry<ArchivedMembershipsEntry>> = parse(position, payload)?;
+                same_id(new.user, id)?;
+                self.memberships.insert(id, new);
+            }
         }
         Ok(())
     }
@@ -258,6 +275,8 @@ impl Tables {
             }
             EntryKind::User => drop(self.users.remove(&id)),
             EntryKind::VirtualAccount => drop(self.virtual_accounts.remove(&id)),
+            EntryKind::Team => drop(self.teams.remove(&id)),
+            EntryKind::Memberships => drop(self.memberships.remove(&id)),
             EntryKind::Key => {
                 let Some(old) = self.keys.remove(&id) else {
                     return;
@@ -300,6 +319,7 @@ impl SubjectKey {
             SubjectEntry::User(id) => Self(1, id),
             SubjectEntry::VirtualAccount(id) => Self(2, id),
             SubjectEntry::Key(id) => Self(3, id),
+            SubjectEntry::Team(id) => Self(4, id),
         }
     }
 
@@ -309,6 +329,7 @@ impl SubjectKey {
             ArchivedSubjectEntry::User(id) => Self::of(SubjectEntry::User(*id)),
             ArchivedSubjectEntry::VirtualAccount(id) => Self::of(SubjectEntry::VirtualAccount(*id)),
             ArchivedSubjectEntry::Key(id) => Self::of(SubjectEntry::Key(*id)),
+            ArchivedSubjectEntry::Team(id) => Self::of(SubjectEntry::Team(*id)),
         }
     }
 }

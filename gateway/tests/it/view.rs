@@ -7,7 +7,9 @@ use crate::support::{
     eventually,
     gateway::{Gateway, Scene},
     nats::Nats,
-    snapshots::{KEY, former_secret, put},
+    snapshots::{
+        KEY, TEAM_KEY, a_team_with_a_grant_and_a_user_with_a_key, former_secret, memberships, put,
+    },
 };
 
 const QUESTION: &str = r#"{"model":"both"}"#;
@@ -135,4 +137,26 @@ async fn without_the_stream_it_starts_from_its_disk_and_catches_up_later() {
             .then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_teams_grant_opens_models_to_whoever_is_in_it_from_the_next_request_on() {
+    let mut scene = Scene::set(&[]).await;
+    let jetstream = scene.nats.jetstream().await;
+    for entry in a_team_with_a_grant_and_a_user_with_a_key() {
+        scene.snapshots.change(&jetstream, &entry).await;
+    }
+    let status = async |wanted: u16, what: &str| {
+        eventually(what, async || {
+            let answer = scene.gateway.chat_as(TEAM_KEY, QUESTION).await;
+            (answer.status == wanted).then_some(())
+        })
+        .await;
+    };
+    status(403, "the user is in no team yet").await;
+    let mut snapshots = scene.snapshots.clone();
+    snapshots.change(&jetstream, &memberships(true)).await;
+    status(200, "the team's grant holds for the user").await;
+    snapshots.change(&jetstream, &memberships(false)).await;
+    status(403, "the user has left the team").await;
 }

@@ -9,3 +9,4 @@ mod ledger_killed;
 mod process;
 mod servers;
 mod snapshots;
+mod teams;

@@ -47,7 +47,7 @@ fn ring() -> KeyRing {
 }
 
 impl Publisher {
-    async fn start(nats: &Nats, rivals: Rivals) -> Self {
+    pub(crate) async fn start(nats: &Nats, rivals: Rivals) -> Self {
         Self::start_with(nats, rivals, NO_POSTGRES).await
     }
 
@@ -77,6 +77,10 @@ impl Publisher {
             .until("it leads", |status| status.role == Role::Leader)
             .await;
         publisher
+    }
+
+    pub(crate) fn status(&self) -> PublisherStatus {
+        self.status.borrow().clone()
     }
 
     pub(crate) async fn until(

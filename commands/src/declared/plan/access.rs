@@ -226,6 +226,7 @@ impl<'a> Planner<'a> {
         Ok(match subject {
             document::Subject::Everyone => Subject::Everyone,
             document::Subject::User(email) => Subject::User(self.user_named(email)?),
+            document::Subject::Team(name) => Subject::Team(self.team_named(name)?),
             document::Subject::VirtualAccount(name) => {
                 match self.owner_named(&document::Owner::VirtualAccount(name.clone()))? {
                     Owner::VirtualAccount(id) => Subject::VirtualAccount(id),
@@ -310,7 +311,7 @@ pub(super) fn subject_told(subject: &document::Subject) -> String {
     match subject {
         document::Subject::Everyone => "everyone".to_owned(),
         document::Subject::User(email) => email.clone(),
-        document::Subject::VirtualAccount(name) => name.to_string(),
+        document::Subject::Team(name) | document::Subject::VirtualAccount(name) => name.to_string(),
         document::Subject::Key(key) => key_told(&key.owner, &key.label),
     }
 }

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use events_schema::{
     api::declared::{Action, Change, FieldChange, NewSecret},
     events::Owner,
-    id::{GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, UserId, VirtualModelId},
+    id::{GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, UserId, VirtualModelId},
     names::{Label, Slug},
 };
 
@@ -73,6 +73,7 @@ struct Planner<'a> {
     models: HashMap<String, ModelId>,
     virtual_models: HashMap<Slug, VirtualModelId>,
     users: HashMap<Email, UserId>,
+    teams: HashMap<Slug, TeamId>,
     operators: HashMap<Email, OperatorId>,
     owners: HashMap<Slug, Owner>,
     keys: HashMap<(Owner, Label), KeyId>,
@@ -91,6 +92,7 @@ pub(super) fn plan(read: &Read, around: Surroundings<'_>) -> Result<Plan, Vec<Fa
         models: HashMap::new(),
         virtual_models: HashMap::new(),
         users: HashMap::new(),
+        teams: HashMap::new(),
         operators: HashMap::new(),
         owners: HashMap::new(),
         keys: HashMap::new(),
@@ -102,6 +104,7 @@ pub(super) fn plan(read: &Read, around: Surroundings<'_>) -> Result<Plan, Vec<Fa
         models,
         virtual_models,
         users,
+        teams,
         virtual_accounts,
         keys,
         grants,
@@ -111,6 +114,7 @@ pub(super) fn plan(read: &Read, around: Surroundings<'_>) -> Result<Plan, Vec<Fa
     planner.each("models", models, Planner::model);
     planner.each("virtual_models", virtual_models, Planner::virtual_model);
     planner.each("users", users, Planner::user);
+    planner.each("teams", teams, Planner::team);
     planner.each(
         "virtual_accounts",
         virtual_accounts,

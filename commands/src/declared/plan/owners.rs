@@ -1,8 +1,11 @@
-//! Users, virtual accounts and operators.
+//! Users, teams, virtual accounts and operators.
+
+use std::collections::BTreeMap;
 
 use events_schema::{
     api::declared::{Action, NewSecret},
     events::Owner,
+    id::{TeamId, UserId},
     names::{Label, Slug},
 };
 use uuid::Uuid;
@@ -12,10 +15,10 @@ use crate::{
     auth::Email,
     control::{Order, Person, PersonChange, SideEffects},
     declared::{
-        document::{self, Operator, User, VirtualAccount},
+        document::{self, Operator, Team, User, VirtualAccount},
         read::Place,
     },
-    domain::{Command, OperatorCommand, UserCommand, VirtualAccountCommand},
+    domain::{Command, OperatorCommand, TeamCommand, UserCommand, VirtualAccountCommand},
     fresh,
     secrets::SecretText,
 };
@@ -54,6 +57,76 @@ impl<'a> Planner<'a> {
         self.switch(place, &mut fields, (known.disabled, it.disabled), disable);
         self.change(Action::Change, "user", &it.email, fields);
         Ok(())
+    }
+
+    pub(super) fn team(&mut self, place: Place, it: &'a Team) -> Result<(), Wrong> {
+        let state = self.around.state;
+        let known = state.team_named(&it.name);
+        let id = known.map_or_else(fresh::id, |known| known.id);
+        if self.teams.insert(it.name.clone(), id).is_some() {
+            return Err((place.at("name"), twice("team", &it.name)));
+        }
+        let at_members = place.at("members");
+        let mut wanted = BTreeMap::new();
+        for member in &it.members {
+            let user = self
+                .user_named(&member.user)
+                .map_err(|message| (at_members, message))?;
+            if wanted.insert(user, member).is_some() {
+                return Err((at_members, twice("member", &member.user)));
+            }
+        }
+        let mut fields = Fields::default();
+        let action = if let Some(known) = known {
+            let disable = |off| {
+                let order = if off {
+                    TeamCommand::Disable
+                } else {
+                    TeamCommand::Enable
+                };
+                Command::Team(id, order)
+            };
+            self.switch(place, &mut fields, (known.disabled, it.disabled), disable);
+            Action::Change
+        } else {
+            let name = it.name.clone();
+            self.order(Some(place), Command::Team(id, TeamCommand::Create { name }));
+            fields.made_disabled(it.disabled);
+            if it.disabled {
+                self.order(Some(place), Command::Team(id, TeamCommand::Disable));
+            }
+            Action::Create
+        };
+        for (user, _) in state.members_of(id) {
+            if !wanted.contains_key(&user) {
+                let person = self.around.people.get(&user.uuid());
+                let email = person.map_or_else(|| user.to_string(), |it| it.email.clone());
+                let before = state.membership(id, user).map(|it| word(&it.role));
+                fields.set(&format!("member {email}"), before, None);
+                let order = TeamCommand::RemoveMember { user };
+                self.order(Some(at_members), Command::Team(id, order));
+            }
+        }
+        for (user, member) in wanted {
+            let before = state.membership(id, user).map(|it| word(&it.role));
+            let field = format!("member {}", member.user);
+            if fields.set(&field, before, Some(word(&member.role))) {
+                let role = member.role;
+                let order = TeamCommand::AddMember { user, role };
+                self.order(Some(at_members), Command::Team(id, order));
+            }
+        }
+        self.change(action, "team", &it.name, fields);
+        Ok(())
+    }
+
+    /// The team of this name.
+    pub(super) fn team_named(&self, name: &Slug) -> Result<TeamId, String> {
+        let declared = self.teams.get(name).copied();
+        let known = || self.around.state.team_named(name);
+        declared
+            .or_else(|| known().map(|it| it.id))
+            .ok_or_else(|| format!("There is no team '{name}'."))
     }
 
     pub(super) fn virtual_account(
@@ -191,7 +264,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    pub(super) fn user_named(&self, text: &str) -> Result<events_schema::id::UserId, String> {
+    pub(super) fn user_named(&self, text: &str) -> Result<UserId, String> {
         let email: Email = text.parse().map_err(|error| format!("{error}."))?;
         if let Some(declared) = self.users.get(&email) {
             return Ok(*declared);

@@ -14,8 +14,8 @@ use crate::{
     control::{Order, PersonChange, SideEffects},
     declared::export::{self, Names},
     domain::{
-        Command, GrantCommand, KeyCommand, ModelCommand, ProviderAccountCommand, UserCommand,
-        VirtualAccountCommand, VirtualModelCommand,
+        Command, GrantCommand, KeyCommand, ModelCommand, ProviderAccountCommand, TeamCommand,
+        UserCommand, VirtualAccountCommand, VirtualModelCommand,
     },
 };
 
@@ -69,6 +69,13 @@ impl Planner<'_> {
                     Fields::default(),
                     order,
                 );
+            }
+        }
+        if document.teams.is_some() {
+            let named: HashSet<_> = self.teams.values().collect();
+            for it in state.teams().values().filter(|it| !named.contains(&it.id)) {
+                let order = Command::Team(it.id, TeamCommand::Delete).into();
+                delete("team", it.name.to_string(), Fields::default(), order);
             }
         }
         if document.users.is_some() {

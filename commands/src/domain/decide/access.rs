@@ -59,6 +59,11 @@ fn subject_exists(state: &Organisation, subject: Subject) -> Result<(), Rejectio
             Aggregate::VirtualAccount,
             id.to_string(),
         ),
+        Subject::Team(id) => (
+            state.teams().contains_key(&id),
+            Aggregate::Team,
+            id.to_string(),
+        ),
         Subject::Key(id) => (
             state.keys().contains_key(&id),
             Aggregate::Key,

@@ -7,6 +7,7 @@ mod operator;
 mod owners;
 mod provider_account;
 mod routing;
+mod team;
 
 use events_schema::{
     events::{Aggregate, Event, LogEvent, Stream},
@@ -37,6 +38,7 @@ pub fn decide(state: &Organisation, command: &Command) -> Decision {
         Command::Key(id, command) => key::decide(state, *id, command),
         Command::Grant(id, command) => access::decide(state, *id, command),
         Command::Operator(id, command) => operator::decide(state, *id, command),
+        Command::Team(id, command) => team::decide(state, *id, command),
     }
 }
 

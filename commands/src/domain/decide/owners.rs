@@ -7,7 +7,7 @@ use events_schema::{
     state::Organisation,
 };
 
-use super::{Decision, is_fresh, quoted, when};
+use super::{Decision, is_fresh, quoted, team, when};
 use crate::domain::{
     command::{Fingerprints, UserCommand, VirtualAccountCommand},
     rejection::{Rejection, UsedBy},
@@ -50,7 +50,9 @@ pub(super) fn decide_user(state: &Organisation, id: UserId, command: &UserComman
                 Aggregate::User,
                 String::new(),
             )?;
-            Ok(vec![event(U::UserDeleted {})])
+            let mut events = team::leave_all(state, id);
+            events.push(event(U::UserDeleted {}));
+            Ok(events)
         }
     }
 }

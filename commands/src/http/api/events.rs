@@ -7,7 +7,8 @@ use events_schema::{
         history::{HistoryEvent, HistoryEventDetail},
     },
     envelope::Envelope,
-    events::{Aggregate, Stream},
+    events::{Aggregate, Event, Stream, TeamEvent},
+    id::UserId,
     state::Organisation,
     time::Timestamp,
 };
@@ -219,7 +220,7 @@ fn item(names: &Names<'_>, envelope: &Envelope) -> Answer<HistoryEvent> {
     })
 }
 
-/// The thing before and after an event: its own events folded, which is all that its own state depends on.
+/// The thing before and after an event: its own events folded, which is all that is shown of its state.
 async fn before_and_after(
     control: &Control,
     event: &Envelope,
@@ -251,9 +252,46 @@ async fn before_and_after(
     for envelope in past.iter().rev() {
         apply(&mut state, envelope)?;
     }
-    let before = thing(&state, event.stream);
+    let member = member_of(event);
+    let before = shown(&state, event.stream, member);
     apply(&mut state, event)?;
-    Ok((before, thing(&state, event.stream)))
+    Ok((before, shown(&state, event.stream, member)))
+}
+
+/// Whom an event lets come into a team, change in it, or leave it.
+fn member_of(event: &Envelope) -> Option<UserId> {
+    match event.event().ok()? {
+        Event::Team(
+            _,
+            TeamEvent::TeamMemberAdded { user, .. }
+            | TeamEvent::TeamMemberRoleChanged { user, .. }
+            | TeamEvent::TeamMemberRemoved { user },
+        ) => Some(user),
+        Event::Log(_)
+        | Event::ProviderAccount(..)
+        | Event::Model(..)
+        | Event::VirtualModel(..)
+        | Event::User(..)
+        | Event::VirtualAccount(..)
+        | Event::Key(..)
+        | Event::Grant(..)
+        | Event::Operator(..)
+        | Event::Team(..) => None,
+    }
+}
+
+/// The thing as JSON; a team with the one member that the event is about, since a team may have thousands.
+fn shown(state: &Organisation, stream: Stream, member: Option<UserId>) -> Option<Value> {
+    let mut thing = thing(state, stream)?;
+    if let (Stream::Team(team), Some(user), Some(fields)) = (stream, member, thing.as_object_mut())
+    {
+        let membership = state.membership(team, user);
+        fields.insert(
+            "member".into(),
+            serde_json::json!({ "user": user, "membership": membership }),
+        );
+    }
+    Some(thing)
 }
 
 /// The thing itself as JSON; `None`: there is none.
@@ -275,5 +313,6 @@ fn thing(state: &Organisation, stream: Stream) -> Option<Value> {
         Stream::Key(id) => json(state.keys().get(&id)),
         Stream::Grant(id) => json(state.grants().get(&id)),
         Stream::Operator(id) => json(state.operators().get(&id)),
+        Stream::Team(id) => json(state.teams().get(&id)),
     }
 }

@@ -17,7 +17,9 @@ mod served;
 mod sessions;
 mod state;
 mod status;
+mod teams;
 mod tokens;
+mod used_by;
 mod users;
 mod verify;
 mod virtual_accounts;
@@ -53,10 +55,14 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(users::one))
         .routes(routes!(virtual_accounts::list))
         .routes(routes!(virtual_accounts::one))
+        .routes(routes!(teams::list))
+        .routes(routes!(teams::one))
+        .routes(routes!(teams::members))
         .routes(routes!(keys::list))
         .routes(routes!(keys::one))
         .routes(routes!(grants::list))
         .routes(routes!(grants::one))
+        .routes(routes!(used_by::used_by))
         .routes(routes!(operators::list))
         .routes(routes!(operators::one))
         .routes(routes!(events::list))

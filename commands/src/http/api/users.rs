@@ -2,10 +2,13 @@
 
 use axum::extract::State;
 use events_schema::{
-    api::{Page, resources::UserItem},
+    api::{
+        Page,
+        resources::{UserItem, UserTeamItem},
+    },
     events::Owner,
     id::UserId,
-    state::{Organisation, User},
+    state::{Membership, Organisation, Team, User},
 };
 
 use crate::http::{
@@ -69,7 +72,13 @@ fn item(state: &Organisation, names: &Names<'_>, user: &User) -> UserItem {
         life,
         email: _,
         disabled,
+        memberships_at: _,
     } = user;
+    let team = |(team, membership): (&Team, Membership)| UserTeamItem {
+        team: team.id,
+        name: team.name.to_string(),
+        role: membership.role,
+    };
     let person = names.person(id.uuid());
     UserItem {
         id: *id,
@@ -77,6 +86,7 @@ fn item(state: &Organisation, names: &Names<'_>, user: &User) -> UserItem {
         email: person.map(|person| person.email.clone()),
         disabled: *disabled,
         keys: state.keys_of(Owner::User(*id)).count() as u64,
+        teams: state.teams_of(*id).map(team).collect(),
         life: *life,
     }
 }

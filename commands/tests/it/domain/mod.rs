@@ -3,6 +3,7 @@
 mod callers;
 mod operators;
 mod providers;
+mod teams;
 
 use commands::domain::{
     Command, KeyCommand as K, LogCommand, ModelCommand as M, OperatorCommand as O,

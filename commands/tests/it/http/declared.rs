@@ -43,6 +43,13 @@ users:
   - email: bob@example.com
     name: Bob
     disabled: true
+teams:
+  - name: research
+    members:
+      - user: ada@example.com
+        role: manager
+      - user: bob@example.com
+        role: member
 virtual_accounts:
   - name: billing
 keys:
@@ -60,6 +67,11 @@ grants:
   - to:
       user: ada@example.com
     models: all
+  - to:
+      team: research
+    models:
+      listed:
+        - model: local/small
   - to:
       key:
         owner:
@@ -122,10 +134,12 @@ async fn a_document_is_applied_once_and_changes_nothing_the_second_time() {
             "create virtual model chat",
             "create user ada@example.com",
             "create user bob@example.com",
+            "create team research",
             "create virtual account billing",
             "create key billing: production",
             "create key ada@example.com: laptop",
             "create grant ada@example.com",
+            "create grant research",
             "create grant billing: production",
             "create operator auditor@example.com",
         ]
@@ -171,6 +185,7 @@ async fn what_differs_is_changed_and_told_before_and_after() {
         .replace("    disabled: true\nmodels", "models")
         .replace("input: 2.50", "input: 3.00")
         .replace("        - provider_account: local\n", "")
+        .replace("      - user: bob@example.com\n        role: member\n", "")
         .replace("role: auditor", "role: viewer");
     let done = apply(&owner, &changed).await;
     assert_eq!(
@@ -179,6 +194,7 @@ async fn what_differs_is_changed_and_told_before_and_after() {
             "change provider account local",
             "change model openai/gpt-5",
             "change virtual model chat",
+            "change team research",
             "change key billing: production",
             "change grant billing: production",
             "change operator auditor@example.com",
@@ -187,13 +203,17 @@ async fn what_differs_is_changed_and_told_before_and_after() {
     let changes = done.json()["changes"].clone();
     assert_eq!(
         changes[3]["fields"],
+        json!([{ "field": "member bob@example.com", "before": "member", "after": null }])
+    );
+    assert_eq!(
+        changes[4]["fields"],
         json!([{ "field": "limits", "before": "600 requests a minute", "after": "60 requests a minute" }])
     );
     assert_eq!(
         changes[1]["fields"][0]["before"],
         "$2.50 in, $10.00 out, $0.25 cached per million tokens"
     );
-    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 6);
+    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 7);
     assert_eq!(names(&apply(&owner, &changed).await), Vec::<String>::new());
 }
 
@@ -273,6 +293,7 @@ async fn pruning_deletes_what_sections_do_not_name_and_leaves_the_others() {
         [
             "create grant everyone",
             "delete grant ada@example.com",
+            "delete grant research",
             "delete grant billing: production",
             "delete key billing: production",
             "delete key ada@example.com: laptop",
@@ -284,8 +305,8 @@ async fn pruning_deletes_what_sections_do_not_name_and_leaves_the_others() {
     // What is still used by something else is refused with all the rest.
     let body = json!({ "prune": true, "document": "sluice: v1\nprovider_accounts: []\n" });
     owner.post("/apply", &body).await.refuses(409, "still_used");
-    let body = json!({ "prune": true, "document": "sluice: v1\nusers: []\nmodels: []\nprovider_accounts: []\nvirtual_accounts: []\n" });
-    assert_eq!(names(&owner.post("/apply", &body).await).len(), 7);
+    let body = json!({ "prune": true, "document": "sluice: v1\nteams: []\nusers: []\nmodels: []\nprovider_accounts: []\nvirtual_accounts: []\n" });
+    assert_eq!(names(&owner.post("/apply", &body).await).len(), 8);
     assert_eq!(service.control.state().provider_accounts().len(), 0);
 }
 

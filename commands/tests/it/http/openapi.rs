@@ -159,6 +159,11 @@ async fn one_of_each(owner: &Caller<'_>) -> BTreeMap<&'static str, String> {
         "limits": { "requests_per_minute": 5, "tokens_per_minute": null },
     }))
     .await;
+    let team = make(json!({ "type": "create_team", "name": "backend" })).await;
+    let member =
+        json!({ "type": "add_team_member", "team": team, "user": user, "role": "manager" });
+    owner.command(member).await;
+    make(json!({ "type": "grant_access", "subject": { "team": team }, "models": "all" })).await;
     let grant = make(json!({
         "type": "grant_access", "subject": { "key": key },
         "models": { "listed": [{ "model": model }, { "virtual_model": virtual_model }] },
@@ -175,6 +180,7 @@ async fn one_of_each(owner: &Caller<'_>) -> BTreeMap<&'static str, String> {
         ("virtual-models", virtual_model),
         ("users", user),
         ("virtual-accounts", virtual_account),
+        ("teams", team),
         ("keys", key),
         ("grants", grant),
         (
@@ -212,6 +218,7 @@ fn question(method: &str, path: &str) -> (&'static str, Option<Value>) {
             "",
             Some(json!({ "current": PASSWORD, "new": "a better horse battery" })),
         ),
+        ("GET", "/used-by") => ("?stream=user.USER", None),
         ("GET", "/served") => ("?position=1&timeout_ms=0", None),
         ("GET", "/analytics/summary" | "/analytics/requests") => (RANGE, None),
         ("GET", "/analytics/series") => (
@@ -274,6 +281,7 @@ async fn every_route_answers_as_the_document_says() {
             assert_eq!(response.headers()["content-type"], "text/event-stream");
             continue;
         }
+        let query = query.replace("USER", &things["users"]);
         let answer = caller
             .send(method, &format!("{asked}{query}"), body.as_ref())
             .await;

@@ -288,3 +288,131 @@ async fn a_position_is_served_when_every_gateway_that_reports_has_reached_it() {
     let too_long = owner.get("/served?position=1&timeout_ms=30001").await;
     too_long.refuses_at(422, "invalid", "timeout_ms");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn teams_are_listed_with_their_members_and_users_with_their_teams() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    let make = async |command: Value| owner.command(command).await.field("id");
+    let team = make(json!({ "type": "create_team", "name": "backend" })).await;
+    let mut users = Vec::new();
+    for name in ["Ada", "Bob", "Cleo"] {
+        let email = format!("{name}@example.com");
+        let user = make(json!({ "type": "add_user", "email": email, "name": name })).await;
+        let add =
+            json!({ "type": "add_team_member", "team": team, "user": user, "role": "member" });
+        owner.command(add).await;
+        users.push(user);
+    }
+    let promoted = owner
+        .command(json!({
+            "type": "change_team_member_role", "team": team, "user": users[1], "role": "manager",
+        }))
+        .await;
+    let of_team = |rest: &str| format!("/teams/{team}{rest}");
+    assert_eq!(owner.get(&of_team("")).await.json()["members"], 3);
+
+    let first = owner.get(&of_team("/members?limit=2")).await.json();
+    let cursor = first["next_cursor"].as_str().expect("there is more");
+    let rest = owner
+        .get(&of_team(&format!("/members?limit=2&cursor={cursor}")))
+        .await
+        .json();
+    let names: Vec<_> = [&first, &rest]
+        .into_iter()
+        .flat_map(|page| page["items"].as_array().expect("items"))
+        .map(|it| (it["name"].clone(), it["role"].clone()))
+        .collect();
+    assert_eq!(
+        json!(names),
+        json!([["Ada", "member"], ["Bob", "manager"], ["Cleo", "member"]])
+    );
+    let found = owner.get(&of_team("/members?search=cle")).await.json();
+    assert_eq!(found["items"].as_array().map(Vec::len), Some(1));
+    let bob = owner.get(&format!("/users/{}", users[1])).await.json();
+    assert_eq!(
+        bob["teams"],
+        json!([{ "team": team, "name": "backend", "role": "manager" }])
+    );
+
+    // The history shows the one member that an event is about.
+    let event = owner
+        .get(&format!("/events/{}", promoted.position()))
+        .await
+        .json();
+    assert_eq!(event["event"]["subject_name"], "backend");
+    assert_eq!(event["before"]["member"]["membership"]["role"], "member");
+    assert_eq!(event["after"]["member"]["membership"]["role"], "manager");
+
+    let unknown = format!("/teams/{}/members", users[0]);
+    owner.get(&unknown).await.refuses(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_refers_to_a_thing_is_told_before_it_is_deleted() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    let make = async |command: Value| owner.command(command).await.field("id");
+    let account = make(json!({
+        "type": "register_provider_account", "name": "openai", "provider": "openai_compatible",
+        "base_url": "https://api.example/v1", "credential": null,
+    }))
+    .await;
+    let model = make(json!({
+        "type": "add_model", "account": account, "name": "gpt", "upstream_name": null, "model_types": ["chat"],
+    }))
+    .await;
+    let user = make(json!({ "type": "add_user", "email": "bob@example.com", "name": "Bob" })).await;
+    let team = make(json!({ "type": "create_team", "name": "backend" })).await;
+    let member = json!({ "type": "add_team_member", "team": team, "user": user, "role": "member" });
+    owner.command(member).await;
+    let grant = make(json!({
+        "type": "grant_access", "subject": { "team": team }, "models": { "listed": [{ "model": model }] },
+    }))
+    .await;
+
+    let used_by =
+        async |stream: String| owner.get(&format!("/used-by?stream={stream}")).await.json();
+    let told = |it: &Value| {
+        let uses = it["uses"].as_array().expect("uses").iter();
+        let uses: Vec<_> = uses
+            .map(|it| json!([it["stream"], it["name"], it["relation"], it["blocks"]]))
+            .collect();
+        json!([it["name"], it["blocked"], uses])
+    };
+    let of = |kind: &str, id: &str| format!("{kind}.{id}");
+    let found = used_by(of("provider_account", &account)).await;
+    let by = json!([[of("model", &model), "openai/gpt", "model_of", true]]);
+    assert_eq!(told(&found), json!(["openai", true, by]));
+    let found = used_by(of("model", &model)).await;
+    let by = json!([[of("grant", &grant), "backend", "opens", true]]);
+    assert_eq!(told(&found), json!(["openai/gpt", true, by]));
+    let found = used_by(of("team", &team)).await;
+    let by = json!([
+        [of("grant", &grant), "backend", "granted_to", true],
+        [of("user", &user), "Bob", "member_of", false],
+    ]);
+    assert_eq!(told(&found), json!(["backend", true, by]));
+    assert_eq!(
+        found["counts"],
+        json!([
+            { "relation": "granted_to", "count": 1, "blocks": true },
+            { "relation": "member_of", "count": 1, "blocks": false },
+        ])
+    );
+    let found = used_by(of("user", &user)).await;
+    let by = json!([[of("team", &team), "backend", "has_member", false]]);
+    assert_eq!(told(&found), json!(["Bob", false, by]));
+
+    owner
+        .command(json!({ "type": "delete_user", "user": user }))
+        .await;
+    let path = |stream: &str| format!("/used-by?stream={stream}");
+    let gone = path(&of("user", &user));
+    owner.get(&gone).await.refuses(404, "not_found");
+    let nonsense = path("nonsense");
+    owner
+        .get(&nonsense)
+        .await
+        .refuses_at(422, "invalid", "stream");
+}

@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 
 use commands::domain::{
     Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
-    ProviderAccountCommand, SealedCredential, UserCommand, VirtualAccountCommand,
+    ProviderAccountCommand, SealedCredential, TeamCommand, UserCommand, VirtualAccountCommand,
     VirtualModelCommand,
 };
 use events_schema::{
     envelope::Epoch,
     events::{
         GrantedModels, KeyLimits, ModelRef, ModelType, Owner, Provider, Role, Routing, Subject,
-        WeightedTarget,
+        TeamRole, WeightedTarget,
     },
     id::{Id, ModelId},
     money::{NanoUsd, Price},
@@ -59,6 +59,8 @@ fn settlement() -> Vec<Command> {
             &[ModelRef::VirtualModel(world::id(0))],
         ),
         world::add_operator(0, Role::Owner),
+        world::create_team(0, "a"),
+        world::add_member(0, 0, TeamRole::Member),
     ]
 }
 
@@ -74,6 +76,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         5 => (id(), key()).prop_map(|(id, it)| Command::Key(id, it)),
         4 => (id(), grant()).prop_map(|(id, it)| Command::Grant(id, it)),
         4 => (id(), operator()).prop_map(|(id, it)| Command::Operator(id, it)),
+        4 => (id(), team()).prop_map(|(id, it)| Command::Team(id, it)),
     ]
 }
 
@@ -224,6 +227,21 @@ fn operator() -> impl Strategy<Value = OperatorCommand> {
     ]
 }
 
+fn team() -> impl Strategy<Value = TeamCommand> {
+    use TeamCommand as C;
+    let role = || select(vec![TeamRole::Member, TeamRole::Manager]);
+    prop_oneof![
+        4 => slug().prop_map(|name| C::Create { name }),
+        1 => slug().prop_map(|name| C::Rename { name }),
+        1 => Just(C::Disable),
+        1 => Just(C::Enable),
+        1 => Just(C::Delete),
+        4 => (id(), role()).prop_map(|(user, role)| C::AddMember { user, role }),
+        2 => (id(), role()).prop_map(|(user, role)| C::ChangeMemberRole { user, role }),
+        1 => id().prop_map(|user| C::RemoveMember { user }),
+    ]
+}
+
 /// One of the few ids of a kind.
 fn id<T>() -> impl Strategy<Value = Id<T>>
 where
@@ -363,6 +381,7 @@ fn subject() -> impl Strategy<Value = Subject> {
         1 => id().prop_map(Subject::User),
         1 => id().prop_map(Subject::VirtualAccount),
         2 => id().prop_map(Subject::Key),
+        2 => id().prop_map(Subject::Team),
     ]
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use commands::domain::{
     Command, Fingerprints, GrantCommand, KeyCommand, ModelCommand, OperatorCommand,
-    ProviderAccountCommand, SealedCredential, UserCommand, VirtualAccountCommand,
+    ProviderAccountCommand, SealedCredential, TeamCommand, UserCommand, VirtualAccountCommand,
     VirtualModelCommand,
 };
 use events_schema::{
     events::{
         GrantedModels, KeyLimits, ModelRef, ModelType, Owner, Provider, Role, Routing, Subject,
-        WeightedTarget,
+        TeamRole, WeightedTarget,
     },
     id::Id,
     secrets::{KeyedHash, SealedRef},
@@ -187,6 +187,25 @@ pub(crate) fn listed(models: &[ModelRef]) -> GrantedModels {
 
 pub(crate) fn grant(number: u8, command: GrantCommand) -> Command {
     Command::Grant(id(number), command)
+}
+
+pub(crate) fn create_team(number: u8, called: &str) -> Command {
+    team(number, TeamCommand::Create { name: name(called) })
+}
+
+/// Lets a user come into a team.
+pub(crate) fn add_member(number: u8, user: u8, role: TeamRole) -> Command {
+    team(
+        number,
+        TeamCommand::AddMember {
+            user: id(user),
+            role,
+        },
+    )
+}
+
+pub(crate) fn team(number: u8, command: TeamCommand) -> Command {
+    Command::Team(id(number), command)
 }
 
 /// Adds an operator whose address has the fingerprint of the same number.

@@ -1,6 +1,8 @@
 //! What a key may use.
 
-use events_schema::snapshot::entries::{Entry, ModelRefEntry, SubjectEntry};
+use events_schema::snapshot::entries::{
+    Entry, MembershipsEntry, ModelRefEntry, OwnerEntry, SubjectEntry, TeamEntry,
+};
 use gateway_policy::{
     Denial, authenticate, authorize, resolve, usable_models, usable_virtual_models,
 };
@@ -140,4 +142,80 @@ fn what_is_disabled_is_not_listed() {
         .map(|it| it.model.name.as_str())
         .collect();
     assert_eq!(names, ["org/small"]);
+}
+
+const TEAM: gateway_policy::EntryId = id(71);
+const OTHER_TEAM: gateway_policy::EntryId = id(72);
+
+/// The organisation with two teams, of which Bob is in those that are listed; the first may use `chat`.
+fn with_teams(disabled: bool, bobs: &[gateway_policy::EntryId]) -> Vec<Entry> {
+    let team = |id, name: &str, disabled| {
+        Entry::Team(TeamEntry {
+            id,
+            name: name.into(),
+            disabled,
+        })
+    };
+    let mut entries = organisation();
+    entries.push(team(TEAM, "backend", disabled));
+    entries.push(team(OTHER_TEAM, "frontend", false));
+    if !bobs.is_empty() {
+        entries.push(Entry::Memberships(MembershipsEntry {
+            user: BOB,
+            teams: bobs.to_vec(),
+        }));
+    }
+    let chat = vec![ModelRefEntry::VirtualModel(CHAT)];
+    entries.push(grant(61, SubjectEntry::Team(TEAM), chat));
+    entries
+}
+
+fn check_team(entries: Vec<Entry>, expected: Result<(), Denial>) {
+    let config = Memory::with(entries);
+    let caller = authenticate(&config, &[9; 32], now()).expect("the key works");
+    let resolved = resolve(&config, "chat").expect("it is there");
+    let found = authorize(&config, caller, resolved);
+    assert_eq!(found.map(|grant| assert_eq!(grant, grant_id(61))), expected);
+    assert_eq!(
+        usable_virtual_models(&config, caller).len(),
+        usize::from(expected.is_ok())
+    );
+}
+
+#[test]
+fn a_teams_grant_opens_a_model_to_its_members_and_to_nobody_else() {
+    check_team(with_teams(false, &[TEAM]), Ok(()));
+    check_team(with_teams(false, &[OTHER_TEAM, TEAM]), Ok(()));
+    check_team(with_teams(false, &[OTHER_TEAM]), Err(Denial::NotGranted));
+    check_team(with_teams(false, &[]), Err(Denial::NotGranted));
+    // A key of a virtual account is in no team, whoever has the account's id for a user's.
+    let mut of_a_bot = with_teams(false, &[TEAM]);
+    for entry in &mut of_a_bot {
+        if let Entry::Key(key) = entry {
+            key.owner = OwnerEntry::VirtualAccount(BOT);
+        }
+    }
+    check_team(of_a_bot, Err(Denial::NotGranted));
+}
+
+#[test]
+fn a_team_that_is_disabled_or_unknown_opens_nothing() {
+    check_team(with_teams(true, &[TEAM]), Err(Denial::NotGranted));
+    let mut without_its_entry = with_teams(false, &[TEAM]);
+    without_its_entry.retain(|entry| !matches!(entry, Entry::Team(team) if team.id == TEAM));
+    check_team(without_its_entry, Err(Denial::NotGranted));
+}
+
+#[test]
+fn of_the_grants_of_several_teams_the_one_with_the_smallest_id_counts() {
+    let mut entries = with_teams(false, &[TEAM, OTHER_TEAM]);
+    entries.push(grant(
+        60,
+        SubjectEntry::Team(OTHER_TEAM),
+        vec![ModelRefEntry::All],
+    ));
+    let config = Memory::with(entries);
+    let caller = authenticate(&config, &[9; 32], now()).expect("the key works");
+    let resolved = resolve(&config, "chat").expect("it is there");
+    assert_eq!(authorize(&config, caller, resolved), Ok(grant_id(60)));
 }

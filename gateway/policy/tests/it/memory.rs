@@ -5,11 +5,12 @@ use std::marker::PhantomData;
 use events_schema::{
     id::GrantId,
     snapshot::entries::{
-        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedModelEntry,
-        ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedUserEntry,
-        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, Entry, GrantEntry, KeyEntry,
-        ModelEntry, ModelRefEntry, OwnerEntry, ProviderAccountEntry, ProviderDialect, SubjectEntry,
-        TargetEntry, UserEntry, VirtualAccountEntry, VirtualModelEntry,
+        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedMembershipsEntry,
+        ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedTeamEntry,
+        ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, Entry,
+        GrantEntry, KeyEntry, ModelEntry, ModelRefEntry, OwnerEntry, ProviderAccountEntry,
+        ProviderDialect, SubjectEntry, TargetEntry, UserEntry, VirtualAccountEntry,
+        VirtualModelEntry,
     },
     time::Timestamp,
 };
@@ -53,6 +54,8 @@ pub(crate) struct Memory {
     keys: Archives<ArchivedKeyEntry>,
     grants: Archives<ArchivedGrantEntry>,
     former_secrets: Archives<ArchivedFormerSecretEntry>,
+    teams: Archives<ArchivedTeamEntry>,
+    memberships: Archives<ArchivedMembershipsEntry>,
 }
 
 impl Memory {
@@ -68,6 +71,8 @@ impl Memory {
                 Entry::Key(_) => &mut memory.keys.archives,
                 Entry::Grant(_) => &mut memory.grants.archives,
                 Entry::FormerSecret(_) => &mut memory.former_secrets.archives,
+                Entry::Team(_) => &mut memory.teams.archives,
+                Entry::Memberships(_) => &mut memory.memberships.archives,
             };
             archives.push(entry.archive());
         }
@@ -97,6 +102,14 @@ impl Configuration for Memory {
 
     fn user(&self, id: &EntryId) -> Option<&ArchivedUserEntry> {
         self.users.iter().find(|it| it.id == *id)
+    }
+
+    fn team(&self, id: &EntryId) -> Option<&ArchivedTeamEntry> {
+        self.teams.iter().find(|it| it.id == *id)
+    }
+
+    fn memberships(&self, user: &EntryId) -> Option<&ArchivedMembershipsEntry> {
+        self.memberships.iter().find(|it| it.user == *user)
     }
 
     fn virtual_account(&self, id: &EntryId) -> Option<&ArchivedVirtualAccountEntry> {
@@ -135,7 +148,8 @@ impl Configuration for Memory {
                     ArchivedSubjectEntry::VirtualAccount(one),
                     SubjectEntry::VirtualAccount(other),
                 )
-                | (ArchivedSubjectEntry::Key(one), SubjectEntry::Key(other)) => *one == other,
+                | (ArchivedSubjectEntry::Key(one), SubjectEntry::Key(other))
+                | (ArchivedSubjectEntry::Team(one), SubjectEntry::Team(other)) => *one == other,
                 _ => false,
             })
     }

@@ -7,9 +7,10 @@ use events_schema::{
     snapshot::{
         DigestKey, EntriesDigest, EntryKind, EntrySubject, FrameHeader, Heartbeat, SCHEMA,
         entries::{
-            Entry, FormerSecretEntry, GrantEntry, KeyEntry, ModelEntry, ModelRefEntry, OwnerEntry,
-            PriceEntry, ProviderAccountEntry, ProviderDialect, SubjectEntry, TargetEntry,
-            VirtualAccountEntry, VirtualModelEntry,
+            Entry, FormerSecretEntry, GrantEntry, KeyEntry, MembershipsEntry, ModelEntry,
+            ModelRefEntry, OwnerEntry, PriceEntry, ProviderAccountEntry, ProviderDialect,
+            SubjectEntry, TargetEntry, TeamEntry, UserEntry, VirtualAccountEntry,
+            VirtualModelEntry,
         },
     },
     subjects,
@@ -25,6 +26,11 @@ pub(crate) const LIMITED_KEY: &str = "sk-sluice-limited";
 /// A key that no grant is made to.
 pub(crate) const POOR_KEY: &str = "sk-sluice-poor";
 
+/// A key of a user.
+pub(crate) const TEAM_KEY: &str = "sk-sluice-team";
+
+const TEAM: [u8; 16] = [61; 16];
+const USER: [u8; 16] = [32; 16];
 const ACCOUNT: [u8; 16] = [1; 16];
 const OTHER_ACCOUNT: [u8; 16] = [2; 16];
 const FIRST: [u8; 16] = [11; 16];
@@ -57,6 +63,8 @@ fn subject(entry: &Entry) -> EntrySubject {
         Entry::Key(it) => (EntryKind::Key, it.id),
         Entry::Grant(it) => (EntryKind::Grant, it.id),
         Entry::FormerSecret(it) => (EntryKind::FormerSecret, it.key),
+        Entry::Team(it) => (EntryKind::Team, it.id),
+        Entry::Memberships(it) => (EntryKind::Memberships, it.user),
     };
     EntrySubject { kind, id }
 }
@@ -78,6 +86,42 @@ fn key(
         requests_per_minute,
         tokens_per_minute,
         disabled: false,
+    })
+}
+
+/// A team that may use everything, and a user with [`TEAM_KEY`].
+pub(crate) fn a_team_with_a_grant_and_a_user_with_a_key() -> [Entry; 4] {
+    let Entry::Key(of_the_app) = key(44, TEAM_KEY, None, None) else {
+        unreachable!("it is a key")
+    };
+    [
+        Entry::Team(TeamEntry {
+            id: TEAM,
+            name: "backend".into(),
+            disabled: false,
+        }),
+        Entry::User(UserEntry {
+            id: USER,
+            disabled: false,
+        }),
+        Entry::Key(KeyEntry {
+            owner: OwnerEntry::User(USER),
+            ..of_the_app
+        }),
+        Entry::Grant(GrantEntry {
+            id: [53; 16],
+            subject: SubjectEntry::Team(TEAM),
+            models: vec![ModelRefEntry::All],
+        }),
+    ]
+}
+
+/// The teams of that user: the one, or another.
+pub(crate) fn memberships(in_it: bool) -> Entry {
+    let team = if in_it { TEAM } else { [62; 16] };
+    Entry::Memberships(MembershipsEntry {
+        user: USER,
+        teams: vec![team],
     })
 }
 

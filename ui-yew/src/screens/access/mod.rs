@@ -103,6 +103,7 @@ const fn subject_kind(subject: Subject) -> &'static str {
         Subject::User(_) => "User",
         Subject::VirtualAccount(_) => "Virtual account",
         Subject::Key(_) => "Key",
+        Subject::Team(_) => "Team",
     }
 }
 
@@ -110,7 +111,7 @@ const fn subject_kind(subject: Subject) -> &'static str {
 fn subject_name(grant: &GrantItem) -> String {
     match grant.subject {
         Subject::Everyone => "Everyone".to_owned(),
-        Subject::User(_) | Subject::VirtualAccount(_) | Subject::Key(_) => {
+        Subject::User(_) | Subject::VirtualAccount(_) | Subject::Key(_) | Subject::Team(_) => {
             grant.subject_name.clone()
         }
     }

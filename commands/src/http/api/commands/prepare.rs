@@ -17,7 +17,7 @@ use crate::{
     control::{PasswordChange, Person, PersonChange, SideEffects},
     domain::{
         Command, GrantCommand, KeyCommand, ModelCommand, OperatorCommand, ProviderAccountCommand,
-        SealedCredential, UserCommand, VirtualAccountCommand, VirtualModelCommand,
+        SealedCredential, TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand,
     },
     fresh,
     http::{App, app::Answer, problem::ApiError},
@@ -233,6 +233,32 @@ pub(super) async fn prepare(
         N::DeleteVirtualAccount {
             virtual_account: id,
         } => Command::VirtualAccount(id, VirtualAccountCommand::Delete).into(),
+        N::CreateTeam { name } => Command::Team(
+            fresh::id(),
+            TeamCommand::Create {
+                name: read("name", &name)?,
+            },
+        )
+        .into(),
+        N::RenameTeam { team, name } => Command::Team(
+            team,
+            TeamCommand::Rename {
+                name: read("name", &name)?,
+            },
+        )
+        .into(),
+        N::DisableTeam { team } => Command::Team(team, TeamCommand::Disable).into(),
+        N::EnableTeam { team } => Command::Team(team, TeamCommand::Enable).into(),
+        N::DeleteTeam { team } => Command::Team(team, TeamCommand::Delete).into(),
+        N::AddTeamMember { team, user, role } => {
+            Command::Team(team, TeamCommand::AddMember { user, role }).into()
+        }
+        N::ChangeTeamMemberRole { team, user, role } => {
+            Command::Team(team, TeamCommand::ChangeMemberRole { user, role }).into()
+        }
+        N::RemoveTeamMember { team, user } => {
+            Command::Team(team, TeamCommand::RemoveMember { user }).into()
+        }
         N::IssueKey {
             owner,
             label,

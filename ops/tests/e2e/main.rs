@@ -10,6 +10,7 @@ mod crash;
 #[expect(dead_code, reason = "the tool itself uses more of it")]
 #[path = "../../src/failure.rs"]
 mod failure;
+mod faults;
 mod load;
 mod rebuild;
 mod sdk;

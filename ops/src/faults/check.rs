@@ -159,9 +159,10 @@ impl Checker {
             }
         }
         let missing = self.missing_requests().await?;
-        if !missing.is_empty() && !self.killed {
+        let lost = self.numbers_in_gaps().await?;
+        if u64::try_from(missing.len()).is_ok_and(|missing| missing > lost) {
             return Ok(Err(format!(
-                "{} requests are not in the ledger: {:?}",
+                "{} requests are not in the ledger, and {lost} are counted as lost: {:?}",
                 missing.len(),
                 &missing[..missing.len().min(SHOWN)]
             )));
@@ -306,18 +307,10 @@ impl Checker {
                 "the ledger has {requests} requests, its rollup {rolled_up}"
             ));
         }
-        let gaps = self
-            .count("SELECT toUInt64(sum(last_number - first_number + 1)) FROM ledger_gaps")
-            .await?;
+        let gaps = self.numbers_in_gaps().await?;
         if gaps > 0 && !self.killed {
             notebook.found(format!(
                 "{gaps} records are lost, and no gateway was killed"
-            ));
-        }
-        let missing = self.missing_requests().await?.len();
-        if u64::try_from(missing).is_ok_and(|missing| missing > gaps) {
-            notebook.found(format!(
-                "{missing} requests are not in the ledger, and only {gaps} are counted as lost"
             ));
         }
         Ok(())
@@ -370,6 +363,12 @@ impl Checker {
             .fetch_one()
             .await
             .doing(|| question.to_owned())
+    }
+
+    /// How many records are counted as lost.
+    async fn numbers_in_gaps(&self) -> Outcome<u64> {
+        self.count("SELECT toUInt64(sum(last_number - first_number + 1)) FROM ledger_gaps")
+            .await
     }
 
     /// The answered requests that the ledger does not have.

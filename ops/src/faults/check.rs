@@ -404,7 +404,7 @@ impl Checker {
             .clickhouse
             .query(
                 "SELECT toString(incarnation) AS incarnation, \
-                 sum(last_number - first_number + 1) AS numbers, max(last_number) AS highest \
+                 toUInt64(sum(last_number - first_number + 1)) AS numbers, max(last_number) AS highest \
                  FROM ledger_gaps GROUP BY incarnation",
             )
             .fetch_all()

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use events_schema::subjects;
+
 use crate::dice::Dice;
 use crate::stack::links::Link;
 
@@ -21,6 +23,9 @@ pub(super) const PROCESSES: [&str; 8] = [
 
 /// The gateways among them.
 pub(super) const GATEWAYS: [&str; 2] = ["gateway", "gateway-2"];
+
+/// The streams that are built again when they are lost.
+const STREAMS: [&str; 2] = [subjects::EVENTS, subjects::SNAPSHOTS];
 
 /// When a fault begins, in milliseconds after the round's work has begun.
 const BEGINS_MS: std::ops::Range<u64> = 0..1_500;
@@ -52,6 +57,8 @@ pub(super) enum Fault {
         lasts: Duration,
         then_cut: bool,
     },
+    /// The stream is deleted. Of `USAGE` there is no second copy, so it is spared.
+    Delete(&'static str),
     /// Everything comes late for a while.
     Slow {
         link: Link,
@@ -92,7 +99,7 @@ fn fault(dice: &mut Dice) -> Fault {
     let link = *dice.choose(&Link::ALL).expect("there are links");
     let long = dice.between(0, 6) == 0;
     let lasts = milliseconds(dice, if long { LASTS_LONG_MS } else { LASTS_MS });
-    match dice.between(0, 9) {
+    match dice.between(0, 10) {
         0..3 => Fault::Kill(process),
         3 => Fault::Restart(process),
         4..6 => Fault::Freeze(process, lasts),
@@ -102,6 +109,7 @@ fn fault(dice: &mut Dice) -> Fault {
             lasts,
             then_cut: dice.between(0, 2) == 0,
         },
+        8 => Fault::Delete(dice.choose(&STREAMS).expect("there are streams")),
         _ => Fault::Slow {
             link,
             by: milliseconds(dice, SLOW_MS),
@@ -131,6 +139,7 @@ impl fmt::Display for Fault {
                 let then = if *then_cut { ", then cut it" } else { "" };
                 write!(f, "black-hole {} for {lasts:?}{then}", link.name())
             }
+            Self::Delete(stream) => write!(f, "delete {stream}"),
             Self::Slow { link, by, lasts } => {
                 write!(f, "slow {} by {by:?} for {lasts:?}", link.name())
             }
@@ -161,6 +170,7 @@ impl Excuses {
                     excuses.processes.insert(process);
                     excuses.ended.insert(process);
                 }
+                Fault::Delete(_) => {}
                 Fault::Freeze(process, _) => drop(excuses.processes.insert(process)),
                 Fault::Cut(link, _) | Fault::Hang { link, .. } | Fault::Slow { link, .. } => {
                     excuses.links.insert(*link);
@@ -206,7 +216,15 @@ mod tests {
         let blows = draw(7);
         assert_eq!(blows, draw(7));
         assert_ne!(blows, draw(8));
-        for word in ["kill", "restart", "freeze", "cut", "black-hole", "slow"] {
+        for word in [
+            "kill",
+            "restart",
+            "freeze",
+            "cut",
+            "black-hole",
+            "delete",
+            "slow",
+        ] {
             assert!(
                 blows
                     .iter()

@@ -108,6 +108,7 @@ async fn rounds(plan: Plan) -> Outcome {
     let striker = Striker {
         data: stack.data.clone(),
         proxies: std::mem::take(&mut stack.proxies),
+        jetstream: checker.jetstream.clone(),
     };
     let begun = Instant::now();
     let (mut round, mut findings) = (0, 0);

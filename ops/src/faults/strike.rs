@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use async_nats::jetstream;
 use nix::sys::signal::Signal;
 use tokio::time::{Duration, sleep};
 
@@ -24,6 +25,7 @@ const BACK_WITHIN: Duration = Duration::from_secs(60);
 pub(super) struct Striker {
     pub(super) data: DataDir,
     pub(super) proxies: BTreeMap<Link, Proxy>,
+    pub(super) jetstream: jetstream::Context,
 }
 
 // === impl Striker ===
@@ -56,6 +58,11 @@ impl Striker {
                     sleep(LOOK_EVERY).await;
                 }
                 self.set(link, Way::Open);
+                Ok(())
+            }
+            Fault::Delete(stream) => {
+                // NATS may be away, of another fault, and the stream not there yet, of the last one.
+                let _ = self.jetstream.delete_stream(stream).await;
                 Ok(())
             }
             Fault::Slow { link, by, lasts } => {

@@ -12,6 +12,7 @@ mod crash;
 mod failure;
 mod faults;
 mod load;
+mod outages;
 mod rebuild;
 mod sdk;
 mod stack;

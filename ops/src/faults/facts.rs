@@ -14,6 +14,8 @@ pub(super) struct Facts {
     pub(super) keys: BTreeMap<KeyId, KnownKey>,
     /// The requests that gateways answered, by their ids, and through which gateway.
     pub(super) requests: BTreeMap<String, &'static str>,
+    /// The highest position that each gateway is known to have served.
+    pub(super) served: BTreeMap<&'static str, u64>,
 }
 
 /// What a command was answered with.
@@ -30,8 +32,8 @@ pub(super) struct KnownKey {
     /// Unknown when the answer that showed it was lost: it is shown once.
     pub(super) secret: Option<String>,
     pub(super) state: KeyState,
-    /// Gateways that have refused it since it was revoked.
-    pub(super) refused_by: BTreeSet<&'static str>,
+    /// The position at which it was revoked.
+    pub(super) revoked_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -232,7 +232,10 @@ impl Worker {
         facts.commands.insert(answer.command_id, acknowledged);
         let known = key.and_then(|key| facts.keys.get_mut(&key));
         match (command, known) {
-            (NewCommand::RevokeKey { .. }, Some(known)) => known.state = KeyState::Revoked,
+            (NewCommand::RevokeKey { .. }, Some(known)) => {
+                known.state = KeyState::Revoked;
+                known.revoked_at = Some(answer.position);
+            }
             (NewCommand::DisableKey { .. }, Some(known)) => known.state = KeyState::Disabled,
             (NewCommand::EnableKey { .. }, Some(known)) => known.state = KeyState::Works,
             (NewCommand::IssueKey { owner, .. }, None) => {
@@ -245,7 +248,7 @@ impl Worker {
                     owner,
                     secret: answer.secret.clone(),
                     state: KeyState::Works,
-                    refused_by: [].into(),
+                    revoked_at: None,
                 };
                 facts.keys.insert(id, known);
             }
@@ -275,6 +278,12 @@ impl Worker {
                 self.found("two requests had the same id");
             }
         }
+        let position = served_position(answer);
+        {
+            let mut facts = self.place.notebook.facts();
+            let served = facts.served.entry(gateway).or_default();
+            *served = position.max(*served);
+        }
         let text = answer.text();
         let whole = body["stream"] != true || text.trim_end().ends_with("data: [DONE]");
         if answer.status.is_success() && whole {
@@ -302,15 +311,19 @@ impl Worker {
         }
     }
 
-    /// Tries keys that were revoked: a gateway that has refused one must never take it again.
+    /// Tries keys that were revoked: a gateway that has served the revocation must never take them again.
     async fn try_revoked_keys(self, gateway: &'static str, mut dice: Dice) {
         let address = url(gateway_port(self.place.ports, gateway));
         while self.goes_on() {
-            let revoked = self.place.notebook.facts().secrets(KeyState::Revoked);
+            let (revoked, served) = {
+                let facts = self.place.notebook.facts();
+                let served = facts.served.get(gateway).copied().unwrap_or_default();
+                (facts.secrets(KeyState::Revoked), served)
+            };
             let newest = &revoked[revoked.len().saturating_sub(KEYS_OF_ONE_WRITER)..];
             if let Some((key, secret)) = dice.choose(newest) {
                 match call(&address, "/v1/models", secret, None).await {
-                    Ok(answer) => self.judge_revoked(gateway, *key, &answer),
+                    Ok(answer) => self.judge_revoked(gateway, served, *key, &answer),
                     Err(failure) => self.judge_silence(gateway, &failure.to_string()),
                 }
             }
@@ -318,18 +331,25 @@ impl Worker {
         }
     }
 
-    fn judge_revoked(&self, gateway: &'static str, key: KeyId, answer: &Answer) {
-        let mut facts = self.place.notebook.facts();
-        let Some(known) = facts.keys.get_mut(&key) else {
+    /// `served`: the highest position that the gateway was known to serve before it was asked.
+    fn judge_revoked(&self, gateway: &'static str, served: u64, key: KeyId, answer: &Answer) {
+        if answer.status != StatusCode::OK {
+            return;
+        }
+        let position = served_position(answer);
+        let revoked_at = {
+            let facts = self.place.notebook.facts();
+            facts.keys.get(&key).and_then(|known| known.revoked_at)
+        };
+        let Some(revoked_at) = revoked_at else {
             return;
         };
-        match answer.status {
-            StatusCode::UNAUTHORIZED => drop(known.refused_by.insert(gateway)),
-            StatusCode::OK if known.refused_by.contains(gateway) => {
-                drop(facts);
-                self.found(format!("{gateway} took a revoked key that it had refused"));
-            }
-            _ => {}
+        // A gateway that was ended begins with what lies on its disk, which is older.
+        let went_back = served >= revoked_at && !self.excuses.ended(gateway);
+        if position >= revoked_at || went_back {
+            self.found(format!(
+                "{gateway} took a key at position {position} that was revoked at {revoked_at}; it had served {served}"
+            ));
         }
     }
 
@@ -387,6 +407,14 @@ pub(super) async fn call(
     };
     let headers = [(AUTHORIZATION, bearer)];
     client::call(method, &format!("{address}{path}"), &headers, body).await
+}
+
+/// The position of the configuration that decided; 0 where the answer does not say.
+fn served_position(answer: &Answer) -> u64 {
+    let position = answer.headers.get("x-sluice-position");
+    position
+        .and_then(|position| position.to_str().ok()?.parse().ok())
+        .unwrap_or_default()
 }
 
 fn quoted(answer: &Answer) -> String {

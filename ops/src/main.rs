@@ -18,6 +18,8 @@ mod mock;
 mod parts;
 mod paths;
 mod progress;
+mod rebuild;
+mod running;
 mod seed;
 mod stack;
 mod status;
@@ -59,6 +61,8 @@ enum Task {
     Clickhouse(clickhouse::Args),
     /// Serve a scripted provider that speaks OpenAI's wire format.
     MockProvider(mock::Args),
+    /// Build the snapshots, the ledger's rollup or the audit trail again, beside the live one, and put it in its place.
+    Rebuild(rebuild::Args),
     /// Measure one of the figures that the project promises.
     Bench(bench::Args),
 }
@@ -88,6 +92,7 @@ fn run(task: Task) -> Outcome {
         Task::Tidy => tidy::run(),
         Task::Clickhouse(args) => clickhouse::run(args),
         Task::MockProvider(args) => mock::run(args),
+        Task::Rebuild(args) => rebuild::run(&args),
         Task::Bench(args) => bench::run(args),
     }
 }

@@ -190,10 +190,11 @@ impl Excuses {
         self.killed.contains(process)
     }
 
-    /// Whether commands may be refused for now: only for the sake of Postgres.
+    /// Whether commands may be refused for now: only for the sake of Postgres, or when `commands` itself was struck.
+    /// (Frozen in the middle of a transaction, it finds when it wakes that Postgres has given that up.)
     pub(super) fn commands_may_be_refused(&self) -> bool {
         self.processes.contains("postgres")
-            || self.ended("commands")
+            || self.processes.contains("commands")
             || self.links.contains(&Link::CommandsPostgres)
     }
 
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn only_postgres_and_an_end_of_commands_excuse_a_refused_command() {
+    fn only_postgres_and_commands_itself_excuse_a_refused_command() {
         let excuses = |fault| {
             Excuses::of(&[Blow {
                 after: Duration::ZERO,

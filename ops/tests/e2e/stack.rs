@@ -211,6 +211,13 @@ impl Stack {
             .expect("the ledger answers")
     }
 
+    /// A statement to the embedded ClickHouse.
+    pub(crate) async fn change_ledger(&self, statement: &str) {
+        let client = clickhouse::Client::default().with_url(&self.info.clickhouse);
+        let done = client.query(statement).execute().await;
+        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+
     /// The last sequence of the stream that carries the log.
     pub(crate) async fn events_sequence(&self) -> u64 {
         let nats = async_nats::connect(&self.info.nats)

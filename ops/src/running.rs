@@ -44,6 +44,23 @@ impl Running {
         Ok(command)
     }
 
+    /// The control plane's program, told where everything is.
+    pub(crate) fn commands(&self) -> Outcome<Command> {
+        let passwords = secrets::postgres_passwords(&self.data)?;
+        let service = &passwords.service_password;
+        let mut command = Command::new(self.program("commands")?);
+        command.env("SLUICE_NATS_URL", self.nats_url()).env(
+            "SLUICE_POSTGRES_URL",
+            postgres::url(self.ports, "sluice_service", service, "sluice"),
+        );
+        Ok(command)
+    }
+
+    /// One of Postgres' own tools.
+    pub(crate) fn postgres_tool(&self, name: &str) -> Outcome<PathBuf> {
+        Ok(self.program("postgres")?.with_file_name(name))
+    }
+
     fn nats_url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.ports.nats())
     }

@@ -31,6 +31,9 @@ const AGREE_WITHIN: Duration = Duration::from_secs(45);
 /// How often it is looked whether they do.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// Keys of one state that are tried at each gateway, the newest; what became of the others the state's digest proves.
+const TRIED: usize = 100;
+
 /// Findings of one kind that are spelled out.
 const SHOWN: usize = 3;
 
@@ -320,13 +323,14 @@ impl Checker {
     async fn keys_do_what_they_should(&self, notebook: &Notebook) -> Outcome {
         for state in [KeyState::Works, KeyState::Disabled, KeyState::Revoked] {
             let keys = notebook.facts().secrets(state);
+            let keys = &keys[keys.len().saturating_sub(TRIED)..];
             let expected = match state {
                 KeyState::Works => StatusCode::OK,
                 KeyState::Disabled | KeyState::Revoked => StatusCode::UNAUTHORIZED,
             };
             for gateway in GATEWAYS {
                 let address = url(gateway_port(self.place.ports, gateway));
-                for (id, secret) in &keys {
+                for (id, secret) in keys {
                     let status = call(&address, "/v1/models", secret, None).await?.status;
                     if status != expected {
                         notebook.found(format!(

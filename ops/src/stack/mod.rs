@@ -1,5 +1,6 @@
 //! What one stack is: a data folder, a block of ports, secrets, and the processes on them.
 
+pub(crate) mod alone;
 pub(crate) mod binaries;
 pub(crate) mod links;
 pub(crate) mod nats;

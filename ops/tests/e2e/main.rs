@@ -14,6 +14,7 @@ mod faults;
 mod load;
 mod outages;
 mod rebuild;
+mod restore;
 mod sdk;
 mod stack;
 mod supervisor;

@@ -143,16 +143,31 @@ impl Api {
         }
     }
 
+    /// One command as it is; whatever the API says to it.
+    pub(crate) async fn try_command(&self, request: &CommandRequest) -> Outcome<Answer> {
+        let url = format!("{}/commands", self.base);
+        client::call(Method::POST, &url, &self.headers, Some(&to_json(request)?)).await
+    }
+
+    /// `POST` of nothing to a path below `/api/v1`.
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
+        let url = format!("{}{path}", self.base);
+        let answer = client::call(Method::POST, &url, &self.headers, None).await?;
+        understood(&answer).doing(|| format!("asking for {path}"))
+    }
+
     /// One command.
     pub(crate) async fn command(&self, why: &str, command: NewCommand) -> Outcome<CommandAnswer> {
-        let body = to_json(&CommandRequest {
+        let request = CommandRequest {
             command_id: None,
             why: Some(why.to_owned()),
             command,
-        })?;
-        let url = format!("{}/commands", self.base);
-        let answer = client::call(Method::POST, &url, &self.headers, Some(&body)).await?;
-        understood(&answer).doing(|| format!("the command {}", body["command"]["type"]))
+        };
+        let answer = self.try_command(&request).await?;
+        understood(&answer).doing(|| {
+            let name = to_json(&request.command).unwrap_or_default();
+            format!("the command {}", name["type"])
+        })
     }
 }
 

@@ -5,20 +5,26 @@
 )]
 
 mod api;
+mod backup;
 mod bench;
 mod clickhouse;
 mod client;
 mod clock;
 mod console;
 mod declared;
+mod dice;
 mod down;
 mod failure;
+mod faults;
 mod mock;
 mod parts;
 mod paths;
 mod progress;
+mod rebuild;
+mod running;
 mod seed;
 mod stack;
+mod start_epoch;
 mod status;
 mod supervise;
 mod test;
@@ -62,6 +68,14 @@ enum Task {
     Clickhouse(clickhouse::Args),
     /// Serve a scripted provider that speaks OpenAI's wire format.
     MockProvider(mock::Args),
+    /// Build the snapshots, the ledger's rollup or the audit trail again, beside the live one, and put it in its place.
+    Rebuild(rebuild::Args),
+    /// Write the log, and the secrets that open it, into a folder.
+    Backup(backup::Args),
+    /// Bring a stack's log back from a backup.
+    Restore(backup::RestoreArgs),
+    /// Accept that the log was forked or has lost its end, and go on with what is there.
+    StartEpoch(start_epoch::Args),
     /// Measure one of the figures that the project promises.
     Bench(bench::Args),
 }
@@ -93,6 +107,10 @@ fn run(task: Task) -> Outcome {
         Task::Tidy => tidy::run(),
         Task::Clickhouse(args) => clickhouse::run(args),
         Task::MockProvider(args) => mock::run(args),
+        Task::Rebuild(args) => rebuild::run(&args),
+        Task::Backup(args) => backup::run(&args),
+        Task::Restore(args) => backup::restore(&args),
+        Task::StartEpoch(args) => start_epoch::run(&args),
         Task::Bench(args) => bench::run(args),
     }
 }

@@ -20,10 +20,27 @@ pub struct Config {
 /// What to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum Command {
+    /// Build something again from what it follows from, beside what is live, compare the two, and put it in its place.
+    Rebuild {
+        /// What.
+        #[arg(value_enum)]
+        what: Rebuild,
+    },
     /// Everything: the snapshot publisher, the ledger and the audit trail.
     Serve,
     /// The snapshot publisher alone; it stops when another publisher is alive.
     Publish,
+}
+
+/// What can be built again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Rebuild {
+    /// Every entry of SNAPSHOTS, from EVENTS.
+    Snapshots,
+    /// The rollup usage_1m, from the requests.
+    Ledger,
+    /// The audit trail admin_events, from EVENTS.
+    Audit,
 }
 
 /// Where everything is, and how the log is written.

@@ -6,6 +6,7 @@ pub mod config;
 mod feed;
 pub mod ledger;
 pub mod nats;
+pub mod rebuild;
 pub mod snapshots;
 pub mod status;
 pub mod warehouse;

@@ -6,9 +6,9 @@ use clap::Parser;
 use projections::{
     audit::{self, AuditPart},
     clock,
-    config::{Command, Config, LogFormat, Places},
+    config::{Command, Config, LogFormat, Places, Rebuild},
     ledger::{self, LedgerPart},
-    nats,
+    nats, rebuild,
     snapshots::{self, PublisherConfig, PublisherPart, PublisherStatus, Rivals},
     status::{self, Part},
     warehouse::Warehouse,
@@ -68,16 +68,9 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
     let rivals = match command {
         Command::Serve => Rivals::StandBy,
         Command::Publish => Rivals::Stop,
+        Command::Rebuild { what } => return rebuild(what, places, shutdown).await,
     };
-    let config = PublisherConfig {
-        ring: places.snapshot_mac()?,
-        postgres: places
-            .postgres_url
-            .parse()
-            .map_err(|_| "the Postgres URL cannot be read")?,
-        replicas: places.stream_replicas,
-        rivals,
-    };
+    let config = publisher(places, rivals)?;
     let link = nats::connect(&places.nats_url, "sluice-projections").await?;
     let (sender, receiver) = watch::channel(PublisherStatus::new());
     let jetstream = async_nats::jetstream::new(link.client.clone());
@@ -112,6 +105,57 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
     }
     publisher.await??;
     workers.join_all().await;
+    Ok(())
+}
+
+fn publisher(places: &Places, rivals: Rivals) -> Result<PublisherConfig, AnyError> {
+    Ok(PublisherConfig {
+        ring: places.snapshot_mac()?,
+        postgres: places
+            .postgres_url
+            .parse()
+            .map_err(|_| "the Postgres URL cannot be read")?,
+        replicas: places.stream_replicas,
+        rivals,
+    })
+}
+
+/// Builds something again, and says what came of it.
+#[expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a command line tool tells how far it is, and ends with its result"
+)]
+async fn rebuild(
+    what: Rebuild,
+    places: &Places,
+    shutdown: CancellationToken,
+) -> Result<(), AnyError> {
+    let link = nats::connect(&places.nats_url, "sluice-projections rebuild").await?;
+    let jetstream = async_nats::jetstream::new(link.client.clone());
+    let say = |line: &str| eprintln!("{line}");
+    let result = match what {
+        Rebuild::Snapshots => {
+            let config = publisher(places, Rivals::Replace)?;
+            let done = snapshots::republish(config, link, shutdown).await?;
+            serde_json::json!({
+                "rebuilt": "snapshots", "built": done.sent, "differed": done.differed,
+                "position": done.position, "digest_before": done.digest_before,
+                "digest_after": done.digest_after,
+            })
+        }
+        Rebuild::Ledger => {
+            let warehouse = Warehouse::new(&places.clickhouse_url)?;
+            let done = rebuild::ledger::rebuild(&jetstream, &warehouse, &shutdown, &say).await?;
+            serde_json::json!({ "rebuilt": "ledger", "built": done.built, "differed": done.differed })
+        }
+        Rebuild::Audit => {
+            let warehouse = Warehouse::new(&places.clickhouse_url)?;
+            let done = rebuild::audit::rebuild(&jetstream, &warehouse, &shutdown, &say).await?;
+            serde_json::json!({ "rebuilt": "audit", "built": done.built, "differed": done.differed })
+        }
+    };
+    println!("{result}");
     Ok(())
 }
 

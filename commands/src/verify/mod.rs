@@ -146,6 +146,13 @@ fn check_head(head: &Head, walk: &walk::Walk, findings: &mut Findings) {
     }
 }
 
+/// What a given-up epoch published from the position on at which the present one began, the operator has given up with it.
+const SEEN_HEADS: &str = "SELECT position, hash FROM seen_heads
+    WHERE epoch = (SELECT epoch FROM log_head)
+       OR position < coalesce(
+           (SELECT position FROM events WHERE stream = 'log' ORDER BY stream_version DESC LIMIT 1), 0)
+    ORDER BY position";
+
 /// Compares the log with the heads that were published and with the one that this process holds. Returns how many.
 async fn check_seen_heads(
     connection: &mut sqlx::PgConnection,
@@ -153,11 +160,10 @@ async fn check_seen_heads(
     live: Option<&Live>,
     findings: &mut Findings,
 ) -> Result<u64, ReadError> {
-    let seen: Vec<(i64, Vec<u8>)> =
-        sqlx::query_as("SELECT position, hash FROM seen_heads ORDER BY position")
-            .fetch_all(connection)
-            .await
-            .map_err(ReadError::doing("reading published heads"))?;
+    let seen: Vec<(i64, Vec<u8>)> = sqlx::query_as(SEEN_HEADS)
+        .fetch_all(connection)
+        .await
+        .map_err(ReadError::doing("reading published heads"))?;
     let seen = seen
         .into_iter()
         .filter_map(|(position, hash)| Some((to_u64(position), rows::hash(&hash)?)));

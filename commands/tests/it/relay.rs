@@ -402,6 +402,9 @@ async fn a_log_that_lost_its_tail_together_with_the_stream_takes_no_commands_unt
         .await
         .expect("appends go on");
     events_is_the_log(&stopped, &nats).await;
+    // What the operator has given up is no longer missed.
+    let report = stopped.verify().await.expect("the log can be read");
+    assert!(report.ok, "{:?}", report.findings);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use async_nats::{
     },
 };
 use futures_util::StreamExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How often the server says that it is there when it has nothing to send.
 const IDLE_HEARTBEAT: Duration = Duration::from_secs(1);
@@ -39,6 +39,8 @@ pub(super) struct Reader {
     client: Client,
     messages: Subscriber,
     delivered: u64,
+    /// When the server was last heard; outlives a call of `next` that was given up.
+    heard: Instant,
 }
 
 /// A message of the stream.
@@ -117,15 +119,17 @@ impl Reader {
             client,
             messages,
             delivered: 0,
+            heard: Instant::now(),
         })
     }
 
-    /// The next message. Nothing is lost when the future is dropped.
+    /// The next message. Nothing is lost when the future is dropped, and silence goes on being counted.
     pub(super) async fn next(&mut self) -> Result<Delivered, ReadError> {
         loop {
-            let message = timeout(SILENCE, self.messages.next())
+            let message = timeout_at(self.heard + SILENCE, self.messages.next())
                 .await
                 .map_err(|_| ReadError::Silent)?;
+            self.heard = Instant::now();
             let message = message.ok_or(ReadError::Closed)?;
             if message.status == Some(StatusCode::IDLE_HEARTBEAT) {
                 self.status(&message).await?;

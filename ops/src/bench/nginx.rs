@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::cpu;
 use crate::failure::{Doing as _, Failure, Outcome};
+use crate::supervise::process;
 
 /// How long nginx may take to listen.
 const START_TIME: Duration = Duration::from_secs(10);
@@ -56,7 +57,7 @@ impl Nginx {
 
     /// The master and its worker.
     pub(super) fn pids(&self) -> Vec<u32> {
-        cpu::family(self.child.id())
+        process::family(self.child.id())
     }
 
     fn wait_until_it_listens(&mut self) -> Outcome {

@@ -10,14 +10,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
-use super::cpu;
 use super::provider::free_address;
 use super::wire::{self, Connection};
 use crate::failure::{Doing as _, Failure, Outcome};
 use crate::parts::Cache;
 use crate::stack::DataDir;
 use crate::stack::binaries::Binaries;
-use crate::supervise::process::ProcessId;
+use crate::supervise::process::{self, ProcessId};
 use crate::supervise::state::StackState;
 
 /// How long a gateway may take to be ready.
@@ -147,7 +146,7 @@ impl Stack {
 
     /// All processes of the stack.
     pub(super) fn processes(&self) -> Outcome<Vec<u32>> {
-        Ok(cpu::family(self.state()?.supervisor.pid.unsigned_abs()))
+        Ok(process::family(self.state()?.supervisor.pid.unsigned_abs()))
     }
 
     /// Lets one process of the stack stand still.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::embeddings::first_word;
 use super::plan::{Ask, Plan, Refusal};
 use super::script::{BadScript, Script};
-use super::tokens::{self, Dice};
+use super::tokens;
+use crate::dice::Dice;
 
 /// `created` lies in the ten million seconds after this one.
 const CREATED_FROM: u64 = 1_700_000_000;

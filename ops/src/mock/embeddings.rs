@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::plan::{Ask, Plan, Refusal};
-use super::tokens::{self, Dice};
+use super::tokens;
+use crate::dice::Dice;
 
 /// Numbers a vector when the request does not say (as OpenAI's small model has).
 const DEFAULT_DIMENSIONS: usize = 1_536;

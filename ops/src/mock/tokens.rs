@@ -1,5 +1,7 @@
 //! The mock's tokenizer and its words: simple enough that a test can compute every usage number.
 
+use crate::dice::Dice;
+
 /// Bytes of UTF-8 a token.
 pub(super) const TOKEN_BYTES: usize = 4;
 
@@ -11,27 +13,6 @@ const WORDS: [&str; 64] = [
     "ran", "dug", "fed", "led", "lit", "won", "one", "two", "six", "ten", "few", "any", "our",
     "her", "his", "who", "why", "how", "but", "yet", "now", "too", "not", "did", "may",
 ];
-
-/// A small generator of pseudo-random numbers (SplitMix64, Steele, Lea and Flood 2014).
-pub(super) struct Dice(u64);
-
-// === impl Dice ===
-
-impl Dice {
-    /// The same seed gives the same numbers.
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next number.
-    pub(super) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
 
 /// How many tokens a text has.
 pub(super) fn count(text: &str) -> u64 {

@@ -1,6 +1,8 @@
 //! What one stack is: a data folder, a block of ports, secrets, and the processes on them.
 
+pub(crate) mod alone;
 pub(crate) mod binaries;
+pub(crate) mod links;
 pub(crate) mod nats;
 pub(crate) mod ports;
 pub(crate) mod postgres;
@@ -57,6 +59,10 @@ impl DataDir {
         self.root.join("gateway")
     }
 
+    pub(crate) fn second_gateway(&self) -> PathBuf {
+        self.root.join("gateway-2")
+    }
+
     pub(crate) fn secrets(&self) -> PathBuf {
         self.root.join("secrets")
     }
@@ -83,6 +89,11 @@ impl DataDir {
             make(&folder, mode)?;
         }
         Ok(())
+    }
+
+    /// Makes the second gateway's folder.
+    pub(crate) fn create_second_gateway(&self) -> Outcome {
+        make(&self.second_gateway(), CLOSED)
     }
 
     /// Waits until no other `up` or `down` works on this stack; the right ends with the file.

@@ -26,9 +26,9 @@ pub(crate) struct Ports {
 impl Ports {
     /// The block that begins at `base`.
     pub(crate) fn from_base(base: u16) -> Outcome<Self> {
-        if base == 0 || base.checked_add(GATEWAY_OFFSET).is_none() {
+        if base == 0 || base.checked_add(GATEWAY_OFFSET + 1).is_none() {
             return Err(Failure::new(format!(
-                "--port-base {base} leaves no room for the gateway's port at base + {GATEWAY_OFFSET}"
+                "--port-base {base} leaves no room for the gateways' ports from base + {GATEWAY_OFFSET}"
             )));
         }
         Ok(Self { base })
@@ -81,8 +81,13 @@ impl Ports {
         self.base + GATEWAY_OFFSET
     }
 
+    /// Where a second gateway listens, in a stack that has one.
+    pub(crate) fn second_gateway(self) -> u16 {
+        self.gateway() + 1
+    }
+
     /// Every port with what it is for.
-    pub(crate) fn all(self) -> [(u16, &'static str); 8] {
+    pub(crate) fn all(self) -> [(u16, &'static str); 9] {
         [
             (self.console(), "the console"),
             (self.postgres(), "Postgres"),
@@ -92,6 +97,7 @@ impl Ports {
             (self.mock_provider(), "the mock provider"),
             (self.projections(), "the projections' status"),
             (self.gateway(), "the gateway"),
+            (self.second_gateway(), "a second gateway"),
         ]
     }
 

@@ -132,10 +132,12 @@ pub(crate) fn service(data: &DataDir, ports: Ports, bin: &Path) -> Service {
 
 /// The URL of a role's connection.
 pub(crate) fn url(ports: Ports, role: &str, password: &str, database: &str) -> String {
-    format!(
-        "postgres://{role}:{password}@127.0.0.1:{}/{database}",
-        ports.postgres()
-    )
+    url_at(ports.postgres(), role, password, database)
+}
+
+/// The same at another port than the server's own.
+pub(crate) fn url_at(port: u16, role: &str, password: &str, database: &str) -> String {
+    format!("postgres://{role}:{password}@127.0.0.1:{port}/{database}")
 }
 
 fn must_be_reachable(path: &Path) -> Outcome {

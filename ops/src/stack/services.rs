@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::binaries::Binaries;
+use super::links::{Link, Links};
 use super::ports::Ports;
 use super::secrets::PostgresPasswords;
 use super::{DataDir, nats, postgres};
@@ -26,6 +27,10 @@ pub(crate) struct Ingredients<'a> {
     /// The built console.
     pub(crate) assets: Option<PathBuf>,
     pub(crate) passwords: PostgresPasswords,
+    /// How the processes reach one another.
+    pub(crate) links: Links,
+    /// Whether there is a second gateway.
+    pub(crate) second_gateway: bool,
 }
 
 // === impl Ingredients ===
@@ -33,15 +38,28 @@ pub(crate) struct Ingredients<'a> {
 impl Ingredients<'_> {
     /// The plan for the supervisor.
     pub(crate) fn plan(&self) -> Outcome<Plan> {
-        let services = vec![
+        let mut services = vec![
             postgres::service(self.data, self.ports, &self.postgres_bin),
             nats::prepare(self.data, self.ports, &self.nats_server)?,
             self.clickhouse(),
             self.mock_provider(),
             self.commands(),
             self.projections(),
-            self.gateway(),
+            self.gateway(
+                "gateway",
+                self.ports.gateway(),
+                &self.data.gateway(),
+                Link::GatewayNats,
+            ),
         ];
+        if self.second_gateway {
+            services.push(self.gateway(
+                "gateway-2",
+                self.ports.second_gateway(),
+                &self.data.second_gateway(),
+                Link::SecondGatewayNats,
+            ));
+        }
         let text = serde_json::to_vec(&services).doing(|| "writing the plan".into())?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(&text).update(self.build.as_bytes());
@@ -73,17 +91,25 @@ impl Ingredients<'_> {
         let service = self
             .ours("commands", "sluice-commands", port, "/readyz")
             .args(["serve", "--listen", &local(port)])
-            .args(["--nats-url", &self.nats_url()])
-            .args(["--clickhouse-url", &self.clickhouse_url()])
-            .args(["--gateway-url", &url(self.ports.gateway())])
+            .args(["--nats-url", &self.nats_url(Link::CommandsNats)])
+            .args(["--clickhouse-url", &self.url(Link::CommandsClickhouse)])
+            .args(["--gateway-url", &self.url(Link::CommandsGateway)])
             .args(["--secrets-dir", &text(&self.data.secrets())])
             .env(
                 "SLUICE_POSTGRES_URL",
-                &self.role_url("sluice_service", &self.passwords.service_password),
+                &self.role_url(
+                    Link::CommandsPostgres,
+                    "sluice_service",
+                    &self.passwords.service_password,
+                ),
             )
             .env(
                 "SLUICE_POSTGRES_OWNER_URL",
-                &self.role_url("sluice_owner", &self.passwords.owner_password),
+                &self.role_url(
+                    Link::CommandsPostgres,
+                    "sluice_owner",
+                    &self.passwords.owner_password,
+                ),
             )
             .after(["postgres", "nats"])
             .stopped_at(1);
@@ -97,23 +123,26 @@ impl Ingredients<'_> {
         let port = self.ports.projections();
         self.ours("projections", "sluice-projections", port, "/readyz")
             .args(["--listen", &local(port)])
-            .args(["--nats-url", &self.nats_url()])
-            .args(["--clickhouse-url", &self.clickhouse_url()])
+            .args(["--nats-url", &self.nats_url(Link::ProjectionsNats)])
+            .args(["--clickhouse-url", &self.url(Link::ProjectionsClickhouse)])
             .args(["--secrets-dir", &text(&self.data.secrets())])
             .env(
                 "SLUICE_POSTGRES_URL",
-                &self.role_url("sluice_reader", &self.passwords.reader_password),
+                &self.role_url(
+                    Link::ProjectionsPostgres,
+                    "sluice_reader",
+                    &self.passwords.reader_password,
+                ),
             )
             .after(["commands", "clickhouse"])
             .stopped_at(1)
     }
 
-    fn gateway(&self) -> Service {
-        let port = self.ports.gateway();
-        self.ours("gateway", "sluice-gateway", port, "/readyz")
+    fn gateway(&self, name: &str, port: u16, data: &Path, nats: Link) -> Service {
+        self.ours(name, "sluice-gateway", port, "/readyz")
             .args(["--listen", &local(port)])
-            .args(["--nats-url", &self.nats_url()])
-            .args(["--data-dir", &text(&self.data.gateway())])
+            .args(["--nats-url", &self.nats_url(nats)])
+            .args(["--data-dir", &text(data)])
             .args(["--secrets-dir", &text(&self.data.secrets())])
             .args(["--drain-timeout-ms", DRAIN_MS])
             .after(["nats"])
@@ -142,16 +171,16 @@ impl Ingredients<'_> {
         }
     }
 
-    fn nats_url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.ports.nats())
+    fn nats_url(&self, link: Link) -> String {
+        format!("nats://{}", local(self.links.port(link)))
     }
 
-    fn clickhouse_url(&self) -> String {
-        url(self.ports.clickhouse())
+    fn url(&self, link: Link) -> String {
+        url(self.links.port(link))
     }
 
-    fn role_url(&self, role: &str, password: &str) -> String {
-        postgres::url(self.ports, role, password, "sluice")
+    fn role_url(&self, link: Link, role: &str, password: &str) -> String {
+        postgres::url_at(self.links.port(link), role, password, "sluice")
     }
 }
 

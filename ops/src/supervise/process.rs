@@ -47,6 +47,45 @@ impl ProcessId {
     }
 }
 
+/// A process and all that it started, and those started, and so on.
+pub(crate) fn family(root: u32) -> Vec<u32> {
+    let parents = parents();
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        next += 1;
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, parent)| *parent == pid)
+                .map(|(child, _)| child),
+        );
+    }
+    found
+}
+
+/// Every process and its parent.
+fn parents() -> Vec<(u32, u32)> {
+    let entries = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    let read = |entry: fs::DirEntry| -> Option<(u32, u32)> {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name before it stands in brackets and may hold anything: `pid (name) state parent …`.
+        let parent = stat
+            .rsplit_once(')')?
+            .1
+            .split_whitespace()
+            .nth(1)?
+            .parse()
+            .ok()?;
+        Some((pid, parent))
+    };
+    entries.filter_map(read).collect()
+}
+
 /// State letter and start time of a process.
 fn stat(pid: i32) -> Option<(char, u64)> {
     let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -8,27 +8,45 @@ mod phase;
 mod report;
 mod servers;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use phase::{Phase, Tally};
 use report::Report;
 use servers::Servers;
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Doing as _, Failure, Outcome};
+use crate::faults;
 use crate::parts::{Cache, Part, TO_RUN};
 use crate::progress::Progress;
+use crate::stack::{binaries, secrets};
+
+/// The word for the randomised run.
+const FAULTS: &str = "faults";
 
 /// The subcommand's flags.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// One phase (format, lints, tidy, build, unit, docs, integration, console, end-to-end), or part
-    /// of the name of a test. Without it, everything.
-    #[arg(value_name = "PHASE|FILTER")]
+    /// of the name of a test, or `faults`: a randomised run against a whole stack. Without it,
+    /// everything but that.
+    #[arg(value_name = "PHASE|FILTER|faults")]
     only: Option<String>,
+    /// What `faults` draws from; made up, and said, when it is not.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How many minutes `faults` goes on.
+    #[arg(long, value_name = "M", default_value_t = 5.0)]
+    minutes: f64,
+    /// Let `faults` take the programs as they were last built.
+    #[arg(long)]
+    no_build: bool,
 }
 
 /// Runs the phases.
 pub(crate) fn run(args: &Args) -> Outcome {
+    if args.only.as_deref() == Some(FAULTS) {
+        return run_faults(args);
+    }
     let cache = Cache::open()?;
     let missing = cache.missing_tools(&[&TO_RUN[..], &[Part::PythonClients]].concat())?;
     if !missing.is_empty() {
@@ -63,6 +81,22 @@ pub(crate) fn run(args: &Args) -> Outcome {
         return Err(Failure::told());
     }
     Ok(())
+}
+
+/// The randomised run, on the programs as they are now.
+fn run_faults(args: &Args) -> Outcome {
+    if !args.no_build {
+        binaries::build(false)?;
+    }
+    let seed = match args.seed {
+        Some(seed) => seed,
+        None => u64::from(u32::from_le_bytes(secrets::random()?)),
+    };
+    faults::run(faults::Plan {
+        seed,
+        lasts: Duration::try_from_secs_f64(args.minutes * 60.0)
+            .doing(|| format!("--minutes {}", args.minutes))?,
+    })
 }
 
 /// The phases to run and the filter for tests' names.

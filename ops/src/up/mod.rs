@@ -17,6 +17,7 @@ use crate::paths;
 use crate::progress::Progress;
 use crate::seed;
 use crate::stack::binaries::{self, Binaries};
+use crate::stack::links::Links;
 use crate::stack::ports::{DEFAULT_BASE, Ports};
 use crate::stack::services::Ingredients;
 use crate::stack::{DataDir, postgres, secrets};
@@ -45,9 +46,15 @@ pub(crate) struct Args {
     /// Do without the console's pages (the API is there all the same).
     #[arg(long)]
     no_console: bool,
+    /// Start a second gateway.
+    #[arg(long)]
+    second_gateway: bool,
     /// Stop the stack when this process has ended (for tests, which may be killed).
     #[arg(long, value_name = "PID", hide = true)]
     bound_to: Option<u32>,
+    /// Let the processes reach one another through proxies on the ports from this one on.
+    #[arg(long, value_name = "PORT", hide = true)]
+    proxies_from: Option<u16>,
 }
 
 /// Brings a stack up.
@@ -167,6 +174,9 @@ fn prepare(
     let assets = assets(args, cache, &built, progress)?;
     let passwords = secrets::postgres_passwords(data)?;
     secrets::create_missing(data)?;
+    if args.second_gateway {
+        data.create_second_gateway()?;
+    }
     if !data.postgres().exists() {
         let step = progress.step("database");
         postgres::initialise(data, &postgres_bin, &passwords)?;
@@ -183,6 +193,8 @@ fn prepare(
         engine,
         assets,
         passwords,
+        links: Links::new(ports, args.proxies_from),
+        second_gateway: args.second_gateway,
     };
     let plan = ingredients.plan()?;
     if let Some(state) = running

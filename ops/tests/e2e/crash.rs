@@ -44,7 +44,7 @@ async fn survives_the_death_of(stack: &Stack, session: &Session, service: &str) 
     chats
 }
 
-async fn wait_for_work(load: &Load, (commands, chats): (u64, u64)) {
+pub(crate) async fn wait_for_work(load: &Load, (commands, chats): (u64, u64)) {
     wait_until("commands and chats go on", || async {
         let done = load.done();
         let enough = done.0 >= commands && done.1 >= chats;
@@ -56,7 +56,7 @@ async fn wait_for_work(load: &Load, (commands, chats): (u64, u64)) {
 }
 
 /// The log, its stream and the gateways are at one position, with one digest, and `verify` passes.
-async fn agrees(stack: &Stack, session: &Session, at_least: u64) {
+pub(crate) async fn agrees(stack: &Stack, session: &Session, at_least: u64) {
     wait_until(
         "position, EVENTS, count(*) and the gateways agree",
         || async {
@@ -91,7 +91,7 @@ async fn agrees(stack: &Stack, session: &Session, at_least: u64) {
 }
 
 /// The ledger has every one of these requests exactly once.
-async fn are_recorded_once(stack: &Stack, chats: &Chats) {
+pub(crate) async fn are_recorded_once(stack: &Stack, chats: &Chats) {
     let ids: Vec<String> = chats.answered.iter().map(|id| format!("'{id}'")).collect();
     let all = u64::try_from(ids.len()).expect("a count");
     let question = format!(

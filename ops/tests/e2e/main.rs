@@ -10,8 +10,11 @@ mod crash;
 #[expect(dead_code, reason = "the tool itself uses more of it")]
 #[path = "../../src/failure.rs"]
 mod failure;
+mod faults;
 mod load;
+mod outages;
 mod rebuild;
+mod restore;
 mod sdk;
 mod stack;
 mod supervisor;

@@ -124,6 +124,14 @@ impl Stack {
         nix::sys::signal::kill(pid, signal).expect("the process is there");
     }
 
+    /// Sends a signal to the supervisor.
+    pub(crate) fn signal_supervisor(&self, signal: nix::sys::signal::Signal) {
+        let pid = self.state()["supervisor"]["pid"].as_i64();
+        let pid = pid.and_then(|pid| i32::try_from(pid).ok());
+        let pid = nix::unistd::Pid::from_raw(pid.expect("a process id"));
+        nix::sys::signal::kill(pid, signal).expect("the supervisor is there");
+    }
+
     /// Signs in as the first owner.
     pub(crate) async fn sign_in(&self) -> Session {
         let base = format!("{}/api/v1", self.info.console);
@@ -203,6 +211,13 @@ impl Stack {
             .expect("the ledger answers")
     }
 
+    /// A statement to the embedded ClickHouse.
+    pub(crate) async fn change_ledger(&self, statement: &str) {
+        let client = clickhouse::Client::default().with_url(&self.info.clickhouse);
+        let done = client.query(statement).execute().await;
+        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+
     /// The last sequence of the stream that carries the log.
     pub(crate) async fn events_sequence(&self) -> u64 {
         let nats = async_nats::connect(&self.info.nats)
@@ -256,6 +271,14 @@ impl Session {
         answer
             .json()
             .unwrap_or_else(|failure| panic!("{path}: {failure}"))
+    }
+
+    /// `GET` below `/api/v1`, whatever comes of it.
+    pub(crate) async fn try_get(&self, path: &str) -> Result<Answer, String> {
+        let url = format!("{}{path}", self.base);
+        client::call(Method::GET, &url, &self.headers, None)
+            .await
+            .map_err(|failure| failure.to_string())
     }
 
     /// One command, whose outcome may be unknown. The same id may be sent again.

@@ -14,18 +14,21 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{Context, Message};
-use events_schema::envelope::{ChainError, EventRow, GENESIS, InvalidRow};
+use events_schema::envelope::{ChainError, EventRow, InvalidRow};
 use events_schema::subjects;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::row::{AuditRow, Head};
+use self::row::AuditRow;
+pub(crate) use self::row::Head;
 use crate::feed::{Feed, FeedError, Limits, Turn, acknowledge, sequence, stand_by};
 use crate::status::{Metrics, Part};
 use crate::warehouse::{Warehouse, WarehouseError, within};
 
 /// The consumer's name on `EVENTS`.
-const CONSUMER: &str = "audit";
+pub(crate) const CONSUMER: &str = "audit";
+/// Where the trail is.
+const TABLE: &str = "admin_events";
 /// A batch: changes by people arrive one by one, an import by the thousand.
 const LIMITS: Limits = Limits {
     messages: 2_000,
@@ -118,7 +121,7 @@ impl Part for AuditPart {
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
-enum SessionError {
+pub(crate) enum SessionError {
     #[error(transparent)]
     Warehouse(#[from] WarehouseError),
     #[error(transparent)]
@@ -171,7 +174,7 @@ async fn session(config: &Config, stop: &CancellationToken) -> Result<(), Sessio
         return Ok(());
     }
     config.status.standby.store(false, Ordering::Relaxed);
-    let mut head = read_head(&config.warehouse).await?;
+    let mut head = read_head(&config.warehouse, TABLE).await?;
     check_same(&stream, &head).await?;
     config
         .status
@@ -183,12 +186,12 @@ async fn session(config: &Config, stop: &CancellationToken) -> Result<(), Sessio
     }
     config.status.set_trouble(None);
     while let Some(messages) = feed.gather(LIMITS, stop).await? {
-        let found = read_head(&config.warehouse).await?;
+        let found = read_head(&config.warehouse, TABLE).await?;
         if found != head {
             let position = found.position;
             return Err(SessionError::Another { position });
         }
-        head = append(&config.warehouse, &messages, &head).await?;
+        head = append(&config.warehouse, TABLE, &messages, &head).await?;
         config
             .status
             .position
@@ -200,17 +203,15 @@ async fn session(config: &Config, stop: &CancellationToken) -> Result<(), Sessio
     Ok(())
 }
 
-async fn read_head(warehouse: &Warehouse) -> Result<Head, WarehouseError> {
-    let sql = "SELECT ?fields FROM admin_events ORDER BY position DESC LIMIT 1";
+/// Where the trail in this table ends.
+pub(crate) async fn read_head(warehouse: &Warehouse, table: &str) -> Result<Head, WarehouseError> {
+    let sql = format!("SELECT ?fields FROM {table} ORDER BY position DESC LIMIT 1");
     let head = within(
         "reading the audit trail's end",
-        warehouse.client().query(sql).fetch_optional(),
+        warehouse.client().query(&sql).fetch_optional(),
     )
     .await?;
-    Ok(head.unwrap_or_else(|| Head {
-        position: 0,
-        hash: hex::encode(GENESIS),
-    }))
+    Ok(head.unwrap_or_else(Head::genesis))
 }
 
 /// The event that the trail ends with must be on `EVENTS`.
@@ -243,9 +244,10 @@ async fn check_same(stream: &Stream, head: &Head) -> Result<(), SessionError> {
     }
 }
 
-/// Adds events and returns the new end.
-async fn append(
+/// Adds events to a table and returns its new end.
+pub(crate) async fn append(
     warehouse: &Warehouse,
+    table: &str,
     messages: &[Message],
     head: &Head,
 ) -> Result<Head, SessionError> {
@@ -268,7 +270,7 @@ async fn append(
         .with_setting("insert_deduplicate", "1")
         .with_setting("insert_deduplication_token", token);
     within("inserting events", async {
-        let mut insert = client.insert::<AuditRow>("admin_events").await?;
+        let mut insert = client.insert::<AuditRow>(table).await?;
         for row in &rows {
             insert.write(row).await?;
         }

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 /// Where the trail ends.
 #[derive(Debug, Clone, PartialEq, Eq, Row, Deserialize)]
-pub(super) struct Head {
-    pub(super) position: u64,
+pub(crate) struct Head {
+    pub(crate) position: u64,
     /// In hexadecimal digits.
-    pub(super) hash: String,
+    pub(crate) hash: String,
 }
 
 /// One row; its fields are the table's columns.
@@ -36,6 +36,14 @@ pub(super) struct AuditRow {
 // === impl Head ===
 
 impl Head {
+    /// Before the first event.
+    pub(crate) fn genesis() -> Self {
+        Self {
+            position: 0,
+            hash: hex::encode(GENESIS),
+        }
+    }
+
     /// The hash as bytes; a text that is none follows nothing.
     pub(super) fn hash_bytes(&self) -> [u8; 32] {
         let mut bytes = GENESIS;

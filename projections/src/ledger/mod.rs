@@ -12,6 +12,7 @@
 //! ClickHouse is down, records wait in `USAGE`.
 
 mod batch;
+pub(crate) mod pass;
 mod row;
 mod status;
 mod store;
@@ -37,7 +38,7 @@ use crate::warehouse::{Warehouse, WarehouseError};
 pub use self::status::{LedgerPart, Status};
 
 /// The consumer's name on `USAGE`.
-const CONSUMER: &str = "ledger";
+pub(crate) const CONSUMER: &str = "ledger";
 /// A batch: records are in the dashboard within a quarter of a second, and a busy hour makes a few
 /// thousand parts, not a hundred thousand.
 const LIMITS: Limits = Limits {

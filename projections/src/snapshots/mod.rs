@@ -38,6 +38,9 @@ use crate::{
 /// The pause between two terms: the stream's servers may be electing a leader.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// How often sending everything again is tried: the live publisher may be faster by a heartbeat.
+const TRIES: u32 = 10;
+
 /// What the publisher needs to know.
 #[derive(Debug, Clone)]
 pub struct PublisherConfig {
@@ -58,6 +61,24 @@ pub enum Rivals {
     StandBy,
     /// Stops, and says why.
     Stop,
+    /// Takes its place, sends everything again, and is gone: the other goes on after it.
+    Replace,
+}
+
+/// What sending everything again came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Republished {
+    /// How many entries and tombstones were sent.
+    pub sent: u64,
+    /// How many of those that lay on the stream were not as they should be, were missing, or had to go.
+    pub differed: u64,
+    /// The position up to which the history was folded.
+    pub position: u64,
+    /// The digest over the entries before, and after; `None` before: the stream's own heartbeat told of another position,
+    /// or of another key.
+    pub digest_before: Option<String>,
+    /// The digest over the entries after.
+    pub digest_after: String,
 }
 
 /// Why a publisher with [`Rivals::Stop`] stopped.
@@ -234,6 +255,50 @@ pub async fn run(
         say(&status, &ended);
         sleep(PAUSE).await;
     }
+}
+
+/// Folds the whole history, sends every entry of it again in its final state, and ends.
+///
+/// # Errors
+/// [`GivenUp`], when a term cannot be served to its end.
+pub async fn republish(
+    config: PublisherConfig,
+    mut link: Link,
+    shutdown: CancellationToken,
+) -> Result<Republished, GivenUp> {
+    let context = jetstream::new(link.client.clone());
+    let (status, _) = watch::channel(PublisherStatus::new());
+    let mut held = Held::new(Credentials::new(config.postgres.clone()));
+    let mut why = None;
+    for _ in 0..TRIES {
+        let nth = tokio::select! {
+            () = shutdown.cancelled() => return Err(GivenUp::BrokenOff),
+            nth = link.up() => nth,
+        };
+        let term = Term::new(&config, &context, &mut held, &status);
+        let ended = tokio::select! {
+            () = shutdown.cancelled() => return Err(GivenUp::BrokenOff),
+            () = link.lost(nth) => Ended::Disconnected,
+            ended = term.serve() => ended,
+        };
+        match ended {
+            Ended::Republished(done) => return Ok(done),
+            ended => why = Some(in_full(&ended)),
+        }
+        sleep(PAUSE).await;
+    }
+    Err(GivenUp::Disturbed(why.unwrap_or_default()))
+}
+
+/// Why not everything was sent again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GivenUp {
+    /// Somebody asked for the end. What was sent until then is as it should be.
+    #[error("broken off")]
+    BrokenOff,
+    /// Term after term ended early.
+    #[error("given up after {TRIES} tries: {0}")]
+    Disturbed(String),
 }
 
 /// Says why a term ended, once for each reason.

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    PublisherConfig, PublisherStatus, Rivals, Role, Stopped,
+    PublisherConfig, PublisherStatus, Republished, Rivals, Role, Stopped,
     book::{Book, Change},
     credentials::{Credentials, Known},
     fold::{Fold, FoldError},
@@ -83,6 +83,10 @@ pub(super) enum Ended {
     Forked(u64),
     #[error("SNAPSHOTS")]
     Send(#[from] SendError),
+    #[error("sealed credentials cannot be read from Postgres: nothing is sent again without them")]
+    NoCredentials,
+    #[error("everything was sent again")]
+    Republished(Republished),
 }
 
 /// One term.
@@ -284,16 +288,19 @@ impl<'a> Term<'a> {
         if generation == self.held.generation {
             return Ok(());
         }
-        if self.config.rivals == Rivals::Stop {
-            return Err(Stopped::Alive(generation).into());
+        match self.config.rivals {
+            Rivals::Stop => Err(Stopped::Alive(generation).into()),
+            Rivals::StandBy => {
+                self.enter(Role::Standby);
+                Ok(())
+            }
+            Rivals::Replace => Ok(()),
         }
-        self.enter(Role::Standby);
-        Ok(())
     }
 
     fn is_my_turn(&self, end: u64, heard: Instant) -> bool {
         let alone = self.book.generation == 0 || self.book.generation == self.held.generation;
-        let silent = alone || heard.elapsed() >= TAKEOVER;
+        let silent = alone || heard.elapsed() >= TAKEOVER || self.config.rivals == Rivals::Replace;
         let settled = self.complete || (!self.marked && self.folded_at.elapsed() >= GRACE);
         silent && settled && self.fold.position() >= end && self.knows_enough()
     }
@@ -387,6 +394,9 @@ impl<'a> Term<'a> {
         events: &mut Reader,
     ) -> Result<Infallible, Ended> {
         self.fill(outbox).await?;
+        if self.config.rivals == Rivals::Replace {
+            return Err(self.send_everything(outbox).await?);
+        }
         self.flush(outbox).await?;
         outbox.settle().await?;
         self.enter(Role::Leader);
@@ -398,6 +408,56 @@ impl<'a> Term<'a> {
             "publishing snapshots"
         );
         self.publish(outbox, events).await
+    }
+
+    /// Counts what differs, then sends every entry in its final state, and tombstones for what has to go.
+    async fn send_everything(&mut self, outbox: &mut Outbox) -> Result<Ended, Ended> {
+        self.epoch = self.fold.organisation().epoch();
+        let subjects: BTreeSet<EntrySubject> = self
+            .fold
+            .organisation()
+            .entry_subjects()
+            .chain(self.book.standing())
+            .collect();
+        let mut differed = 0;
+        for subject in &subjects {
+            differed += u64::from(self.difference(*subject).await.is_some());
+        }
+        if !self.pending.is_empty() {
+            return Err(Ended::NoCredentials);
+        }
+        let position = self.fold.position();
+        let digest_before = self
+            .book
+            .heartbeat
+            .as_ref()
+            .filter(|(epoch, said)| {
+                Some(*epoch) == self.epoch
+                    && said.position == position
+                    && said.digest_key == self.config.ring.active().0
+            })
+            .map(|(_, said)| hex::encode(said.entries_digest));
+        self.book.distrust();
+        let mut sent = 0;
+        for subject in subjects {
+            if let Some(change) = self.difference(subject).await {
+                self.send(change, outbox).await?;
+                sent += 1;
+            }
+        }
+        self.told = Some(Told {
+            position,
+            log_hash: self.fold.hash(),
+        });
+        self.heartbeat(outbox).await?;
+        outbox.settle().await?;
+        Ok(Ended::Republished(Republished {
+            sent,
+            differed,
+            position,
+            digest_before,
+            digest_after: self.book.digest().to_string(),
+        }))
     }
 
     /// After a lost tail: passes the highest sequence that was ever acknowledged, before anything is sent again.

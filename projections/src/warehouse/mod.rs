@@ -3,6 +3,7 @@
 //! Everything here can be deleted: the audit trail is rebuilt from `EVENTS`, the ledger from what
 //! `USAGE` still holds.
 
+mod beside;
 mod migrations;
 mod rollup;
 

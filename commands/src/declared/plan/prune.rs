@@ -19,6 +19,18 @@ use crate::{
     },
 };
 
+/// What goes before what it refers to.
+const ORDER: [&str; 8] = [
+    "grant",
+    "key",
+    "virtual account",
+    "team",
+    "user",
+    "virtual model",
+    "model",
+    "provider account",
+];
+
 impl Planner<'_> {
     pub(super) fn prune(&mut self) {
         let around = self.around;
@@ -126,6 +138,10 @@ impl Planner<'_> {
                 );
             }
         }
+        gone.sort_by_key(|(what, name, ..)| {
+            let rank = ORDER.iter().position(|it| it == what);
+            (rank, name.clone())
+        });
         for (what, name, fields, order) in gone {
             self.order(None, order);
             self.change(Action::Delete, what, &name, fields);

@@ -25,6 +25,8 @@ pub(crate) enum Screen {
     VirtualModels,
     /// People who own keys.
     Users,
+    /// Users who may use the same models.
+    Teams,
     /// Owners of keys that are no person.
     #[target(rename = "virtual-accounts")]
     VirtualAccounts,
@@ -44,6 +46,8 @@ pub(crate) enum Screen {
     },
     /// What each gateway serves.
     Gateways,
+    /// The configuration as one document.
+    Configuration,
     /// Who may use the console.
     Operators,
     /// The operator's own password, sessions and tokens.
@@ -76,6 +80,7 @@ pub(crate) const NAVIGATION: [Group; 4] = [
         title: "Access",
         screens: &[
             Screen::Users,
+            Screen::Teams,
             Screen::VirtualAccounts,
             Screen::Keys,
             Screen::Access,
@@ -83,7 +88,12 @@ pub(crate) const NAVIGATION: [Group; 4] = [
     },
     Group {
         title: "System",
-        screens: &[Screen::History, Screen::Gateways, Screen::Operators],
+        screens: &[
+            Screen::History,
+            Screen::Gateways,
+            Screen::Configuration,
+            Screen::Operators,
+        ],
     },
 ];
 
@@ -99,12 +109,14 @@ impl Screen {
             Self::Models => "Models",
             Self::VirtualModels => "Virtual models",
             Self::Users => "Users",
+            Self::Teams => "Teams",
             Self::VirtualAccounts => "Virtual accounts",
             Self::Keys => "API keys",
             Self::Access => "Access grants",
             Self::History => "History",
             Self::HistoryOf { .. } => "History of one thing",
             Self::Gateways => "Gateways",
+            Self::Configuration => "Configuration file",
             Self::Operators => "Operators",
             Self::Account => "My account",
         }
@@ -127,6 +139,9 @@ impl Screen {
                 "One name for several models: traffic by weight, and fallback when a target fails."
             }
             Self::Users => "People who own API keys.",
+            Self::Teams => {
+                "Users who may use the same models: what is granted to a team, its members may use."
+            }
             Self::VirtualAccounts => "Applications and services that own API keys.",
             Self::Keys => {
                 "Keys that applications present to the gateway. Each is shown once, when it is issued."
@@ -138,6 +153,9 @@ impl Screen {
             Self::HistoryOf { .. } => "Every change of one thing, from its beginning.",
             Self::Gateways => {
                 "Which position of the history each gateway serves, and the digest that proves it."
+            }
+            Self::Configuration => {
+                "Everything that this console changes, as one YAML document: look at the difference, then apply it."
             }
             Self::Operators => "People who may use this console, and what each may do.",
             Self::Account => "Your password, your sessions and your automation tokens.",
@@ -152,12 +170,14 @@ impl Screen {
             Self::ProviderAccounts => Icon::Cubes,
             Self::Models => Icon::Microchip,
             Self::VirtualModels => Icon::CodeBranch,
-            Self::Users => Icon::Users,
+            Self::Users => Icon::User,
+            Self::Teams => Icon::Users,
             Self::VirtualAccounts => Icon::Cube,
             Self::Keys => Icon::Key,
             Self::Access => Icon::LockOpen,
             Self::History | Self::HistoryOf { .. } => Icon::History,
             Self::Gateways => Icon::Network,
+            Self::Configuration => Icon::File,
             Self::Operators => Icon::Cog,
             Self::Account => Icon::User,
         }
@@ -173,11 +193,13 @@ impl Screen {
             | Self::Models
             | Self::VirtualModels
             | Self::Users
+            | Self::Teams
             | Self::VirtualAccounts
             | Self::Keys
             | Self::Access
             | Self::History
             | Self::Gateways
+            | Self::Configuration
             | Self::Operators
             | Self::Account => None,
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use events_schema::api::problem::Problem;
+use events_schema::api::problem::{DocumentFault, Problem};
 
 /// Why a request failed, as far as the console treats it differently.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,8 @@ pub(crate) struct Rejection {
     pub(crate) detail: String,
     /// The field of the command that is wrong, where it is one.
     pub(crate) field: Option<String>,
+    /// What is wrong with a document, by line.
+    pub(crate) faults: Vec<DocumentFault>,
 }
 
 // === impl Failure ===
@@ -35,17 +37,22 @@ pub(crate) struct Rejection {
 impl Failure {
     /// What a status and the problem document with it come to.
     pub(super) fn from_problem(status: u16, problem: Option<Problem>) -> Self {
-        let (detail, field) = match problem {
-            Some(problem) => (problem.detail, problem.field),
+        let (detail, field, faults) = match problem {
+            Some(problem) => (problem.detail, problem.field, problem.faults),
             None => (
                 format!("the control plane answered with HTTP {status}"),
                 None,
+                Vec::new(),
             ),
         };
         match status {
             401 => Self::SignedOut,
             403 => Self::Forbidden(detail),
-            400..500 => Self::Rejected(Rejection { detail, field }),
+            400..500 => Self::Rejected(Rejection {
+                detail,
+                field,
+                faults,
+            }),
             _ => Self::Unavailable(detail),
         }
     }
@@ -57,6 +64,7 @@ impl Failure {
             other => Rejection {
                 detail: other.to_string(),
                 field: None,
+                faults: Vec::new(),
             },
         }
     }
@@ -107,6 +115,7 @@ mod tests {
         Rejection {
             detail: "the name is taken".to_owned(),
             field: field.map(str::to_owned),
+            faults: Vec::new(),
         }
     }
 

@@ -56,6 +56,15 @@ impl Client {
             .map_err(|error| Failure::Unreadable(error.to_string()))
     }
 
+    /// Reads a text.
+    pub(crate) async fn get_text(&self, path: &str) -> Result<String, Failure> {
+        let response = self.exchange::<()>(Method::GET, path, None).await?;
+        response
+            .text()
+            .await
+            .map_err(|error| Failure::Unreadable(error.to_string()))
+    }
+
     /// Sends `body` and reads the answer.
     pub(crate) async fn send<B: Serialize, T: DeserializeOwned>(
         &self,

@@ -2,6 +2,7 @@
 
 mod access;
 mod account;
+mod configuration;
 mod dashboard;
 mod gateways;
 mod history;
@@ -11,6 +12,7 @@ mod operators;
 mod playground;
 mod provider_accounts;
 pub(crate) mod sign_in;
+mod teams;
 pub(crate) mod users;
 mod virtual_accounts;
 mod virtual_models;
@@ -38,6 +40,8 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
         Screen::Models => html!(<models::Models />),
         Screen::VirtualModels => html!(<virtual_models::VirtualModels />),
         Screen::Users => html!(<users::Users />),
+        Screen::Teams => html!(<teams::Teams />),
+        Screen::Configuration => html!(<configuration::Configuration />),
         Screen::VirtualAccounts => html!(<virtual_accounts::VirtualAccounts />),
         Screen::Keys => html!(<keys::Keys />),
         Screen::Access => html!(<access::Access />),

@@ -85,6 +85,7 @@ fn refusal(failure: Failure) -> Rejection {
             Rejection {
                 detail,
                 field: None,
+                faults: Vec::new(),
             }
         }
         other => other.into_rejection(),

@@ -5,6 +5,7 @@ use yew::prelude::*;
 
 use super::dialog::FormDialog;
 use super::field::TextField;
+use super::uses::use_uses;
 use crate::command::use_command;
 
 /// The fields that show a refusal of their own.
@@ -21,6 +22,8 @@ pub(crate) struct Question {
     pub(crate) action: &'static str,
     /// Whether it takes something away.
     pub(crate) danger: bool,
+    /// The thing that goes (`<aggregate>.<id>`), so that what refers to it is shown first.
+    pub(crate) of: Option<String>,
     /// What is sent.
     pub(crate) command: NewCommand,
 }
@@ -49,10 +52,15 @@ pub(crate) fn Confirm(props: &Props) -> Html {
         Callback::from(move |()| send(command.clone(), &why))
     };
     let question = &props.question;
+    let uses = use_uses(question.of.clone());
+    let complete = uses.ready().is_none_or(|uses| !uses.is_blocked());
     html!(
         <FormDialog title={question.title.clone()} description={question.consequence} action={question.action}
             danger={question.danger} busy={commander.busy} rejection={commander.rejection.clone()} fields={FIELDS}
-            {onsubmit} onclose={props.onclose.clone()}>
+            {complete} {onsubmit} onclose={props.onclose.clone()}>
+            if let Some(uses) = uses.ready() {
+                { uses.show() }
+            }
             <WhyField {why} rejection={commander.rejection} />
         </FormDialog>
     )

@@ -20,3 +20,4 @@ pub(crate) mod owner;
 pub(crate) mod paging;
 pub(crate) mod rename;
 pub(crate) mod secret;
+pub(crate) mod uses;

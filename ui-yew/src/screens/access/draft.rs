@@ -15,7 +15,7 @@ pub(super) const EVERYONE: &str = "everyone";
 /// What has been filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GrantDraft {
-    /// Who: [`EVERYONE`], `key:<id>`, or an owner's choice; empty: nobody yet.
+    /// Who: [`EVERYONE`], `key:<id>`, `team:<id>`, or an owner's choice; empty: nobody yet.
     pub(super) subject: String,
     /// Whether it opens everything.
     pub(super) all: bool,
@@ -67,6 +67,9 @@ impl GrantDraft {
         }
         if let Some(id) = self.subject.strip_prefix("key:") {
             return id.parse().ok().map(Subject::Key);
+        }
+        if let Some(id) = self.subject.strip_prefix("team:") {
+            return id.parse().ok().map(Subject::Team);
         }
         owner::parse(&self.subject).map(|owner| match owner {
             Owner::User(id) => Subject::User(id),
@@ -122,6 +125,7 @@ mod tests {
         for (choice, is_known) in [
             (format!("key:{id}"), true),
             (format!("user:{id}"), true),
+            (format!("team:{id}"), true),
             (String::new(), false),
         ] {
             let draft = GrantDraft {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use events_schema::api::commands::CommandAnswer;
 use events_schema::api::resources::{
-    GrantItem, KeyItem, ModelItem, ProviderAccountItem, VirtualModelItem,
+    GrantItem, KeyItem, ModelItem, ProviderAccountItem, TeamItem, VirtualModelItem,
 };
 use events_schema::events::{Aggregate, ModelRef};
 use yew::prelude::*;
@@ -110,7 +110,13 @@ fn use_subject_choices() -> Vec<Choice> {
         value: format!("key:{}", key.id).into(),
         label: format!("{} (key of {})", key.label, key.owner_name).into(),
     });
+    let teams = use_all::<TeamItem>("/teams", &[Aggregate::Team]);
+    let teams = teams.iter().map(|team| Choice {
+        value: format!("team:{}", team.id).into(),
+        label: format!("{} (team)", team.name).into(),
+    });
     std::iter::once(everyone)
+        .chain(teams)
         .chain(owners)
         .chain(keys)
         .collect()

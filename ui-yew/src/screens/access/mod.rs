@@ -158,6 +158,7 @@ fn actions(grant: &GrantItem, show: &Callback<Open>) -> Vec<MenuItem> {
         consequence: "Requests for these models are refused, unless another grant opens them.",
         action: "Revoke",
         danger: true,
+        of: None,
         command: NewCommand::RevokeAccess { grant: grant.id },
     };
     vec![

@@ -95,6 +95,7 @@ impl Passwords {
         (self.new != self.again).then(|| Rejection {
             detail: "This is not the same as the new password.".to_owned(),
             field: Some("again".to_owned()),
+            faults: Vec::new(),
         })
     }
 }

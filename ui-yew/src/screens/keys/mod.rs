@@ -2,6 +2,7 @@
 
 mod issue;
 mod limits;
+mod rotate;
 
 use std::rc::Rc;
 
@@ -12,6 +13,7 @@ use events_schema::time::Timestamp;
 use issue::IssueKey;
 use limits::ChangeLimits;
 use patternfly_yew::prelude::*;
+use rotate::RotateKey;
 use yew::prelude::*;
 
 use crate::route::Screen;
@@ -37,6 +39,7 @@ const COLUMNS: &[&str] = &["Label", "Owner", "Ends in", "Limits", "Expires", "St
 enum Open {
     Issue,
     Limits(Rc<KeyItem>),
+    Rotate(Rc<KeyItem>),
     OneText(OneText),
     Confirm(Question),
 }
@@ -89,6 +92,7 @@ fn empty(may_change: bool, issue: Callback<()>) -> Html {
 fn dialog(open: Open, onclose: Callback<()>) -> Html {
     match open {
         Open::Issue => html!(<IssueKey {onclose} />),
+        Open::Rotate(key) => html!(<RotateKey of={key} {onclose} />),
         Open::Limits(key) => html!(<ChangeLimits of={key} {onclose} />),
         Open::OneText(asked) => html!(<Rename {asked} {onclose} />),
         Open::Confirm(question) => html!(<Confirm {question} {onclose} />),
@@ -102,7 +106,7 @@ fn row(key: KeyItem, actions: Vec<MenuItem>) -> Row {
         cells: vec![
             html!(<HistoryLink name={key.label.clone()} {stream} />),
             html!(&key.owner_name),
-            label::code(&format!("…{}", key.hint)),
+            secrets_cell(&key),
             limits_cell(key.limits),
             expiry_cell(key.expires_at),
             state(&key),
@@ -110,6 +114,22 @@ fn row(key: KeyItem, actions: Vec<MenuItem>) -> Row {
         name: key.label,
         actions,
     }
+}
+
+/// The secret's end, and that of the one before it while both work.
+fn secrets_cell(key: &KeyItem) -> Html {
+    let former = key
+        .former_secret
+        .as_ref()
+        .filter(|former| former.works_until.to_chrono() > browser::now());
+    html!(
+        <>
+            { label::code(&format!("…{}", key.hint)) }
+            if let Some(former) = former {
+                <div class="sl-quiet">{ format!("…{} until {}", former.hint, format::time(former.works_until.to_chrono())) }</div>
+            }
+        </>
+    )
 }
 
 fn limits_cell(limits: KeyLimits) -> Html {
@@ -155,6 +175,7 @@ fn actions(key: &KeyItem, show: &Callback<Open>) -> Vec<MenuItem> {
             consequence: "The key works again, as soon as gateways serve the change.",
             action: "Enable",
             danger: false,
+            of: None,
             command: NewCommand::EnableKey { key: id },
         }
     } else {
@@ -163,6 +184,7 @@ fn actions(key: &KeyItem, show: &Callback<Open>) -> Vec<MenuItem> {
             consequence: "The key does not work until it is enabled again.",
             action: "Disable",
             danger: true,
+            of: None,
             command: NewCommand::DisableKey { key: id },
         }
     };
@@ -171,6 +193,7 @@ fn actions(key: &KeyItem, show: &Callback<Open>) -> Vec<MenuItem> {
         consequence: "The key will never work again. This cannot be undone.",
         action: "Revoke",
         danger: true,
+        of: Some(format!("key.{id}")),
         command: NewCommand::RevokeKey { key: id },
     };
     let relabel = OneText {
@@ -182,7 +205,8 @@ fn actions(key: &KeyItem, show: &Callback<Open>) -> Vec<MenuItem> {
         now: name.clone(),
         command: Rc::new(move |label| NewCommand::RelabelKey { key: id, label }),
     };
-    vec![
+    let mut actions = vec![
+        item("Rotate", show, Open::Rotate(Rc::new(key.clone()))),
         item(
             "Change limits and expiry",
             show,
@@ -190,6 +214,23 @@ fn actions(key: &KeyItem, show: &Callback<Open>) -> Vec<MenuItem> {
         ),
         item("Change label", show, Open::OneText(relabel)),
         item(on_off.action, show, Open::Confirm(on_off)),
-        item("Revoke", show, Open::Confirm(revoke)).dangerous(),
-    ]
+    ];
+    if key
+        .former_secret
+        .as_ref()
+        .is_some_and(|former| former.works_until.to_chrono() > browser::now())
+    {
+        let former = Question {
+            title: format!("Revoke the former secret of {name}?"),
+            consequence: "Only the secret of the last rotation works from then on.",
+            action: "Revoke it",
+            danger: true,
+            of: None,
+            command: NewCommand::RevokeFormerSecret { key: id },
+        };
+        let former = item("Revoke former secret", show, Open::Confirm(former));
+        actions.push(former.dangerous());
+    }
+    actions.push(item("Revoke", show, Open::Confirm(revoke)).dangerous());
+    actions
 }

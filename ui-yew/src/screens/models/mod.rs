@@ -173,6 +173,7 @@ fn actions(model: &ModelItem, show: &Callback<Open>) -> Vec<MenuItem> {
             consequence: "It takes requests again, as soon as gateways serve the change.",
             action: "Enable",
             danger: false,
+            of: None,
             command: NewCommand::EnableModel { model: id },
         }
     } else {
@@ -181,6 +182,7 @@ fn actions(model: &ModelItem, show: &Callback<Open>) -> Vec<MenuItem> {
             consequence: "It takes no requests any more. Virtual models fall back to their other targets.",
             action: "Disable",
             danger: true,
+            of: None,
             command: NewCommand::DisableModel { model: id },
         }
     };
@@ -189,6 +191,7 @@ fn actions(model: &ModelItem, show: &Callback<Open>) -> Vec<MenuItem> {
         consequence: "Only a model that no virtual model and no grant refers to can be deleted.",
         action: "Delete",
         danger: true,
+        of: Some(format!("model.{id}")),
         command: NewCommand::DeleteModel { model: id },
     };
     let rename = OneText {

@@ -117,6 +117,7 @@ fn actions(operator: &OperatorItem, show: &Callback<Open>) -> Vec<MenuItem> {
             consequence: "The operator may sign in again.",
             action: "Enable",
             danger: false,
+            of: None,
             command: NewCommand::EnableOperator { operator: id },
         }
     } else {
@@ -125,6 +126,7 @@ fn actions(operator: &OperatorItem, show: &Callback<Open>) -> Vec<MenuItem> {
             consequence: "The operator may not sign in until enabled again. Sessions and tokens end at once.",
             action: "Disable",
             danger: true,
+            of: None,
             command: NewCommand::DisableOperator { operator: id },
         }
     };
@@ -133,6 +135,7 @@ fn actions(operator: &OperatorItem, show: &Callback<Open>) -> Vec<MenuItem> {
         consequence: "The operator may not sign in any more. What the operator did stays in the history.",
         action: "Remove",
         danger: true,
+        of: None,
         command: NewCommand::RemoveOperator { operator: id },
     };
     let password = OneText {

@@ -145,6 +145,7 @@ fn actions(account: &ProviderAccountItem, show: &Callback<Open>) -> Vec<MenuItem
             consequence: "Requests go to it again, as soon as gateways serve the change.",
             action: "Enable",
             danger: false,
+            of: None,
             command: NewCommand::EnableProviderAccount { account: id },
         }
     } else {
@@ -153,6 +154,7 @@ fn actions(account: &ProviderAccountItem, show: &Callback<Open>) -> Vec<MenuItem
             consequence: "No requests go to it any more. Virtual models fall back to their other targets.",
             action: "Disable",
             danger: true,
+            of: None,
             command: NewCommand::DisableProviderAccount { account: id },
         }
     };
@@ -161,6 +163,7 @@ fn actions(account: &ProviderAccountItem, show: &Callback<Open>) -> Vec<MenuItem
         consequence: "Only an account without models can be deleted. Its credential is no longer used.",
         action: "Delete",
         danger: true,
+        of: Some(format!("provider_account.{id}")),
         command: NewCommand::DeleteProviderAccount { account: id },
     };
     let rename = OneText {

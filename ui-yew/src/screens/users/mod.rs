@@ -26,10 +26,10 @@ use crate::widgets::rename::{OneText, Rename};
 pub(crate) const ERASED: &str = "(erased)";
 
 /// The aggregates whose changes show in the list.
-const SHOWS: &[Aggregate] = &[Aggregate::User, Aggregate::Key];
+const SHOWS: &[Aggregate] = &[Aggregate::User, Aggregate::Team, Aggregate::Key];
 
 /// The headings.
-const COLUMNS: &[&str] = &["Name", "E-mail address", "Keys", "State"];
+const COLUMNS: &[&str] = &["Name", "E-mail address", "Teams", "Keys", "State"];
 
 /// Which dialog is open.
 #[derive(Clone, PartialEq)]
@@ -97,6 +97,7 @@ fn row(user: UserItem, actions: Vec<MenuItem>) -> Row {
         cells: vec![
             html!(<HistoryLink name={name.clone()} {stream} />),
             html!(user.email.unwrap_or_else(|| ERASED.to_owned())),
+            html!(<span class="sl-labels">{ for user.teams.iter().map(|team| html!(<Label label={team.name.clone()} compact={true} outline={true} />)) }</span>),
             html!(user.keys),
             label::enabled(!user.disabled),
         ],
@@ -113,6 +114,7 @@ fn actions(user: &UserItem, show: &Callback<Open>) -> Vec<MenuItem> {
             consequence: "The user's keys work again, as soon as gateways serve the change.",
             action: "Enable",
             danger: false,
+            of: None,
             command: NewCommand::EnableUser { user: id },
         }
     } else {
@@ -121,6 +123,7 @@ fn actions(user: &UserItem, show: &Callback<Open>) -> Vec<MenuItem> {
             consequence: "None of the user's keys works until the user is enabled again.",
             action: "Disable",
             danger: true,
+            of: None,
             command: NewCommand::DisableUser { user: id },
         }
     };
@@ -129,6 +132,7 @@ fn actions(user: &UserItem, show: &Callback<Open>) -> Vec<MenuItem> {
         consequence: "Only a user who has neither keys nor grants can be deleted.",
         action: "Delete",
         danger: true,
+        of: Some(format!("user.{id}")),
         command: NewCommand::DeleteUser { user: id },
     };
     let email = OneText {

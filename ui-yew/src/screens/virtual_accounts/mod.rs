@@ -116,6 +116,7 @@ fn actions(account: &VirtualAccountItem, show: &Callback<Open>) -> Vec<MenuItem>
             consequence: "Its keys work again, as soon as gateways serve the change.",
             action: "Enable",
             danger: false,
+            of: None,
             command: NewCommand::EnableVirtualAccount {
                 virtual_account: id,
             },
@@ -126,6 +127,7 @@ fn actions(account: &VirtualAccountItem, show: &Callback<Open>) -> Vec<MenuItem>
             consequence: "None of its keys works until it is enabled again.",
             action: "Disable",
             danger: true,
+            of: None,
             command: NewCommand::DisableVirtualAccount {
                 virtual_account: id,
             },
@@ -136,6 +138,7 @@ fn actions(account: &VirtualAccountItem, show: &Callback<Open>) -> Vec<MenuItem>
         consequence: "Only a virtual account that has neither keys nor grants can be deleted.",
         action: "Delete",
         danger: true,
+        of: Some(format!("virtual_account.{id}")),
         command: NewCommand::DeleteVirtualAccount {
             virtual_account: id,
         },

@@ -139,6 +139,7 @@ fn actions(model: &VirtualModelItem, show: &Callback<Open>) -> Vec<MenuItem> {
             consequence: "It takes requests again, as soon as gateways serve the change.",
             action: "Enable",
             danger: false,
+            of: None,
             command: NewCommand::EnableVirtualModel { virtual_model: id },
         }
     } else {
@@ -147,6 +148,7 @@ fn actions(model: &VirtualModelItem, show: &Callback<Open>) -> Vec<MenuItem> {
             consequence: "Requests for it are refused until it is enabled again.",
             action: "Disable",
             danger: true,
+            of: None,
             command: NewCommand::DisableVirtualModel { virtual_model: id },
         }
     };
@@ -155,6 +157,7 @@ fn actions(model: &VirtualModelItem, show: &Callback<Open>) -> Vec<MenuItem> {
         consequence: "Only a virtual model that no grant refers to can be deleted.",
         action: "Delete",
         danger: true,
+        of: Some(format!("virtual_model.{id}")),
         command: NewCommand::DeleteVirtualModel { virtual_model: id },
     };
     let rename = OneText {

@@ -7,6 +7,7 @@ mod benches;
 #[path = "../../src/client.rs"]
 mod client;
 mod crash;
+mod declared;
 #[expect(dead_code, reason = "the tool itself uses more of it")]
 #[path = "../../src/failure.rs"]
 mod failure;

@@ -1,0 +1,89 @@
+//! The configuration as a document, from the command line: shown, applied, exported, and lived on by the gateway.
+
+use std::fs;
+
+use crate::client;
+use crate::stack::{Stack, block_on, said, sluice, wait_until};
+
+const DOCUMENT: &str = "sluice: v1
+virtual_accounts:
+  - name: billing
+keys:
+  - owner: {virtual_account: billing}
+    label: production
+grants:
+  - to: {virtual_account: billing}
+    models: {listed: [{model: mock/fast}]}
+";
+
+#[test]
+fn a_document_is_applied_from_the_command_line_and_its_key_works() {
+    let stack = Stack::up();
+    let data = stack.data();
+    let data = data.to_str().expect("a path in Unicode");
+    let file = stack.data().join("sluice.yaml");
+    let path = file.to_str().expect("a path in Unicode");
+    let apply = |more: &[&str]| {
+        let args = [&["apply", "--data", data, "-f", path], more].concat();
+        sluice(&args)
+    };
+
+    // What there is already: nothing to change.
+    let export = sluice(&["export", "--data", data]);
+    assert!(export.status.success(), "{}", said(&export));
+    fs::write(&file, &export.stdout).expect("writable");
+    let nothing = apply(&[]);
+    assert!(
+        said(&nothing).contains("Nothing to change."),
+        "{}",
+        said(&nothing)
+    );
+
+    // A mistake is told by its line, and nothing is done.
+    fs::write(&file, DOCUMENT.replace("mock/fast", "mock/faster")).expect("writable");
+    let wrong = apply(&[]);
+    assert!(!wrong.status.success());
+    let expected = format!("{path}:8:13: There is no model 'mock/faster'. (grants[0].models)");
+    assert!(said(&wrong).contains(&expected), "{}", said(&wrong));
+
+    // The difference first, then the same for real.
+    fs::write(&file, DOCUMENT).expect("writable");
+    let dry = apply(&["--dry-run"]);
+    assert!(
+        said(&dry).contains("+ key billing: production"),
+        "{}",
+        said(&dry)
+    );
+    assert!(said(&dry).contains("3 to make, 0 to change, 0 to delete."));
+    assert!(!said(&dry).contains("sk-sluice-"), "{}", said(&dry));
+    let done = apply(&["--why", "as it should be"]);
+    assert!(done.status.success(), "{}", said(&done));
+    let text = said(&done);
+    let secret = text
+        .split_whitespace()
+        .find(|word| word.starts_with("sk-sluice-"))
+        .expect("the new key is shown");
+    block_on(async {
+        let bearer = format!("Bearer {secret}").parse().expect("a header");
+        let headers = [(http::header::AUTHORIZATION, bearer)];
+        let url = format!("{}/v1/models", stack.info.gateway);
+        wait_until("the gateway knows the key", || async {
+            let answer = client::call(http::Method::GET, &url, &headers, None)
+                .await
+                .map_err(|failure| failure.to_string())?;
+            let text = answer.text();
+            if answer.status.is_success() && text.contains("mock/fast") {
+                Ok(())
+            } else {
+                Err(text)
+            }
+        })
+        .await;
+    });
+    let again = apply(&[]);
+    assert!(
+        said(&again).contains("Nothing to change."),
+        "{}",
+        said(&again)
+    );
+}

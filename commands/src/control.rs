@@ -90,6 +90,8 @@ impl From<Command> for Order {
 pub struct SideEffects {
     /// Names and e-mail addresses.
     pub person: Option<PersonChange>,
+    /// Destroys all ciphertexts of a provider account's credentials, before a new one is written.
+    pub shred: Option<ProviderAccountId>,
     /// A sealed credential.
     pub secret: Option<SealedSecret>,
     /// An operator's password hash. Ends all sessions of the operator but, perhaps, one.

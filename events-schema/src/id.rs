@@ -33,6 +33,9 @@ pub enum VirtualAccountTag {}
 /// Marks ids of teams.
 #[derive(Debug)]
 pub enum TeamTag {}
+/// Marks ids of rate-limit policies.
+#[derive(Debug)]
+pub enum RateLimitPolicyTag {}
 /// Marks ids of API keys.
 #[derive(Debug)]
 pub enum KeyTag {}
@@ -67,6 +70,8 @@ pub type UserId = Id<UserTag>;
 pub type VirtualAccountId = Id<VirtualAccountTag>;
 /// A team's id.
 pub type TeamId = Id<TeamTag>;
+/// A rate-limit policy's id.
+pub type RateLimitPolicyId = Id<RateLimitPolicyTag>;
 /// An API key's id (not the key itself).
 pub type KeyId = Id<KeyTag>;
 /// An access grant's id.

@@ -25,6 +25,11 @@ pub struct Label(String);
 #[serde(transparent)]
 pub struct BaseUrl(String);
 
+/// A key of requests' metadata: 1 to 64 characters, none of them a control character.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct MetadataKey(String);
+
 /// A text that is not a name of the wanted type; says what the type allows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
@@ -41,6 +46,9 @@ pub enum InvalidName {
     /// Not a [`Label`].
     #[error("a label has 1 to 200 characters on one line, without blanks at its ends")]
     Label,
+    /// Not a [`MetadataKey`].
+    #[error("a key of metadata has 1 to 64 characters, none of them a control character")]
+    MetadataKey,
     /// Not a [`BaseUrl`].
     #[error(
         "a base URL is http:// or https://, a host, perhaps a port and a path; without user, query, fragment and trailing slash"
@@ -91,6 +99,18 @@ impl FromStr for Label {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidName::Label)
+        }
+    }
+}
+
+impl FromStr for MetadataKey {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName::MetadataKey)
         }
     }
 }
@@ -213,6 +233,12 @@ impl<'de> Deserialize<'de> for Label {
     }
 }
 
+impl<'de> Deserialize<'de> for MetadataKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer)
+    }
+}
+
 impl<'de> Deserialize<'de> for BaseUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         parsed(deserializer)
@@ -232,6 +258,12 @@ impl fmt::Display for ModelName {
 }
 
 impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for MetadataKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -7,7 +7,7 @@ use utoipa::{
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
 };
 
-use crate::{envelope::Epoch, id::Id, money::NanoUsd, time::Timestamp};
+use crate::{envelope::Epoch, id::Id, money::NanoUsd, names::MetadataKey, time::Timestamp};
 
 fn text(description: &str, pattern: Option<&str>, format: Option<KnownFormat>) -> RefOr<Schema> {
     ObjectBuilder::new()
@@ -57,6 +57,18 @@ impl PartialSchema for NanoUsd {
 }
 
 impl ToSchema for NanoUsd {}
+
+impl PartialSchema for MetadataKey {
+    fn schema() -> RefOr<Schema> {
+        text(
+            "A key of requests' metadata: 1 to 64 characters.",
+            None,
+            None,
+        )
+    }
+}
+
+impl ToSchema for MetadataKey {}
 
 impl PartialSchema for Epoch {
     fn schema() -> RefOr<Schema> {

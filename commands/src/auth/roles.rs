@@ -6,7 +6,7 @@
 //! | read the configuration, the dashboard, how the deployment is | yes | yes | yes | yes |
 //! | read who the operators are; history, past states, verify | yes | yes | yes | – |
 //! | change the configuration; playground (it costs money) | yes | yes | – | – |
-//! | change operators | yes | – | – | – |
+//! | change operators; erase people | yes | – | – | – |
 //! | one's own sessions, password and tokens | yes | yes | yes | yes |
 //!
 //! What hands out a new secret or ends sessions asks for a session, not a token: a stolen token cannot outlive its
@@ -38,6 +38,8 @@ pub enum Right {
     ChangeConfiguration,
     /// Change who may use the console, and how.
     ChangeOperators,
+    /// Erase names and e-mail addresses, for ever.
+    ErasePeople,
 }
 
 /// Whether a role has a right. The one place that says so.
@@ -59,8 +61,11 @@ pub const fn allows(role: Role, right: Right) -> bool {
         (Right::ReadOperators | Right::ReadHistory, Role::Viewer) => false,
         (Right::UsePlayground | Right::ChangeConfiguration, Role::Owner | Role::Operator) => true,
         (Right::UsePlayground | Right::ChangeConfiguration, Role::Auditor | Role::Viewer) => false,
-        (Right::ChangeOperators, Role::Owner) => true,
-        (Right::ChangeOperators, Role::Operator | Role::Auditor | Role::Viewer) => false,
+        (Right::ChangeOperators | Right::ErasePeople, Role::Owner) => true,
+        (
+            Right::ChangeOperators | Right::ErasePeople,
+            Role::Operator | Role::Auditor | Role::Viewer,
+        ) => false,
     }
 }
 
@@ -130,6 +135,16 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
     (Method::GET, "/api/v1/keys/{id}", Right::ReadConfiguration),
     (Method::GET, "/api/v1/grants", Right::ReadConfiguration),
     (Method::GET, "/api/v1/grants/{id}", Right::ReadConfiguration),
+    (
+        Method::GET,
+        "/api/v1/rate-limit-policies",
+        Right::ReadConfiguration,
+    ),
+    (
+        Method::GET,
+        "/api/v1/rate-limit-policies/{id}",
+        Right::ReadConfiguration,
+    ),
     (Method::GET, "/api/v1/used-by", Right::ReadConfiguration),
     (Method::GET, "/api/v1/operators", Right::ReadOperators),
     (Method::GET, "/api/v1/operators/{id}", Right::ReadOperators),
@@ -189,6 +204,7 @@ pub const fn right_of_command(command: &NewCommand) -> Right {
         | C::DisableOperator { .. }
         | C::EnableOperator { .. }
         | C::RemoveOperator { .. } => Right::ChangeOperators,
+        C::EraseUser { .. } | C::EraseOperator { .. } => Right::ErasePeople,
         C::RegisterProviderAccount { .. }
         | C::RenameProviderAccount { .. }
         | C::MoveProviderAccount { .. }
@@ -219,6 +235,14 @@ pub const fn right_of_command(command: &NewCommand) -> Right {
         | C::DisableVirtualAccount { .. }
         | C::EnableVirtualAccount { .. }
         | C::DeleteVirtualAccount { .. }
+        | C::ShredProviderCredential { .. }
+        | C::CreateRateLimitPolicy { .. }
+        | C::RenameRateLimitPolicy { .. }
+        | C::MoveRateLimitPolicy { .. }
+        | C::ChangeRateLimitRule { .. }
+        | C::DisableRateLimitPolicy { .. }
+        | C::EnableRateLimitPolicy { .. }
+        | C::DeleteRateLimitPolicy { .. }
         | C::CreateTeam { .. }
         | C::RenameTeam { .. }
         | C::DisableTeam { .. }

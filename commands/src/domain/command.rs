@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use events_schema::{
     envelope::Epoch,
     events::{
-        GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject, TeamRole,
+        GrantedModels, KeyLimits, ModelType, Owner, Provider, RateLimitRule, Role, Routing,
+        Subject, TeamRole,
     },
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, TokenId, UserId,
-        VirtualAccountId, VirtualModelId,
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId, TokenId,
+        UserId, VirtualAccountId, VirtualModelId,
     },
     money::Price,
     names::{BaseUrl, Label, ModelName, Slug},
@@ -41,6 +42,8 @@ pub enum Command {
     Operator(OperatorId, OperatorCommand),
     /// For a team.
     Team(TeamId, TeamCommand),
+    /// For a rate-limit policy.
+    RateLimitPolicy(RateLimitPolicyId, RateLimitPolicyCommand),
 }
 
 /// The fingerprints of one e-mail address: under the active key, and under those that were active before it.
@@ -110,6 +113,8 @@ pub enum ProviderAccountCommand {
         /// The credential, sealed for the new base URL.
         credential: Option<SealedCredential>,
     },
+    /// Destroy its credential's ciphertext: nothing can go to it until it is given another.
+    ShredCredential,
     /// Replace its credential, or take it away.
     ReplaceCredential {
         /// The new one, sealed for the base URL that the account has.
@@ -207,6 +212,8 @@ pub enum UserCommand {
     Disable,
     /// Let them work again.
     Enable,
+    /// Erase name and e-mail address.
+    Erase,
     /// Delete the user.
     Delete,
 }
@@ -270,6 +277,41 @@ pub enum TeamCommand {
         /// Who.
         user: UserId,
     },
+}
+
+/// Orders for a rate-limit policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RateLimitPolicyCommand {
+    /// Make it, under a fresh id.
+    Create {
+        /// Its name.
+        name: Slug,
+        /// Where it stands among the policies.
+        order: u32,
+        /// What it limits.
+        rule: RateLimitRule,
+    },
+    /// Give it another name.
+    Rename {
+        /// The new name.
+        name: Slug,
+    },
+    /// Put it elsewhere among the policies.
+    Move {
+        /// Where it stands from now on.
+        order: u32,
+    },
+    /// Let it limit something else.
+    ChangeRule {
+        /// What it limits from now on.
+        rule: RateLimitRule,
+    },
+    /// Let it match no request.
+    Disable,
+    /// Let it match requests again.
+    Enable,
+    /// Delete it.
+    Delete,
 }
 
 /// Orders for an API key.
@@ -372,6 +414,8 @@ pub enum OperatorCommand {
     Enable,
     /// Remove the operator.
     Remove,
+    /// Erase name and e-mail address of somebody who was removed.
+    Erase,
     /// Make a token for automation.
     IssueToken {
         /// The token's fresh id.
@@ -407,6 +451,9 @@ impl Command {
             Self::Operator(id, OperatorCommand::Add { .. }) => Some(id.to_string()),
             Self::Operator(_, OperatorCommand::IssueToken { token, .. }) => Some(token.to_string()),
             Self::Team(id, TeamCommand::Create { .. }) => Some(id.to_string()),
+            Self::RateLimitPolicy(id, RateLimitPolicyCommand::Create { .. }) => {
+                Some(id.to_string())
+            }
             Self::Log(_)
             | Self::ProviderAccount(..)
             | Self::Model(..)
@@ -416,7 +463,8 @@ impl Command {
             | Self::Key(..)
             | Self::Grant(..)
             | Self::Operator(..)
-            | Self::Team(..) => None,
+            | Self::Team(..)
+            | Self::RateLimitPolicy(..) => None,
         }
     }
 }

@@ -11,10 +11,10 @@ mod uses;
 pub use self::{
     command::{
         Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
-        ProviderAccountCommand, SealedCredential, TeamCommand, UserCommand, VirtualAccountCommand,
-        VirtualModelCommand,
+        ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, TeamCommand, UserCommand,
+        VirtualAccountCommand, VirtualModelCommand,
     },
     decide::decide,
-    rejection::{Rejection, RejectionOutcome, RoutingFault, UsedBy},
+    rejection::{PolicyFault, Rejection, RejectionOutcome, RoutingFault, UsedBy},
     uses::{Relation, Use, uses},
 };

@@ -106,6 +106,15 @@ pub enum Rejection {
     /// A user who can come into no other team.
     #[error("A user is in at most 100 teams, and this one is in as many.")]
     InTooManyTeams,
+    /// Somebody without a name, who gets none again.
+    #[error("The person's name and address were erased. Somebody who comes back is a new user.")]
+    PersonErased,
+    /// Somebody whose name is still needed.
+    #[error("This is an operator. Remove the operator first: whoever may sign in has a name.")]
+    StillAnOperator,
+    /// A rate-limit policy that cannot be followed.
+    #[error("{0}.")]
+    Policy(PolicyFault),
     /// Nobody would be left to manage operators.
     #[error("This is the last owner who can sign in. Make somebody else an owner first.")]
     LastOwner,
@@ -131,6 +140,9 @@ pub enum UsedBy {
     /// An owner's keys.
     #[error("it owns {}; revoke them first", counted(*.0, "key"))]
     Keys(usize),
+    /// Rate-limit policies that name it.
+    #[error("{} it; change what they limit first", policies_name(*.0))]
+    Policies(usize),
     /// Grants to a subject, or on a model.
     #[error("{} of access name it; revoke them first", counted(*.0, "grant"))]
     Grants(usize),
@@ -176,6 +188,47 @@ pub enum RoutingFault {
     /// A status that is none of an error.
     #[error("{0} is no HTTP status to fall back on: those are 400 to 599")]
     StatusCode(u16),
+}
+
+/// What is wrong with a rate-limit policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyFault {
+    /// There are as many as there may be.
+    #[error("There are at most 1,000 rate-limit policies")]
+    TooMany,
+    /// A limit that no request passes.
+    #[error("A limit is at least 1")]
+    NoLimit,
+    /// A list that is empty or too long.
+    #[error("A policy lists 1 to 1,000 of them, or applies to all, and this one lists {count}")]
+    Listed {
+        /// How many it lists.
+        count: usize,
+        /// Where.
+        field: &'static str,
+    },
+    /// Too many counters.
+    #[error("A policy applies per two things at most, and this one per {0}")]
+    Segments(usize),
+    /// More conditions than a request can meet.
+    #[error("A policy has at most 16 conditions on metadata, and this one has {0}")]
+    Conditions(usize),
+    /// A value that no request can have.
+    #[error("A value of metadata has at most 128 characters")]
+    LongValue,
+}
+
+impl PolicyFault {
+    /// The field of the request that it belongs to.
+    const fn field(&self) -> &'static str {
+        match self {
+            Self::TooMany => "rule",
+            Self::NoLimit => "rule.limit",
+            Self::Listed { field, .. } => field,
+            Self::Segments(_) => "rule.applies_per",
+            Self::Conditions(_) | Self::LongValue => "rule.metadata",
+        }
+    }
 }
 
 /// How a rejection goes over the wire.
@@ -240,6 +293,9 @@ impl Rejection {
             Self::CredentialForElsewhere { .. } => {
                 row("credential_for_elsewhere", 409, Some("credential"))
             }
+            Self::PersonErased => row("person_erased", 409, Some("user")),
+            Self::StillAnOperator => row("still_an_operator", 409, Some("operator")),
+            Self::Policy(fault) => row("bad_policy", 422, Some(fault.field())),
             Self::NotAMember(_) => row("not_a_member", 409, Some("user")),
             Self::TeamFull(_) => row("team_full", 409, Some("team")),
             Self::InTooManyTeams => row("in_too_many_teams", 409, Some("user")),
@@ -262,6 +318,7 @@ const fn noun(what: Aggregate) -> &'static str {
         Aggregate::Grant => "grant",
         Aggregate::Operator => "operator",
         Aggregate::Team => "team",
+        Aggregate::RateLimitPolicy => "rate-limit policy",
     }
 }
 
@@ -276,7 +333,8 @@ const fn article(what: Aggregate) -> &'static str {
         | Aggregate::VirtualAccount
         | Aggregate::Key
         | Aggregate::Grant
-        | Aggregate::Team => "a",
+        | Aggregate::Team
+        | Aggregate::RateLimitPolicy => "a",
     }
 }
 
@@ -284,6 +342,14 @@ fn in_account(account: Option<&Slug>) -> String {
     account
         .map(|name| format!(" in the account '{name}'"))
         .unwrap_or_default()
+}
+
+fn policies_name(count: usize) -> String {
+    if count == 1 {
+        "1 rate-limit policy names".to_owned()
+    } else {
+        format!("{count} rate-limit policies name")
+    }
 }
 
 fn counted(count: usize, noun: &str) -> String {

@@ -4,8 +4,9 @@
 //! something is deleted shows what will happen.
 
 use events_schema::{
-    events::{ModelRef, Owner, Stream, Subject},
-    state::Organisation,
+    events::{LimitedModels, LimitedSubject, LimitedSubjects, ModelRef, Owner, Stream, Subject},
+    id::RateLimitPolicyId,
+    state::{Organisation, RateLimitPolicy},
 };
 
 /// One thing that refers to another.
@@ -34,6 +35,8 @@ pub enum Relation {
     HasMember,
     /// A user is a member of the team.
     MemberOf,
+    /// A rate-limit policy names it.
+    Limits,
 }
 
 impl Relation {
@@ -41,7 +44,7 @@ impl Relation {
     #[must_use]
     pub const fn blocks(self, thing: Stream) -> bool {
         match self {
-            Self::ModelOf | Self::RoutesTo | Self::Opens | Self::KeyOf => true,
+            Self::ModelOf | Self::RoutesTo | Self::Opens | Self::KeyOf | Self::Limits => true,
             // A key is never kept alive by what refers to it.
             Self::GrantedTo => !matches!(thing, Stream::Key(_)),
             Self::HasMember | Self::MemberOf => false,
@@ -50,7 +53,66 @@ impl Relation {
 }
 
 /// Everything that refers to a thing, the same kinds together.
-pub fn uses(state: &Organisation, thing: Stream) -> Box<dyn Iterator<Item = Use> + '_> {
+pub fn uses(state: &Organisation, thing: Stream) -> impl Iterator<Item = Use> + '_ {
+    let policies = policies_naming(state, thing).map(|id| Use {
+        by: Stream::RateLimitPolicy(id),
+        relation: Relation::Limits,
+    });
+    others(state, thing).chain(policies)
+}
+
+/// The rate-limit policies that name a thing. There are few of them, so that no index is kept.
+pub(super) fn policies_naming(
+    state: &Organisation,
+    thing: Stream,
+) -> impl Iterator<Item = RateLimitPolicyId> + '_ {
+    let policies = state.rate_limit_policies().values();
+    let naming = policies.filter(move |it| names_subject(it, thing) || names_model(it, thing));
+    naming.map(|it| it.id)
+}
+
+fn names_subject(policy: &RateLimitPolicy, thing: Stream) -> bool {
+    let LimitedSubjects::Listed(subjects) = &policy.rule.subjects else {
+        return false;
+    };
+    let subject = match thing {
+        Stream::User(id) => LimitedSubject::User(id),
+        Stream::Team(id) => LimitedSubject::Team(id),
+        Stream::VirtualAccount(id) => LimitedSubject::VirtualAccount(id),
+        Stream::Log
+        | Stream::ProviderAccount(_)
+        | Stream::Model(_)
+        | Stream::VirtualModel(_)
+        | Stream::Key(_)
+        | Stream::Grant(_)
+        | Stream::Operator(_)
+        | Stream::RateLimitPolicy(_) => return false,
+    };
+    subjects.contains(&subject)
+}
+
+fn names_model(policy: &RateLimitPolicy, thing: Stream) -> bool {
+    let LimitedModels::Listed(models) = &policy.rule.models else {
+        return false;
+    };
+    let model = match thing {
+        Stream::ProviderAccount(id) => ModelRef::ProviderAccount(id),
+        Stream::Model(id) => ModelRef::Model(id),
+        Stream::VirtualModel(id) => ModelRef::VirtualModel(id),
+        Stream::Log
+        | Stream::User(_)
+        | Stream::Team(_)
+        | Stream::VirtualAccount(_)
+        | Stream::Key(_)
+        | Stream::Grant(_)
+        | Stream::Operator(_)
+        | Stream::RateLimitPolicy(_) => return false,
+    };
+    models.contains(&model)
+}
+
+/// What refers to a thing, but for rate-limit policies.
+fn others(state: &Organisation, thing: Stream) -> Box<dyn Iterator<Item = Use> + '_> {
     match thing {
         Stream::ProviderAccount(id) => {
             let models = state.models_of(id).map(|it| Use {
@@ -87,7 +149,9 @@ pub fn uses(state: &Organisation, thing: Stream) -> Box<dyn Iterator<Item = Use>
             });
             Box::new(granted(state, Subject::Team(id)).chain(members))
         }
-        Stream::Log | Stream::Grant(_) | Stream::Operator(_) => Box::new(std::iter::empty()),
+        Stream::Log | Stream::Grant(_) | Stream::Operator(_) | Stream::RateLimitPolicy(_) => {
+            Box::new(std::iter::empty())
+        }
     }
 }
 

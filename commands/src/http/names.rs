@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use events_schema::{
     actor::{Actor, System},
-    events::{ModelRef, Owner, Stream, Subject},
+    events::{LimitedSubject, ModelRef, Owner, Stream, Subject},
     id::ModelId,
     state::Organisation,
 };
@@ -19,8 +19,10 @@ use crate::{
     log::ReadError,
 };
 
-/// What a person is called whose row was erased.
-pub(super) const ERASED: &str = "erased person";
+/// What a person is called whose row was erased: by the id, under which the history goes on to know the person.
+pub(super) fn erased(person: Uuid) -> String {
+    format!("erased person {}", person.as_simple())
+}
 
 /// Names as they are now.
 pub(super) struct Names<'a> {
@@ -62,7 +64,7 @@ impl<'a> Names<'a> {
 
     fn person_name(&self, id: Uuid) -> String {
         self.person(id)
-            .map_or_else(|| ERASED.to_owned(), |person| person.name.clone())
+            .map_or_else(|| erased(id), |person| person.name.clone())
     }
 
     /// What an owner is called.
@@ -96,6 +98,15 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// What somebody is called whose requests a rate-limit policy matches.
+    pub(super) fn limited_subject(&self, subject: LimitedSubject) -> String {
+        self.subject(match subject {
+            LimitedSubject::User(id) => Subject::User(id),
+            LimitedSubject::Team(id) => Subject::Team(id),
+            LimitedSubject::VirtualAccount(id) => Subject::VirtualAccount(id),
+        })
+    }
+
     /// What a thing is called now; `None` when it is gone or has no name.
     pub(super) fn stream(&self, stream: Stream) -> Option<String> {
         let state = self.state;
@@ -119,6 +130,10 @@ impl<'a> Names<'a> {
             Stream::Grant(id) => state.grants().get(&id).map(|it| self.subject(it.subject)),
             Stream::Operator(id) => self.person(id.uuid()).map(|it| it.name.clone()),
             Stream::Team(id) => state.teams().get(&id).map(|it| it.name.to_string()),
+            Stream::RateLimitPolicy(id) => state
+                .rate_limit_policies()
+                .get(&id)
+                .map(|it| it.name.to_string()),
         }
     }
 
@@ -169,7 +184,8 @@ pub(super) fn people_of_stream(state: &Organisation, stream: Stream) -> Option<U
         | Stream::VirtualModel(_)
         | Stream::VirtualAccount(_)
         | Stream::Key(_)
-        | Stream::Team(_) => None,
+        | Stream::Team(_)
+        | Stream::RateLimitPolicy(_) => None,
     }
 }
 

@@ -32,7 +32,7 @@ const COOKIE: &str = "session";
 /// The security scheme of tokens.
 const BEARER: &str = "token";
 
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     (
         "sessions",
         "Signing in and out, one's own password and automation tokens.",
@@ -45,6 +45,10 @@ const TAGS: [(&str, &str); 9] = [
     (
         "access",
         "Users, teams, virtual accounts, API keys and access grants.",
+    ),
+    (
+        "limits",
+        "Rate-limit policies: stored and checked, not enforced yet.",
     ),
     ("operators", "Who may use the console."),
     (
@@ -167,7 +171,8 @@ fn complete_operation(path: &str, method: &Method, operation: &mut Operation) {
             | Right::ReadHistory
             | Right::UsePlayground
             | Right::ChangeConfiguration
-            | Right::ChangeOperators,
+            | Right::ChangeOperators
+            | Right::ErasePeople,
         ) => [COOKIE, BEARER]
             .map(|scheme| SecurityRequirement::new::<_, [&str; 0], &str>(scheme, []))
             .into(),

@@ -194,7 +194,8 @@ async fn is_superseded(
         | Event::Key(..)
         | Event::Grant(..)
         | Event::Operator(..)
-        | Event::Team(..) => false,
+        | Event::Team(..)
+        | Event::RateLimitPolicy(..) => false,
     })
 }
 

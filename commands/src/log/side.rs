@@ -14,6 +14,7 @@ pub(super) async fn write(
 ) -> Result<(), sqlx::Error> {
     let SideEffects {
         person,
+        shred,
         secret,
         password,
         token,
@@ -22,6 +23,12 @@ pub(super) async fn write(
     } = side;
     if let Some(change) = person {
         write_person(change).execute(&mut *connection).await?;
+    }
+    if let Some(account) = shred {
+        sqlx::query("DELETE FROM sealed_secrets WHERE account = $1")
+            .bind(account.uuid())
+            .execute(&mut *connection)
+            .await?;
     }
     if let Some(secret) = secret {
         write_secret(secret).execute(&mut *connection).await?;

@@ -6,13 +6,17 @@ use std::{
 };
 
 use commands::domain::{
-    Command, KeyCommand, ModelCommand, OperatorCommand, ProviderAccountCommand, Rejection,
-    TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand, decide, uses,
+    Command, KeyCommand, ModelCommand, OperatorCommand, ProviderAccountCommand,
+    RateLimitPolicyCommand, Rejection, TeamCommand, UserCommand, VirtualAccountCommand,
+    VirtualModelCommand, decide, uses,
 };
 use events_schema::{
     envelope::GENESIS,
-    events::{GrantedModels, ModelRef, Owner, Role, Routing, Stream, Subject},
-    state::Organisation,
+    events::{
+        GrantedModels, LimitedModels, LimitedSubject, LimitedSubjects, ModelRef, Owner, Role,
+        Routing, Stream, Subject,
+    },
+    state::{Organisation, User},
 };
 use proptest::{
     prelude::*,
@@ -142,7 +146,9 @@ fn deletions(state: &Organisation) -> Vec<Command> {
     let keys = keys.map(|id| Command::Key(*id, KeyCommand::Revoke));
     let teams = state.teams().keys();
     let teams = teams.map(|id| Command::Team(*id, TeamCommand::Delete));
-    let callers = users.chain(owners).chain(keys).chain(teams);
+    let policies = state.rate_limit_policies().keys();
+    let policies = policies.map(|id| Command::RateLimitPolicy(*id, RateLimitPolicyCommand::Delete));
+    let callers = users.chain(owners).chain(keys).chain(teams).chain(policies);
     accounts
         .chain(models)
         .chain(routes)
@@ -162,6 +168,7 @@ fn thing_of(command: &Command) -> Stream {
         Command::Grant(id, _) => Stream::Grant(*id),
         Command::Operator(id, _) => Stream::Operator(*id),
         Command::Team(id, _) => Stream::Team(*id),
+        Command::RateLimitPolicy(id, _) => Stream::RateLimitPolicy(*id),
     }
 }
 
@@ -191,8 +198,9 @@ fn the_strategies_reach_every_kind_of_event_and_every_rejection() {
 const ENOUGH: u32 = 1_000;
 
 /// Every code that a rejection has, but for those of teams that are full: the world here is small.
-const CODES: [&str; 19] = [
+const CODES: [&str; 22] = [
     "bad_grant",
+    "bad_policy",
     "bad_routing",
     "credential_for_elsewhere",
     "credential_needed",
@@ -209,12 +217,14 @@ const CODES: [&str; 19] = [
     "no_model_type",
     "not_a_member",
     "not_found",
+    "person_erased",
     "price_too_high",
+    "still_an_operator",
     "still_used",
 ];
 
 /// How many kinds of events there are.
-const KINDS: usize = 60;
+const KINDS: usize = 70;
 
 fn is_change_of_password(command: &Command) -> bool {
     matches!(
@@ -260,6 +270,18 @@ fn whatever_is_referred_to_exists(state: &Organisation) {
         for (user, _) in state.members_of(team.id) {
             assert!(state.users().contains_key(&user), "{team:?}: {user}");
             assert!(state.teams_of(user).any(|(of, _)| of.id == team.id));
+        }
+    }
+    for policy in state.rate_limit_policies().values() {
+        if let LimitedSubjects::Listed(subjects) = &policy.rule.subjects {
+            assert!(subjects.iter().all(|subject| match subject {
+                LimitedSubject::User(id) => state.users().contains_key(id),
+                LimitedSubject::Team(id) => state.teams().contains_key(id),
+                LimitedSubject::VirtualAccount(id) => state.virtual_accounts().contains_key(id),
+            }));
+        }
+        if let LimitedModels::Listed(models) = &policy.rule.models {
+            assert!(models.iter().all(|model| model_exists(state, *model)));
         }
     }
     for user in state.users().values() {
@@ -315,7 +337,9 @@ fn names_are_unique_and_found(state: &Organisation) {
     unique(state.models().values().map(|it| (it.account, &it.name)));
     unique(state.virtual_models().values().map(|it| &it.name));
     unique(state.virtual_accounts().values().map(|it| &it.name));
-    unique(state.users().values().map(|it| &it.email));
+    let named = |it: &&User| !state.is_erased(Stream::User(it.id));
+    unique(state.users().values().filter(named).map(|it| &it.email));
+    unique(state.rate_limit_policies().values().map(|it| &it.name));
     unique(state.teams().values().map(|it| &it.name));
     unique(state.operators().values().map(|it| &it.email));
     unique(state.keys().values().flat_map(|it| {
@@ -363,7 +387,15 @@ fn names_are_unique_and_found(state: &Organisation) {
             Some(it.id)
         );
     }
-    for it in state.users().values() {
+    for it in state.rate_limit_policies().values() {
+        assert_eq!(
+            state
+                .rate_limit_policy_named(&it.name)
+                .map(|found| found.id),
+            Some(it.id)
+        );
+    }
+    for it in state.users().values().filter(named) {
         assert_eq!(
             state.user_by_email(&it.email).map(|found| found.id),
             Some(it.id)

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     events::{
-        GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject, TeamRole,
+        GrantedModels, KeyLimits, ModelType, Owner, Provider, RateLimitRule, Role, Routing,
+        Subject, TeamRole,
     },
     id::{
-        CommandId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, UserId,
-        VirtualAccountId, VirtualModelId,
+        CommandId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId,
+        TeamId, UserId, VirtualAccountId, VirtualModelId,
     },
     money::Price,
     time::Timestamp,
@@ -70,6 +71,12 @@ pub enum NewCommand {
         account: ProviderAccountId,
         /// The new credential; `null`: the provider wants none.
         credential: Option<String>,
+    },
+    /// Destroy the ciphertext of a provider account's credential, and those of all that it had before. Nothing goes to the
+    /// account until it is given another.
+    ShredProviderCredential {
+        /// Which.
+        account: ProviderAccountId,
     },
     /// Send no requests to a provider account.
     DisableProviderAccount {
@@ -192,6 +199,12 @@ pub enum NewCommand {
     },
     /// Let them work again.
     EnableUser {
+        /// Which.
+        user: UserId,
+    },
+    /// Erase a user's name and e-mail address. The user stays, with keys and grants, and is shown by the id. This cannot be
+    /// undone; the history, which knows only the id, stays as it is.
+    EraseUser {
         /// Which.
         user: UserId,
     },
@@ -399,6 +412,58 @@ pub enum NewCommand {
     RemoveOperator {
         /// Which.
         operator: OperatorId,
+    },
+    /// Erase the name and e-mail address of somebody who was removed as an operator. The history goes on to say what the
+    /// person did, under the id. This cannot be undone.
+    EraseOperator {
+        /// Which.
+        operator: OperatorId,
+    },
+    /// Make a rate-limit policy.
+    CreateRateLimitPolicy {
+        /// Its name.
+        name: String,
+        /// Where it stands among the policies: the one with the smallest number that matches a request applies; of those with
+        /// the same number, the oldest.
+        order: u32,
+        /// What it limits.
+        rule: RateLimitRule,
+    },
+    /// Give a rate-limit policy another name.
+    RenameRateLimitPolicy {
+        /// Which.
+        policy: RateLimitPolicyId,
+        /// The new name.
+        name: String,
+    },
+    /// Put a rate-limit policy elsewhere among the policies.
+    MoveRateLimitPolicy {
+        /// Which.
+        policy: RateLimitPolicyId,
+        /// Where it stands from now on.
+        order: u32,
+    },
+    /// Let a rate-limit policy limit something else, or to another amount.
+    ChangeRateLimitRule {
+        /// Which.
+        policy: RateLimitPolicyId,
+        /// What it limits from now on.
+        rule: RateLimitRule,
+    },
+    /// Let a rate-limit policy match no request.
+    DisableRateLimitPolicy {
+        /// Which.
+        policy: RateLimitPolicyId,
+    },
+    /// Let it match requests again.
+    EnableRateLimitPolicy {
+        /// Which.
+        policy: RateLimitPolicyId,
+    },
+    /// Delete a rate-limit policy.
+    DeleteRateLimitPolicy {
+        /// Which.
+        policy: RateLimitPolicyId,
     },
 }
 

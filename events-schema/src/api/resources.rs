@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    events::{Aggregate, KeyLimits, ModelRef, ModelType, Owner, Provider, Role, Subject, TeamRole},
+    events::{
+        Aggregate, KeyLimits, LimitedSubject, ModelRef, ModelType, Owner, Provider, RateLimitRule,
+        Role, Subject, TeamRole,
+    },
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, UserId, VirtualAccountId,
-        VirtualModelId,
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId, UserId,
+        VirtualAccountId, VirtualModelId,
     },
     money::Price,
     state::{Life, PricePoint},
@@ -29,6 +32,8 @@ pub struct ProviderAccountItem {
     pub base_url: String,
     /// Whether a credential is sealed for it.
     pub has_credential: bool,
+    /// Whether its credential was shredded, so that nothing goes to it until it is given another.
+    pub credential_shredded: bool,
     /// Whether no requests go to it.
     pub disabled: bool,
     /// How many models it has.
@@ -265,6 +270,38 @@ pub struct OperatorItem {
     pub life: Life,
 }
 
+/// A rate-limit policy. It is stored and checked; gateways do not enforce it yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RateLimitPolicyItem {
+    /// Its id.
+    pub id: RateLimitPolicyId,
+    /// Its name.
+    pub name: String,
+    /// Where it stands among the policies: the smallest number first, then the oldest.
+    pub order: u32,
+    /// What it limits.
+    pub rule: RateLimitRule,
+    /// The subjects that the rule lists, by name.
+    pub subjects: Vec<LimitedSubjectItem>,
+    /// The models that the rule lists, by name.
+    pub models: Vec<GrantedModelItem>,
+    /// Whether it matches no request.
+    pub disabled: bool,
+    /// Where it stands in the history.
+    pub life: Life,
+}
+
+/// One whose requests a rate-limit policy matches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LimitedSubjectItem {
+    /// Who.
+    pub subject: LimitedSubject,
+    /// The name.
+    pub name: String,
+}
+
 /// What refers to a thing: answer of `GET /used-by`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -330,4 +367,6 @@ pub enum Relation {
     HasMember,
     /// It is a user who is a member of the team.
     MemberOf,
+    /// It is a rate-limit policy that names it.
+    Limits,
 }

@@ -29,6 +29,8 @@ pub enum UserEvent {
     UserDisabled {},
     /// The user's keys work again.
     UserEnabled {},
+    /// The person's name and e-mail address were erased from `people`. The user stays, without a name, and so do the keys.
+    UserErased {},
     /// The user is gone.
     UserDeleted {},
 }

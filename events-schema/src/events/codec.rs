@@ -74,6 +74,7 @@ pub fn encode(event: &Event) -> Encoded {
         Event::Grant(_, event) => to_json(event),
         Event::Operator(_, event) => to_json(event),
         Event::Team(_, event) => to_json(event),
+        Event::RateLimitPolicy(_, event) => to_json(event),
     };
     let (kind, payload) = untag(&tagged).expect("serde writes an enum as {\"kind\":{…}}");
     Encoded {
@@ -116,6 +117,9 @@ pub fn decode(
         Stream::Grant(id) => Event::Grant(id, from_json(kind, &payload).map_err(malformed)?),
         Stream::Operator(id) => Event::Operator(id, from_json(kind, &payload).map_err(malformed)?),
         Stream::Team(id) => Event::Team(id, from_json(kind, &payload).map_err(malformed)?),
+        Stream::RateLimitPolicy(id) => {
+            Event::RateLimitPolicy(id, from_json(kind, &payload).map_err(malformed)?)
+        }
     })
 }
 

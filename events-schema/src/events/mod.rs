@@ -12,6 +12,7 @@ pub mod log;
 pub mod model;
 pub mod operator;
 pub mod provider_account;
+pub mod rate_limit_policy;
 pub mod team;
 
 use std::{fmt, str::FromStr};
@@ -28,11 +29,15 @@ pub use self::{
     model::{ModelEvent, ModelType, Routing, VirtualModelEvent, WeightedTarget},
     operator::{OperatorEvent, Role},
     provider_account::{Provider, ProviderAccountEvent},
+    rate_limit_policy::{
+        LimitMode, LimitSegment, LimitUnit, LimitWindow, LimitedModels, LimitedSubject,
+        LimitedSubjects, RateLimitPolicyEvent, RateLimitRule,
+    },
     team::{TeamEvent, TeamRole},
 };
 use crate::id::{
-    GrantId, InvalidId, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, UserId,
-    VirtualAccountId, VirtualModelId,
+    GrantId, InvalidId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId,
+    UserId, VirtualAccountId, VirtualModelId,
 };
 
 /// An event: what happened, and to what.
@@ -58,6 +63,8 @@ pub enum Event {
     Operator(OperatorId, OperatorEvent),
     /// To a team.
     Team(TeamId, TeamEvent),
+    /// To a rate-limit policy.
+    RateLimitPolicy(RateLimitPolicyId, RateLimitPolicyEvent),
 }
 
 /// The kinds of things that have a life of their own.
@@ -85,11 +92,13 @@ pub enum Aggregate {
     Operator,
     /// Teams.
     Team,
+    /// Rate-limit policies.
+    RateLimitPolicy,
 }
 
 impl Aggregate {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Log,
         Self::ProviderAccount,
         Self::Model,
@@ -100,6 +109,7 @@ impl Aggregate {
         Self::Grant,
         Self::Operator,
         Self::Team,
+        Self::RateLimitPolicy,
     ];
 
     /// Its name in streams, subjects and the API.
@@ -116,6 +126,7 @@ impl Aggregate {
             Self::Grant => "grant",
             Self::Operator => "operator",
             Self::Team => "team",
+            Self::RateLimitPolicy => "rate_limit_policy",
         }
     }
 }
@@ -160,6 +171,8 @@ pub enum Stream {
     Operator(OperatorId),
     /// A team's.
     Team(TeamId),
+    /// A rate-limit policy's.
+    RateLimitPolicy(RateLimitPolicyId),
 }
 
 impl Stream {
@@ -177,6 +190,7 @@ impl Stream {
             Self::Grant(_) => Aggregate::Grant,
             Self::Operator(_) => Aggregate::Operator,
             Self::Team(_) => Aggregate::Team,
+            Self::RateLimitPolicy(_) => Aggregate::RateLimitPolicy,
         }
     }
 
@@ -194,6 +208,7 @@ impl Stream {
             Self::Grant(id) => Some(id.to_string()),
             Self::Operator(id) => Some(id.to_string()),
             Self::Team(id) => Some(id.to_string()),
+            Self::RateLimitPolicy(id) => Some(id.to_string()),
         }
     }
 }
@@ -213,6 +228,7 @@ impl Event {
             Self::Grant(id, _) => Stream::Grant(*id),
             Self::Operator(id, _) => Stream::Operator(*id),
             Self::Team(id, _) => Stream::Team(*id),
+            Self::RateLimitPolicy(id, _) => Stream::RateLimitPolicy(*id),
         }
     }
 }
@@ -259,6 +275,7 @@ impl FromStr for Stream {
             Aggregate::Grant => Self::Grant(id.parse()?),
             Aggregate::Operator => Self::Operator(id.parse()?),
             Aggregate::Team => Self::Team(id.parse()?),
+            Aggregate::RateLimitPolicy => Self::RateLimitPolicy(id.parse()?),
         })
     }
 }

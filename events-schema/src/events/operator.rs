@@ -44,6 +44,8 @@ pub enum OperatorEvent {
     OperatorEnabled {},
     /// The operator is gone.
     OperatorRemoved {},
+    /// The name and e-mail address of somebody who is an operator no more were erased from `people`.
+    OperatorErased {},
     /// A token for automation was made and shown once.
     OperatorTokenIssued {
         /// The token's id.

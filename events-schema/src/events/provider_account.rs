@@ -52,6 +52,8 @@ pub enum ProviderAccountEvent {
         /// The new one; `None`: the provider wants none.
         credential: Option<SealedRef>,
     },
+    /// Its credential's ciphertext was destroyed: nothing goes to it until it is given another.
+    ProviderCredentialShredded {},
     /// No requests go to it any more.
     ProviderAccountDisabled {},
     /// Requests go to it again.

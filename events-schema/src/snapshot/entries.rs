@@ -93,7 +93,7 @@ impl EntrySubject {
     pub fn of_event(event: &Event) -> impl Iterator<Item = Self> {
         let at = |kind, id| Some(Self { kind, id });
         let changed = match event {
-            Event::Log(_) | Event::Operator(..) => [None, None],
+            Event::Log(_) | Event::Operator(..) | Event::RateLimitPolicy(..) => [None, None],
             Event::ProviderAccount(id, _) => [at(EntryKind::ProviderAccount, id.bytes()), None],
             Event::Model(id, _) => [at(EntryKind::Model, id.bytes()), None],
             Event::VirtualModel(id, _) => [at(EntryKind::VirtualModel, id.bytes()), None],
@@ -194,7 +194,8 @@ pub enum ProviderDialect {
     OpenaiCompatible,
 }
 
-/// A credential sealed with HPKE to the gateways' key.
+/// A credential sealed with HPKE to the gateways' key. With nothing in it, the account had one that was shredded or is
+/// lost: nothing can go to it.
 #[derive(Debug, Clone, PartialEq, Archive, Serialize)]
 #[rkyv(derive(Debug))]
 pub struct SealedCredential {
@@ -496,8 +497,8 @@ impl Organisation {
 
     /// The entry of a subject and the position of the thing's last event; `None` when the thing is not there.
     ///
-    /// `credential` gives the sealed credential for a reference; what it does not give stays out of the entry,
-    /// and the gateway then says that the account's credential is missing.
+    /// `credential` gives the sealed credential for a reference; in the place of what it does not give, or of what was
+    /// shredded, the entry has an empty one, and the gateway says that the account cannot be used.
     pub fn entry(
         &self,
         subject: EntrySubject,
@@ -508,7 +509,13 @@ impl Organisation {
         Some(match kind {
             EntryKind::ProviderAccount => {
                 let it = self.provider_accounts().get(&Id::from_bytes(id))?;
-                let credential = it.credential.as_ref().and_then(credential);
+                let credential = it.credential.as_ref().map(|reference| {
+                    let sealed = (!it.credential_shredded).then(|| credential(reference));
+                    sealed.flatten().unwrap_or(SealedCredential {
+                        key: String::new(),
+                        sealed: Vec::new(),
+                    })
+                });
                 (
                     it.life.position,
                     Entry::ProviderAccount(provider_account(it, credential)),
@@ -600,6 +607,7 @@ fn provider_account(
         provider,
         base_url,
         credential: _,
+        credential_shredded: _,
         disabled,
     } = it;
     ProviderAccountEntry {

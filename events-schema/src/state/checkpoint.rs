@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FOLD_VERSION, Grant, Key, Membership, Model, Operator, Organisation, ProviderAccount, Team,
-    User, VirtualAccount, VirtualModel,
+    FOLD_VERSION, Grant, Key, Membership, Model, Operator, Organisation, ProviderAccount,
+    RateLimitPolicy, Team, User, VirtualAccount, VirtualModel,
 };
 use crate::{
     envelope::Epoch,
@@ -32,6 +32,8 @@ pub struct Checkpoint {
     operators: Vec<Operator>,
     teams: Vec<Team>,
     memberships: Vec<(TeamId, UserId, Membership)>,
+    rate_limit_policies: Vec<RateLimitPolicy>,
+    erased: Vec<String>,
     gone: Vec<(String, u64)>,
 }
 
@@ -72,6 +74,8 @@ impl Organisation {
                 .iter()
                 .map(|((team, user), membership)| (*team, *user, *membership))
                 .collect(),
+            rate_limit_policies: self.rate_limit_policies.values().cloned().collect(),
+            erased: self.erased.iter().map(ToString::to_string).collect(),
             gone: self
                 .gone
                 .iter()
@@ -100,6 +104,8 @@ impl Organisation {
             operators,
             teams,
             memberships,
+            rate_limit_policies,
+            erased,
             gone,
         } = checkpoint;
         if fold_version != FOLD_VERSION {
@@ -113,6 +119,12 @@ impl Organisation {
             log_version,
             ..Self::default()
         };
+        for stream in erased {
+            let parsed: Stream = stream
+                .parse()
+                .map_err(|_| CheckpointError::Stream(stream))?;
+            state.erased.insert(parsed);
+        }
         provider_accounts
             .into_iter()
             .for_each(|it| state.put_provider_account(it));
@@ -131,6 +143,9 @@ impl Organisation {
         for (team, user, membership) in memberships {
             state.put_membership(team, user, membership);
         }
+        rate_limit_policies
+            .into_iter()
+            .for_each(|it| state.put_rate_limit_policy(it));
         for (stream, version) in gone {
             let parsed: Stream = stream
                 .parse()

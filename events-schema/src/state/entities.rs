@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     events::{
-        GrantedModels, KeyLimits, ModelType, Owner, Provider, Role, Routing, Subject, TeamRole,
+        GrantedModels, KeyLimits, ModelType, Owner, Provider, RateLimitRule, Role, Routing,
+        Subject, TeamRole,
     },
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, TokenId, UserId,
-        VirtualAccountId, VirtualModelId,
+        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId, TokenId,
+        UserId, VirtualAccountId, VirtualModelId,
     },
     money::Price,
     names::{BaseUrl, Label, ModelName, Slug},
@@ -47,6 +48,8 @@ pub struct ProviderAccount {
     pub base_url: BaseUrl,
     /// Its sealed credential.
     pub credential: Option<SealedRef>,
+    /// Whether the credential's ciphertext was destroyed, and nothing can go to the account.
+    pub credential_shredded: bool,
     /// Whether no requests go to it.
     pub disabled: bool,
 }
@@ -148,6 +151,23 @@ pub struct Membership {
     pub role: TeamRole,
     /// Since when.
     pub since: Timestamp,
+}
+
+/// A stored rule on how much may be used in a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimitPolicy {
+    /// Its id.
+    pub id: RateLimitPolicyId,
+    /// Where it stands in the history.
+    pub life: Life,
+    /// Its name.
+    pub name: Slug,
+    /// Where it stands among the policies: the smallest number first, then the oldest.
+    pub order: u32,
+    /// What it limits.
+    pub rule: RateLimitRule,
+    /// Whether it matches no request.
+    pub disabled: bool,
 }
 
 /// An owner of keys that is no person.

@@ -88,6 +88,7 @@ impl Organisation {
             Event::Grant(id, event) => self.grant(now, *id, event),
             Event::Operator(id, event) => self.operator(now, *id, event),
             Event::Team(id, event) => self.team(now, *id, event),
+            Event::RateLimitPolicy(id, event) => self.rate_limit_policy(now, *id, event),
         }
     }
 
@@ -116,6 +117,7 @@ impl Organisation {
                     provider: *provider,
                     base_url: base_url.clone(),
                     credential: credential.clone(),
+                    credential_shredded: false,
                     disabled: false,
                 });
             }
@@ -136,13 +138,20 @@ impl Organisation {
                 change(&mut self.provider_accounts, id, |it| {
                     it.life = now.lived(it.life);
                     it.base_url = base_url.clone();
+                    it.credential_shredded &= it.credential == *credential;
                     it.credential.clone_from(credential);
                 });
             }
             E::ProviderCredentialReplaced { credential } => {
                 change(&mut self.provider_accounts, id, |it| {
                     it.life = now.lived(it.life);
+                    it.credential_shredded = false;
                     it.credential.clone_from(credential);
+                });
+            }
+            E::ProviderCredentialShredded {} => {
+                change(&mut self.provider_accounts, id, |it| {
+                    (it.life, it.credential_shredded) = (now.lived(it.life), true)
                 });
             }
             E::ProviderAccountDisabled {} => {
@@ -351,6 +360,16 @@ impl Organisation {
                     (it.life, it.disabled) = (now.lived(it.life), false)
                 });
             }
+            E::UserErased {} => {
+                self.erased.insert(Stream::User(id));
+                let Some(it) = self.users.get(&id).cloned() else {
+                    return;
+                };
+                self.put_user(User {
+                    life: now.lived(it.life),
+                    ..it
+                });
+            }
             E::UserDeleted {} => {
                 self.drop_memberships_of(id);
                 self.drop_user(id);
@@ -361,7 +380,10 @@ impl Organisation {
 
     pub(super) fn put_user(&mut self, it: User) {
         self.drop_user(it.id);
-        self.index.users.insert((it.email.clone(), it.id));
+        // Whoever was erased may come again, as somebody else.
+        if !self.is_erased(Stream::User(it.id)) {
+            self.index.users.insert((it.email.clone(), it.id));
+        }
         self.users.insert(it.id, it);
     }
 
@@ -604,6 +626,18 @@ impl Organisation {
                 self.drop_operator(id);
                 self.gone.insert(Stream::Operator(id), now.stream_version);
             }
+            E::OperatorErased {} => {
+                self.erased.insert(Stream::Operator(id));
+                match self.operators.get(&id).cloned() {
+                    Some(it) => self.put_operator(Operator {
+                        life: now.lived(it.life),
+                        ..it
+                    }),
+                    None => {
+                        self.gone.insert(Stream::Operator(id), now.stream_version);
+                    }
+                }
+            }
             E::OperatorTokenIssued {
                 token,
                 label,
@@ -627,7 +661,9 @@ impl Organisation {
 
     pub(super) fn put_operator(&mut self, it: Operator) {
         self.drop_operator(it.id);
-        self.index.operators.insert((it.email.clone(), it.id));
+        if !self.is_erased(Stream::Operator(it.id)) {
+            self.index.operators.insert((it.email.clone(), it.id));
+        }
         self.operators.insert(it.id, it);
     }
 

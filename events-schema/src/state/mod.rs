@@ -14,6 +14,7 @@ mod checkpoint;
 mod digest;
 mod entities;
 mod evolve;
+mod policies;
 mod teams;
 
 use imbl::{OrdMap, OrdSet};
@@ -23,22 +24,22 @@ pub use self::{
     digest::StateDigest,
     entities::{
         FormerSecret, Grant, Key, Life, Membership, Model, Operator, OperatorToken, PricePoint,
-        ProviderAccount, Team, User, VirtualAccount, VirtualModel,
+        ProviderAccount, RateLimitPolicy, Team, User, VirtualAccount, VirtualModel,
     },
 };
 use crate::{
     envelope::Epoch,
     events::{ModelRef, Owner, Stream, Subject},
     id::{
-        GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, UserId,
-        VirtualAccountId, VirtualModelId,
+        GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId,
+        UserId, VirtualAccountId, VirtualModelId,
     },
     names::{ModelName, Slug},
     secrets::KeyedHash,
 };
 
 /// The version of the fold.
-pub const FOLD_VERSION: u16 = 3;
+pub const FOLD_VERSION: u16 = 4;
 
 /// The whole configuration as of one position.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,6 +57,9 @@ pub struct Organisation {
     operators: OrdMap<OperatorId, Operator>,
     teams: OrdMap<TeamId, Team>,
     memberships: OrdMap<(TeamId, UserId), Membership>,
+    rate_limit_policies: OrdMap<RateLimitPolicyId, RateLimitPolicy>,
+    /// Whose name and address are gone from `people`.
+    erased: OrdSet<Stream>,
     /// The last stream version of what is gone: an id is never used again.
     gone: OrdMap<Stream, u64>,
     index: Index,
@@ -78,6 +82,7 @@ struct Index {
     virtual_models_by_target: OrdSet<(ModelId, VirtualModelId)>,
     teams: OrdSet<(Slug, TeamId)>,
     teams_by_user: OrdSet<(UserId, TeamId)>,
+    rate_limit_policies: OrdSet<(Slug, RateLimitPolicyId)>,
 }
 
 impl Organisation {
@@ -113,6 +118,7 @@ impl Organisation {
             Stream::Grant(id) => self.grants.get(&id).map(|it| it.life),
             Stream::Operator(id) => self.operators.get(&id).map(|it| it.life),
             Stream::Team(id) => self.teams.get(&id).map(|it| it.life),
+            Stream::RateLimitPolicy(id) => self.rate_limit_policies.get(&id).map(|it| it.life),
         };
         life.map(|life| life.version)
             .or_else(|| self.gone.get(&stream).copied())
@@ -210,6 +216,25 @@ impl Organisation {
             })
     }
 
+    /// All rate-limit policies, by id.
+    #[must_use]
+    pub const fn rate_limit_policies(&self) -> &OrdMap<RateLimitPolicyId, RateLimitPolicy> {
+        &self.rate_limit_policies
+    }
+
+    /// The rate-limit policy of this name.
+    #[must_use]
+    pub fn rate_limit_policy_named(&self, name: &Slug) -> Option<&RateLimitPolicy> {
+        first(&self.index.rate_limit_policies, name)
+            .and_then(|id| self.rate_limit_policies.get(&id))
+    }
+
+    /// Whether the name and address of the person, a user or an operator, were erased from `people`.
+    #[must_use]
+    pub fn is_erased(&self, person: Stream) -> bool {
+        self.erased.contains(&person)
+    }
+
     /// The team of this name.
     #[must_use]
     pub fn team_named(&self, name: &Slug) -> Option<&Team> {
@@ -240,7 +265,7 @@ impl Organisation {
         first(&self.index.virtual_accounts, name).and_then(|id| self.virtual_accounts.get(&id))
     }
 
-    /// The user with this e-mail fingerprint.
+    /// The user with this e-mail fingerprint; not one who was erased.
     #[must_use]
     pub fn user_by_email(&self, email: &KeyedHash) -> Option<&User> {
         first(&self.index.users, email).and_then(|id| self.users.get(&id))

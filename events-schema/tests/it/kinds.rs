@@ -4,7 +4,7 @@ use std::fmt;
 
 use events_schema::events::{
     Aggregate, GrantEvent, KeyEvent, LogEvent, ModelEvent, OperatorEvent, ProviderAccountEvent,
-    TeamEvent, UserEvent, VirtualAccountEvent, VirtualModelEvent, codec,
+    RateLimitPolicyEvent, TeamEvent, UserEvent, VirtualAccountEvent, VirtualModelEvent, codec,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -25,6 +25,7 @@ pub(crate) fn kinds_of(aggregate: Aggregate) -> &'static [&'static str] {
         Aggregate::Grant => variants::<GrantEvent>(),
         Aggregate::Operator => variants::<OperatorEvent>(),
         Aggregate::Team => variants::<TeamEvent>(),
+        Aggregate::RateLimitPolicy => variants::<RateLimitPolicyEvent>(),
     }
 }
 

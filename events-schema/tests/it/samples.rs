@@ -1,18 +1,20 @@
 //! Histories in which every kind of event occurs: what the golden files are first made of. What is new comes in a
 //! history of its own, so that the old ones stay as they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use events_schema::{
     envelope::Epoch,
     events::{
-        Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LogEvent, ModelEvent, ModelRef,
-        ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent, Role, Routing, Subject,
-        TeamEvent, TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
+        Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LimitMode, LimitSegment, LimitUnit,
+        LimitWindow, LimitedModels, LimitedSubject, LimitedSubjects, LogEvent, ModelEvent,
+        ModelRef, ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent,
+        RateLimitPolicyEvent, RateLimitRule, Role, Routing, Subject, TeamEvent, TeamRole,
+        UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
     },
     id::{
-        GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, SecretId, TeamId, TokenId,
-        UserId, VirtualAccountId, VirtualModelId,
+        GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, SecretId,
+        TeamId, TokenId, UserId, VirtualAccountId, VirtualModelId,
     },
     money::{NanoUsd, Price},
     secrets::{KeyedHash, SealedRef},
@@ -38,18 +40,106 @@ const GRANT: GrantId = Id::from_bytes([0x71; 16]);
 const SPARE_GRANT: GrantId = Id::from_bytes([0x72; 16]);
 const OPERATOR: OperatorId = Id::from_bytes([0x81; 16]);
 const SPARE_OPERATOR: OperatorId = Id::from_bytes([0x82; 16]);
+const POLICY: RateLimitPolicyId = Id::from_bytes([0xc1; 16]);
+const SPARE_POLICY: RateLimitPolicyId = Id::from_bytes([0xc2; 16]);
 const TEAM: TeamId = Id::from_bytes([0xb1; 16]);
 const SPARE_TEAM: TeamId = Id::from_bytes([0xb2; 16]);
 const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 3] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 5] {
     [
         ("first", history()),
         ("rotation", rotation()),
         ("teams", teams()),
+        ("erasure", erasure()),
+        ("policies", policies()),
     ]
+}
+
+/// A user and an operator whose names are erased, and a credential that is shredded.
+fn erasure() -> Vec<Event> {
+    let added = UserEvent::UserAdded {
+        email: fingerprint(3),
+    };
+    let operator = OperatorEvent::OperatorAdded {
+        role: Role::Viewer,
+        email: fingerprint(4),
+    };
+    let registered = ProviderAccountEvent::ProviderAccountRegistered {
+        name: name("openai"),
+        provider: Provider::OpenaiCompatible,
+        base_url: name("https://api.openai.com/v1"),
+        credential: Some(sealed(1)),
+    };
+    vec![
+        Event::Log(LogEvent::LogInitialised { epoch: EPOCH }),
+        Event::User(USER, added.clone()),
+        Event::User(USER, UserEvent::UserErased {}),
+        Event::User(SPARE_USER, added),
+        Event::Operator(OPERATOR, operator),
+        Event::Operator(OPERATOR, OperatorEvent::OperatorRemoved {}),
+        Event::Operator(OPERATOR, OperatorEvent::OperatorErased {}),
+        Event::ProviderAccount(ACCOUNT, registered),
+        Event::ProviderAccount(ACCOUNT, ProviderAccountEvent::ProviderCredentialShredded {}),
+    ]
+}
+
+/// A rate-limit policy with everything in it, and one that is gone.
+fn policies() -> Vec<Event> {
+    use RateLimitPolicyEvent as E;
+    let narrow = RateLimitRule {
+        subjects: LimitedSubjects::Listed(BTreeSet::from([
+            LimitedSubject::User(USER),
+            LimitedSubject::Team(TEAM),
+            LimitedSubject::VirtualAccount(APP),
+        ])),
+        models: LimitedModels::Listed(BTreeSet::from([ModelRef::Model(MODEL)])),
+        metadata: BTreeMap::from([(name("environment"), "production ☕".to_owned())]),
+        applies_per: BTreeSet::from([
+            LimitSegment::Metadata(name("project_id")),
+            LimitSegment::Model,
+        ]),
+        unit: LimitUnit::Tokens,
+        window: LimitWindow::Hour,
+        limit: 50_000,
+        mode: LimitMode::Enforce,
+    };
+    let wide = RateLimitRule {
+        subjects: LimitedSubjects::All,
+        models: LimitedModels::All,
+        metadata: BTreeMap::new(),
+        applies_per: BTreeSet::from([LimitSegment::User, LimitSegment::VirtualAccount]),
+        unit: LimitUnit::Requests,
+        window: LimitWindow::Minute,
+        limit: 1,
+        mode: LimitMode::Audit,
+    };
+    let created = |slug: &str, order, rule: &RateLimitRule| E::RateLimitPolicyCreated {
+        name: name(slug),
+        order,
+        rule: rule.clone(),
+    };
+    let kept = [
+        created("hourly", 10, &narrow),
+        E::RateLimitPolicyRenamed {
+            name: name("per-project-hourly"),
+        },
+        E::RateLimitPolicyMoved { order: 20 },
+        E::RateLimitRuleChanged {
+            rule: RateLimitRule {
+                window: LimitWindow::Day,
+                ..narrow.clone()
+            },
+        },
+        E::RateLimitPolicyDisabled {},
+        E::RateLimitPolicyEnabled {},
+    ];
+    let gone = [created("all", 0, &wide), E::RateLimitPolicyDeleted {}];
+    let begin = [Event::Log(LogEvent::LogInitialised { epoch: EPOCH })];
+    let policies = of(Event::RateLimitPolicy, POLICY, kept, SPARE_POLICY, gone);
+    begin.into_iter().chain(policies).collect()
 }
 
 /// A team with a member who was a manager, and one who left; a team that is gone.

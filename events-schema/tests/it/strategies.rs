@@ -6,18 +6,20 @@ use std::{collections::BTreeSet, ops::Range};
 use events_schema::{
     envelope::Epoch,
     events::{
-        Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LogEvent, ModelEvent, ModelRef,
-        ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent, Role, Routing, Subject,
-        TeamEvent, TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
+        Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LimitMode, LimitSegment, LimitUnit,
+        LimitWindow, LimitedModels, LimitedSubject, LimitedSubjects, LogEvent, ModelEvent,
+        ModelRef, ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent,
+        RateLimitPolicyEvent, RateLimitRule, Role, Routing, Subject, TeamEvent, TeamRole,
+        UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
     },
     id::Id,
     money::{NanoUsd, Price},
-    names::{BaseUrl, Label, ModelName, Slug},
+    names::{BaseUrl, Label, MetadataKey, ModelName, Slug},
     secrets::{KeyedHash, SealedRef},
     time::Timestamp,
 };
 use proptest::{
-    collection::{btree_set, vec},
+    collection::{btree_map, btree_set, vec},
     option,
     prelude::*,
     sample::select,
@@ -64,6 +66,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         3 => (id(), grant()).prop_map(|(id, event)| Event::Grant(id, event)),
         3 => (id(), operator()).prop_map(|(id, event)| Event::Operator(id, event)),
         4 => (id(), team()).prop_map(|(id, event)| Event::Team(id, event)),
+        2 => (id(), policy()).prop_map(|(id, event)| Event::RateLimitPolicy(id, event)),
     ]
 }
 
@@ -90,6 +93,7 @@ fn provider_account() -> impl Strategy<Value = ProviderAccountEvent> {
         1 => slug().prop_map(|name| E::ProviderAccountRenamed { name }),
         1 => (base_url(), credential()).prop_map(|(base_url, credential)| E::ProviderAccountMoved { base_url, credential }),
         1 => credential().prop_map(|credential| E::ProviderCredentialReplaced { credential }),
+        1 => Just(E::ProviderCredentialShredded {}),
         1 => Just(E::ProviderAccountDisabled {}),
         1 => Just(E::ProviderAccountEnabled {}),
         1 => Just(E::ProviderAccountDeleted {}),
@@ -131,6 +135,7 @@ fn user() -> impl Strategy<Value = UserEvent> {
         1 => keyed_hash().prop_map(|email| E::UserEmailChanged { email }),
         1 => Just(E::UserDisabled {}),
         1 => Just(E::UserEnabled {}),
+        1 => Just(E::UserErased {}),
         1 => Just(E::UserDeleted {}),
     ]
 }
@@ -191,6 +196,7 @@ fn operator() -> impl Strategy<Value = OperatorEvent> {
         1 => Just(E::OperatorDisabled {}),
         1 => Just(E::OperatorEnabled {}),
         1 => Just(E::OperatorRemoved {}),
+        1 => Just(E::OperatorErased {}),
         2 => (id(), label(), option::of(time())).prop_map(|(token, label, expires_at)| {
             E::OperatorTokenIssued { token, label, expires_at }
         }),
@@ -210,6 +216,20 @@ fn team() -> impl Strategy<Value = TeamEvent> {
         4 => (id(), role()).prop_map(|(user, role)| E::TeamMemberAdded { user, role }),
         1 => (id(), role()).prop_map(|(user, role)| E::TeamMemberRoleChanged { user, role }),
         1 => id().prop_map(|user| E::TeamMemberRemoved { user }),
+    ]
+}
+
+fn policy() -> impl Strategy<Value = RateLimitPolicyEvent> {
+    use RateLimitPolicyEvent as E;
+    prop_oneof![
+        3 => (slug(), any::<u32>(), rule())
+            .prop_map(|(name, order, rule)| E::RateLimitPolicyCreated { name, order, rule }),
+        1 => slug().prop_map(|name| E::RateLimitPolicyRenamed { name }),
+        1 => any::<u32>().prop_map(|order| E::RateLimitPolicyMoved { order }),
+        1 => rule().prop_map(|rule| E::RateLimitRuleChanged { rule }),
+        1 => Just(E::RateLimitPolicyDisabled {}),
+        1 => Just(E::RateLimitPolicyEnabled {}),
+        1 => Just(E::RateLimitPolicyDeleted {}),
     ]
 }
 
@@ -323,6 +343,57 @@ fn granted() -> impl Strategy<Value = GrantedModels> {
         Just(GrantedModels::All),
         btree_set(model, 0..4).prop_map(|models: BTreeSet<ModelRef>| GrantedModels::Listed(models)),
     ]
+}
+
+fn rule() -> impl Strategy<Value = RateLimitRule> {
+    let subject = prop_oneof![
+        id().prop_map(LimitedSubject::User),
+        id().prop_map(LimitedSubject::Team),
+        id().prop_map(LimitedSubject::VirtualAccount),
+    ];
+    let subjects = prop_oneof![
+        Just(LimitedSubjects::All),
+        btree_set(subject, 0..4).prop_map(LimitedSubjects::Listed),
+    ];
+    let models = granted().prop_map(|models| match models {
+        GrantedModels::All => LimitedModels::All,
+        GrantedModels::Listed(models) => LimitedModels::Listed(models),
+    });
+    let metadata = btree_map(metadata_key(), "[ -~é☕]{0,20}", 0..3);
+    let segment = prop_oneof![
+        Just(LimitSegment::User),
+        Just(LimitSegment::VirtualAccount),
+        Just(LimitSegment::Model),
+        metadata_key().prop_map(LimitSegment::Metadata),
+    ];
+    let counted = (
+        btree_set(segment, 0..3),
+        select(vec![LimitUnit::Requests, LimitUnit::Tokens]),
+        select(vec![
+            LimitWindow::Minute,
+            LimitWindow::Hour,
+            LimitWindow::Day,
+        ]),
+        any::<u64>(),
+        select(vec![LimitMode::Enforce, LimitMode::Audit]),
+    );
+    (subjects, models, metadata, counted).prop_map(|(subjects, models, metadata, counted)| {
+        let (applies_per, unit, window, limit, mode) = counted;
+        RateLimitRule {
+            subjects,
+            models,
+            metadata,
+            applies_per,
+            unit,
+            window,
+            limit,
+            mode,
+        }
+    })
+}
+
+fn metadata_key() -> impl Strategy<Value = MetadataKey> {
+    "[ -~é☕]{1,64}".prop_map(|text| text.parse().expect("a key"))
 }
 
 fn role() -> impl Strategy<Value = Role> {

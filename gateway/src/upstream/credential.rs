@@ -23,6 +23,9 @@ pub enum CredentialError {
     /// The entry has none, and the provider asks for one.
     #[error("the account has no credential")]
     Missing,
+    /// It was shredded, or is lost.
+    #[error("the account's credential was shredded or is lost: give it another")]
+    Gone,
     /// The key to which it was sealed is not in the ring.
     #[error("the sealing key '{0}' is not in the ring")]
     UnknownKey(String),
@@ -51,6 +54,9 @@ pub fn authorization(
             }
         };
     };
+    if sealed.sealed.is_empty() {
+        return Err(CredentialError::Gone);
+    }
     let aad = credential_aad(
         ProviderAccountId::from_bytes(account.id),
         &base_url.origin(),

@@ -55,6 +55,11 @@ impl Credentials {
         self.away = false;
     }
 
+    /// Forgets a credential that was shredded.
+    pub(super) fn forget(&mut self, reference: &SealedRef) {
+        self.known.remove(&(reference.id, reference.version));
+    }
+
     /// What is known of this credential; `None` when Postgres is away.
     pub(super) async fn find(&mut self, reference: &SealedRef) -> Option<Known> {
         let at = (reference.id, reference.version);

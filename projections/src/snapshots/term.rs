@@ -563,6 +563,10 @@ impl<'a> Term<'a> {
                 .get(&events_schema::id::Id::from_bytes(subject.id))
             && let Some(reference) = &account.credential
         {
+            if account.credential_shredded {
+                self.held.credentials.forget(reference);
+                return self.book.difference(organisation, epoch, subject, known);
+            }
             match self.held.credentials.find(reference).await {
                 Some(found) => known = found,
                 None if self.book.stands(subject, epoch, account.life.position) => return None,

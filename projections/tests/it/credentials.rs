@@ -86,10 +86,20 @@ async fn an_account_waits_for_its_credential_and_then_carries_the_newest() {
         Some(("g1".into(), b"sealed twice".into()))
     );
 
-    // A credential that was shredded: the account stays, without it.
+    // A credential whose row is not there: the account stays, and its entry says that there should be one.
+    let gone = Some((String::new(), Vec::new()));
     history.replace_credential(3);
     history.relay(&context).await;
     let shelf = told(&context, history.position()).await;
-    assert_eq!(credential(&shelf), None);
+    assert_eq!(credential(&shelf), gone);
+
+    // One that was shredded, also where the row is still there, or Postgres away.
+    history.replace_credential(2);
+    history.relay(&context).await;
+    told(&context, history.position()).await;
+    history.shred_credential();
+    history.relay(&context).await;
+    let shelf = told(&context, history.position()).await;
+    assert_eq!(credential(&shelf), gone);
     publisher.stop().await;
 }

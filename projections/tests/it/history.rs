@@ -167,6 +167,12 @@ impl History {
         self.command(&[Event::ProviderAccount(ACCOUNT, replaced)]);
     }
 
+    /// Shreds the account's credential.
+    pub(crate) fn shred_credential(&mut self) {
+        let shredded = ProviderAccountEvent::ProviderCredentialShredded {};
+        self.command(&[Event::ProviderAccount(ACCOUNT, shredded)]);
+    }
+
     /// Begins a higher epoch.
     pub(crate) fn begin_epoch(&mut self, seconds: u64) {
         self.epoch = epoch(seconds);

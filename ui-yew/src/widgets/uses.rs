@@ -91,7 +91,8 @@ fn told(it: &UseItem) -> String {
         | Relation::RoutesTo
         | Relation::Opens
         | Relation::GrantedTo
-        | Relation::KeyOf => format::words(it.aggregate.as_str()),
+        | Relation::KeyOf
+        | Relation::Limits => format::words(it.aggregate.as_str()),
     };
     format!("{what}: {name}")
 }

@@ -109,6 +109,7 @@ impl<'a> Planner<'a> {
         let (sealed, row) = seal_credential(self.around.secrets, id, base_url, credential)
             .map_err(|error| (place.at("credential"), error.to_string()))?;
         let side = SideEffects {
+            shred: Some(id),
             secret: Some(row),
             ..SideEffects::default()
         };

@@ -129,7 +129,13 @@ impl Planner<'_> {
             let named: HashSet<_> = self.accounts.values().collect();
             let all = state.provider_accounts().values();
             for it in all.filter(|it| !named.contains(&it.id)) {
-                let order = Command::ProviderAccount(it.id, ProviderAccountCommand::Delete).into();
+                let order = Order {
+                    command: Command::ProviderAccount(it.id, ProviderAccountCommand::Delete),
+                    side: SideEffects {
+                        shred: Some(it.id),
+                        ..SideEffects::default()
+                    },
+                };
                 delete(
                     "provider account",
                     it.name.to_string(),

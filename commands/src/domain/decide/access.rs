@@ -94,10 +94,15 @@ fn models_exist(state: &Organisation, models: &GrantedModels) -> Result<(), Reje
     }
     listed
         .iter()
-        .try_for_each(|model| model_exists(state, *model))
+        .try_for_each(|model| model_exists(state, *model, "models"))
 }
 
-fn model_exists(state: &Organisation, model: ModelRef) -> Result<(), Rejection> {
+/// Whether what is referred to at `field` exists.
+pub(super) fn model_exists(
+    state: &Organisation,
+    model: ModelRef,
+    field: &'static str,
+) -> Result<(), Rejection> {
     let (exists, what, id) = match model {
         ModelRef::Model(id) => (
             state.models().contains_key(&id),
@@ -118,10 +123,6 @@ fn model_exists(state: &Organisation, model: ModelRef) -> Result<(), Rejection> 
     if exists {
         Ok(())
     } else {
-        Err(Rejection::MissingReference {
-            what,
-            id,
-            field: "models",
-        })
+        Err(Rejection::MissingReference { what, id, field })
     }
 }

@@ -6,6 +6,7 @@ mod model;
 mod operator;
 mod owners;
 mod provider_account;
+mod rate_limit_policy;
 mod routing;
 mod team;
 
@@ -17,7 +18,8 @@ use events_schema::{
 
 use super::{
     command::{Command, LogCommand},
-    rejection::Rejection,
+    rejection::{Rejection, UsedBy},
+    uses::policies_naming,
 };
 
 /// What a decision yields: the command's events, none when everything already is as it wants it.
@@ -39,6 +41,7 @@ pub fn decide(state: &Organisation, command: &Command) -> Decision {
         Command::Grant(id, command) => access::decide(state, *id, command),
         Command::Operator(id, command) => operator::decide(state, *id, command),
         Command::Team(id, command) => team::decide(state, *id, command),
+        Command::RateLimitPolicy(id, command) => rate_limit_policy::decide(state, *id, command),
     }
 }
 
@@ -78,6 +81,22 @@ fn full_name(state: &Organisation, id: ModelId) -> String {
     match state.provider_accounts().get(&model.account) {
         Some(account) => format!("{}/{}", account.name, model.name),
         None => model.name.to_string(),
+    }
+}
+
+/// Whether no rate-limit policy names the thing: without it, the policy would limit something else.
+fn no_policy_names(
+    state: &Organisation,
+    thing: Stream,
+    name: impl FnOnce() -> String,
+) -> Result<(), Rejection> {
+    match policies_naming(state, thing).count() {
+        0 => Ok(()),
+        policies => Err(Rejection::StillUsed {
+            what: thing.aggregate(),
+            name: name(),
+            by: UsedBy::Policies(policies),
+        }),
     }
 }
 

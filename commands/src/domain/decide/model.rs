@@ -9,7 +9,7 @@ use events_schema::{
 };
 use std::collections::BTreeSet;
 
-use super::{Decision, full_name, is_fresh, quoted, when};
+use super::{Decision, full_name, is_fresh, no_policy_names, quoted, when};
 use crate::domain::{
     command::ModelCommand as C,
     rejection::{Rejection, UsedBy},
@@ -154,7 +154,9 @@ fn is_unused(state: &Organisation, it: &Model) -> Result<(), Rejection> {
         return used(UsedBy::VirtualModel(virtual_model.name.clone()));
     }
     match state.grants_on(ModelRef::Model(it.id)).count() {
-        0 => Ok(()),
+        0 => no_policy_names(state, Stream::Model(it.id), || {
+            quoted(&full_name(state, it.id))
+        }),
         grants => used(UsedBy::Grants(grants)),
     }
 }

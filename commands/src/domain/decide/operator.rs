@@ -48,6 +48,17 @@ pub(super) fn decide(state: &Organisation, id: OperatorId, command: &C) -> Decis
             an_owner_remains(state, known()?)?;
             Ok(vec![event(E::OperatorRemoved {})])
         }
+        C::Erase => {
+            if state.operators().contains_key(&id) {
+                return Err(Rejection::StillAnOperator);
+            }
+            if state.stream_version(Stream::Operator(id)) == 0 {
+                return Err(Rejection::NotFound(Aggregate::Operator));
+            }
+            Ok(when(!state.is_erased(Stream::Operator(id)), || {
+                event(E::OperatorErased {})
+            }))
+        }
         C::IssueToken {
             token,
             label,

@@ -7,7 +7,7 @@ use events_schema::{
     state::Organisation,
 };
 
-use super::{Decision, is_fresh, quoted, team, when};
+use super::{Decision, is_fresh, no_policy_names, quoted, team, when};
 use crate::domain::{
     command::{Fingerprints, UserCommand, VirtualAccountCommand},
     rejection::{Rejection, UsedBy},
@@ -32,6 +32,9 @@ pub(super) fn decide_user(state: &Organisation, id: UserId, command: &UserComman
         }
         C::ChangeEmail { email } => {
             let it = known()?;
+            if state.is_erased(Stream::User(id)) {
+                return Err(Rejection::PersonErased);
+            }
             email_is_free(state, id, email)?;
             Ok(when(it.email != email.active, || {
                 event(U::UserEmailChanged {
@@ -41,6 +44,12 @@ pub(super) fn decide_user(state: &Organisation, id: UserId, command: &UserComman
         }
         C::Disable => Ok(when(!known()?.disabled, || event(U::UserDisabled {}))),
         C::Enable => Ok(when(known()?.disabled, || event(U::UserEnabled {}))),
+        C::Erase => {
+            known()?;
+            Ok(when(!state.is_erased(Stream::User(id)), || {
+                event(U::UserErased {})
+            }))
+        }
         C::Delete => {
             known()?;
             owns_nothing(
@@ -129,7 +138,13 @@ fn owns_nothing(
         state.keys_of(owner).count(),
         state.grants_of(subject).count(),
     ) {
-        (0, 0) => Ok(()),
+        (0, 0) => {
+            let thing = match owner {
+                Owner::User(id) => Stream::User(id),
+                Owner::VirtualAccount(id) => Stream::VirtualAccount(id),
+            };
+            no_policy_names(state, thing, || name)
+        }
         (0, grants) => Err(Rejection::StillUsed {
             what,
             name,

@@ -8,7 +8,7 @@ use events_schema::{
     state::{Organisation, ProviderAccount},
 };
 
-use super::{Decision, is_fresh, quoted, when};
+use super::{Decision, is_fresh, no_policy_names, quoted, when};
 use crate::domain::{
     command::{ProviderAccountCommand as C, SealedCredential},
     rejection::{Rejection, UsedBy},
@@ -62,9 +62,15 @@ pub(super) fn decide(state: &Organisation, id: ProviderAccountId, command: &C) -
         C::ReplaceCredential { credential } => {
             let it = known()?;
             let credential = sealed_for(&it.base_url, credential.as_ref())?;
-            Ok(when(it.credential != credential, || {
+            let changes = it.credential != credential || it.credential_shredded;
+            Ok(when(changes, || {
                 event(E::ProviderCredentialReplaced { credential })
             }))
+        }
+        C::ShredCredential => {
+            let it = known()?;
+            let is_there = it.credential.is_some() && !it.credential_shredded;
+            Ok(when(is_there, || event(E::ProviderCredentialShredded {})))
         }
         C::Disable => Ok(when(!known()?.disabled, || {
             event(E::ProviderAccountDisabled {})
@@ -140,7 +146,7 @@ fn is_unused(state: &Organisation, it: &ProviderAccount) -> Result<(), Rejection
         });
     }
     match state.grants_on(ModelRef::ProviderAccount(it.id)).count() {
-        0 => Ok(()),
+        0 => no_policy_names(state, Stream::ProviderAccount(it.id), || quoted(&it.name)),
         grants => used(UsedBy::Grants(grants)),
     }
 }

@@ -12,7 +12,7 @@ use events_schema::{
     state::{Organisation, VirtualModel},
 };
 
-use super::{Decision, full_name, is_fresh, quoted, when};
+use super::{Decision, full_name, is_fresh, no_policy_names, quoted, when};
 use crate::domain::{
     command::VirtualModelCommand as C,
     rejection::{Rejection, RoutingFault, UsedBy},
@@ -153,7 +153,7 @@ fn types_agree(state: &Organisation, targets: &[WeightedTarget]) -> Result<(), R
 
 fn is_unused(state: &Organisation, it: &VirtualModel) -> Result<(), Rejection> {
     match state.grants_on(ModelRef::VirtualModel(it.id)).count() {
-        0 => Ok(()),
+        0 => no_policy_names(state, Stream::VirtualModel(it.id), || quoted(&it.name)),
         grants => Err(Rejection::StillUsed {
             what: Aggregate::VirtualModel,
             name: quoted(&it.name),

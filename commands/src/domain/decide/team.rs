@@ -7,7 +7,7 @@ use events_schema::{
     state::{Organisation, Team},
 };
 
-use super::{Decision, is_fresh, quoted, when};
+use super::{Decision, is_fresh, no_policy_names, quoted, when};
 use crate::domain::{
     command::TeamCommand as C,
     rejection::{Rejection, UsedBy},
@@ -119,7 +119,7 @@ fn can_come_in(state: &Organisation, team: &Team, user: UserId) -> Result<(), Re
 
 fn is_unused(state: &Organisation, it: &Team) -> Result<(), Rejection> {
     match state.grants_of(Subject::Team(it.id)).count() {
-        0 => Ok(()),
+        0 => no_policy_names(state, Stream::Team(it.id), || quoted(&it.name)),
         grants => Err(Rejection::StillUsed {
             what: Aggregate::Team,
             name: quoted(&it.name),

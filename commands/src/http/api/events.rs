@@ -276,7 +276,8 @@ fn member_of(event: &Envelope) -> Option<UserId> {
         | Event::Key(..)
         | Event::Grant(..)
         | Event::Operator(..)
-        | Event::Team(..) => None,
+        | Event::Team(..)
+        | Event::RateLimitPolicy(..) => None,
     }
 }
 
@@ -314,5 +315,6 @@ fn thing(state: &Organisation, stream: Stream) -> Option<Value> {
         Stream::Grant(id) => json(state.grants().get(&id)),
         Stream::Operator(id) => json(state.operators().get(&id)),
         Stream::Team(id) => json(state.teams().get(&id)),
+        Stream::RateLimitPolicy(id) => json(state.rate_limit_policies().get(&id)),
     }
 }

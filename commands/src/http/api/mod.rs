@@ -13,6 +13,7 @@ mod openapi;
 mod operators;
 mod playground;
 mod provider_accounts;
+mod rate_limit_policies;
 mod served;
 mod sessions;
 mod state;
@@ -62,6 +63,8 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(keys::one))
         .routes(routes!(grants::list))
         .routes(routes!(grants::one))
+        .routes(routes!(rate_limit_policies::list))
+        .routes(routes!(rate_limit_policies::one))
         .routes(routes!(used_by::used_by))
         .routes(routes!(operators::list))
         .routes(routes!(operators::one))

@@ -68,6 +68,7 @@ fn item(state: &Organisation, account: &ProviderAccount) -> ProviderAccountItem 
         provider,
         base_url,
         credential,
+        credential_shredded,
         disabled,
     } = account;
     ProviderAccountItem {
@@ -75,7 +76,8 @@ fn item(state: &Organisation, account: &ProviderAccount) -> ProviderAccountItem 
         name: name.to_string(),
         provider: *provider,
         base_url: base_url.to_string(),
-        has_credential: credential.is_some(),
+        has_credential: credential.is_some() && !credential_shredded,
+        credential_shredded: *credential_shredded,
         disabled: *disabled,
         models: state.models_of(*id).count() as u64,
         life: *life,

@@ -29,7 +29,7 @@ use crate::{
         app::{Answer, database},
         extract::{Json, PathId},
         list,
-        names::{ERASED, unreadable},
+        names::{erased, unreadable},
         problem::ApiError,
     },
 };
@@ -265,7 +265,10 @@ async fn info(control: &Control, caller: &Caller) -> Answer<SessionInfo> {
     };
     Ok(SessionInfo {
         operator: caller.operator,
-        name: person.map_or_else(|| ERASED.to_owned(), |person| person.name.clone()),
+        name: person.map_or_else(
+            || erased(caller.operator.uuid()),
+            |person| person.name.clone(),
+        ),
         email: person
             .map(|person| person.email.clone())
             .unwrap_or_default(),

@@ -110,5 +110,6 @@ const fn told(relation: Relation) -> Told {
         Relation::KeyOf => Told::KeyOf,
         Relation::HasMember => Told::HasMember,
         Relation::MemberOf => Told::MemberOf,
+        Relation::Limits => Told::Limits,
     }
 }

@@ -382,3 +382,23 @@ fn a_key_is_rotated_to_a_secret_that_nobody_had_and_the_old_one_works_for_90_day
         "404 not_found: There is no key with this id.",
     );
 }
+
+#[test]
+fn whoever_is_erased_stays_without_an_address_and_may_come_back_as_somebody_else() {
+    let given = [add_user(1), issue_key(1, Owner::User(id(1)))];
+    check(&given, user(1, U::Erase), "user_erased");
+    let erased = and(given.to_vec(), [user(1, U::Erase)]);
+    check(&erased, user(1, U::Erase), "nothing");
+    check(&erased, user(1, U::Disable), "user_disabled");
+    check(&erased, user(2, U::Add { email: address(1) }), "user_added");
+    check(
+        &erased,
+        user(1, U::ChangeEmail { email: address(2) }),
+        "409 person_erased at user: The person's name and address were erased. Somebody who comes back is a new user.",
+    );
+    check(
+        &[],
+        user(1, U::Erase),
+        "404 not_found: There is no user with this id.",
+    );
+}

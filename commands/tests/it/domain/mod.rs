@@ -2,6 +2,7 @@
 
 mod callers;
 mod operators;
+mod policies;
 mod providers;
 mod teams;
 

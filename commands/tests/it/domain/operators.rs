@@ -104,3 +104,23 @@ fn a_token_ends_in_the_future_and_is_revoked_once() {
     check(&given, revoke.clone(), "operator_token_revoked");
     check(&and(given.to_vec(), [revoke.clone()]), revoke, "nothing");
 }
+
+#[test]
+fn an_operator_is_erased_after_being_removed() {
+    let given = [add_operator(1, Role::Owner), add_operator(2, Role::Viewer)];
+    let erase = operator(2, O::Erase);
+    check(
+        &given,
+        erase.clone(),
+        "409 still_an_operator at operator: This is an operator. Remove the operator first: whoever may sign in has a name.",
+    );
+    let removed = and(given.to_vec(), [operator(2, O::Remove)]);
+    check(&removed, erase.clone(), "operator_erased");
+    let erased = and(removed, [erase.clone()]);
+    check(&erased, erase, "nothing");
+    check(
+        &given,
+        operator(3, O::Erase),
+        "404 not_found: There is no operator with this id.",
+    );
+}

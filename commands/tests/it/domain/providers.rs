@@ -367,3 +367,18 @@ fn a_virtual_model_that_a_grant_names_cannot_be_deleted() {
         "409 still_used: The virtual model 'chat' cannot be deleted: 1 grant of access name it; revoke them first.",
     );
 }
+
+#[test]
+fn a_shredded_credential_is_replaced_before_anything_goes_to_the_account_again() {
+    let given = [register_account(1, "openai")];
+    let shred = account(1, A::ShredCredential);
+    check(&given, shred.clone(), "provider_credential_shredded");
+    let shredded = and(given.to_vec(), [shred.clone()]);
+    check(&shredded, shred.clone(), "nothing");
+    let replace = |credential| account(1, A::ReplaceCredential { credential });
+    check(&shredded, replace(None), "provider_credential_replaced");
+    let new = Some(sealed(2, "https://api.example"));
+    check(&shredded, replace(new), "provider_credential_replaced");
+    let without = and(shredded, [replace(None)]);
+    check(&without, shred, "nothing");
+}

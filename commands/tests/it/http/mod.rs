@@ -2,6 +2,7 @@
 
 mod commands;
 mod declared;
+mod erasure;
 mod history;
 mod openapi;
 mod problems;

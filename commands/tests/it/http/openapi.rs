@@ -159,6 +159,15 @@ async fn one_of_each(owner: &Caller<'_>) -> BTreeMap<&'static str, String> {
         "limits": { "requests_per_minute": 5, "tokens_per_minute": null },
     }))
     .await;
+    let policy = make(json!({
+        "type": "create_rate_limit_policy", "name": "per-project", "order": 10,
+        "rule": {
+            "subjects": { "listed": [{ "user": user }] }, "models": "all", "metadata": { "environment": "production" },
+            "applies_per": ["model", { "metadata": "project_id" }], "unit": "tokens", "window": "hour",
+            "limit": 50_000, "mode": "audit",
+        },
+    }))
+    .await;
     let team = make(json!({ "type": "create_team", "name": "backend" })).await;
     let member =
         json!({ "type": "add_team_member", "team": team, "user": user, "role": "manager" });
@@ -181,6 +190,7 @@ async fn one_of_each(owner: &Caller<'_>) -> BTreeMap<&'static str, String> {
         ("users", user),
         ("virtual-accounts", virtual_account),
         ("teams", team),
+        ("rate-limit-policies", policy),
         ("keys", key),
         ("grants", grant),
         (

@@ -265,6 +265,12 @@ impl Caller<'_> {
         self
     }
 
+    /// What a header shows.
+    pub(crate) fn header(&self, name: &str) -> String {
+        let value = self.headers.get(name).expect("it is shown");
+        value.to_str().expect("text").to_owned()
+    }
+
     /// The same without a header.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.remove(name);

@@ -7,14 +7,15 @@ use std::collections::BTreeSet;
 
 use commands::domain::{
     Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
-    ProviderAccountCommand, SealedCredential, TeamCommand, UserCommand, VirtualAccountCommand,
-    VirtualModelCommand,
+    ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, TeamCommand, UserCommand,
+    VirtualAccountCommand, VirtualModelCommand,
 };
 use events_schema::{
     envelope::Epoch,
     events::{
-        GrantedModels, KeyLimits, ModelRef, ModelType, Owner, Provider, Role, Routing, Subject,
-        TeamRole, WeightedTarget,
+        GrantedModels, KeyLimits, LimitSegment, LimitedModels, LimitedSubject, LimitedSubjects,
+        ModelRef, ModelType, Owner, Provider, RateLimitRule, Role, Routing, Subject, TeamRole,
+        WeightedTarget,
     },
     id::{Id, ModelId},
     money::{NanoUsd, Price},
@@ -73,10 +74,11 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         4 => (id(), virtual_model()).prop_map(|(id, it)| Command::VirtualModel(id, it)),
         3 => (id(), user()).prop_map(|(id, it)| Command::User(id, it)),
         3 => (id(), virtual_account()).prop_map(|(id, it)| Command::VirtualAccount(id, it)),
-        5 => (id(), key()).prop_map(|(id, it)| Command::Key(id, it)),
+        7 => (id(), key()).prop_map(|(id, it)| Command::Key(id, it)),
         4 => (id(), grant()).prop_map(|(id, it)| Command::Grant(id, it)),
-        4 => (id(), operator()).prop_map(|(id, it)| Command::Operator(id, it)),
+        6 => (id(), operator()).prop_map(|(id, it)| Command::Operator(id, it)),
         4 => (id(), team()).prop_map(|(id, it)| Command::Team(id, it)),
+        3 => (id(), policy()).prop_map(|(id, it)| Command::RateLimitPolicy(id, it)),
     ]
 }
 
@@ -110,6 +112,7 @@ fn provider_account() -> impl Strategy<Value = ProviderAccountCommand> {
         2 => (base_url(), credential())
             .prop_map(|(base_url, credential)| C::Move { base_url, credential }),
         1 => credential().prop_map(|credential| C::ReplaceCredential { credential }),
+        1 => Just(C::ShredCredential),
         1 => Just(C::Disable),
         1 => Just(C::Enable),
         1 => Just(C::Delete),
@@ -148,7 +151,8 @@ fn user() -> impl Strategy<Value = UserCommand> {
     use UserCommand as C;
     prop_oneof![
         4 => address().prop_map(|email| C::Add { email }),
-        1 => address().prop_map(|email| C::ChangeEmail { email }),
+        2 => address().prop_map(|email| C::ChangeEmail { email }),
+        1 => Just(C::Erase),
         1 => Just(C::Disable),
         1 => Just(C::Enable),
         1 => Just(C::Delete),
@@ -184,13 +188,13 @@ fn key() -> impl Strategy<Value = KeyCommand> {
         1 => label().prop_map(|label| C::Relabel { label }),
         1 => limits().prop_map(|limits| C::ChangeLimits { limits }),
         1 => option::of(time()).prop_map(|expires_at| C::ChangeExpiry { expires_at, now: NOW }),
-        3 => (hash(), select(vec![0, 1, 7_776_000, 7_776_001])).prop_map(|(hash, grace_seconds)| C::Rotate {
+        3 => (hash(), select(vec![0, 1, 1, 7_776_000, 7_776_001])).prop_map(|(hash, grace_seconds)| C::Rotate {
             hash,
             hint: "efgh".into(),
             grace_seconds,
             now: NOW,
         }),
-        1 => Just(C::RevokeFormerSecret),
+        3 => Just(C::RevokeFormerSecret),
         1 => Just(C::Disable),
         1 => Just(C::Enable),
         1 => Just(C::Revoke),
@@ -222,8 +226,9 @@ fn operator() -> impl Strategy<Value = OperatorCommand> {
         2 => Just(C::Disable),
         1 => Just(C::Enable),
         2 => Just(C::Remove),
+        2 => Just(C::Erase),
         2 => issue,
-        1 => id().prop_map(|token| C::RevokeToken { token }),
+        3 => id().prop_map(|token| C::RevokeToken { token }),
     ]
 }
 
@@ -240,6 +245,51 @@ fn team() -> impl Strategy<Value = TeamCommand> {
         2 => (id(), role()).prop_map(|(user, role)| C::ChangeMemberRole { user, role }),
         1 => id().prop_map(|user| C::RemoveMember { user }),
     ]
+}
+
+fn policy() -> impl Strategy<Value = RateLimitPolicyCommand> {
+    use RateLimitPolicyCommand as C;
+    prop_oneof![
+        6 => (slug(), 0..3_u32, rule()).prop_map(|(name, order, rule)| C::Create { name, order, rule }),
+        1 => slug().prop_map(|name| C::Rename { name }),
+        1 => (0..3_u32).prop_map(|order| C::Move { order }),
+        2 => rule().prop_map(|rule| C::ChangeRule { rule }),
+        1 => Just(C::Disable),
+        1 => Just(C::Enable),
+        1 => Just(C::Delete),
+    ]
+}
+
+fn rule() -> impl Strategy<Value = RateLimitRule> {
+    let subject = prop_oneof![
+        id().prop_map(LimitedSubject::User),
+        id().prop_map(LimitedSubject::Team),
+        id().prop_map(LimitedSubject::VirtualAccount),
+    ];
+    let subjects = prop_oneof![
+        2 => Just(LimitedSubjects::All),
+        1 => collection::btree_set(subject, 0..2).prop_map(LimitedSubjects::Listed),
+    ];
+    let models = granted().prop_map(|models| match models {
+        GrantedModels::All => LimitedModels::All,
+        GrantedModels::Listed(models) => LimitedModels::Listed(models),
+    });
+    let models = prop_oneof![2 => Just(LimitedModels::All), 1 => models];
+    let segment = select(vec![
+        LimitSegment::User,
+        LimitSegment::VirtualAccount,
+        LimitSegment::Model,
+    ]);
+    let applies_per = collection::btree_set(segment, 0..4);
+    let limit = prop_oneof![6 => 1..100_u64, 1 => Just(0)];
+    (subjects, models, applies_per, limit).prop_map(|(subjects, models, applies_per, limit)| {
+        RateLimitRule {
+            subjects,
+            models,
+            applies_per,
+            ..world::requests_per_minute(limit)
+        }
+    })
 }
 
 /// One of the few ids of a kind.

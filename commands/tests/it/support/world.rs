@@ -1,16 +1,17 @@
 //! A small world for the rules: each thing has a number for an id, and a builder with what rules do not look at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use commands::domain::{
     Command, Fingerprints, GrantCommand, KeyCommand, ModelCommand, OperatorCommand,
-    ProviderAccountCommand, SealedCredential, TeamCommand, UserCommand, VirtualAccountCommand,
-    VirtualModelCommand,
+    ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, TeamCommand, UserCommand,
+    VirtualAccountCommand, VirtualModelCommand,
 };
 use events_schema::{
     events::{
-        GrantedModels, KeyLimits, ModelRef, ModelType, Owner, Provider, Role, Routing, Subject,
-        TeamRole, WeightedTarget,
+        GrantedModels, KeyLimits, LimitMode, LimitUnit, LimitWindow, LimitedModels,
+        LimitedSubjects, ModelRef, ModelType, Owner, Provider, RateLimitRule, Role, Routing,
+        Subject, TeamRole, WeightedTarget,
     },
     id::Id,
     secrets::{KeyedHash, SealedRef},
@@ -206,6 +207,35 @@ pub(crate) fn add_member(number: u8, user: u8, role: TeamRole) -> Command {
 
 pub(crate) fn team(number: u8, command: TeamCommand) -> Command {
     Command::Team(id(number), command)
+}
+
+pub(crate) fn create_policy(number: u8, called: &str, rule: RateLimitRule) -> Command {
+    policy(
+        number,
+        RateLimitPolicyCommand::Create {
+            name: name(called),
+            order: 10,
+            rule,
+        },
+    )
+}
+
+pub(crate) fn policy(number: u8, command: RateLimitPolicyCommand) -> Command {
+    Command::RateLimitPolicy(id(number), command)
+}
+
+/// So many requests a minute for everybody together.
+pub(crate) fn requests_per_minute(limit: u64) -> RateLimitRule {
+    RateLimitRule {
+        subjects: LimitedSubjects::All,
+        models: LimitedModels::All,
+        metadata: BTreeMap::new(),
+        applies_per: BTreeSet::new(),
+        unit: LimitUnit::Requests,
+        window: LimitWindow::Minute,
+        limit,
+        mode: LimitMode::Enforce,
+    }
 }
 
 /// Adds an operator whose address has the fingerprint of the same number.

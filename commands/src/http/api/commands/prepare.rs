@@ -17,7 +17,8 @@ use crate::{
     control::{PasswordChange, Person, PersonChange, SideEffects},
     domain::{
         Command, GrantCommand, KeyCommand, ModelCommand, OperatorCommand, ProviderAccountCommand,
-        SealedCredential, TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand,
+        RateLimitPolicyCommand, SealedCredential, TeamCommand, UserCommand, VirtualAccountCommand,
+        VirtualModelCommand,
     },
     fresh,
     http::{App, app::Answer, problem::ApiError},
@@ -109,9 +110,10 @@ pub(super) async fn prepare(
         N::EnableProviderAccount { account } => {
             Command::ProviderAccount(account, ProviderAccountCommand::Enable).into()
         }
-        N::DeleteProviderAccount { account } => {
-            Command::ProviderAccount(account, ProviderAccountCommand::Delete).into()
+        N::ShredProviderCredential { account } => {
+            shredding(account, ProviderAccountCommand::ShredCredential)
         }
+        N::DeleteProviderAccount { account } => shredding(account, ProviderAccountCommand::Delete),
         N::AddModel {
             account,
             name,
@@ -197,16 +199,8 @@ pub(super) async fn prepare(
         N::ChangeUserEmail { user, email } => change_email(app, user, &email)?,
         N::DisableUser { user } => Command::User(user, UserCommand::Disable).into(),
         N::EnableUser { user } => Command::User(user, UserCommand::Enable).into(),
-        N::DeleteUser { user } => {
-            let side = SideEffects {
-                person: Some(PersonChange::Erase(user.uuid())),
-                ..SideEffects::default()
-            };
-            Prepared {
-                side,
-                ..Command::User(user, UserCommand::Delete).into()
-            }
-        }
+        N::EraseUser { user } => erasing(user.uuid(), Command::User(user, UserCommand::Erase)),
+        N::DeleteUser { user } => erasing(user.uuid(), Command::User(user, UserCommand::Delete)),
         N::CreateVirtualAccount { name } => Command::VirtualAccount(
             fresh::id(),
             VirtualAccountCommand::Create {
@@ -375,7 +369,7 @@ pub(super) async fn prepare(
         N::EnableOperator { operator } => {
             Command::Operator(operator, OperatorCommand::Enable).into()
         }
-        // The name stays: the history goes on to say who did what.
+        // The name stays until it is erased: the history goes on to say who did what.
         N::RemoveOperator { operator } => {
             let side = SideEffects {
                 forget_operator: Some(operator),
@@ -385,6 +379,41 @@ pub(super) async fn prepare(
                 side,
                 ..Command::Operator(operator, OperatorCommand::Remove).into()
             }
+        }
+        N::EraseOperator { operator } => erasing(
+            operator.uuid(),
+            Command::Operator(operator, OperatorCommand::Erase),
+        ),
+        N::CreateRateLimitPolicy { name, order, rule } => Command::RateLimitPolicy(
+            fresh::id(),
+            RateLimitPolicyCommand::Create {
+                name: read("name", &name)?,
+                order,
+                rule,
+            },
+        )
+        .into(),
+        N::RenameRateLimitPolicy { policy, name } => Command::RateLimitPolicy(
+            policy,
+            RateLimitPolicyCommand::Rename {
+                name: read("name", &name)?,
+            },
+        )
+        .into(),
+        N::MoveRateLimitPolicy { policy, order } => {
+            Command::RateLimitPolicy(policy, RateLimitPolicyCommand::Move { order }).into()
+        }
+        N::ChangeRateLimitRule { policy, rule } => {
+            Command::RateLimitPolicy(policy, RateLimitPolicyCommand::ChangeRule { rule }).into()
+        }
+        N::DisableRateLimitPolicy { policy } => {
+            Command::RateLimitPolicy(policy, RateLimitPolicyCommand::Disable).into()
+        }
+        N::EnableRateLimitPolicy { policy } => {
+            Command::RateLimitPolicy(policy, RateLimitPolicyCommand::Enable).into()
+        }
+        N::DeleteRateLimitPolicy { policy } => {
+            Command::RateLimitPolicy(policy, RateLimitPolicyCommand::Delete).into()
         }
     })
 }
@@ -398,6 +427,30 @@ fn read<T: FromStr<Err: Display>>(field: &str, text: &str) -> Answer<T> {
         }
         ApiError::invalid(field, format!("{detail}."))
     })
+}
+
+/// An order after which nobody needs the ciphertexts of the account's credentials.
+fn shredding(account: ProviderAccountId, order: ProviderAccountCommand) -> Prepared {
+    let side = SideEffects {
+        shred: Some(account),
+        ..SideEffects::default()
+    };
+    Prepared {
+        side,
+        ..Command::ProviderAccount(account, order).into()
+    }
+}
+
+/// An order with which a person is forgotten.
+fn erasing(person: Uuid, command: Command) -> Prepared {
+    let side = SideEffects {
+        person: Some(PersonChange::Erase(person)),
+        ..SideEffects::default()
+    };
+    Prepared {
+        side,
+        ..command.into()
+    }
 }
 
 /// Seals a credential, if there is one, for the account at this URL.
@@ -415,7 +468,9 @@ fn seal(
         BadCredential::Text => ApiError::invalid("credential", error),
         BadCredential::Sealing => ApiError::Internal,
     })?;
+    // The one that it replaces is of no use to anybody any more.
     let side = SideEffects {
+        shred: Some(account),
         secret: Some(row),
         ..SideEffects::default()
     };
@@ -429,10 +484,11 @@ fn replace_credential(
     account: ProviderAccountId,
     credential: Option<String>,
 ) -> Answer<Prepared> {
-    let (credential, side) = match state.provider_accounts().get(&account) {
+    let (credential, mut side) = match state.provider_accounts().get(&account) {
         Some(known) => seal(app, account, &known.base_url, credential)?,
         None => (None, SideEffects::default()),
     };
+    side.shred = Some(account);
     let order = ProviderAccountCommand::ReplaceCredential { credential };
     Ok(Prepared {
         side,

@@ -1,0 +1,122 @@
+//! `/api/v1/rate-limit-policies`
+
+use axum::extract::State;
+use events_schema::{
+    api::{
+        Page,
+        resources::{GrantedModelItem, LimitedSubjectItem, RateLimitPolicyItem},
+    },
+    events::{LimitedModels, LimitedSubject, LimitedSubjects, ModelRef},
+    id::RateLimitPolicyId,
+    state::{Organisation, RateLimitPolicy},
+};
+use uuid::Uuid;
+
+use crate::http::{
+    App,
+    app::Answer,
+    extract::{Json, Params, PathId},
+    list::{self, ItemParams, ListParams},
+    names::{self, Names},
+    problem::ApiError,
+};
+
+/// List rate-limit policies
+///
+/// In the order in which they are compared with a request. They are stored and checked; gateways do not enforce
+/// them yet.
+#[utoipa::path(get, path = "/rate-limit-policies", tag = "limits", operation_id = "list_rate_limit_policies",
+    params(ListParams),
+    responses((status = 200, description = "A page of policies.", body = Page<RateLimitPolicyItem>)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Params(params): Params<ListParams>,
+) -> Answer<Json<Page<RateLimitPolicyItem>>> {
+    let (live, wanted) = params.read(&app).await?;
+    let state = &live.state;
+    let found = state.rate_limit_policies().values();
+    let found = found.filter(|it| wanted.matches(&[&it.name, &it.id.to_string()]));
+    let in_order = found.map(|it| (format!("{:010}", it.order), it.id.uuid(), it));
+    let (policies, next) = list::by_name(&wanted, in_order);
+    let people = policies.iter().flat_map(|policy| people_in(policy));
+    let names = Names::read(app.control()?, state, people).await?;
+    let items = policies
+        .iter()
+        .map(|policy| item(state, &names, policy))
+        .collect();
+    Ok(Json(list::page(&live, (items, next))))
+}
+
+/// Read a rate-limit policy
+#[utoipa::path(get, path = "/rate-limit-policies/{id}", tag = "limits", operation_id = "get_rate_limit_policy",
+    params(("id" = RateLimitPolicyId, Path, description = "The policy's id."), ItemParams),
+    responses((status = 200, description = "The policy.", body = RateLimitPolicyItem)))]
+pub(super) async fn one(
+    State(app): State<App>,
+    id: PathId<RateLimitPolicyId>,
+    Params(params): Params<ItemParams>,
+) -> Answer<Json<RateLimitPolicyItem>> {
+    let (live, id) = (
+        list::live(&app, params.at_least).await?,
+        id.of("rate-limit policy")?,
+    );
+    let found = live
+        .state
+        .rate_limit_policies()
+        .get(&id)
+        .ok_or(ApiError::NotFound("rate-limit policy"))?;
+    let names = Names::read(app.control()?, &live.state, people_in(found)).await?;
+    Ok(Json(item(&live.state, &names, found)))
+}
+
+fn subjects(policy: &RateLimitPolicy) -> impl Iterator<Item = LimitedSubject> {
+    let listed = match &policy.rule.subjects {
+        LimitedSubjects::All => None,
+        LimitedSubjects::Listed(subjects) => Some(subjects),
+    };
+    listed.into_iter().flatten().copied()
+}
+
+fn models(policy: &RateLimitPolicy) -> impl Iterator<Item = ModelRef> {
+    let listed = match &policy.rule.models {
+        LimitedModels::All => None,
+        LimitedModels::Listed(models) => Some(models),
+    };
+    listed.into_iter().flatten().copied()
+}
+
+fn people_in(policy: &RateLimitPolicy) -> impl Iterator<Item = Uuid> {
+    subjects(policy).filter_map(|subject| match subject {
+        LimitedSubject::User(id) => Some(id.uuid()),
+        LimitedSubject::Team(_) | LimitedSubject::VirtualAccount(_) => None,
+    })
+}
+
+fn item(state: &Organisation, names: &Names<'_>, policy: &RateLimitPolicy) -> RateLimitPolicyItem {
+    let RateLimitPolicy {
+        id,
+        life,
+        name,
+        order,
+        rule,
+        disabled,
+    } = policy;
+    let subject = |subject| LimitedSubjectItem {
+        subject,
+        name: names.limited_subject(subject),
+    };
+    let model = |model| GrantedModelItem {
+        model,
+        name: names::model_ref(state, model),
+    };
+    RateLimitPolicyItem {
+        id: *id,
+        name: name.to_string(),
+        order: *order,
+        rule: rule.clone(),
+        subjects: subjects(policy).map(subject).collect(),
+        models: models(policy).map(model).collect(),
+        disabled: *disabled,
+        life: *life,
+    }
+}

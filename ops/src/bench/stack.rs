@@ -178,7 +178,8 @@ impl Stack {
         let address = free_address()?;
         let mut command = Command::new(&program);
         command
-            .args(["--listen", &address.to_string(), "--nats-url", nats_url])
+            .args(["--listen", &address.to_string()])
+            .env("SLUICE_NATS_URL", nats_url)
             .args(["--worker-threads", "1", "--region", REGION, "--data-dir"])
             .arg(data)
             .arg("--secrets-dir")

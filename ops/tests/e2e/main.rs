@@ -11,8 +11,10 @@ mod crash;
 #[path = "../../src/failure.rs"]
 mod failure;
 mod faults;
+mod leaks;
 mod load;
 mod outages;
+mod permissions;
 mod rebuild;
 mod restore;
 mod sdk;

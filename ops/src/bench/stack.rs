@@ -48,6 +48,8 @@ pub(super) struct Ready {
     pub(super) gateway: String,
     /// NATS' URL.
     pub(super) nats: String,
+    /// ClickHouse's URL.
+    pub(super) clickhouse: String,
     /// Who may use the console.
     pub(super) operator: Operator,
 }

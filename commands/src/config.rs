@@ -4,6 +4,7 @@
 use std::{
     fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -72,8 +73,13 @@ pub struct Log {
     /// Postgres, as the role `sluice_service`.
     #[arg(long, env = "SLUICE_POSTGRES_URL", hide_env_values = true)]
     pub postgres_url: String,
-    /// NATS.
-    #[arg(long, env = "SLUICE_NATS_URL", default_value = "nats://127.0.0.1:7702")]
+    /// NATS, as `nats://[user:password@]host:port`.
+    #[arg(
+        long,
+        env = "SLUICE_NATS_URL",
+        default_value = "nats://127.0.0.1:7702",
+        hide_env_values = true
+    )]
     pub nats_url: String,
 }
 
@@ -190,7 +196,7 @@ pub fn read_secrets(dir: &Path) -> Result<Secrets, ConfigError> {
 }
 
 fn read_ring(path: &Path) -> Result<KeyRing, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+    let text = read_closed(path).map_err(|source| ConfigError::Unreadable {
         path: path.to_owned(),
         source,
     })?;
@@ -198,6 +204,19 @@ fn read_ring(path: &Path) -> Result<KeyRing, ConfigError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// A file's text, unless everyone on this machine may read or change it.
+fn read_closed(path: &Path) -> std::io::Result<String> {
+    const OTHERS: u32 = 0o007;
+    if fs::metadata(path)?.permissions().mode() & OTHERS != 0 {
+        let open = "everyone on this machine may use it: take that away (chmod o-rwx)";
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::PermissionDenied,
+            open,
+        ));
+    }
+    fs::read_to_string(path)
 }
 
 /// The console's folder, when it holds a console.
@@ -220,6 +239,19 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_key_ring_that_everyone_may_use_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ring = folder.path().join("api-key-pepper.json");
+        let text = format!(r#"{{"active":"k1","keys":{{"k1":"{}"}}}}"#, "01".repeat(32));
+        fs::write(&ring, text).expect("it can be written");
+        for (mode, good) in [(0o600, true), (0o440, true), (0o644, false), (0o602, false)] {
+            fs::set_permissions(&ring, fs::Permissions::from_mode(mode)).expect("it is ours");
+            let read = read_ring(&ring).map(|_| ());
+            assert_eq!(read.is_ok(), good, "{mode:o}: {read:?}");
+        }
     }
 
     #[test]

@@ -44,3 +44,11 @@ pub fn usage(incarnation: uuid::Uuid) -> String {
 pub fn gateway_report(gateway: uuid::Uuid) -> String {
     format!("report.gateway.{}", gateway.as_simple())
 }
+
+/// The prefix of the inboxes of a NATS user: `_INBOX.<user>`, so that permissions can keep users from reading one
+/// another's answers. `None` where the name cannot stand in a subject: the client's own prefix serves.
+#[must_use]
+pub fn inbox_prefix(user: &str) -> Option<String> {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+    (!user.is_empty() && user.chars().all(plain)).then(|| format!("_INBOX.{user}"))
+}

@@ -1,6 +1,12 @@
 //! What an operator sets: flags with environment twins, and the key rings in files. The only reader of either.
 
-use std::{fmt, fs, io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt, fs, io,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Parser, ValueEnum};
 use events_schema::keyring::{InvalidKeyRing, KeyRing};
@@ -15,7 +21,12 @@ pub struct Config {
     #[arg(long, env = "SLUICE_LISTEN", default_value = "127.0.0.1:7800")]
     pub listen: SocketAddr,
     /// The NATS server that has the snapshots and takes the request records.
-    #[arg(long, env = "SLUICE_NATS_URL", default_value = "nats://127.0.0.1:7702")]
+    #[arg(
+        long,
+        env = "SLUICE_NATS_URL",
+        default_value = "nats://127.0.0.1:7702",
+        hide_env_values = true
+    )]
     pub nats_url: String,
     /// The folder for the view, the spool and this gateway's identity.
     #[arg(long, env = "SLUICE_DATA_DIR")]
@@ -160,7 +171,7 @@ impl Secrets {
     pub fn read(config: &Config) -> Result<Self, SecretsError> {
         let ring = |name: &str| {
             let path = config.secrets_dir.join(name);
-            let text = fs::read_to_string(&path).map_err(|source| SecretsError::Read {
+            let text = read_closed(&path).map_err(|source| SecretsError::Read {
                 path: path.clone(),
                 source,
             })?;
@@ -172,4 +183,14 @@ impl Secrets {
             sealing: ring("sealing-private.json")?,
         })
     }
+}
+
+/// A file's text, unless everyone on this machine may read or change it.
+fn read_closed(path: &Path) -> io::Result<String> {
+    const OTHERS: u32 = 0o007;
+    if fs::metadata(path)?.permissions().mode() & OTHERS != 0 {
+        let open = "everyone on this machine may use it: take that away (chmod o-rwx)";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, open));
+    }
+    fs::read_to_string(path)
 }

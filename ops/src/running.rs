@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::failure::{Failure, Outcome};
+use crate::stack::nats::User;
 use crate::stack::ports::Ports;
 use crate::stack::services::url;
 use crate::stack::{DataDir, postgres, secrets};
@@ -34,7 +35,7 @@ impl Running {
         let reader = &passwords.reader_password;
         let mut command = Command::new(self.program("projections")?);
         command
-            .env("SLUICE_NATS_URL", self.nats_url())
+            .env("SLUICE_NATS_URL", self.nats_url(User::Projections)?)
             .env("SLUICE_CLICKHOUSE_URL", url(self.ports.clickhouse()))
             .env("SLUICE_SECRETS_DIR", self.data.secrets())
             .env(
@@ -49,10 +50,12 @@ impl Running {
         let passwords = secrets::postgres_passwords(&self.data)?;
         let service = &passwords.service_password;
         let mut command = Command::new(self.program("commands")?);
-        command.env("SLUICE_NATS_URL", self.nats_url()).env(
-            "SLUICE_POSTGRES_URL",
-            postgres::url(self.ports, "sluice_service", service, "sluice"),
-        );
+        command
+            .env("SLUICE_NATS_URL", self.nats_url(User::Commands)?)
+            .env(
+                "SLUICE_POSTGRES_URL",
+                postgres::url(self.ports, "sluice_service", service, "sluice"),
+            );
         Ok(command)
     }
 
@@ -61,8 +64,9 @@ impl Running {
         Ok(self.program("postgres")?.with_file_name(name))
     }
 
-    fn nats_url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.ports.nats())
+    fn nats_url(&self, user: User) -> Outcome<String> {
+        let passwords = secrets::nats_passwords(&self.data)?;
+        Ok(user.url(&passwords, self.ports.nats()))
     }
 
     fn program(&self, service: &str) -> Outcome<PathBuf> {

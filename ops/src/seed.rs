@@ -23,6 +23,7 @@ use crate::api::{Api, SignedIn};
 use crate::client;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::progress::Progress;
+use crate::stack::nats::User;
 use crate::stack::ports::Ports;
 use crate::stack::secrets::{self, ExampleKey, Operator};
 use crate::stack::services::url;
@@ -126,9 +127,11 @@ fn create_owner(data: &DataDir, ports: Ports, operator: &Operator) -> Outcome {
         ])
         .arg("--secrets-dir")
         .arg(data.secrets())
-        .arg("--nats-url")
-        .arg(format!("nats://127.0.0.1:{}", ports.nats()))
         .env("SLUICE_POSTGRES_URL", database)
+        .env(
+            "SLUICE_NATS_URL",
+            User::Commands.url(&secrets::nats_passwords(data)?, ports.nats()),
+        )
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,6 +1,11 @@
 //! What an operator sets: flags with environment twins, and the key rings in files. The only reader of either.
 
-use std::{fs, io, net::SocketAddr, path::PathBuf};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use events_schema::keyring::{InvalidKeyRing, KeyRing};
@@ -51,7 +56,8 @@ pub struct Places {
         long,
         global = true,
         env = "SLUICE_NATS_URL",
-        default_value = "nats://127.0.0.1:7702"
+        default_value = "nats://127.0.0.1:7702",
+        hide_env_values = true
     )]
     pub nats_url: String,
     /// Postgres, of which only the sealed credentials are read.
@@ -141,10 +147,20 @@ impl Places {
     /// When the file is missing or no key ring.
     pub fn snapshot_mac(&self) -> Result<KeyRing, SecretsError> {
         let path = self.secrets_dir.join("snapshot-mac.json");
-        let text = fs::read_to_string(&path).map_err(|source| SecretsError::Read {
+        let text = read_closed(&path).map_err(|source| SecretsError::Read {
             path: path.clone(),
             source,
         })?;
         KeyRing::parse(&text).map_err(|source| SecretsError::Parse { path, source })
     }
+}
+
+/// A file's text, unless everyone on this machine may read or change it.
+fn read_closed(path: &Path) -> io::Result<String> {
+    const OTHERS: u32 = 0o007;
+    if fs::metadata(path)?.permissions().mode() & OTHERS != 0 {
+        let open = "everyone on this machine may use it: take that away (chmod o-rwx)";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, open));
+    }
+    fs::read_to_string(path)
 }

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectError, ConnectOptions, Event};
+use async_nats::{Client, ConnectError, ConnectOptions, Event, ServerAddr};
+use events_schema::subjects;
 use tokio::sync::watch;
 
 /// A dead connection is noticed after two of these, instead of minutes.
@@ -50,7 +51,7 @@ pub async fn connect(url: &str, name: &str) -> Result<Link, ConnectError> {
         other => tracing::debug!(%other, "NATS"),
     };
     let heard = std::sync::Arc::new(heard);
-    let client = ConnectOptions::new()
+    let client = as_user(ConnectOptions::new(), url)
         .name(name)
         .ping_interval(PING)
         .connection_timeout(CONNECT)
@@ -65,6 +66,22 @@ pub async fn connect(url: &str, name: &str) -> Result<Link, ConnectError> {
         .connect(url)
         .await?;
     Ok(Link { client, connected })
+}
+
+/// What the URL says about who connects: `nats://user:password@host:port`. A URL that cannot be used is for connecting to
+/// refuse.
+fn as_user(options: ConnectOptions, url: &str) -> ConnectOptions {
+    let Ok(address) = url.parse::<ServerAddr>() else {
+        return options;
+    };
+    let (Some(user), Some(password)) = (address.username(), address.password()) else {
+        return options;
+    };
+    let options = options.user_and_password(user.to_owned(), password.to_owned());
+    match subjects::inbox_prefix(user) {
+        Some(prefix) => options.custom_inbox_prefix(prefix),
+        None => options,
+    }
 }
 
 impl Link {

@@ -9,7 +9,8 @@ mod verify;
 
 use std::{error::Error, io, io::Write as _, net::SocketAddr, time::Duration};
 
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, ServerAddr};
+use events_schema::subjects;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -125,7 +126,7 @@ fn start_logging(logging: &Logging, to_stdout: bool) -> Result<(), Failure> {
 
 /// A connection to NATS, made in the background and made again whenever it breaks.
 async fn connect_nats(url: &str) -> Result<Client, Failure> {
-    ConnectOptions::new()
+    as_user(ConnectOptions::new(), url)
         .name("sluice-commands")
         .retry_on_initial_connect()
         .connection_timeout(NATS_CONNECT)
@@ -133,7 +134,28 @@ async fn connect_nats(url: &str) -> Result<Client, Failure> {
         .event_callback(async |event| tracing::info!(%event, "NATS"))
         .connect(url)
         .await
-        .map_err(|_| Failure::NatsUrl(url.to_owned()))
+        .map_err(|_| Failure::NatsUrl(without_password(url)))
+}
+
+fn without_password(url: &str) -> String {
+    url.rsplit_once('@')
+        .map_or_else(|| url.to_owned(), |(_, host)| format!("…@{host}"))
+}
+
+/// What the URL says about who connects: `nats://user:password@host:port`. A URL that cannot be used is for connecting to
+/// refuse.
+fn as_user(options: ConnectOptions, url: &str) -> ConnectOptions {
+    let Ok(address) = url.parse::<ServerAddr>() else {
+        return options;
+    };
+    let (Some(user), Some(password)) = (address.username(), address.password()) else {
+        return options;
+    };
+    let options = options.user_and_password(user.to_owned(), password.to_owned());
+    match subjects::inbox_prefix(user) {
+        Some(prefix) => options.custom_inbox_prefix(prefix),
+        None => options,
+    }
 }
 
 /// Writes a line to standard output.

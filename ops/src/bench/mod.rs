@@ -6,6 +6,7 @@ mod coldstart;
 mod cpu;
 mod field;
 mod gateway;
+mod ledger;
 mod load;
 mod nginx;
 mod propagation;
@@ -51,6 +52,8 @@ enum Bench {
     Gateway(gateway::Args),
     /// Events a second that the log takes.
     Append(append::Args),
+    /// Request records a second that the ledger takes, their lag, and what a killed worker loses.
+    Ledger(ledger::Args),
     /// What the yardsticks cost: the mock provider, and nginx in front of it.
     Upstream(upstream::Args),
 }
@@ -73,6 +76,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Bench::Coldstart(args) => block_on(coldstart::run(args))?,
         Bench::Gateway(args) => block_on(gateway::run(args))?,
         Bench::Append(args) => block_on(append::run(args))?,
+        Bench::Ledger(args) => block_on(ledger::run(args))?,
         Bench::Upstream(args) => block_on(upstream::run(args))?,
     };
     if json {

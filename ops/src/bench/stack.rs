@@ -48,6 +48,8 @@ pub(super) struct Ready {
     pub(super) gateway: String,
     /// NATS' URL.
     pub(super) nats: String,
+    /// ClickHouse's URL.
+    pub(super) clickhouse: String,
     /// Who may use the console.
     pub(super) operator: Operator,
 }
@@ -178,7 +180,8 @@ impl Stack {
         let address = free_address()?;
         let mut command = Command::new(&program);
         command
-            .args(["--listen", &address.to_string(), "--nats-url", nats_url])
+            .args(["--listen", &address.to_string()])
+            .env("SLUICE_NATS_URL", nats_url)
             .args(["--worker-threads", "1", "--region", REGION, "--data-dir"])
             .arg(data)
             .arg("--secrets-dir")

@@ -260,7 +260,9 @@ impl Stack {
         };
         let postgres = sqlx::PgPool::connect_lazy(&self.ready.postgres)
             .doing(|| "reading Postgres' URL".into())?;
+        let nats = secrets::nats_passwords(&self.data)?;
         let nats = async_nats::ConnectOptions::new()
+            .user_and_password("admin".to_owned(), nats.admin)
             .ping_interval(Duration::from_secs(2))
             .connect(&self.ready.nats)
             .await

@@ -1,10 +1,13 @@
-//! nats-server with JetStream, alone: its configuration file and how to start it.
+//! nats-server with JetStream, alone: its configuration file, its users and what they may do, and how to start it.
+//!
+//! The passwords reach the server through its environment; its configuration names only the variables.
 
 use std::fs;
 use std::path::Path;
 
 use super::DataDir;
 use super::ports::Ports;
+use super::secrets::NatsPasswords;
 use crate::failure::{Doing, Outcome};
 use crate::supervise::plan::{Probe, Service, StopSignal};
 
@@ -26,14 +29,22 @@ const MAX_MEMORY_STORE_BYTES: u64 = 64 << 20;
 const MAX_PENDING_BYTES: u64 = 256 << 20;
 
 /// Writes the configuration and says how to start the server.
-pub(crate) fn prepare(data: &DataDir, ports: Ports, server: &Path) -> Outcome<Service> {
+pub(crate) fn prepare(
+    data: &DataDir,
+    ports: Ports,
+    server: &Path,
+    passwords: &NatsPasswords,
+) -> Outcome<Service> {
     let file = data.nats().join("nats-server.conf");
     fs::write(&file, configuration(data, ports)).doing(|| format!("writing {}", file.display()))?;
     Ok(Service {
         name: "nats".into(),
         program: server.to_path_buf(),
         args: vec!["--config".into(), file.display().to_string()],
-        env: Vec::new(),
+        // Quoted: the server reads a variable as it reads its configuration, where 7k is a number.
+        env: User::ALL
+            .map(|user| (user.variable(), format!("\"{}\"", user.password(passwords))))
+            .into(),
         user: None,
         after: Vec::new(),
         ready: Probe::Http {
@@ -51,6 +62,7 @@ fn configuration(data: &DataDir, ports: Ports) -> String {
     let monitoring = ports.nats_monitoring();
     let store = data.nats().join("jetstream");
     let store = store.display();
+    let users = User::ALL.map(User::configuration).join("");
     format!(
         "# Written by `sluice up` at every start: changes here are lost.
 server_name: sluice
@@ -65,6 +77,138 @@ jetstream {{
   max_file_store: {MAX_FILE_STORE_BYTES}
   sync_interval: \"{SYNC_INTERVAL}\"
 }}
+authorization {{
+  users: [
+{users}  ]
+}}
 "
     )
+}
+
+/// A user of NATS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum User {
+    /// Operators and their tools: may do everything.
+    Admin,
+    /// Writes `EVENTS`, hears gateways' reports.
+    Commands,
+    /// Reads `EVENTS` and `USAGE`, writes `SNAPSHOTS`.
+    Projections,
+    /// Reads `SNAPSHOTS`, writes its records and reports.
+    Gateway,
+}
+
+// === impl User ===
+
+impl User {
+    const ALL: [Self; 4] = [
+        Self::Admin,
+        Self::Commands,
+        Self::Projections,
+        Self::Gateway,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Commands => "commands",
+            Self::Projections => "projections",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    fn password(self, passwords: &NatsPasswords) -> &str {
+        match self {
+            Self::Admin => &passwords.admin,
+            Self::Commands => &passwords.commands,
+            Self::Projections => &passwords.projections,
+            Self::Gateway => &passwords.gateway,
+        }
+    }
+
+    fn variable(self) -> String {
+        format!("SLUICE_NATS_{}", self.name().to_uppercase())
+    }
+
+    /// The URL of this user's connection, at a port of this machine.
+    pub(crate) fn url(self, passwords: &NatsPasswords, port: u16) -> String {
+        format!(
+            "nats://{}:{}@127.0.0.1:{port}",
+            self.name(),
+            self.password(passwords)
+        )
+    }
+
+    /// What it may publish; everything where nothing is said. Requests to JetStream are published, too.
+    const fn may_publish(self) -> &'static [&'static str] {
+        match self {
+            Self::Admin => &[">"],
+            Self::Commands => &[
+                "events.>",
+                "$JS.API.STREAM.INFO.EVENTS",
+                "$JS.API.STREAM.CREATE.EVENTS",
+                // A stream of an epoch that an operator has given up is made anew.
+                "$JS.API.STREAM.DELETE.EVENTS",
+                "$JS.API.STREAM.MSG.GET.EVENTS",
+                "$JS.API.DIRECT.GET.EVENTS.>",
+                "$JS.API.DIRECT.GET.EVENTS",
+                "$JS.API.CONSUMER.*.EVENTS.>",
+                "$JS.API.CONSUMER.*.EVENTS",
+                "$JS.API.CONSUMER.MSG.NEXT.EVENTS.>",
+                "$JS.ACK.EVENTS.>",
+                "$JS.FC.EVENTS.>",
+            ],
+            Self::Projections => &[
+                "snap.>",
+                "usage_dead.>",
+                "$JS.API.STREAM.INFO.*",
+                "$JS.API.STREAM.CREATE.SNAPSHOTS",
+                "$JS.API.STREAM.CREATE.USAGE",
+                "$JS.API.STREAM.CREATE.USAGE_DEAD",
+                "$JS.API.STREAM.MSG.GET.*",
+                "$JS.API.DIRECT.GET.>",
+                "$JS.API.CONSUMER.>",
+                "$JS.ACK.>",
+                "$JS.FC.>",
+            ],
+            Self::Gateway => &[
+                "usage.*",
+                "report.gateway.*",
+                "$JS.API.STREAM.INFO.SNAPSHOTS",
+                "$JS.API.CONSUMER.CREATE.SNAPSHOTS",
+                "$JS.API.CONSUMER.CREATE.SNAPSHOTS.>",
+                "$JS.FC.SNAPSHOTS.>",
+                // How far a life of its own got: the last record of one subject.
+                "$JS.API.DIRECT.GET.USAGE.usage.*",
+            ],
+        }
+    }
+
+    /// What it may subscribe to: its own inboxes, and what it listens to.
+    const fn may_subscribe(self) -> &'static [&'static str] {
+        match self {
+            Self::Admin => &[">"],
+            Self::Commands => &["_INBOX.commands.>", "report.gateway.*"],
+            Self::Projections => &["_INBOX.projections.>"],
+            Self::Gateway => &["_INBOX.gateway.>"],
+        }
+    }
+
+    fn configuration(self) -> String {
+        let list = |subjects: &[&str]| {
+            let quoted: Vec<String> = subjects.iter().map(|it| format!("\"{it}\"")).collect();
+            quoted.join(", ")
+        };
+        format!(
+            "    {{ user: {}, password: ${}, permissions: {{
+      publish: {{ allow: [{}] }}
+      subscribe: {{ allow: [{}] }}
+    }} }}
+",
+            self.name(),
+            self.variable(),
+            list(self.may_publish()),
+            list(self.may_subscribe())
+        )
+    }
 }

@@ -37,6 +37,15 @@ pub(crate) struct PostgresPasswords {
     pub(crate) reader_password: String,
 }
 
+/// The passwords of NATS' users.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct NatsPasswords {
+    pub(crate) admin: String,
+    pub(crate) commands: String,
+    pub(crate) projections: String,
+    pub(crate) gateway: String,
+}
+
 /// The first owner of the example organisation.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Operator {
@@ -66,6 +75,13 @@ pub(crate) fn create_missing(data: &DataDir) -> Outcome {
             &ring_of(&public.to_bytes()),
         )?;
     }
+    let nats = NatsPasswords {
+        admin: password()?,
+        commands: password()?,
+        projections: password()?,
+        gateway: password()?,
+    };
+    write_once(&folder.join("nats.json"), &nats)?;
     let operator = Operator {
         email: "owner@example.com".into(),
         password: password()?,
@@ -89,6 +105,11 @@ pub(crate) fn postgres_passwords(data: &DataDir) -> Outcome<PostgresPasswords> {
         )?;
     }
     read(&file)
+}
+
+/// The passwords of NATS' users.
+pub(crate) fn nats_passwords(data: &DataDir) -> Outcome<NatsPasswords> {
+    read(&data.secrets().join("nats.json"))
 }
 
 /// The first operator.

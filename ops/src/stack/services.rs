@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::binaries::Binaries;
 use super::links::{Link, Links};
+use super::nats::User;
 use super::ports::Ports;
-use super::secrets::PostgresPasswords;
+use super::secrets::{NatsPasswords, PostgresPasswords};
 use super::{DataDir, nats, postgres};
 use crate::failure::{Doing, Outcome};
 use crate::paths;
@@ -27,6 +28,7 @@ pub(crate) struct Ingredients<'a> {
     /// The built console.
     pub(crate) assets: Option<PathBuf>,
     pub(crate) passwords: PostgresPasswords,
+    pub(crate) nats_passwords: NatsPasswords,
     /// How the processes reach one another.
     pub(crate) links: Links,
     /// Whether there is a second gateway.
@@ -40,7 +42,12 @@ impl Ingredients<'_> {
     pub(crate) fn plan(&self) -> Outcome<Plan> {
         let mut services = vec![
             postgres::service(self.data, self.ports, &self.postgres_bin),
-            nats::prepare(self.data, self.ports, &self.nats_server)?,
+            nats::prepare(
+                self.data,
+                self.ports,
+                &self.nats_server,
+                &self.nats_passwords,
+            )?,
             self.clickhouse(),
             self.mock_provider(),
             self.commands(),
@@ -91,10 +98,13 @@ impl Ingredients<'_> {
         let service = self
             .ours("commands", "sluice-commands", port, "/readyz")
             .args(["serve", "--listen", &local(port)])
-            .args(["--nats-url", &self.nats_url(Link::CommandsNats)])
             .args(["--clickhouse-url", &self.url(Link::CommandsClickhouse)])
             .args(["--gateway-url", &self.url(Link::CommandsGateway)])
             .args(["--secrets-dir", &text(&self.data.secrets())])
+            .env(
+                "SLUICE_NATS_URL",
+                &self.nats_url(User::Commands, Link::CommandsNats),
+            )
             .env(
                 "SLUICE_POSTGRES_URL",
                 &self.role_url(
@@ -123,9 +133,12 @@ impl Ingredients<'_> {
         let port = self.ports.projections();
         self.ours("projections", "sluice-projections", port, "/readyz")
             .args(["--listen", &local(port)])
-            .args(["--nats-url", &self.nats_url(Link::ProjectionsNats)])
             .args(["--clickhouse-url", &self.url(Link::ProjectionsClickhouse)])
             .args(["--secrets-dir", &text(&self.data.secrets())])
+            .env(
+                "SLUICE_NATS_URL",
+                &self.nats_url(User::Projections, Link::ProjectionsNats),
+            )
             .env(
                 "SLUICE_POSTGRES_URL",
                 &self.role_url(
@@ -141,10 +154,10 @@ impl Ingredients<'_> {
     fn gateway(&self, name: &str, port: u16, data: &Path, nats: Link) -> Service {
         self.ours(name, "sluice-gateway", port, "/readyz")
             .args(["--listen", &local(port)])
-            .args(["--nats-url", &self.nats_url(nats)])
             .args(["--data-dir", &text(data)])
             .args(["--secrets-dir", &text(&self.data.secrets())])
             .args(["--drain-timeout-ms", DRAIN_MS])
+            .env("SLUICE_NATS_URL", &self.nats_url(User::Gateway, nats))
             .after(["nats"])
             .stopped_at(0)
     }
@@ -171,8 +184,8 @@ impl Ingredients<'_> {
         }
     }
 
-    fn nats_url(&self, link: Link) -> String {
-        format!("nats://{}", local(self.links.port(link)))
+    fn nats_url(&self, user: User, link: Link) -> String {
+        user.url(&self.nats_passwords, self.links.port(link))
     }
 
     fn url(&self, link: Link) -> String {

@@ -193,6 +193,7 @@ fn prepare(
         engine,
         assets,
         passwords,
+        nats_passwords: secrets::nats_passwords(data)?,
         links: Links::new(ports, args.proxies_from),
         second_gateway: args.second_gateway,
     };

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::failure::{Doing, Outcome};
+use crate::stack::nats::User;
 use crate::stack::ports::Ports;
 use crate::stack::secrets::{self, ExampleKey};
 use crate::stack::services::url;
@@ -41,11 +42,12 @@ pub(super) fn print(data: &DataDir, ports: Ports, example: &ExampleKey) -> Outco
 pub(super) fn line(data: &DataDir, ports: Ports, example: &ExampleKey) -> Outcome<String> {
     let operator = secrets::operator(data)?;
     let passwords = secrets::postgres_passwords(data)?;
+    let nats = secrets::nats_passwords(data)?;
     let line = json!({
         "console": url(ports.console()),
         "gateway": url(ports.gateway()),
         "postgres": postgres::url(ports, "postgres", &passwords.superuser_password, "sluice"),
-        "nats": format!("nats://127.0.0.1:{}", ports.nats()),
+        "nats": User::Admin.url(&nats, ports.nats()),
         "clickhouse": url(ports.clickhouse()),
         "operator": operator,
         "api_key": example.api_key,

@@ -64,3 +64,11 @@ fn the_gateway_is_measured_beside_nginx() {
 fn the_log_takes_events_from_many_clients_at_once() {
     check(&figures("append --events 200"), &["events_per_s", "p99_ms"]);
 }
+
+#[test]
+fn the_ledger_takes_records_and_loses_none_with_its_worker() {
+    let figures = figures("ledger --rows 2000 --rate 200 --seconds 1 --kills 3");
+    check(&figures, &["rows_per_s", "lag_p50_ms", "lag_p99_ms"]);
+    assert_eq!(figures["lost"], 0, "{figures}");
+    assert_eq!(figures["doubled"], 0, "{figures}");
+}

@@ -12,8 +12,10 @@ mod declared;
 #[path = "../../src/failure.rs"]
 mod failure;
 mod faults;
+mod leaks;
 mod load;
 mod outages;
+mod permissions;
 mod rebuild;
 mod restore;
 mod sdk;

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use async_nats::jetstream;
 use events_schema::api::Page;
 use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::KeyItem;
@@ -11,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::crash::{agrees, are_recorded_once, wait_for_work};
 use crate::load::Load;
-use crate::stack::{Info, Session, Stack, block_on, wait_until};
+use crate::stack::{Session, Stack, block_on, wait_until};
 
 /// Commands and chats that must succeed.
 const SOME: u64 = 20;
@@ -129,7 +128,7 @@ fn streams_that_are_deleted_under_everybody_come_back_and_gateways_follow() {
     let stack = Stack::up();
     block_on(async {
         let session = stack.sign_in().await;
-        let jetstream = streams(&stack.info).await;
+        let jetstream = stack.info.jetstream().await;
         for stream in ["EVENTS", "SNAPSHOTS", "USAGE"] {
             let load = Load::start(&stack, &session).await;
             wait_for_work(&load, (SOME, SOME)).await;
@@ -162,7 +161,7 @@ fn an_entry_that_a_stranger_wrote_is_refused_reported_and_written_over() {
         let session = stack.sign_in().await;
         let key = some_key(&session).await;
         let before = session.live_gateways().await;
-        let jetstream = streams(&stack.info).await;
+        let jetstream = stack.info.jetstream().await;
         let subject = format!("snap.v1.key.{}", key.id);
         let sent = jetstream
             .publish(subject.clone(), "not an entry of ours".into())
@@ -202,11 +201,6 @@ fn an_entry_that_a_stranger_wrote_is_refused_reported_and_written_over() {
         })
         .await;
     });
-}
-
-async fn streams(info: &Info) -> jetstream::Context {
-    let nats = async_nats::connect(&info.nats).await.expect("NATS answers");
-    jetstream::new(nats)
 }
 
 /// A part that is down until this is dropped: its process was killed, and the supervisor stands still.

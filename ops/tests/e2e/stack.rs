@@ -53,6 +53,26 @@ pub(crate) struct Operator {
     pub(crate) password: String,
 }
 
+impl Info {
+    /// NATS' administrator's connection.
+    pub(crate) async fn jetstream(&self) -> async_nats::jetstream::Context {
+        async_nats::jetstream::new(connect_nats(&self.nats).await)
+    }
+}
+
+/// A connection to NATS as the user in the URL: the client does not look there by itself.
+pub(crate) async fn connect_nats(url: &str) -> async_nats::Client {
+    let address: async_nats::ServerAddr = url.parse().expect("a URL");
+    let user = address.username().expect("a user").to_owned();
+    let password = address.password().expect("a password").to_owned();
+    async_nats::ConnectOptions::new()
+        .custom_inbox_prefix(format!("_INBOX.{user}"))
+        .user_and_password(user, password)
+        .connect(url)
+        .await
+        .expect("NATS answers")
+}
+
 /// A signed-in operator.
 #[derive(Clone)]
 pub(crate) struct Session {
@@ -154,6 +174,18 @@ impl Stack {
         Session { base, headers }
     }
 
+    /// What signing in as the first owner with another password is answered with.
+    pub(crate) async fn try_sign_in(&self, password: &str) -> http::StatusCode {
+        let body = serde_json::to_value(SignIn {
+            email: self.info.operator.email.clone(),
+            password: password.to_owned(),
+        })
+        .expect("it is JSON");
+        let url = format!("{}/api/v1/sessions", self.info.console);
+        let answer = client::call(Method::POST, &url, &[], Some(&body)).await;
+        answer.expect("the API answers").status
+    }
+
     /// One chat through the gateway.
     pub(crate) async fn chat(&self, words: &str) -> Result<Answer, String> {
         chat(&self.info, &self.info.model, words).await
@@ -220,11 +252,10 @@ impl Stack {
 
     /// The last sequence of the stream that carries the log.
     pub(crate) async fn events_sequence(&self) -> u64 {
-        let nats = async_nats::connect(&self.info.nats)
+        let stream = self
+            .info
+            .jetstream()
             .await
-            .expect("NATS answers");
-        let jetstream = async_nats::jetstream::new(nats);
-        let stream = jetstream
             .get_stream("EVENTS")
             .await
             .expect("the stream is there");
@@ -262,6 +293,11 @@ impl Stack {
 // === impl Session ===
 
 impl Session {
+    /// What the session sends with each request.
+    pub(crate) fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
     /// `GET` below `/api/v1`.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
         let url = format!("{}{path}", self.base);
@@ -316,7 +352,17 @@ impl Session {
 
 /// One chat through the gateway with a model of the caller's choice.
 pub(crate) async fn chat(info: &Info, model: &str, words: &str) -> Result<Answer, String> {
-    let bearer = format!("Bearer {}", info.api_key);
+    chat_as(info, &info.api_key, model, words).await
+}
+
+/// The same with another key.
+pub(crate) async fn chat_as(
+    info: &Info,
+    key: &str,
+    model: &str,
+    words: &str,
+) -> Result<Answer, String> {
+    let bearer = format!("Bearer {key}");
     let bearer = HeaderValue::from_str(&bearer).expect("a key is ASCII");
     let body = json!({ "model": model, "messages": [{ "role": "user", "content": words }] });
     let url = format!("{}/v1/chat/completions", info.gateway);

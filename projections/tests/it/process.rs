@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
 };
@@ -21,7 +22,9 @@ use crate::{
 fn secrets() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let ring = format!(r#"{{"active":"k1","keys":{{"k1":"{}"}}}}"#, "01".repeat(32));
-    fs::write(folder.path().join("snapshot-mac.json"), ring).expect("written");
+    let path = folder.path().join("snapshot-mac.json");
+    fs::write(&path, ring).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
     folder
 }
 

@@ -1,6 +1,6 @@
 //! The service over HTTP: the router on a socket of its own, a real Postgres behind it, and callers who sign in.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -242,7 +242,10 @@ pub(crate) fn secrets_folder() -> PathBuf {
         ("fingerprint.json", "03"),
     ] {
         let text = json!({ "active": "k1", "keys": { "k1": byte.repeat(32) } }).to_string();
-        std::fs::write(folder.join(file), text).expect("it can be written");
+        let path = folder.join(file);
+        std::fs::write(&path, text).expect("it can be written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+            .expect("it is ours");
     }
     folder
 }

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     process::{Child, Command, Stdio},
 };
 
@@ -49,7 +50,9 @@ impl Gateway {
             "snapshot-mac.json",
             "sealing-private.json",
         ] {
-            fs::write(secrets.join(name), RING).expect("a key ring");
+            let path = secrets.join(name);
+            fs::write(&path, RING).expect("a key ring");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
         }
         Self {
             process: None,

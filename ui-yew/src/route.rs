@@ -34,6 +34,9 @@ pub(crate) enum Screen {
     Keys,
     /// Who may use which model.
     Access,
+    /// How much may be used in a while.
+    #[target(rename = "rate-limit-policies")]
+    Policies,
     /// Every event there ever was.
     History,
     /// The history of one thing.
@@ -84,6 +87,7 @@ pub(crate) const NAVIGATION: [Group; 4] = [
             Screen::VirtualAccounts,
             Screen::Keys,
             Screen::Access,
+            Screen::Policies,
         ],
     },
     Group {
@@ -113,6 +117,7 @@ impl Screen {
             Self::VirtualAccounts => "Virtual accounts",
             Self::Keys => "API keys",
             Self::Access => "Access grants",
+            Self::Policies => "Rate-limit policies",
             Self::History => "History",
             Self::HistoryOf { .. } => "History of one thing",
             Self::Gateways => "Gateways",
@@ -147,6 +152,7 @@ impl Screen {
                 "Keys that applications present to the gateway. Each is shown once, when it is issued."
             }
             Self::Access => "Who may use which models.",
+            Self::Policies => "How many requests or tokens may be used in a while.",
             Self::History => {
                 "Every change there ever was, who made it and why. Nothing can be edited or removed."
             }
@@ -175,6 +181,7 @@ impl Screen {
             Self::VirtualAccounts => Icon::Cube,
             Self::Keys => Icon::Key,
             Self::Access => Icon::LockOpen,
+            Self::Policies => Icon::ClipboardCheck,
             Self::History | Self::HistoryOf { .. } => Icon::History,
             Self::Gateways => Icon::Network,
             Self::Configuration => Icon::File,
@@ -197,6 +204,7 @@ impl Screen {
             | Self::VirtualAccounts
             | Self::Keys
             | Self::Access
+            | Self::Policies
             | Self::History
             | Self::Gateways
             | Self::Configuration

@@ -1,10 +1,13 @@
 //! What stands in a document: things by the names that people know them by. Ids, times and secrets' texts never do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use events_schema::{
-    events::{KeyLimits, ModelType, Provider, Role, TeamRole},
-    names::{BaseUrl, Label, ModelName, Slug},
+    events::{
+        KeyLimits, LimitMode, LimitSegment, LimitUnit, LimitWindow, ModelType, Provider, Role,
+        TeamRole,
+    },
+    names::{BaseUrl, Label, MetadataKey, ModelName, Slug},
     secrets::KeyedHash,
     time::Timestamp,
 };
@@ -39,6 +42,8 @@ pub(super) struct Document {
     pub(super) keys: Option<Vec<Key>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) grants: Option<Vec<Grant>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rate_limit_policies: Option<Vec<RateLimitPolicy>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) operators: Option<Vec<Operator>>,
 }
@@ -218,11 +223,12 @@ pub(super) struct Grant {
     pub(super) models: Models,
 }
 
-/// Which models a grant opens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Which models a grant opens, or a policy limits.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Models {
     /// All, also those that come later.
+    #[default]
     All,
     /// These.
     Listed(Vec<ModelRef>),
@@ -238,6 +244,56 @@ pub(super) enum ModelRef {
     VirtualModel(Slug),
     /// All models of an account, by its name.
     ProviderAccount(Slug),
+}
+
+/// A rate-limit policy, known by its name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RateLimitPolicy {
+    pub(super) name: Slug,
+    pub(super) order: u32,
+    #[serde(default)]
+    pub(super) subjects: Subjects,
+    #[serde(default)]
+    pub(super) models: Models,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) metadata: BTreeMap<MetadataKey, String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) applies_per: BTreeSet<LimitSegment>,
+    pub(super) unit: LimitUnit,
+    pub(super) window: LimitWindow,
+    pub(super) limit: u64,
+    #[serde(default = "enforced")]
+    pub(super) mode: LimitMode,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) disabled: bool,
+}
+
+/// Whose requests a policy matches.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Subjects {
+    /// Everybody's.
+    #[default]
+    All,
+    /// Theirs.
+    Listed(Vec<LimitedSubject>),
+}
+
+/// One whose requests a policy matches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LimitedSubject {
+    /// By the e-mail address.
+    User(String),
+    /// By the name.
+    Team(Slug),
+    /// By the name.
+    VirtualAccount(Slug),
+}
+
+const fn enforced() -> LimitMode {
+    LimitMode::Enforce
 }
 
 /// An operator, known by the e-mail address.

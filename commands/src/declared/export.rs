@@ -1,10 +1,10 @@
 //! A state as a document. What is Sluice's own (the console's virtual account, with its key and grant) is left out: each
 //! deployment makes its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use events_schema::{
-    events::{self, GrantedModels, Routing},
+    events::{self, GrantedModels, LimitedModels, LimitedSubjects, Routing},
     state::Organisation,
     time::Timestamp,
 };
@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use super::{
     document::{
-        Document, Grant, Key, KeyName, KnownSecret, Member, Model, ModelRef, Models, Operator,
-        Owner, PricePoint, ProviderAccount, Subject, Target, Team, User, Version, VirtualAccount,
-        VirtualModel,
+        Document, Grant, Key, KeyName, KnownSecret, LimitedSubject, Member, Model, ModelRef,
+        Models, Operator, Owner, PricePoint, ProviderAccount, RateLimitPolicy, Subject, Subjects,
+        Target, Team, User, Version, VirtualAccount, VirtualModel,
     },
     plan::full_name,
 };
@@ -154,6 +154,23 @@ fn document(
                 grant,
             )
         })),
+        rate_limit_policies: Some(sorted(state.rate_limit_policies().values(), |it| {
+            let rule = &it.rule;
+            let policy = RateLimitPolicy {
+                name: it.name.clone(),
+                order: it.order,
+                subjects: names.limited(&rule.subjects),
+                models: limited_models(state, &rule.models),
+                metadata: rule.metadata.clone(),
+                applies_per: rule.applies_per.clone(),
+                unit: rule.unit,
+                window: rule.window,
+                limit: rule.limit,
+                mode: rule.mode,
+                disabled: it.disabled,
+            };
+            (it.name.to_string(), Some(policy))
+        })),
         operators: Some(sorted(state.operators().values(), |it| {
             let person = people.get(&it.id.uuid());
             let operator = person.and_then(|person| {
@@ -211,9 +228,21 @@ fn targets(state: &Organisation, routing: &Routing) -> Vec<Target> {
 
 /// What a grant opens, by names.
 pub(super) fn models(state: &Organisation, models: &GrantedModels) -> Models {
-    let GrantedModels::Listed(listed) = models else {
-        return Models::All;
-    };
+    match models {
+        GrantedModels::All => Models::All,
+        GrantedModels::Listed(listed) => listed_models(state, listed),
+    }
+}
+
+/// What a policy limits, by names.
+pub(super) fn limited_models(state: &Organisation, models: &LimitedModels) -> Models {
+    match models {
+        LimitedModels::All => Models::All,
+        LimitedModels::Listed(listed) => listed_models(state, listed),
+    }
+}
+
+fn listed_models(state: &Organisation, listed: &BTreeSet<events::ModelRef>) -> Models {
     let listed = listed.iter().filter_map(|it| match it {
         events::ModelRef::Model(id) => Some(ModelRef::Model(full_name(state, *id))),
         events::ModelRef::VirtualModel(id) => {
@@ -271,6 +300,28 @@ impl<'a> Names<'a> {
                 Some(Owner::VirtualAccount(it.name.clone()))
             }
         }
+    }
+
+    /// Whose requests a policy matches; people who were erased are left out.
+    pub(super) fn limited(&self, subjects: &LimitedSubjects) -> Subjects {
+        let LimitedSubjects::Listed(listed) = subjects else {
+            return Subjects::All;
+        };
+        let listed = listed.iter().filter_map(|it| match it {
+            events::LimitedSubject::User(id) => {
+                let person = self.people.get(&id.uuid())?;
+                Some(LimitedSubject::User(person.email.clone()))
+            }
+            events::LimitedSubject::Team(id) => {
+                let it = self.state.teams().get(id)?;
+                Some(LimitedSubject::Team(it.name.clone()))
+            }
+            events::LimitedSubject::VirtualAccount(id) => {
+                let it = self.state.virtual_accounts().get(id)?;
+                Some(LimitedSubject::VirtualAccount(it.name.clone()))
+            }
+        });
+        Subjects::Listed(listed.collect())
     }
 
     pub(super) fn subject(&self, subject: events::Subject) -> Option<Subject> {

@@ -10,6 +10,7 @@ mod keys;
 mod models;
 mod operators;
 mod playground;
+mod policies;
 mod provider_accounts;
 pub(crate) mod sign_in;
 mod teams;
@@ -44,6 +45,7 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
         Screen::Configuration => html!(<configuration::Configuration />),
         Screen::VirtualAccounts => html!(<virtual_accounts::VirtualAccounts />),
         Screen::Keys => html!(<keys::Keys />),
+        Screen::Policies => html!(<policies::Policies />),
         Screen::Access => html!(<access::Access />),
         Screen::History => html!(<history::History stream={None::<AttrValue>} />),
         Screen::HistoryOf { aggregate, id } => {

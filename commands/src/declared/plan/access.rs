@@ -252,7 +252,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn model_ref(&self, it: &document::ModelRef) -> Result<ModelRef, String> {
+    pub(super) fn model_ref(&self, it: &document::ModelRef) -> Result<ModelRef, String> {
         Ok(match it {
             document::ModelRef::Model(name) => ModelRef::Model(self.model_named(name)?),
             document::ModelRef::ProviderAccount(name) => {

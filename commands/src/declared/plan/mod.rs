@@ -5,6 +5,7 @@
 mod access;
 mod models;
 mod owners;
+mod policies;
 mod prune;
 
 use std::collections::{HashMap, HashSet};
@@ -77,6 +78,7 @@ struct Planner<'a> {
     operators: HashMap<Email, OperatorId>,
     owners: HashMap<Slug, Owner>,
     keys: HashMap<(Owner, Label), KeyId>,
+    policies: HashSet<Slug>,
     /// Grants that the document names, as they are or will be.
     grants: HashSet<GrantId>,
 }
@@ -96,6 +98,7 @@ pub(super) fn plan(read: &Read, around: Surroundings<'_>) -> Result<Plan, Vec<Fa
         operators: HashMap::new(),
         owners: HashMap::new(),
         keys: HashMap::new(),
+        policies: HashSet::new(),
         grants: HashSet::new(),
     };
     let Document {
@@ -108,6 +111,7 @@ pub(super) fn plan(read: &Read, around: Surroundings<'_>) -> Result<Plan, Vec<Fa
         virtual_accounts,
         keys,
         grants,
+        rate_limit_policies,
         operators,
     } = &read.document;
     planner.each("provider_accounts", provider_accounts, Planner::account);
@@ -122,6 +126,7 @@ pub(super) fn plan(read: &Read, around: Surroundings<'_>) -> Result<Plan, Vec<Fa
     );
     planner.each("keys", keys, Planner::key);
     planner.grants(grants.as_deref().unwrap_or_default());
+    planner.each("rate_limit_policies", rate_limit_policies, Planner::policy);
     planner.each("operators", operators, Planner::operator);
     if around.prune && planner.faults.is_empty() {
         planner.prune();

@@ -14,13 +14,15 @@ use crate::{
     control::{Order, PersonChange, SideEffects},
     declared::export::{self, Names},
     domain::{
-        Command, GrantCommand, KeyCommand, ModelCommand, ProviderAccountCommand, TeamCommand,
-        UserCommand, VirtualAccountCommand, VirtualModelCommand,
+        Command, GrantCommand, KeyCommand, ModelCommand, ProviderAccountCommand,
+        RateLimitPolicyCommand, TeamCommand, UserCommand, VirtualAccountCommand,
+        VirtualModelCommand,
     },
 };
 
 /// What goes before what it refers to.
-const ORDER: [&str; 8] = [
+const ORDER: [&str; 9] = [
+    "rate-limit policy",
     "grant",
     "key",
     "virtual account",
@@ -53,6 +55,19 @@ impl Planner<'_> {
                     .map_or_else(|| it.id.to_string(), |subject| subject_told(&subject));
                 let order = Command::Grant(it.id, GrantCommand::Revoke).into();
                 delete("grant", name, fields, order);
+            }
+        }
+        if document.rate_limit_policies.is_some() {
+            let all = state.rate_limit_policies().values();
+            for it in all.filter(|it| !self.policies.contains(&it.name)) {
+                let order = RateLimitPolicyCommand::Delete;
+                let order = Command::RateLimitPolicy(it.id, order).into();
+                delete(
+                    "rate-limit policy",
+                    it.name.to_string(),
+                    Fields::default(),
+                    order,
+                );
             }
         }
         if document.keys.is_some() {

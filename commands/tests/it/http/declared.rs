@@ -81,6 +81,28 @@ grants:
       listed:
         - virtual_model: chat
         - provider_account: local
+rate_limit_policies:
+  - name: research-tokens
+    order: 10
+    subjects:
+      listed:
+        - team: research
+        - user: ada@example.com
+    models:
+      listed:
+        - virtual_model: chat
+    metadata:
+      environment: production
+    applies_per: [user, {metadata: project}]
+    unit: tokens
+    window: day
+    limit: 1000000
+  - name: everybody
+    order: 20
+    unit: requests
+    window: minute
+    limit: 500
+    mode: audit
 operators:
   - email: auditor@example.com
     name: The Auditor
@@ -141,6 +163,8 @@ async fn a_document_is_applied_once_and_changes_nothing_the_second_time() {
             "create grant ada@example.com",
             "create grant research",
             "create grant billing: production",
+            "create rate-limit policy research-tokens",
+            "create rate-limit policy everybody",
             "create operator auditor@example.com",
         ]
     );
@@ -186,6 +210,7 @@ async fn what_differs_is_changed_and_told_before_and_after() {
         .replace("input: 2.50", "input: 3.00")
         .replace("        - provider_account: local\n", "")
         .replace("      - user: bob@example.com\n        role: member\n", "")
+        .replace("limit: 500", "limit: 50")
         .replace("role: auditor", "role: viewer");
     let done = apply(&owner, &changed).await;
     assert_eq!(
@@ -197,6 +222,7 @@ async fn what_differs_is_changed_and_told_before_and_after() {
             "change team research",
             "change key billing: production",
             "change grant billing: production",
+            "change rate-limit policy everybody",
             "change operator auditor@example.com",
         ]
     );
@@ -213,7 +239,7 @@ async fn what_differs_is_changed_and_told_before_and_after() {
         changes[1]["fields"][0]["before"],
         "$2.50 in, $10.00 out, $0.25 cached per million tokens"
     );
-    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 7);
+    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 8);
     assert_eq!(names(&apply(&owner, &changed).await), Vec::<String>::new());
 }
 
@@ -286,12 +312,14 @@ async fn pruning_deletes_what_sections_do_not_name_and_leaves_the_others() {
     let service = Service::start().await;
     let owner = service.owner().await;
     apply(&owner, DOCUMENT).await;
-    let body = json!({ "prune": true, "document": "sluice: v1\nvirtual_models: []\nkeys: []\ngrants:\n  - to: everyone\n    models: all\n" });
+    let body = json!({ "prune": true, "document": "sluice: v1\nrate_limit_policies: []\nvirtual_models: []\nkeys: []\ngrants:\n  - to: everyone\n    models: all\n" });
     let done = owner.post("/apply", &body).await;
     assert_eq!(
         names(&done),
         [
             "create grant everyone",
+            "delete rate-limit policy everybody",
+            "delete rate-limit policy research-tokens",
             "delete grant ada@example.com",
             "delete grant billing: production",
             "delete grant research",
@@ -305,7 +333,7 @@ async fn pruning_deletes_what_sections_do_not_name_and_leaves_the_others() {
     // What is still used by something else is refused with all the rest.
     let body = json!({ "prune": true, "document": "sluice: v1\nprovider_accounts: []\n" });
     owner.post("/apply", &body).await.refuses(409, "still_used");
-    let body = json!({ "prune": true, "document": "sluice: v1\nteams: []\nusers: []\nmodels: []\nprovider_accounts: []\nvirtual_accounts: []\n" });
+    let body = json!({ "prune": true, "document": "sluice: v1\nrate_limit_policies: []\nteams: []\nusers: []\nmodels: []\nprovider_accounts: []\nvirtual_accounts: []\n" });
     assert_eq!(names(&owner.post("/apply", &body).await).len(), 8);
     assert_eq!(service.control.state().provider_accounts().len(), 0);
 }

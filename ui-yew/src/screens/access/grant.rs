@@ -83,10 +83,13 @@ pub(super) fn EditGrant(props: &Props) -> Html {
 }
 
 /// Something that a grant can open.
-struct Offer {
-    model: ModelRef,
-    name: String,
-    hint: &'static str,
+pub(crate) struct Offer {
+    /// What.
+    pub(crate) model: ModelRef,
+    /// What people call it.
+    pub(crate) name: String,
+    /// What kind of thing it is.
+    pub(crate) hint: &'static str,
 }
 
 fn offer_row(draft: &Draft<GrantDraft>, offer: &Offer) -> Html {
@@ -124,7 +127,7 @@ fn use_subject_choices() -> Vec<Choice> {
 
 /// Virtual models first: they are what applications should ask for.
 #[hook]
-fn use_offered_models() -> Vec<Offer> {
+pub(crate) fn use_offered_models() -> Vec<Offer> {
     let virtual_models = use_all::<VirtualModelItem>("/virtual-models", &[Aggregate::VirtualModel]);
     let models = use_all::<ModelItem>("/models", &[Aggregate::Model]);
     let accounts =

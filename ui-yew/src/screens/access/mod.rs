@@ -9,6 +9,7 @@ use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::GrantItem;
 use events_schema::events::{Aggregate, Subject};
 use grant::EditGrant;
+pub(crate) use grant::use_offered_models;
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
@@ -42,7 +43,7 @@ const COLUMNS: &[&str] = &["Who", "May use", "Since"];
 enum Open {
     Grant,
     Change(Rc<GrantItem>),
-    Confirm(Question),
+    Confirm(Box<Question>),
 }
 
 /// The list, with all that can be done.
@@ -92,7 +93,7 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
     match open {
         Open::Grant => html!(<EditGrant grant={None::<Rc<GrantItem>>} {onclose} />),
         Open::Change(grant) => html!(<EditGrant grant={Some(grant)} {onclose} />),
-        Open::Confirm(question) => html!(<Confirm {question} {onclose} />),
+        Open::Confirm(question) => html!(<Confirm question={*question} {onclose} />),
     }
 }
 
@@ -163,6 +164,6 @@ fn actions(grant: &GrantItem, show: &Callback<Open>) -> Vec<MenuItem> {
     };
     vec![
         item("Change models", show, Open::Change(Rc::new(grant.clone()))),
-        item("Revoke", show, Open::Confirm(revoke)).dangerous(),
+        item("Revoke", show, Open::Confirm(Box::new(revoke))).dangerous(),
     ]
 }

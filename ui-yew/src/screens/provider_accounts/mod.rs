@@ -107,7 +107,9 @@ fn dialog(open: &Open, onclose: Callback<()>) -> Html {
 }
 
 fn row(account: ProviderAccountItem, actions: Vec<MenuItem>) -> Row {
-    let credential = if account.has_credential {
+    let credential = if account.credential_shredded {
+        html!(<Label label="Shredded" color={Color::Red} compact={true} />)
+    } else if account.has_credential {
         html!(<span class="sl-quiet sl-nowrap">{ Icon::Lock }{ " Sealed" }</span>)
     } else {
         html!(<span class="sl-quiet">{ "None" }</span>)
@@ -166,6 +168,15 @@ fn actions(account: &ProviderAccountItem, show: &Callback<Open>) -> Vec<MenuItem
         of: Some(format!("provider_account.{id}")),
         command: NewCommand::DeleteProviderAccount { account: id },
     };
+    let shred = Question {
+        title: format!("Shred the credential of {name}?"),
+        consequence: "Its ciphertext is destroyed, with those of all that it had before. Nothing goes to the account until it is \
+                      given another.",
+        action: "Shred",
+        danger: true,
+        of: None,
+        command: NewCommand::ShredProviderCredential { account: id },
+    };
     let rename = OneText {
         title: format!("Rename {name}"),
         consequence: "The full names of its models change with it: callers must ask for the new ones.",
@@ -180,6 +191,7 @@ fn actions(account: &ProviderAccountItem, show: &Callback<Open>) -> Vec<MenuItem
         item("Change base URL", show, Open::Relocate(Rc::clone(&shared))),
         item("Replace credential", show, Open::ReplaceCredential(shared)),
         item(on_off.action, show, Open::Confirm(on_off)),
+        item("Shred credential", show, Open::Confirm(shred)).dangerous(),
         item("Delete", show, Open::Confirm(delete)).dangerous(),
     ]
 }

@@ -135,6 +135,15 @@ fn actions(user: &UserItem, show: &Callback<Open>) -> Vec<MenuItem> {
         of: Some(format!("user.{id}")),
         command: NewCommand::DeleteUser { user: id },
     };
+    let erase = Question {
+        title: format!("Erase {name} as a person?"),
+        consequence: "Name and e-mail address are erased everywhere, and this cannot be undone. The user stays, with keys and \
+                      grants, and is shown by the id.",
+        action: "Erase",
+        danger: true,
+        of: None,
+        command: NewCommand::EraseUser { user: id },
+    };
     let email = OneText {
         title: format!("Change the e-mail address of {name}"),
         consequence: "The history notes that it changed, not what it is.",
@@ -147,6 +156,7 @@ fn actions(user: &UserItem, show: &Callback<Open>) -> Vec<MenuItem> {
     vec![
         item("Change e-mail address", show, Open::OneText(email)),
         item(on_off.action, show, Open::Confirm(on_off)),
+        item("Erase the person", show, Open::Confirm(erase)).dangerous(),
         item("Delete", show, Open::Confirm(delete)).dangerous(),
     ]
 }

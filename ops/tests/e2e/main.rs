@@ -12,6 +12,7 @@ mod declared;
 #[path = "../../src/failure.rs"]
 mod failure;
 mod faults;
+mod forgotten;
 mod leaks;
 mod load;
 mod outages;

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep};
 use super::draw::{Excuses, GATEWAYS};
 use super::facts::{KeyState, Notebook};
 use super::work::{Place, call, gateway_port};
+use crate::api::Api;
 use crate::failure::{Doing as _, Failure, Outcome};
 use crate::stack::services::url;
 
@@ -86,7 +87,7 @@ impl Checker {
         self.commands_are_in_the_log(&notebook).await?;
         self.requests_are_recorded(&notebook).await?;
         self.keys_do_what_they_should(&notebook).await?;
-        let report: VerifyReport = self.place.api.post("/verify").await?;
+        let report: VerifyReport = self.api().post("/verify").await?;
         if !report.ok {
             notebook.found(format!("verify: {:?}", report.findings));
         }
@@ -112,7 +113,7 @@ impl Checker {
 
     /// The position that all parts are at, or who is not.
     async fn do_all_agree(&self) -> Outcome<Result<u64, String>> {
-        let status: Status = self.place.api.get("/status").await?;
+        let status: Status = self.api().get("/status").await?;
         if let Some(why) = status.appends_stopped {
             return Ok(Err(format!("appends are stopped: {why}")));
         }
@@ -120,6 +121,16 @@ impl Checker {
             return Ok(Err(format!("the ledger cannot be asked: {why}")));
         }
         let position = status.position;
+        let other: Status = self.place.apis[1].get("/status").await?;
+        if let Some(why) = other.appends_stopped {
+            return Ok(Err(format!("appends are stopped at commands-2: {why}")));
+        }
+        if (other.position, &other.state_digest) != (position, &status.state_digest) {
+            return Ok(Err(format!(
+                "commands is at {position} with {}, commands-2 at {} with {}",
+                status.state_digest, other.position, other.state_digest
+            )));
+        }
         let at = |what: &str, is: u64| {
             if is == position {
                 None
@@ -138,7 +149,7 @@ impl Checker {
         if let Some(behind) = behind {
             return Ok(Err(behind));
         }
-        let gateways: Vec<GatewayItem> = self.place.api.get("/gateways").await?;
+        let gateways: Vec<GatewayItem> = self.api().get("/gateways").await?;
         let live: Vec<_> = gateways.iter().filter(|gateway| gateway.live).collect();
         if live.len() != GATEWAYS.len() {
             return Ok(Err(format!("{} gateways are seen", live.len())));
@@ -219,7 +230,7 @@ impl Checker {
                 self.folded.hashes.len()
             ));
         }
-        let status: Status = self.place.api.get("/status").await?;
+        let status: Status = self.api().get("/status").await?;
         let ours = self.folded.organisation.state_digest().to_string();
         if status.state_digest != ours {
             notebook.found(format!(
@@ -341,6 +352,10 @@ impl Checker {
             }
         }
         Ok(())
+    }
+
+    fn api(&self) -> &Api {
+        &self.place.apis[0]
     }
 
     async fn stream(&self, name: &str) -> Outcome<Stream> {

@@ -10,16 +10,21 @@ use crate::dice::Dice;
 use crate::stack::links::Link;
 
 /// The processes that faults are drawn for, by their names in the plan.
-pub(super) const PROCESSES: [&str; 8] = [
+pub(super) const PROCESSES: [&str; 10] = [
     "postgres",
     "nats",
     "clickhouse",
     "mock-provider",
     "commands",
+    "commands-2",
     "projections",
+    "projections-2",
     "gateway",
     "gateway-2",
 ];
+
+/// The control planes among them.
+pub(super) const REPLICAS: [&str; 2] = ["commands", "commands-2"];
 
 /// The gateways among them.
 pub(super) const GATEWAYS: [&str; 2] = ["gateway", "gateway-2"];
@@ -190,12 +195,16 @@ impl Excuses {
         self.killed.contains(process)
     }
 
-    /// Whether commands may be refused for now: only for the sake of Postgres, or when `commands` itself was struck.
-    /// (Frozen in the middle of a transaction, it finds when it wakes that Postgres has given that up.)
+    /// Whether commands may be refused for now: only for the sake of Postgres, or when a replica of `commands` was struck.
+    /// Frozen, or cut off from Postgres, in the middle of a transaction, it holds the log's head until Postgres gives that
+    /// up, and so holds up the other replica, too.
     pub(super) fn commands_may_be_refused(&self) -> bool {
         self.processes.contains("postgres")
-            || self.processes.contains("commands")
+            || REPLICAS
+                .iter()
+                .any(|replica| self.processes.contains(replica))
             || self.links.contains(&Link::CommandsPostgres)
+            || self.links.contains(&Link::SecondCommandsPostgres)
     }
 
     /// Whether the provider may fail.

@@ -1,5 +1,6 @@
-//! `test faults`: a whole stack with two gateways and a proxy on every way between its processes; round after round
-//! something goes wrong while commands and requests run, and after each round everything that was promised is checked.
+//! `test faults`: a whole stack with two of each service and a proxy on every way between its processes; round after
+//! round something goes wrong while commands and requests run, and after each round everything that was promised is
+//! checked.
 //!
 //! The seed draws the faults and the work, so a run can be repeated; what the machine makes of it differs. What is found
 //! is printed with seed and round, and the stack's data is kept.
@@ -212,7 +213,8 @@ impl Stack {
         let mut command = Command::new(tool()?);
         command
             .args(["up", "--detach", "--no-build", "--no-console"])
-            .args(["--second-gateway", "--proxies-from", &first.to_string()])
+            .args(["--second-gateway", "--second-control"])
+            .args(["--proxies-from", &first.to_string()])
             .args(["--port-base", &ports.base().to_string()])
             .args(["--bound-to", &std::process::id().to_string()])
             .arg("--data")
@@ -251,8 +253,12 @@ impl Stack {
             accounts.push(writer(&api, name).await?);
         }
         let status: Status = api.get("/status").await?;
+        let second = format!("http://127.0.0.1:{}", self.ports.second_console());
+        let SignedIn::Yes(second) = Api::sign_in(&second, operator).await? else {
+            return Err(Failure::new("the first owner cannot sign in at commands-2"));
+        };
         let place = Place {
-            api: Arc::new(api),
+            apis: [Arc::new(api), Arc::new(second)],
             ports: self.ports,
             notebook: Arc::new(Notebook::default()),
             accounts: accounts.into(),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::draw::{Excuses, GATEWAYS};
+use super::draw::{Excuses, GATEWAYS, REPLICAS};
 use super::facts::{Acknowledged, KeyState, KnownKey, Notebook};
 use crate::api::Api;
 use crate::client::{self, Answer};
@@ -49,7 +49,8 @@ pub(super) struct Work {
 /// What each of them needs.
 #[derive(Clone)]
 pub(super) struct Place {
-    pub(super) api: Arc<Api>,
+    /// Both control planes' APIs, in the order of [`REPLICAS`].
+    pub(super) apis: [Arc<Api>; 2],
     pub(super) ports: Ports,
     pub(super) notebook: Arc<Notebook>,
     /// Who owns the keys of each writer.
@@ -81,11 +82,10 @@ impl Work {
             done: Arc::clone(done),
         };
         let mut tasks = Vec::new();
-        for account in place.accounts.iter() {
+        for (replica, account) in place.accounts.iter().enumerate() {
             let dice = Dice::new(dice.roll());
-            tasks.push(tokio::spawn(
-                worker(&commands).give_commands(*account, dice),
-            ));
+            let giving = worker(&commands).give_commands(replica, *account, dice);
+            tasks.push(tokio::spawn(giving));
         }
         for gateway in GATEWAYS {
             for _ in 0..2 {
@@ -133,11 +133,12 @@ impl Worker {
         !self.over.load(Ordering::Relaxed)
     }
 
-    async fn give_commands(self, account: VirtualAccountId, mut dice: Dice) {
+    /// Each writer has a replica of its own.
+    async fn give_commands(self, replica: usize, account: VirtualAccountId, mut dice: Dice) {
         while self.goes_on() {
             let (command, key) = self.next_command(account, &mut dice);
             let id = CommandId::from_uuid(uuid::Uuid::from_u64_pair(dice.roll(), dice.roll()));
-            let Some(answer) = self.give(id, &command).await else {
+            let Some(answer) = self.give(replica, id, &command).await else {
                 return;
             };
             self.note(&command, key, &answer);
@@ -190,7 +191,12 @@ impl Worker {
     }
 
     /// Gives a command until it is answered, always under the same id.
-    async fn give(&self, id: CommandId, command: &NewCommand) -> Option<CommandAnswer> {
+    async fn give(
+        &self,
+        replica: usize,
+        id: CommandId,
+        command: &NewCommand,
+    ) -> Option<CommandAnswer> {
         let request = CommandRequest {
             command_id: Some(id),
             why: Some(WHY.to_owned()),
@@ -198,7 +204,7 @@ impl Worker {
         };
         let deadline = Instant::now() + ANSWERED_WITHIN;
         while Instant::now() < deadline {
-            match self.place.api.try_command(&request).await {
+            match self.place.apis[replica].try_command(&request).await {
                 Ok(answer) if answer.status.is_success() => match answer.json() {
                     Ok(answer) => return Some(answer),
                     Err(failure) => self.found(format!("a command's answer: {failure}")),
@@ -210,7 +216,7 @@ impl Worker {
                         self.found(format!("a command was answered {}", quoted(&answer)));
                     }
                 }
-                Err(failure) if self.excuses.ended("commands") => drop(failure),
+                Err(failure) if self.excuses.ended(REPLICAS[replica]) => drop(failure),
                 Err(failure) => self.found(format!("a command was not answered: {failure}")),
             }
             sleep(PAUSE).await;
@@ -297,7 +303,8 @@ impl Worker {
             );
         let starting =
             answer.status == StatusCode::SERVICE_UNAVAILABLE && self.excuses.ended(gateway);
-        if !(providers && self.excuses.provider_may_fail()) && !starting {
+        let known = starting || (providers && self.excuses.provider_may_fail());
+        if !known {
             self.found(format!("{gateway} answered {}", quoted(answer)));
         }
     }

@@ -3,7 +3,7 @@
 
 use super::ports::Ports;
 
-/// One process's way to another.
+/// One process's way to another. The order is that of the proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Link {
     CommandsPostgres,
@@ -17,6 +17,12 @@ pub(crate) enum Link {
     SecondGatewayNats,
     /// Both gateways' way to the mock provider. It stands in the history, not in the plan.
     GatewaysProvider,
+    SecondCommandsPostgres,
+    SecondCommandsNats,
+    SecondCommandsClickhouse,
+    SecondProjectionsPostgres,
+    SecondProjectionsNats,
+    SecondProjectionsClickhouse,
 }
 
 /// Where the ways of a stack begin.
@@ -30,7 +36,7 @@ pub(crate) struct Links {
 // === impl Link ===
 
 impl Link {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::CommandsPostgres,
         Self::CommandsNats,
         Self::CommandsClickhouse,
@@ -41,22 +47,17 @@ impl Link {
         Self::GatewayNats,
         Self::SecondGatewayNats,
         Self::GatewaysProvider,
+        Self::SecondCommandsPostgres,
+        Self::SecondCommandsNats,
+        Self::SecondCommandsClickhouse,
+        Self::SecondProjectionsPostgres,
+        Self::SecondProjectionsNats,
+        Self::SecondProjectionsClickhouse,
     ];
 
     /// Its place among the proxies.
     const fn offset(self) -> u16 {
-        match self {
-            Self::CommandsPostgres => 0,
-            Self::CommandsNats => 1,
-            Self::CommandsClickhouse => 2,
-            Self::CommandsGateway => 3,
-            Self::ProjectionsPostgres => 4,
-            Self::ProjectionsNats => 5,
-            Self::ProjectionsClickhouse => 6,
-            Self::GatewayNats => 7,
-            Self::SecondGatewayNats => 8,
-            Self::GatewaysProvider => 9,
-        }
+        self as u16
     }
 
     /// Its name for people.
@@ -72,18 +73,32 @@ impl Link {
             Self::GatewayNats => "gateway → nats",
             Self::SecondGatewayNats => "gateway-2 → nats",
             Self::GatewaysProvider => "gateways → mock-provider",
+            Self::SecondCommandsPostgres => "commands-2 → postgres",
+            Self::SecondCommandsNats => "commands-2 → nats",
+            Self::SecondCommandsClickhouse => "commands-2 → clickhouse",
+            Self::SecondProjectionsPostgres => "projections-2 → postgres",
+            Self::SecondProjectionsNats => "projections-2 → nats",
+            Self::SecondProjectionsClickhouse => "projections-2 → clickhouse",
         }
     }
 
     /// The port at which the other process listens.
     pub(crate) fn target(self, ports: Ports) -> u16 {
         match self {
-            Self::CommandsPostgres | Self::ProjectionsPostgres => ports.postgres(),
+            Self::CommandsPostgres
+            | Self::ProjectionsPostgres
+            | Self::SecondCommandsPostgres
+            | Self::SecondProjectionsPostgres => ports.postgres(),
             Self::CommandsNats
             | Self::ProjectionsNats
             | Self::GatewayNats
-            | Self::SecondGatewayNats => ports.nats(),
-            Self::CommandsClickhouse | Self::ProjectionsClickhouse => ports.clickhouse(),
+            | Self::SecondGatewayNats
+            | Self::SecondCommandsNats
+            | Self::SecondProjectionsNats => ports.nats(),
+            Self::CommandsClickhouse
+            | Self::ProjectionsClickhouse
+            | Self::SecondCommandsClickhouse
+            | Self::SecondProjectionsClickhouse => ports.clickhouse(),
             Self::CommandsGateway => ports.gateway(),
             Self::GatewaysProvider => ports.mock_provider(),
         }
@@ -117,6 +132,6 @@ mod tests {
         let ports = Ports::from_base(7700).unwrap();
         let links = Links::new(ports, Some(9000));
         let taken: BTreeSet<u16> = Link::ALL.map(|link| links.port(link)).into();
-        assert_eq!(taken, (9000..9010).collect());
+        assert_eq!(taken, (9000..9016).collect());
     }
 }

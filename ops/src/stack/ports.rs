@@ -81,13 +81,23 @@ impl Ports {
         self.base + GATEWAY_OFFSET
     }
 
+    /// Where a second control plane listens, in a stack that has one.
+    pub(crate) fn second_console(self) -> u16 {
+        self.base + 7
+    }
+
+    /// Where its projections listen.
+    pub(crate) fn second_projections(self) -> u16 {
+        self.base + 8
+    }
+
     /// Where a second gateway listens, in a stack that has one.
     pub(crate) fn second_gateway(self) -> u16 {
         self.gateway() + 1
     }
 
     /// Every port with what it is for.
-    pub(crate) fn all(self) -> [(u16, &'static str); 9] {
+    pub(crate) fn all(self) -> [(u16, &'static str); 11] {
         [
             (self.console(), "the console"),
             (self.postgres(), "Postgres"),
@@ -96,6 +106,8 @@ impl Ports {
             (self.clickhouse(), "ClickHouse"),
             (self.mock_provider(), "the mock provider"),
             (self.projections(), "the projections' status"),
+            (self.second_console(), "a second control plane"),
+            (self.second_projections(), "second projections"),
             (self.gateway(), "the gateway"),
             (self.second_gateway(), "a second gateway"),
         ]

@@ -33,6 +33,17 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) links: Links,
     /// Whether there is a second gateway.
     pub(crate) second_gateway: bool,
+    /// Whether there is a second control plane: `commands` and `projections`.
+    pub(crate) second_control: bool,
+}
+
+/// One of the places that `commands` and `projections` can have in a stack.
+struct Seat {
+    name: &'static str,
+    port: u16,
+    postgres: Link,
+    nats: Link,
+    clickhouse: Link,
 }
 
 // === impl Ingredients ===
@@ -50,8 +61,20 @@ impl Ingredients<'_> {
             )?,
             self.clickhouse(),
             self.mock_provider(),
-            self.commands(),
-            self.projections(),
+            self.commands(&Seat {
+                name: "commands",
+                port: self.ports.console(),
+                postgres: Link::CommandsPostgres,
+                nats: Link::CommandsNats,
+                clickhouse: Link::CommandsClickhouse,
+            }),
+            self.projections(&Seat {
+                name: "projections",
+                port: self.ports.projections(),
+                postgres: Link::ProjectionsPostgres,
+                nats: Link::ProjectionsNats,
+                clickhouse: Link::ProjectionsClickhouse,
+            }),
             self.gateway(
                 "gateway",
                 self.ports.gateway(),
@@ -59,6 +82,22 @@ impl Ingredients<'_> {
                 Link::GatewayNats,
             ),
         ];
+        if self.second_control {
+            services.push(self.commands(&Seat {
+                name: "commands-2",
+                port: self.ports.second_console(),
+                postgres: Link::SecondCommandsPostgres,
+                nats: Link::SecondCommandsNats,
+                clickhouse: Link::SecondCommandsClickhouse,
+            }));
+            services.push(self.projections(&Seat {
+                name: "projections-2",
+                port: self.ports.second_projections(),
+                postgres: Link::SecondProjectionsPostgres,
+                nats: Link::SecondProjectionsNats,
+                clickhouse: Link::SecondProjectionsClickhouse,
+            }));
+        }
         if self.second_gateway {
             services.push(self.gateway(
                 "gateway-2",
@@ -93,22 +132,19 @@ impl Ingredients<'_> {
             .stopped_at(2)
     }
 
-    fn commands(&self) -> Service {
-        let port = self.ports.console();
+    fn commands(&self, seat: &Seat) -> Service {
+        let port = seat.port;
         let service = self
-            .ours("commands", "sluice-commands", port, "/readyz")
+            .ours(seat.name, "sluice-commands", port, "/readyz")
             .args(["serve", "--listen", &local(port)])
-            .args(["--clickhouse-url", &self.url(Link::CommandsClickhouse)])
+            .args(["--clickhouse-url", &self.url(seat.clickhouse)])
             .args(["--gateway-url", &self.url(Link::CommandsGateway)])
             .args(["--secrets-dir", &text(&self.data.secrets())])
-            .env(
-                "SLUICE_NATS_URL",
-                &self.nats_url(User::Commands, Link::CommandsNats),
-            )
+            .env("SLUICE_NATS_URL", &self.nats_url(User::Commands, seat.nats))
             .env(
                 "SLUICE_POSTGRES_URL",
                 &self.role_url(
-                    Link::CommandsPostgres,
+                    seat.postgres,
                     "sluice_service",
                     &self.passwords.service_password,
                 ),
@@ -116,7 +152,7 @@ impl Ingredients<'_> {
             .env(
                 "SLUICE_POSTGRES_OWNER_URL",
                 &self.role_url(
-                    Link::CommandsPostgres,
+                    seat.postgres,
                     "sluice_owner",
                     &self.passwords.owner_password,
                 ),
@@ -129,20 +165,20 @@ impl Ingredients<'_> {
         }
     }
 
-    fn projections(&self) -> Service {
-        let port = self.ports.projections();
-        self.ours("projections", "sluice-projections", port, "/readyz")
+    fn projections(&self, seat: &Seat) -> Service {
+        let port = seat.port;
+        self.ours(seat.name, "sluice-projections", port, "/readyz")
             .args(["--listen", &local(port)])
-            .args(["--clickhouse-url", &self.url(Link::ProjectionsClickhouse)])
+            .args(["--clickhouse-url", &self.url(seat.clickhouse)])
             .args(["--secrets-dir", &text(&self.data.secrets())])
             .env(
                 "SLUICE_NATS_URL",
-                &self.nats_url(User::Projections, Link::ProjectionsNats),
+                &self.nats_url(User::Projections, seat.nats),
             )
             .env(
                 "SLUICE_POSTGRES_URL",
                 &self.role_url(
-                    Link::ProjectionsPostgres,
+                    seat.postgres,
                     "sluice_reader",
                     &self.passwords.reader_password,
                 ),

@@ -49,6 +49,9 @@ pub(crate) struct Args {
     /// Start a second gateway.
     #[arg(long)]
     second_gateway: bool,
+    /// Start a second control plane, `commands` and `projections`, beside the first.
+    #[arg(long)]
+    second_control: bool,
     /// Stop the stack when this process has ended (for tests, which may be killed).
     #[arg(long, value_name = "PID", hide = true)]
     bound_to: Option<u32>,
@@ -196,6 +199,7 @@ fn prepare(
         nats_passwords: secrets::nats_passwords(data)?,
         links: Links::new(ports, args.proxies_from),
         second_gateway: args.second_gateway,
+        second_control: args.second_control,
     };
     let plan = ingredients.plan()?;
     if let Some(state) = running

@@ -51,6 +51,8 @@ const TOMBSTONE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A lost tail is shorter than this; a greater difference is another stream under the same name.
 const MOST_FILLERS: u64 = 1_000_000;
 
+const WAITS_FOR_POSTGRES: &str = "provider accounts wait for Postgres";
+
 /// What outlives a term.
 pub(super) struct Held {
     credentials: Credentials,
@@ -490,7 +492,8 @@ impl<'a> Term<'a> {
         let mut beat = every(HEARTBEAT);
         let mut retry = every(RETRY);
         loop {
-            let news = self.told.map(|told| told.position) != Some(self.fold.position());
+            let waits = self.is_not_whole_yet();
+            let news = !waits && self.told.map(|told| told.position) != Some(self.fold.position());
             let busy = outbox.waiting() > BUSY;
             tokio::select! {
                 biased;
@@ -534,6 +537,7 @@ impl<'a> Term<'a> {
             touched.append(&mut self.pending);
         } else {
             self.epoch = epoch;
+            self.told = None;
             self.pending.clear();
             touched.extend(self.fold.organisation().entry_subjects());
             touched.extend(self.book.standing());
@@ -546,11 +550,30 @@ impl<'a> Term<'a> {
             }
         }
         self.status.send_modify(|status| status.sent += sent);
+        if self.is_not_whole_yet() {
+            self.tell_what_waits();
+            return Ok(());
+        }
         self.told = Some(Told {
             position: self.fold.position(),
             log_hash: self.fold.hash(),
         });
         self.heartbeat(outbox).await
+    }
+
+    fn tell_what_waits(&self) {
+        let (folded, pending) = (self.fold.position(), self.pending.len());
+        self.status.send_modify(|status| {
+            (status.position, status.pending) = (folded, pending);
+            status.trouble = Some(WAITS_FOR_POSTGRES.into());
+        });
+    }
+
+    /// Whether a stream that is made anew, or goes on under a new epoch, still lacks accounts that wait for Postgres.
+    /// Nothing is told of it until then: gateways would believe it, and give up accounts that they can serve.
+    fn is_not_whole_yet(&self) -> bool {
+        let told = self.book.heartbeat.as_ref().map(|(epoch, _)| *epoch);
+        self.told.is_none() && told != self.epoch && !self.pending.is_empty()
     }
 
     async fn difference(&mut self, subject: EntrySubject) -> Option<Change> {
@@ -631,8 +654,7 @@ impl<'a> Term<'a> {
             (status.generation, status.pending) = (generation, pending);
             status.entries_digest = digest.to_string();
             status.heartbeats += 1;
-            status.trouble =
-                (away && pending > 0).then(|| "provider accounts wait for Postgres".into());
+            status.trouble = (away && pending > 0).then(|| WAITS_FOR_POSTGRES.into());
         });
         Ok(())
     }

@@ -487,6 +487,39 @@ async fn with_postgres_away_only_the_account_that_needs_it_waits() {
     publisher.stop().await;
 }
 
+/// Gateways believe a heartbeat: one that tells of a stream without its accounts would have them give up what they serve.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_stream_that_is_made_anew_nothing_is_told_while_accounts_wait_for_postgres() {
+    let nats = Nats::start().await;
+    let context = nats.jetstream().await;
+    let mut history = History::new();
+    history.register_account();
+    history.issue_key(1);
+    history.relay(&context).await;
+    let mut publisher = Publisher::start(&nats, Rivals::StandBy).await;
+    publisher
+        .until("the account waits", |status| {
+            status.pending == 1 && status.trouble.is_some()
+        })
+        .await;
+    let is_there = async || {
+        let shelf = shelf(&context).await?;
+        shelf.has_key(1).then_some(shelf)
+    };
+    let shelf = eventually("what needs nothing of Postgres is there", is_there).await;
+    assert!(shelf.heartbeat.is_none(), "{shelf:?}");
+    // What comes meanwhile is followed, and not told either.
+    history.issue_key(2);
+    history.relay(&context).await;
+    let is_there = async || {
+        let shelf = self::shelf(&context).await?;
+        shelf.has_key(2).then_some(shelf)
+    };
+    let shelf = eventually("what came is there", is_there).await;
+    assert!(shelf.heartbeat.is_none(), "{shelf:?}");
+    publisher.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heartbeat_never_stands_inside_one_commands_events() {
     let nats = Nats::start().await;

@@ -66,13 +66,20 @@ pub(super) async fn live(app: &App, at_least: Option<u64>) -> Answer<Arc<Live>> 
     let Some(wanted) = at_least else {
         return Ok(control.live());
     };
-    control
-        .at_least(wanted, AT_LEAST_TIME)
-        .await
-        .map_err(|error| ApiError::PositionNotReached {
-            wanted: error.wanted,
-            reached: error.reached,
-        })
+    let Err(late) = control.at_least(wanted, AT_LEAST_TIME).await else {
+        return Ok(control.live());
+    };
+    // Either this replica lags behind, or there is no such position: then it is the question that is wrong.
+    match control.stored_position().await {
+        Ok(stored) if stored < wanted => Err(ApiError::invalid(
+            "at_least",
+            format!("the log ends at {stored}"),
+        )),
+        Ok(_) | Err(_) => Err(ApiError::PositionNotReached {
+            wanted: late.wanted,
+            reached: late.reached,
+        }),
+    }
 }
 
 impl ListParams {

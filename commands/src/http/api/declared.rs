@@ -134,7 +134,7 @@ pub(super) struct ExportParams {
 ///
 /// What `POST /apply` takes. Providers' credentials are not in it: they can be sealed, but not opened.
 #[utoipa::path(get, path = "/export", tag = "commands", operation_id = "export", params(ExportParams),
-    responses((status = 200, description = "The document.", content_type = "application/yaml", body = String)))]
+    responses((status = 200, description = "The document.", content_type = "application/yaml", body = serde_json::Value)))]
 pub(super) async fn export(
     State(app): State<App>,
     caller: Caller,

@@ -24,10 +24,13 @@ fn main() -> ExitCode {
         "nothing else installs a provider before main"
     );
     let Config { command, places } = Config::parse();
-    if let Err(error) = log_to_stdout(&places) {
+    let command = command.unwrap_or(Command::Serve);
+    // What a tool prints is for its caller: log lines then go to standard error.
+    let is_tool = matches!(command, Command::Rebuild { .. });
+    if let Err(error) = start_logging(&places, is_tool) {
         return fail(&*error);
     }
-    match run(command.unwrap_or(Command::Serve), &places) {
+    match run(command, &places) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&*error),
     }
@@ -51,12 +54,16 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
 
 type AnyError = Box<dyn std::error::Error>;
 
-fn log_to_stdout(places: &Places) -> Result<(), AnyError> {
+fn start_logging(places: &Places, to_stderr: bool) -> Result<(), AnyError> {
     let filter = EnvFilter::try_new(&places.log)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
-    match places.log_format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().init(),
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false);
+    match (places.log_format, to_stderr) {
+        (LogFormat::Text, false) => builder.init(),
+        (LogFormat::Json, false) => builder.json().init(),
+        (LogFormat::Text, true) => builder.with_writer(std::io::stderr).init(),
+        (LogFormat::Json, true) => builder.json().with_writer(std::io::stderr).init(),
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ const LIMITS: Limits = Limits {
     wait: Duration::from_millis(50),
 };
 
-/// Positions at which the two differ.
+/// Positions at which the two differ, as far as the live one goes.
 const DIFFERENT: &str = "
 SELECT count() FROM (
     SELECT position FROM (
@@ -31,6 +31,7 @@ SELECT count() FROM (
         UNION ALL
         SELECT position, cityHash64(toString(tuple(*))) AS line FROM admin_events_rebuild FINAL
     )
+    WHERE position <= {end:UInt64}
     GROUP BY position HAVING count() != 2 OR min(line) != max(line)
 )";
 
@@ -66,7 +67,10 @@ pub async fn rebuild(
         drop(feed);
         forget_reader(&stream).await;
         say("comparing");
-        let query = warehouse.client().query(DIFFERENT);
+        let query = warehouse
+            .client()
+            .query(DIFFERENT)
+            .param("end", live.position);
         let differed: u64 = within("comparing the audit trails", query.fetch_one()).await?;
         if rest.lasts().await? {
             warehouse.exchange("admin_events", BESIDE).await?;

@@ -39,7 +39,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// How often sending everything again is tried: the live publisher may be faster by a heartbeat.
-const TRIES: u32 = 10;
+const TRIES: u32 = 20;
 
 /// What the publisher needs to know.
 #[derive(Debug, Clone)]
@@ -275,6 +275,8 @@ pub async fn republish(
             () = shutdown.cancelled() => return Err(GivenUp::BrokenOff),
             nth = link.up() => nth,
         };
+        // Postgres may only have been slow the last time.
+        held.look_again();
         let term = Term::new(&config, &context, &mut held, &status);
         let ended = tokio::select! {
             () = shutdown.cancelled() => return Err(GivenUp::BrokenOff),

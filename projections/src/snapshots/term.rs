@@ -129,6 +129,11 @@ impl Held {
             generation: 0,
         }
     }
+
+    /// Allows another look at Postgres.
+    pub(super) const fn look_again(&mut self) {
+        self.credentials.look_again();
+    }
 }
 
 impl<'a> Term<'a> {
@@ -423,7 +428,8 @@ impl<'a> Term<'a> {
             .collect();
         let mut differed = 0;
         for subject in &subjects {
-            differed += u64::from(self.difference(*subject).await.is_some());
+            let change = self.difference(*subject).await;
+            differed += u64::from(change.is_some_and(|change| !self.is_on_its_way(&change)));
         }
         if !self.pending.is_empty() {
             return Err(Ended::NoCredentials);
@@ -460,6 +466,21 @@ impl<'a> Term<'a> {
             digest_before,
             digest_after: self.book.digest().to_string(),
         }))
+    }
+
+    /// Whether the change follows from an event that the live publisher has not told of yet.
+    fn is_on_its_way(&self, change: &Change) -> bool {
+        let told = self
+            .book
+            .heartbeat
+            .as_ref()
+            .filter(|(epoch, _)| Some(*epoch) == self.epoch)
+            .map_or(0, |(_, said)| said.position);
+        match change {
+            Change::Entry { position, .. } => *position > told,
+            // When the thing went is not known; with everything told, it was not now.
+            Change::Tombstone { .. } => self.fold.position() > told,
+        }
     }
 
     /// After a lost tail: passes the highest sequence that was ever acknowledged, before anything is sent again.

@@ -427,7 +427,7 @@ pub enum NewCommand {
         /// the same number, the oldest.
         order: u32,
         /// What it limits.
-        rule: RateLimitRule,
+        rule: Box<RateLimitRule>,
     },
     /// Give a rate-limit policy another name.
     RenameRateLimitPolicy {
@@ -448,7 +448,7 @@ pub enum NewCommand {
         /// Which.
         policy: RateLimitPolicyId,
         /// What it limits from now on.
-        rule: RateLimitRule,
+        rule: Box<RateLimitRule>,
     },
     /// Let a rate-limit policy match no request.
     DisableRateLimitPolicy {

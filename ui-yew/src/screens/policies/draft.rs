@@ -162,11 +162,18 @@ impl PolicyDraft {
         let rule = self.rule()?;
         if let Some(policy) = existing {
             let policy = policy.id;
-            return Some(NewCommand::ChangeRateLimitRule { policy, rule });
+            return Some(NewCommand::ChangeRateLimitRule {
+                policy,
+                rule: Box::new(rule),
+            });
         }
         let name = self.name.trim().to_owned();
         let order = self.order.trim().parse().ok()?;
-        (!name.is_empty()).then_some(NewCommand::CreateRateLimitPolicy { name, order, rule })
+        (!name.is_empty()).then_some(NewCommand::CreateRateLimitPolicy {
+            name,
+            order,
+            rule: Box::new(rule),
+        })
     }
 }
 

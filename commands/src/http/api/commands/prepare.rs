@@ -389,7 +389,7 @@ pub(super) async fn prepare(
             RateLimitPolicyCommand::Create {
                 name: read("name", &name)?,
                 order,
-                rule,
+                rule: *rule,
             },
         )
         .into(),
@@ -404,7 +404,8 @@ pub(super) async fn prepare(
             Command::RateLimitPolicy(policy, RateLimitPolicyCommand::Move { order }).into()
         }
         N::ChangeRateLimitRule { policy, rule } => {
-            Command::RateLimitPolicy(policy, RateLimitPolicyCommand::ChangeRule { rule }).into()
+            Command::RateLimitPolicy(policy, RateLimitPolicyCommand::ChangeRule { rule: *rule })
+                .into()
         }
         N::DisableRateLimitPolicy { policy } => {
             Command::RateLimitPolicy(policy, RateLimitPolicyCommand::Disable).into()

@@ -33,7 +33,9 @@ use tokio::time::sleep;
 use crate::api::{Api, SignedIn};
 use crate::dice::Dice;
 use crate::failure::{Doing as _, Failure, Outcome};
+use crate::parts::Cache;
 use crate::stack::DataDir;
+use crate::stack::binaries::Binaries;
 use crate::stack::links::Link;
 use crate::stack::ports::Ports;
 use crate::stack::secrets::{self, Operator};
@@ -333,6 +335,12 @@ impl Drop for Stack {
         });
         if !down.is_ok_and(|status| status.success()) {
             eprintln!("sluice down did not take the fault run's stack down");
+        }
+        // The copies of the programs that `up` made for this data folder serve nothing else.
+        if let Ok(cache) = Cache::open()
+            && let Some(copies) = Binaries::of(&cache, &self.data).program("sluice").parent()
+        {
+            let _ = std::fs::remove_dir_all(copies);
         }
     }
 }

@@ -38,6 +38,7 @@ async fn first_quarter_of_an_hour(browser: &Browser, stack: &Stack) -> Outcome {
     the_request_is_in_the_dashboard(browser).await?;
     the_events_are_in_the_history(browser).await?;
     the_theme_is_remembered(browser).await?;
+    a_document_is_applied(browser).await?;
     what_is_not_needed_goes_away(browser).await?;
     sign_out(browser).await
 }
@@ -241,13 +242,36 @@ async fn take_away(browser: &Browser, screen: &str, name: &str, action: &str) ->
 async fn an_account_with_models_is_not_deleted(browser: &Browser) -> Outcome {
     browser.go("Provider accounts").await?;
     browser.act("browser", "Delete").await?;
-    browser.submit().await?;
     browser
-        .until_text("dialog[open] .pf-v6-c-alert.pf-m-danger", "browser")
+        .until_text(
+            "dialog[open] .pf-v6-c-alert.pf-m-warning",
+            "Model: browser/fast",
+        )
+        .await?;
+    browser
+        .see("dialog[open] footer button[type='submit'][disabled]")
         .await?;
     browser.picture("delete-refused").await?;
     browser.press("Cancel").await?;
     browser.until_gone("dialog[open]").await
+}
+
+/// A team, made by a document whose difference was looked at before.
+async fn a_document_is_applied(browser: &Browser) -> Outcome {
+    browser.go("Configuration file").await?;
+    let document = "{sluice: v1, teams: [{name: browser-team}], models: []}";
+    browser.fill("document", document).await?;
+    browser.press("Show the difference").await?;
+    browser.until_text(".sl-changes", "browser-team").await?;
+    browser.picture("difference").await?;
+    browser.press("Apply it").await?;
+    browser
+        .until_text(".pf-v6-c-alert.pf-m-success", "Done at position")
+        .await?;
+    browser.go("Teams").await?;
+    browser.see("tr[data-name='browser-team']").await?;
+    browser.picture("teams").await?;
+    take_away(browser, "Teams", "browser-team", "Delete").await
 }
 
 async fn sign_out(browser: &Browser) -> Outcome {

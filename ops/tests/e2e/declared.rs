@@ -43,7 +43,7 @@ fn a_document_is_applied_from_the_command_line_and_its_key_works() {
     fs::write(&file, DOCUMENT.replace("mock/fast", "mock/faster")).expect("writable");
     let wrong = apply(&[]);
     assert!(!wrong.status.success());
-    let expected = format!("{path}:8:13: There is no model 'mock/faster'. (grants[0].models)");
+    let expected = format!("{path}:9:13: There is no model 'mock/faster'. (grants[0].models)");
     assert!(said(&wrong).contains(&expected), "{}", said(&wrong));
 
     // The difference first, then the same for real.

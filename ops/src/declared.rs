@@ -9,10 +9,9 @@ use http::Method;
 
 use crate::api::{Api, Refusal, SignedIn};
 use crate::failure::{Doing, Failure, Outcome};
-use crate::stack::ports::Ports;
+use crate::running::Running;
 use crate::stack::services::url;
 use crate::stack::{DataDir, secrets};
-use crate::supervise::state::StackState;
 
 /// Which deployment.
 #[derive(clap::Args)]
@@ -92,12 +91,9 @@ async fn connect(deployment: &Deployment) -> Outcome<Api> {
     if let (Some(console), Some(token)) = (&deployment.console, &deployment.token) {
         return Api::with_token(console.trim_end_matches('/'), token);
     }
-    let data = DataDir::locate(deployment.data.as_deref())?;
-    let state = StackState::read(&data.state_file())?
-        .filter(|state| state.supervisor.is_running())
-        .ok_or_else(|| Failure::new(format!("no stack runs on {}", data.root().display())))?;
-    let ports = Ports::from_base(state.port_base)?;
-    match Api::sign_in(&url(ports.console()), &secrets::operator(&data)?).await? {
+    let stack = Running::find(DataDir::locate(deployment.data.as_deref())?)?;
+    let operator = secrets::operator(&stack.data)?;
+    match Api::sign_in(&url(stack.ports.console()), &operator).await? {
         SignedIn::Yes(api) => Ok(api),
         SignedIn::Refused => Err(Failure::new(
             "the first owner cannot sign in any more: give --console and --token",

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::api::{Api, SignedIn};
 use crate::clock;
 use crate::failure::{Doing, Failure, Outcome};
+use crate::running::Running;
 use crate::stack::ports::Ports;
 use crate::stack::services::url;
 use crate::stack::{DataDir, secrets};
@@ -28,16 +29,13 @@ pub(crate) struct Args {
 
 /// Prints the stack's state; fails when it does not run or is not ready.
 pub(crate) fn run(args: &Args) -> Outcome {
-    let data = DataDir::locate(args.data.as_deref())?;
-    let state = StackState::read(&data.state_file())?
-        .filter(|state| state.supervisor.is_running())
-        .ok_or_else(|| Failure::new(format!("no stack runs on {}", data.root().display())))?;
+    let Running { data, ports, state } = Running::find(DataDir::locate(args.data.as_deref())?)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .doing(|| "starting this tool's runtime".into())?;
     let state = runtime.block_on(asked_now(state));
-    let history = runtime.block_on(history(&data, &state));
+    let history = runtime.block_on(history(&data, ports));
 
     if args.json {
         let history = history
@@ -72,8 +70,7 @@ async fn asked_now(mut state: StackState) -> StackState {
     state
 }
 
-async fn history(data: &DataDir, state: &StackState) -> Outcome<(Status, Vec<GatewayItem>)> {
-    let ports = Ports::from_base(state.port_base)?;
+async fn history(data: &DataDir, ports: Ports) -> Outcome<(Status, Vec<GatewayItem>)> {
     let operator = secrets::operator(data)?;
     match Api::sign_in(&url(ports.console()), &operator).await? {
         SignedIn::Refused => Err(Failure::new("the first owner cannot sign in")),

@@ -10,15 +10,12 @@ use events_schema::{
 };
 use uuid::Uuid;
 
-use super::{
-    document::{
-        Document, Grant, Key, KeyName, KnownSecret, LimitedSubject, Member, Model, ModelRef,
-        Models, Operator, Owner, PricePoint, ProviderAccount, RateLimitPolicy, Subject, Subjects,
-        Target, Team, User, Version, VirtualAccount, VirtualModel,
-    },
-    plan::full_name,
+use super::document::{
+    Document, Grant, Key, KeyName, KnownSecret, LimitedSubject, Member, Model, ModelRef, Models,
+    Operator, Owner, PricePoint, ProviderAccount, RateLimitPolicy, Subject, Subjects, Target, Team,
+    User, Version, VirtualAccount, VirtualModel,
 };
-use crate::{console_key, control::Person};
+use crate::{console_key, control::Person, domain::full_name};
 
 /// The virtual account that belongs to Sluice itself.
 pub(super) const OWN_ACCOUNT: &str = console_key::ACCOUNT;

@@ -8,6 +8,7 @@ mod decide;
 mod rejection;
 mod uses;
 
+pub(crate) use self::decide::full_name;
 pub use self::{
     command::{
         Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,

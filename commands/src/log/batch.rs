@@ -36,7 +36,7 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
-    /// How it stands, to be able to go back there. Costs nothing: the state's maps share their structure.
+    /// How it stands, to be able to go back there. The state's maps share their structure with the copy.
     fn mark(&self) -> (Organisation, Head, usize) {
         (self.state.clone(), self.head, self.logged.len())
     }
@@ -267,13 +267,17 @@ fn answer(
         outcome.replayed = !did_it(&overlay.state, submission, &outcome);
         return Ok(outcome);
     }
-    let before = overlay.mark();
+    // One order is decided before anything of it is folded in: nothing has to be taken back. A copy that is held makes the
+    // state's maps copy what changes, so there is none without need.
+    let before = (submission.orders.len() > 1).then(|| overlay.mark());
     let drafted = draft.envelopes.len();
     let (summaries, effective) = match decide_all(overlay, submission, &mut draft.envelopes) {
         Ok(decided) => decided,
         Err(error) => {
-            overlay.reset(before);
-            draft.envelopes.truncate(drafted);
+            if let Some(before) = before {
+                overlay.reset(before);
+                draft.envelopes.truncate(drafted);
+            }
             return Err(error);
         }
     };

@@ -41,7 +41,7 @@ use crate::{
         Patience,
         account::Reach,
         answer::{Answer, Collected},
-        events::Events,
+        events::{Events, begins_with_error},
         headers,
         usage::{UsageScan, usage_in},
     },
@@ -265,7 +265,7 @@ impl Call<'_> {
             .sender
             .send(&account, &worker.metrics, write_head, &body, sent)
             .await?;
-        let Patience { response, idle, .. } = worker.sender.patience;
+        let idle = worker.sender.patience.idle;
         let answer = Answer::new(head.framing, connection, account, idle);
         let falls_back = !is_last && step.falls_back_on(head.status.as_u16());
         if falls_back || is_about_credential(head.status) || !speaks_api(head.status, &head.headers)
@@ -275,11 +275,11 @@ impl Call<'_> {
             return Err(Missed::Status(head.status));
         }
         let content = if is_events(&head.headers) {
-            let began = self.begin_events(answer, asked, response, idle).await?;
-            if !is_last && is_error_at_once(&began) {
+            let begun = self.begin_events(answer, asked).await?;
+            if !is_last && begins_with_error(&begun.first) {
                 return Err(Missed::Upstream(UpstreamFailure::ErrorEvent));
             }
-            began
+            Arrived::Begun(Box::new(begun))
         } else {
             begin_other(answer, head.status).await?
         };
@@ -295,19 +295,18 @@ impl Call<'_> {
         &self,
         mut answer: Answer,
         asked: &Asked<'_>,
-        response: Duration,
-        idle: Duration,
-    ) -> Result<Arrived, UpstreamFailure> {
+    ) -> Result<Begun, UpstreamFailure> {
+        let Patience { response, idle, .. } = self.worker.sender.patience;
         answer.may_pause(response);
         let first = answer.piece().await.transpose()?.unwrap_or_default();
         answer.may_pause(idle);
         let strip_usage =
             self.wishes_usage(asked) && !matches!(asked.scan.usage_wish, UsageWish::Asked);
-        Ok(Arrived::Begun(Box::new(Begun {
+        Ok(Begun {
             first,
             rest: answer,
             content: Content::Events(Events::new(strip_usage)),
-        })))
+        })
     }
 
     /// Whether the provider is asked for usage at the end of a stream.
@@ -376,16 +375,6 @@ impl Call<'_> {
         self.own
             .add_to(headers, id, position, self.exchange.target());
     }
-}
-
-/// Whether the first that a stream says is an error: then another target can still be tried.
-fn is_error_at_once(arrived: &Arrived) -> bool {
-    let Arrived::Begun(begun) = arrived else {
-        return false;
-    };
-    let mut events = Events::new(false);
-    events.push(&begun.first);
-    events.error() && events.count() == 0
 }
 
 /// Reads an answer that is no stream, or, when it is large, its beginning.

@@ -130,6 +130,12 @@ impl Events {
     }
 }
 
+/// Whether the first that a stream says is an error: then another target can still be tried.
+#[must_use]
+pub fn begins_with_error(piece: &[u8]) -> bool {
+    data_of(piece).is_some_and(is_error)
+}
+
 /// The data of an event, from its first `data` field on; `None`: it has none, as comments that keep a stream alive.
 fn data_of(event: &[u8]) -> Option<&[u8]> {
     let mut rest = event;
@@ -272,6 +278,7 @@ mod tests {
             assert_eq!(events.push(&Bytes::copy_from_slice(text.as_bytes())), text);
             let seen = (events.count(), events.done(), events.error());
             assert_eq!(seen, expected, "{text}");
+            assert_eq!(begins_with_error(text.as_bytes()), expected.2, "{text}");
         };
         check(CHUNK, (1, false, false));
         check(": keep alive\n\n: again\n\n", (0, false, false));

@@ -17,7 +17,6 @@ use events_schema::{
     names::{Label, Slug},
 };
 
-pub(super) use self::models::full_name;
 use super::{
     Surroundings,
     document::Document,
@@ -44,7 +43,7 @@ pub struct Plan {
     /// Whether operators change.
     pub changes_operators: bool,
     /// Where each order comes from; `None`: from what the document does not name.
-    places: Vec<Option<(Place, Fault)>>,
+    places: Vec<Option<Fault>>,
 }
 
 impl Plan {
@@ -56,7 +55,7 @@ impl Plan {
             SubmitError::Rejected(rejection) => (0, rejection),
             _ => return None,
         };
-        let (_, fault) = self.places.get(order)?.as_ref()?;
+        let fault = self.places.get(order)?.as_ref()?;
         Some(Fault {
             message: rejection.to_string(),
             ..fault.clone()
@@ -163,7 +162,7 @@ impl<'a> Planner<'a> {
 
     /// Adds an order.
     fn order(&mut self, place: Option<Place>, order: impl Into<Order>) {
-        let at = place.map(|place| (place, self.read.fault(place, String::new())));
+        let at = place.map(|place| self.read.fault(place, String::new()));
         self.plan.places.push(at);
         self.plan.orders.push(order.into());
     }

@@ -8,7 +8,6 @@ use events_schema::{
     id::{ModelId, ProviderAccountId},
     money::{NanoUsd, Price},
     names::{BaseUrl, ModelName, Slug},
-    state::Organisation,
     time::Timestamp,
 };
 
@@ -21,6 +20,7 @@ use crate::{
     },
     domain::{
         Command, ModelCommand, ProviderAccountCommand, SealedCredential, VirtualModelCommand,
+        full_name,
     },
     fresh,
     secrets::seal_credential,
@@ -344,17 +344,6 @@ fn split(full_name: &str) -> Result<(Slug, ModelName), String> {
     match (account.parse(), name.parse()) {
         (Ok(account), Ok(name)) => Ok((account, name)),
         _ => Err(wrong()),
-    }
-}
-
-/// `account/name` of a model; its id when it is gone.
-pub(in crate::declared) fn full_name(state: &Organisation, id: ModelId) -> String {
-    let Some(model) = state.models().get(&id) else {
-        return id.to_string();
-    };
-    match state.provider_accounts().get(&model.account) {
-        Some(account) => format!("{}/{}", account.name, model.name),
-        None => model.name.to_string(),
     }
 }
 

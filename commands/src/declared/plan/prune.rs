@@ -8,7 +8,6 @@ use events_schema::api::declared::Action;
 use super::{
     Fields, Planner,
     access::{key_told, models_told, subject_told},
-    models::full_name,
 };
 use crate::{
     control::{Order, PersonChange, SideEffects},
@@ -16,7 +15,7 @@ use crate::{
     domain::{
         Command, GrantCommand, KeyCommand, ModelCommand, ProviderAccountCommand,
         RateLimitPolicyCommand, TeamCommand, UserCommand, VirtualAccountCommand,
-        VirtualModelCommand,
+        VirtualModelCommand, full_name,
     },
 };
 

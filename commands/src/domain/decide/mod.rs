@@ -74,7 +74,7 @@ fn is_fresh(state: &Organisation, stream: Stream) -> Result<(), Rejection> {
 }
 
 /// A model's name as callers write it: `account/model`; its id when it is gone.
-fn full_name(state: &Organisation, id: ModelId) -> String {
+pub(crate) fn full_name(state: &Organisation, id: ModelId) -> String {
     let Some(model) = state.models().get(&id) else {
         return id.to_string();
     };

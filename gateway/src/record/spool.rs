@@ -178,9 +178,15 @@ impl Spool {
                     Err(error) => return Err(error),
                 },
             };
-            match read_frame(reader)? {
-                Some(batch) => self.front = Some(batch),
-                None => self.end_of_oldest(),
+            let begin = reader.stream_position()?;
+            match read_frame(reader) {
+                Ok(Some(batch)) => self.front = Some(batch),
+                Ok(None) => self.end_of_oldest(),
+                Err(error) => {
+                    // The next try begins at this frame, not in the middle of it.
+                    reader.seek(SeekFrom::Start(begin))?;
+                    return Err(error);
+                }
             }
         }
         Ok(self.front.as_ref())

@@ -76,7 +76,9 @@ pub async fn complete(
     match ran {
         Ok(answered) => call.respond(answered),
         Err(failure) => {
-            read_for_nothing(&mut incoming, &head.headers).await;
+            if failure != Failure::Stopping {
+                read_for_nothing(&mut incoming, &head.headers).await;
+            }
             call.refuse(&failure)
         }
     }
@@ -267,7 +269,8 @@ impl Call<'_> {
             .await?;
         let idle = worker.sender.patience.idle;
         let answer = Answer::new(head.framing, connection, account, idle);
-        let falls_back = !is_last && step.falls_back_on(head.status.as_u16());
+        let falls_back =
+            head.status.is_redirection() || (!is_last && step.falls_back_on(head.status.as_u16()));
         if falls_back || is_about_credential(head.status) || !speaks_api(head.status, &head.headers)
         {
             // Small as errors are, reading one to its end keeps the connection; the next attempt does not wait for more.

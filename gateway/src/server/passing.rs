@@ -64,7 +64,7 @@ impl Passing {
     /// When the provider broke off and nothing can be added that would say so.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         while !self.ended {
-            let next = if self.exchange.must_end() {
+            let next = if self.exchange.must_end() && !self.content.is_done() {
                 Next::Broken("gateway_stopping", Failure::Stopping)
             } else {
                 match self.first.take() {
@@ -91,6 +91,8 @@ impl Passing {
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         self.answer.poll_piece(cx).map(|piece| match piece {
             Some(Ok(piece)) => Next::Piece(piece),
+            // What follows `[DONE]` nobody reads, and so nobody misses.
+            Some(Err(_)) if self.content.is_done() => Next::End,
             None if self.is_cut_off() => {
                 Next::Broken(UpstreamFailure::Broken.as_str(), Failure::Cut)
             }
@@ -104,7 +106,7 @@ impl Passing {
     fn is_cut_off(&self) -> bool {
         match &self.content {
             Content::Events(events) => {
-                self.answer.ends_with_connection() && !events.done() && !events.error()
+                self.answer.ends_with_connection() && !self.content.is_done() && !events.error()
             }
             Content::Other { .. } => false,
         }
@@ -167,6 +169,14 @@ impl Content {
         match self {
             Self::Events(events) => events.finish(),
             Self::Other { .. } => Bytes::new(),
+        }
+    }
+
+    /// Whether it has said that it is over.
+    const fn is_done(&self) -> bool {
+        match self {
+            Self::Events(events) => events.done(),
+            Self::Other { .. } => false,
         }
     }
 

@@ -150,6 +150,27 @@ async fn a_stream_that_only_the_connection_ends_must_say_that_it_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_has_said_done_is_whole_however_the_connection_ends() {
+    let scene = Scene::set(&[]).await;
+    let whole = [&word("Hello"), DONE].concat();
+    scene.one.replies(pieces(&[&whole], End::Cut));
+    let answer = scene.gateway.chat(STREAM).await;
+    assert_eq!(answer.body, whole);
+    assert_eq!(scene.record_of(&answer).await.outcome, Outcome::Success);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_led_past_the_gateway() {
+    let scene = Scene::set(&[]).await;
+    scene
+        .one
+        .replies(Reply::Whole(307, "application/json", "{}".into()));
+    let answer = scene.gateway.chat(r#"{"model":"one/first"}"#).await;
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.json()["error"]["code"], "provider_error");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_error_in_a_stream_is_an_error() {
     let scene = Scene::set(&[]).await;
     // As the first word: another target can still be asked.

@@ -98,9 +98,10 @@ impl<'a> Planner<'a> {
             Action::Create
         };
         for (user, _) in state.members_of(id) {
-            if !wanted.contains_key(&user) {
-                let person = self.around.people.get(&user.uuid());
-                let email = person.map_or_else(|| user.to_string(), |it| it.email.clone());
+            // No document can name somebody who was erased: such a member stays.
+            let person = self.around.people.get(&user.uuid());
+            if let Some(person) = person.filter(|_| !wanted.contains_key(&user)) {
+                let email = &person.email;
                 let before = state.membership(id, user).map(|it| word(&it.role));
                 fields.set(&format!("member {email}"), before, None);
                 let order = TeamCommand::RemoveMember { user };

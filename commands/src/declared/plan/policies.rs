@@ -26,7 +26,10 @@ impl<'a> Planner<'a> {
         if !self.policies.insert(it.name.clone()) {
             return Err((place.at("name"), twice("rate-limit policy", &it.name)));
         }
-        let rule = self.rule(place, it)?;
+        let mut rule = self.rule(place, it)?;
+        if let Some(known) = known {
+            self.keep_erased(&known.rule, &mut rule);
+        }
         let mut fields = Fields::default();
         let disable = |off| {
             let order = if off {
@@ -93,6 +96,20 @@ impl<'a> Planner<'a> {
             limit: it.limit,
             mode: it.mode,
         })
+    }
+
+    /// No document can name somebody who was erased: such a subject stays.
+    fn keep_erased(&self, known: &RateLimitRule, rule: &mut RateLimitRule) {
+        let (LimitedSubjects::Listed(before), LimitedSubjects::Listed(after)) =
+            (&known.subjects, &mut rule.subjects)
+        else {
+            return;
+        };
+        let is_erased = |it: &&LimitedSubject| match it {
+            LimitedSubject::User(id) => !self.around.people.contains_key(&id.uuid()),
+            LimitedSubject::Team(_) | LimitedSubject::VirtualAccount(_) => false,
+        };
+        after.extend(before.iter().filter(is_erased));
     }
 
     fn limited(&self, it: &document::LimitedSubject) -> Result<LimitedSubject, String> {

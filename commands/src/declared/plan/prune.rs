@@ -1,5 +1,5 @@
-//! What the document's sections do not name is deleted, whatever refers to others first. Operators never are, and what
-//! belongs to Sluice itself neither.
+//! What the document's sections do not name is deleted, whatever refers to others first. Operators never are, what belongs
+//! to Sluice itself neither, nor people who were erased, with what is theirs: no document can name them.
 
 use std::collections::HashSet;
 
@@ -49,9 +49,9 @@ impl Planner<'_> {
                 let mut fields = Fields::default();
                 let before = models_told(&export::models(state, &it.models));
                 fields.set("models", Some(before), None);
-                let name = names
-                    .subject(it.subject)
-                    .map_or_else(|| it.id.to_string(), |subject| subject_told(&subject));
+                let Some(name) = names.subject(it.subject).map(|it| subject_told(&it)) else {
+                    continue;
+                };
                 let order = Command::Grant(it.id, GrantCommand::Revoke).into();
                 delete("grant", name, fields, order);
             }
@@ -76,9 +76,10 @@ impl Planner<'_> {
                 .values()
                 .filter(|it| !named.contains(&it.id) && !export::is_own(state, it.owner));
             for it in unnamed {
-                let name = names
-                    .owner(it.owner)
-                    .map_or_else(|| it.label.to_string(), |owner| key_told(&owner, &it.label));
+                let Some(owner) = names.owner(it.owner) else {
+                    continue;
+                };
+                let name = key_told(&owner, &it.label);
                 let order = Command::Key(it.id, KeyCommand::Revoke).into();
                 delete("key", name, Fields::default(), order);
             }
@@ -107,8 +108,10 @@ impl Planner<'_> {
         if document.users.is_some() {
             let named: HashSet<_> = self.users.values().collect();
             for it in state.users().values().filter(|it| !named.contains(&it.id)) {
-                let person = around.people.get(&it.id.uuid());
-                let name = person.map_or_else(|| it.id.to_string(), |it| it.email.clone());
+                let Some(person) = around.people.get(&it.id.uuid()) else {
+                    continue;
+                };
+                let name = person.email.clone();
                 let order = Order {
                     command: Command::User(it.id, UserCommand::Delete),
                     side: SideEffects {

@@ -17,7 +17,7 @@ use crate::{
         App,
         app::Answer,
         extract::{Json, Params},
-        gate,
+        gate, list,
         names::unreadable,
         problem::ApiError,
     },
@@ -58,7 +58,13 @@ pub(super) async fn apply(
     let why = read_why(why)?;
     let body =
         serde_json::to_vec(&(&why, &document, prune, position)).map_err(|_| ApiError::Internal)?;
-    let live = control.live();
+    // The difference is made for the very state that it was looked at for, also where this replica lags behind.
+    let live = list::live(&app, position)
+        .await
+        .map_err(|error| match error {
+            ApiError::Invalid { detail, .. } => ApiError::invalid("position", detail),
+            error => error,
+        })?;
     let people = declared::people_of(&live.state);
     let people = control.people(&people).await.map_err(unreadable)?;
     let surroundings = Surroundings {

@@ -439,3 +439,26 @@ async fn the_same_id_gives_the_same_answer_without_the_secrets() {
     assert_eq!(again.json()["secrets"], json!([]));
     assert_eq!(service.control.head().position, first.position());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_who_was_erased_keeps_what_no_document_can_name() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    apply(&owner, DOCUMENT).await;
+    let users = owner.get("/users").await.json();
+    let all = users["items"].as_array().expect("a list");
+    let ada = all.iter().find(|it| it["email"] == "ada@example.com");
+    let ada = &ada.expect("she is there")["id"];
+    owner
+        .command(json!({ "type": "erase_user", "user": ada }))
+        .await;
+    let export = owner.get("/export").await;
+    let document = String::from_utf8(export.body.to_vec()).expect("text");
+    assert!(!document.contains("ada@"), "{document}");
+    for prune in [false, true] {
+        let body = json!({ "document": document, "prune": prune });
+        let answer = owner.post("/apply", &body).await;
+        assert_eq!(names(&answer), Vec::<String>::new(), "prune: {prune}");
+    }
+    assert_eq!(service.control.state().keys().len(), 2);
+}

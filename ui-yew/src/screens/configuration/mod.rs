@@ -2,6 +2,8 @@
 
 mod difference;
 
+use std::rc::Rc;
+
 use difference::{difference, faults};
 use events_schema::api::declared::{ApplyAnswer, ApplyRequest};
 use events_schema::api::problem::DocumentFault;
@@ -55,14 +57,19 @@ pub(crate) fn Configuration() -> Html {
     let why = use_state_eq(String::new);
     let prune = use_state_eq(|| false);
     let stage = use_state_eq(|| Stage::Editing);
+    // Goes up with each change of the document or of what it is applied with: an answer to an earlier one is let go.
+    let version = use_mut_ref(|| 0_u64);
 
     let export = {
         let (client, document, stage) = (client.clone(), document.setter(), stage.setter());
+        let version = Rc::clone(&version);
         Callback::from(move |_: MouseEvent| {
             let (client, document, stage) = (client.clone(), document.clone(), stage.clone());
+            let version = Rc::clone(&version);
             spawn_local(async move {
                 match client.get_text("/export").await {
                     Ok(text) => {
+                        *version.borrow_mut() += 1;
                         document.set(text);
                         stage.set(Stage::Editing);
                     }
@@ -74,6 +81,7 @@ pub(crate) fn Configuration() -> Html {
     let ask = {
         let (document, why, prune, stage) =
             (document.clone(), why.clone(), prune.clone(), stage.clone());
+        let version = Rc::clone(&version);
         move |position: Option<u64>| {
             let dry_run = position.is_none();
             let request = ApplyRequest {
@@ -85,10 +93,14 @@ pub(crate) fn Configuration() -> Html {
                 position,
             };
             let (client, stage) = (client.clone(), stage.setter());
+            let (version, asked) = (Rc::clone(&version), *version.borrow());
             stage.set(Stage::Busy);
             spawn_local(async move {
                 let answer: Result<ApplyAnswer, Failure> =
                     client.send(Method::POST, "/apply", &request).await;
+                if dry_run && *version.borrow() != asked {
+                    return;
+                }
                 stage.set(match answer {
                     Ok(answer) if dry_run => Stage::Difference(Box::new(Answered(answer))),
                     Ok(answer) => Stage::Done(Box::new(Answered(answer))),
@@ -106,7 +118,9 @@ pub(crate) fn Configuration() -> Html {
     };
     let edit = {
         let (document, stage) = (document.setter(), stage.setter());
+        let version = Rc::clone(&version);
         Callback::from(move |text| {
+            *version.borrow_mut() += 1;
             document.set(text);
             stage.set(Stage::Editing);
         })
@@ -114,6 +128,7 @@ pub(crate) fn Configuration() -> Html {
     let set_prune = {
         let (prune, stage) = (prune.setter(), stage.setter());
         Callback::from(move |checked| {
+            *version.borrow_mut() += 1;
             prune.set(checked);
             stage.set(Stage::Editing);
         })

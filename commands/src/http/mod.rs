@@ -15,6 +15,7 @@ mod names;
 mod observe;
 pub mod openapi;
 pub mod problem;
+mod search;
 mod sse;
 
 use std::path::Path;

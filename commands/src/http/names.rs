@@ -10,10 +10,7 @@ use events_schema::{
 };
 use uuid::Uuid;
 
-use super::{
-    app::{Answer, database},
-    problem::ApiError,
-};
+use super::{app::Answer, problem::ApiError};
 use crate::{
     control::{Control, Person},
     log::ReadError,
@@ -226,18 +223,4 @@ pub(super) fn model_ref(state: &Organisation, model: ModelRef) -> String {
             .map(|it| format!("{}/*", it.name)),
     };
     name.unwrap_or_else(|| "gone".to_owned())
-}
-
-/// The people whose name or e-mail address holds the text, in lower case; none for an empty text.
-pub(super) async fn people_found(control: &Control, text: &str) -> Answer<BTreeSet<Uuid>> {
-    if text.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let found: Vec<Uuid> =
-        sqlx::query_scalar("SELECT id FROM people WHERE position($1 IN lower(name)) > 0 OR position($1 IN lower(email)) > 0")
-            .bind(text)
-            .fetch_all(control.pool())
-            .await
-            .map_err(database)?;
-    Ok(found.into_iter().collect())
 }

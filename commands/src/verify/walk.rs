@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use events_schema::{
     envelope::{ChainError, Envelope, GENESIS},
-    state::{Checkpoint, FOLD_VERSION, Organisation, StateDigest},
+    state::{FOLD_VERSION, Organisation},
 };
 use sqlx::PgConnection;
+use tokio::task;
 
 use super::Findings;
 use crate::{
     control::Live,
     log::{
-        ReadError,
+        ReadError, checkpoint,
         read::PAGE,
         rows::{self, columns, to_i64, to_u64},
     },
@@ -34,12 +35,6 @@ pub(super) struct Walk {
     last: (u64, [u8; 32]),
     /// Kept up while nothing was found: a fold over a broken log proves nothing.
     state: Option<Organisation>,
-}
-
-/// A checkpoint to be compared with the fold on the way.
-struct Kept {
-    digest: Vec<u8>,
-    state: String,
 }
 
 impl Walk {
@@ -88,7 +83,10 @@ pub(super) async fn walk(
                 Ok(envelope) => {
                     from = envelope.position;
                     step(&mut walk, &envelope, findings);
-                    compare_fold(&walk, &checkpoints, live, findings);
+                    compare_live(&walk, live, findings);
+                    if let Some(digest) = checkpoints.get(&envelope.position) {
+                        compare_checkpoint(connection, &walk, digest, findings).await?;
+                    }
                 }
                 Err(ReadError::Column { position, column }) => {
                     from = position;
@@ -134,22 +132,9 @@ fn step(walk: &mut Walk, envelope: &Envelope, findings: &mut Findings) {
     }
 }
 
-/// Compares the fold with a checkpoint, and with the state that this process holds, where there is one here.
-fn compare_fold(
-    walk: &Walk,
-    checkpoints: &BTreeMap<u64, Kept>,
-    live: Option<&Live>,
-    findings: &mut Findings,
-) {
+/// Compares the fold with the state that this process holds, where there is one here.
+fn compare_live(walk: &Walk, live: Option<&Live>, findings: &mut Findings) {
     let Some(state) = &walk.state else { return };
-    if let Some(kept) = checkpoints.get(&state.position())
-        && !is_state_of(kept, state.state_digest())
-    {
-        findings.add(
-            state.position(),
-            "has a checkpoint that is not what the events add up to",
-        );
-    }
     if live.is_some_and(|live| live.head.position == state.position() && live.state != *state) {
         findings.add(
             state.position(),
@@ -158,21 +143,40 @@ fn compare_fold(
     }
 }
 
-fn is_state_of(kept: &Kept, digest: StateDigest) -> bool {
-    let state = serde_json::from_str::<Checkpoint>(&kept.state).ok();
-    let state = state.and_then(|checkpoint| Organisation::from_checkpoint(checkpoint).ok());
-    kept.digest == digest.0 && state.is_some_and(|state| state.state_digest() == digest)
+/// Compares the fold with a checkpoint of its position: with the digest that was noted for it, and with what it holds.
+async fn compare_checkpoint(
+    connection: &mut PgConnection,
+    walk: &Walk,
+    noted: &[u8],
+    findings: &mut Findings,
+) -> Result<(), ReadError> {
+    let Some(state) = walk.state.clone() else {
+        return Ok(());
+    };
+    let position = state.position();
+    let held = checkpoint::digest(connection, position).await?;
+    let folded = task::spawn_blocking(move || state.state_digest())
+        .await
+        .ok();
+    if held != folded || folded.is_none_or(|digest| digest.0 != noted) {
+        findings.add(
+            position,
+            "has a checkpoint that is not what the events add up to",
+        );
+    }
+    Ok(())
 }
 
-async fn checkpoints(connection: &mut PgConnection) -> Result<BTreeMap<u64, Kept>, ReadError> {
-    let sql = "SELECT position, digest, state FROM checkpoints WHERE fold_version = $1";
-    let found: Vec<(i64, Vec<u8>, String)> = sqlx::query_as(sql)
+/// The digest that was noted for each checkpoint, by position.
+async fn checkpoints(connection: &mut PgConnection) -> Result<BTreeMap<u64, Vec<u8>>, ReadError> {
+    let sql = "SELECT position, digest FROM checkpoints WHERE fold_version = $1";
+    let found: Vec<(i64, Vec<u8>)> = sqlx::query_as(sql)
         .bind(i32::from(FOLD_VERSION))
         .fetch_all(connection)
         .await
         .map_err(ReadError::doing("reading checkpoints"))?;
     Ok(found
         .into_iter()
-        .map(|(position, digest, state)| (to_u64(position), Kept { digest, state }))
+        .map(|(position, digest)| (to_u64(position), digest))
         .collect())
 }

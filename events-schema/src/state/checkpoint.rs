@@ -1,6 +1,6 @@
 //! The state as one JSON document, so that a start need not fold the whole log.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
 use super::{
     FOLD_VERSION, Grant, Key, Membership, Model, Operator, Organisation, ProviderAccount,
@@ -12,8 +12,8 @@ use crate::{
     id::{TeamId, UserId},
 };
 
-/// Everything in an [`Organisation`] but the derived indexes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Everything in an [`Organisation`] but the derived indexes, as it is read; it is written by the state itself.
+#[derive(Debug, Deserialize)]
 pub struct Checkpoint {
     /// The version of the fold that made it.
     pub fold_version: u16,
@@ -51,39 +51,73 @@ pub enum CheckpointError {
     Stream(String),
 }
 
-impl Organisation {
-    /// The state as a checkpoint.
-    #[must_use]
-    pub fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
-            fold_version: FOLD_VERSION,
-            position: self.position,
-            epoch: self.epoch,
-            log_version: self.log_version,
-            provider_accounts: self.provider_accounts.values().cloned().collect(),
-            models: self.models.values().cloned().collect(),
-            virtual_models: self.virtual_models.values().cloned().collect(),
-            users: self.users.values().cloned().collect(),
-            virtual_accounts: self.virtual_accounts.values().cloned().collect(),
-            keys: self.keys.values().cloned().collect(),
-            grants: self.grants.values().cloned().collect(),
-            operators: self.operators.values().cloned().collect(),
-            teams: self.teams.values().cloned().collect(),
-            memberships: self
-                .memberships
+/// A checkpoint's JSON, without a copy of the state: the very text of which [`Organisation::state_digest`] is the hash.
+impl Serialize for Organisation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            position,
+            epoch,
+            log_version,
+            provider_accounts,
+            models,
+            virtual_models,
+            users,
+            virtual_accounts,
+            keys,
+            grants,
+            operators,
+            teams,
+            memberships,
+            rate_limit_policies,
+            erased,
+            gone,
+            index: _,
+        } = self;
+        let mut json = serializer.serialize_struct("Checkpoint", 17)?;
+        json.serialize_field("fold_version", &FOLD_VERSION)?;
+        json.serialize_field("position", position)?;
+        json.serialize_field("epoch", epoch)?;
+        json.serialize_field("log_version", log_version)?;
+        json.serialize_field("provider_accounts", &Listed(|| provider_accounts.values()))?;
+        json.serialize_field("models", &Listed(|| models.values()))?;
+        json.serialize_field("virtual_models", &Listed(|| virtual_models.values()))?;
+        json.serialize_field("users", &Listed(|| users.values()))?;
+        json.serialize_field("virtual_accounts", &Listed(|| virtual_accounts.values()))?;
+        json.serialize_field("keys", &Listed(|| keys.values()))?;
+        json.serialize_field("grants", &Listed(|| grants.values()))?;
+        json.serialize_field("operators", &Listed(|| operators.values()))?;
+        json.serialize_field("teams", &Listed(|| teams.values()))?;
+        let memberships = Listed(|| {
+            memberships
                 .iter()
-                .map(|((team, user), membership)| (*team, *user, *membership))
-                .collect(),
-            rate_limit_policies: self.rate_limit_policies.values().cloned().collect(),
-            erased: self.erased.iter().map(ToString::to_string).collect(),
-            gone: self
-                .gone
-                .iter()
-                .map(|(stream, version)| (stream.to_string(), *version))
-                .collect(),
-        }
+                .map(|((team, user), it)| (team, user, it))
+        });
+        json.serialize_field("memberships", &memberships)?;
+        json.serialize_field(
+            "rate_limit_policies",
+            &Listed(|| rate_limit_policies.values()),
+        )?;
+        json.serialize_field("erased", &Listed(|| erased.iter().map(ToString::to_string)))?;
+        let gone = Listed(|| gone.iter().map(|(stream, it)| (stream.to_string(), it)));
+        json.serialize_field("gone", &gone)?;
+        json.end()
     }
+}
 
+/// What an iterator gives, as a list.
+struct Listed<F>(F);
+
+impl<F, I> Serialize for Listed<F>
+where
+    F: Fn() -> I,
+    I: IntoIterator<Item: Serialize>,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}
+
+impl Organisation {
     /// The state that a checkpoint holds.
     ///
     /// # Errors

@@ -28,15 +28,39 @@ impl FromStr for StateDigest {
     }
 }
 
+/// Hashes a checkpoint's JSON, piece by piece, to the digest of the state that it holds.
+#[derive(Debug, Clone)]
+pub struct StateHasher(blake3::Hasher);
+
+impl Default for StateHasher {
+    fn default() -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"sluice state digest v1");
+        hasher.update(&FOLD_VERSION.to_le_bytes());
+        Self(hasher)
+    }
+}
+
+impl StateHasher {
+    /// Takes the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest, if the pieces were the JSON of a whole state as this version writes it.
+    #[must_use]
+    pub fn digest(&self) -> StateDigest {
+        StateDigest(*self.0.finalize().as_bytes())
+    }
+}
+
 impl Organisation {
     /// The digest of this state. Takes time in proportion to the state.
     #[must_use]
     pub fn state_digest(&self) -> StateDigest {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"sluice state digest v1");
-        hasher.update(&FOLD_VERSION.to_le_bytes());
-        serde_json::to_writer(&mut hasher, &self.checkpoint())
+        let mut hasher = StateHasher::default();
+        serde_json::to_writer(&mut hasher.0, self)
             .expect("the state holds nothing that JSON cannot");
-        StateDigest(*hasher.finalize().as_bytes())
+        hasher.digest()
     }
 }

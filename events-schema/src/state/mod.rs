@@ -21,7 +21,7 @@ use imbl::{OrdMap, OrdSet};
 
 pub use self::{
     checkpoint::{Checkpoint, CheckpointError},
-    digest::StateDigest,
+    digest::{StateDigest, StateHasher},
     entities::{
         FormerSecret, Grant, Key, Life, Membership, Model, Operator, OperatorToken, PricePoint,
         ProviderAccount, RateLimitPolicy, Team, User, VirtualAccount, VirtualModel,

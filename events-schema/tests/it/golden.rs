@@ -225,7 +225,7 @@ fn every_golden_log_adds_up_to_the_state_that_it_always_did() {
             &format!("{stem}.fold{FOLD_VERSION}.digest"),
             &state.state_digest().to_string(),
         );
-        let checkpoint = serde_json::to_string(&state.checkpoint()).expect("JSON");
+        let checkpoint = serde_json::to_string(&state).expect("JSON");
         check(
             &format!("{stem}.fold{FOLD_VERSION}.checkpoint"),
             &checkpoint,

@@ -9,8 +9,8 @@ use events_schema::api::status::GatewayItem;
 
 use super::api::{Account, Api};
 use super::scene::{Scene, VIRTUAL_MODEL};
-use super::stack::{Gateway, Stack};
-use super::{Figures, cpu, median, provider, rounded, say};
+use super::stack::{Server, Stack};
+use super::{Figures, median, provider, rounded, say};
 use crate::failure::{Doing as _, Failure, Outcome};
 
 /// What to measure.
@@ -118,11 +118,11 @@ impl Trial<'_> {
         Ok(measured)
     }
 
-    async fn start(&self, data: PathBuf, nats_url: &str) -> Outcome<(Gateway, Start)> {
+    async fn start(&self, data: PathBuf, nats_url: &str) -> Outcome<(Server, Start)> {
         let mut gateway = self.stack.start_gateway(&data, nats_url)?;
         let question = question(gateway.address, &self.secret);
         let ready = gateway.first_answer(&question).await?;
-        let resident_mib = cpu::resident_mib(gateway.pid())?;
+        let resident_mib = gateway.resident_mib()?;
         Ok((
             gateway,
             Start {

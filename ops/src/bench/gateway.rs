@@ -20,7 +20,7 @@ use super::nginx::{self, Nginx};
 use super::provider::{self, Provider};
 use super::round::Round;
 use super::scene::{Scene, VIRTUAL_MODEL};
-use super::stack::{Gateway, REGION, Stack};
+use super::stack::{REGION, Server, Stack};
 use super::{Figures, cache, rounded, say};
 use crate::failure::{Failure, Outcome};
 
@@ -99,12 +99,7 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
 }
 
 /// Lets them take turns under each load, and compares.
-async fn compare(
-    field: &Field,
-    rounds: u32,
-    time: Duration,
-    gateway: &Gateway,
-) -> Outcome<Figures> {
+async fn compare(field: &Field, rounds: u32, time: Duration, gateway: &Server) -> Outcome<Figures> {
     let closed = |connections| Shape {
         connections,
         rate: None,

@@ -7,6 +7,7 @@ mod cpu;
 mod field;
 mod gateway;
 mod ledger;
+mod lists;
 mod load;
 mod nginx;
 mod propagation;
@@ -54,6 +55,8 @@ enum Bench {
     Append(append::Args),
     /// Request records a second that the ledger takes, their lag, and what a killed worker loses.
     Ledger(ledger::Args),
+    /// How long the lists of a large organisation take, and its control plane's start.
+    Lists(lists::Args),
     /// What the yardsticks cost: the mock provider, and nginx in front of it.
     Upstream(upstream::Args),
 }
@@ -77,6 +80,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Bench::Gateway(args) => block_on(gateway::run(args))?,
         Bench::Append(args) => block_on(append::run(args))?,
         Bench::Ledger(args) => block_on(ledger::run(args))?,
+        Bench::Lists(args) => block_on(lists::run(args))?,
         Bench::Upstream(args) => block_on(upstream::run(args))?,
     };
     if json {

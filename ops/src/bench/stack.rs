@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
+use super::cpu;
 use super::provider::free_address;
 use super::wire::{self, Connection};
 use crate::failure::{Doing as _, Failure, Outcome};
@@ -19,13 +20,13 @@ use crate::stack::binaries::Binaries;
 use crate::supervise::process::{self, ProcessId};
 use crate::supervise::state::StackState;
 
-/// How long a gateway may take to be ready.
+/// How long a server may take to be ready.
 const READY_TIME: Duration = Duration::from_secs(60);
 
-/// How long a gateway may take to stop.
+/// How long one may take to stop.
 const STOP_TIME: Duration = Duration::from_secs(20);
 
-/// How often a gateway is asked whether it is ready: what that adds to a figure is half of it.
+/// How often one is asked whether it is ready: what that adds to a figure is half of it.
 const ASK_EVERY: Duration = Duration::from_millis(1);
 
 /// The region of the measurement's own gateways, by which the control plane tells them apart.
@@ -50,6 +51,8 @@ pub(super) struct Ready {
     pub(super) nats: String,
     /// ClickHouse's URL.
     pub(super) clickhouse: String,
+    /// Postgres' URL.
+    pub(super) postgres: String,
     /// Who may use the console.
     pub(super) operator: Operator,
 }
@@ -63,8 +66,9 @@ pub(super) struct Operator {
     pub(super) password: String,
 }
 
-/// A gateway of the measurement's own, killed when dropped.
-pub(super) struct Gateway {
+/// A gateway or a control plane of the measurement's own, killed when dropped.
+pub(super) struct Server {
+    what: &'static str,
     child: Child,
     started: Instant,
     /// Where it listens.
@@ -153,13 +157,17 @@ impl Stack {
 
     /// Lets one process of the stack stand still.
     pub(super) fn pause(&self, name: &str) -> Outcome<Paused> {
+        let process = self.process(name)?;
+        process.signal(Signal::SIGSTOP);
+        Ok(Paused { process })
+    }
+
+    fn process(&self, name: &str) -> Outcome<ProcessId> {
         let state = self.state()?;
         let process = state
             .service(name)
             .and_then(|service| service.process.clone());
-        let process = process.ok_or_else(|| Failure::new(format!("{name} does not run")))?;
-        process.signal(Signal::SIGSTOP);
-        Ok(Paused { process })
+        process.ok_or_else(|| Failure::new(format!("{name} does not run")))
     }
 
     fn state(&self) -> Outcome<StackState> {
@@ -174,11 +182,10 @@ impl Stack {
     }
 
     /// Starts another gateway with a data folder of its own; it inherits the calling thread's core.
-    pub(super) fn start_gateway(&self, data: &Path, nats_url: &str) -> Outcome<Gateway> {
+    pub(super) fn start_gateway(&self, data: &Path, nats_url: &str) -> Outcome<Server> {
         std::fs::create_dir_all(data).doing(|| format!("making {}", data.display()))?;
-        let program = self.program("sluice-gateway");
         let address = free_address()?;
-        let mut command = Command::new(&program);
+        let mut command = Command::new(self.program("sluice-gateway"));
         command
             .args(["--listen", &address.to_string()])
             .env("SLUICE_NATS_URL", nats_url)
@@ -187,16 +194,31 @@ impl Stack {
             .arg("--secrets-dir")
             .arg(self.data().join("secrets"))
             .stdin(Stdio::null())
-            .stdout(log_file(data)?);
-        let started = Instant::now();
-        let child = command
-            .spawn()
-            .doing(|| format!("starting {}", program.display()))?;
-        Ok(Gateway {
-            child,
-            started,
-            address,
-        })
+            .stdout(log_file(data, "gateway")?);
+        Server::spawn("a gateway", command, address)
+    }
+
+    /// Starts another replica of the control plane.
+    pub(super) fn start_commands(&self) -> Outcome<Server> {
+        let address = free_address()?;
+        let mut command = Command::new(self.program("sluice-commands"));
+        command
+            .args(["serve", "--listen", &address.to_string()])
+            .args(["--clickhouse-url", &self.ready.clickhouse])
+            .args(["--gateway-url", &self.ready.gateway])
+            .env("SLUICE_NATS_URL", &self.ready.nats)
+            .env("SLUICE_POSTGRES_URL", &self.ready.postgres)
+            .arg("--secrets-dir")
+            .arg(self.data().join("secrets"))
+            .stdin(Stdio::null())
+            .stdout(log_file(self.folder.path(), "commands")?);
+        Server::spawn("a control plane", command, address)
+    }
+
+    /// The resident memory of one of the stack's own services.
+    pub(super) fn resident_mib(&self, name: &str) -> Outcome<f64> {
+        let process = self.process(name)?;
+        cpu::resident_mib(process.pid.unsigned_abs())
     }
 }
 
@@ -234,9 +256,20 @@ fn copies_of_the_programs(data: &Path) -> Outcome<PathBuf> {
     folder.ok_or_else(|| Failure::new("the programs lie in no folder"))
 }
 
-// === impl Gateway ===
+// === impl Server ===
 
-impl Gateway {
+impl Server {
+    fn spawn(what: &'static str, mut command: Command, address: SocketAddr) -> Outcome<Self> {
+        let started = Instant::now();
+        let child = command.spawn().doing(|| format!("starting {what}"))?;
+        Ok(Self {
+            what,
+            child,
+            started,
+            address,
+        })
+    }
+
     /// Its process.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
@@ -244,18 +277,30 @@ impl Gateway {
 
     /// Waits for 200 from `/readyz` and then for a 200 to `question`; the time since the start.
     pub(super) async fn first_answer(&mut self, question: &[u8]) -> Outcome<Duration> {
-        self.wait_for_200(&wire::request("GET", "/readyz", &[], ""))
-            .await?;
+        self.ready().await?;
         self.wait_for_200(question).await?;
         Ok(self.started.elapsed())
+    }
+
+    /// Waits for 200 from `/readyz`; the time since the start.
+    pub(super) async fn ready(&mut self) -> Outcome<Duration> {
+        self.wait_for_200(&wire::request("GET", "/readyz", &[], ""))
+            .await?;
+        Ok(self.started.elapsed())
+    }
+
+    /// The memory that it takes now.
+    pub(super) fn resident_mib(&self) -> Outcome<f64> {
+        cpu::resident_mib(self.pid())
     }
 
     async fn wait_for_200(&mut self, request: &[u8]) -> Outcome {
         let mut last = String::from("nothing");
         while self.started.elapsed() < READY_TIME {
             if let Ok(Some(status)) = self.child.try_wait() {
+                let what = self.what;
                 return Err(Failure::new(format!(
-                    "a gateway stopped at its start ({status})"
+                    "{what} stopped at its start ({status})"
                 )));
             }
             match ask(self.address, request).await {
@@ -265,16 +310,16 @@ impl Gateway {
             }
             tokio::time::sleep(ASK_EVERY).await;
         }
-        let (address, seconds) = (self.address, READY_TIME.as_secs());
+        let (what, address, seconds) = (self.what, self.address, READY_TIME.as_secs());
         Err(Failure::new(format!(
-            "the gateway at {address} is not ready after {seconds} s: {last}"
+            "{what} at {address} is not ready after {seconds} s: {last}"
         )))
     }
 
     /// Stops it as a deployment would: it finishes what it does and writes what it knows.
     pub(super) async fn stop(mut self) -> Outcome {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX));
-        kill(pid, Signal::SIGTERM).doing(|| "stopping a gateway".to_owned())?;
+        kill(pid, Signal::SIGTERM).doing(|| format!("stopping {}", self.what))?;
         let deadline = Instant::now() + STOP_TIME;
         while Instant::now() < deadline {
             if let Ok(Some(_)) = self.child.try_wait() {
@@ -282,11 +327,14 @@ impl Gateway {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Err(Failure::new("a gateway did not stop when it was told to"))
+        let what = self.what;
+        Err(Failure::new(format!(
+            "{what} did not stop when it was told to"
+        )))
     }
 }
 
-impl Drop for Gateway {
+impl Drop for Server {
     fn drop(&mut self) {
         // After `stop` there is nothing left to kill; else its data is thrown away anyway.
         let _ = self.child.kill();
@@ -302,8 +350,8 @@ async fn ask(address: SocketAddr, request: &[u8]) -> std::io::Result<u16> {
         .status)
 }
 
-fn log_file(data: &Path) -> Outcome<std::fs::File> {
-    let path = data.join("bench-gateway.log");
+fn log_file(folder: &Path, of: &str) -> Outcome<std::fs::File> {
+    let path = folder.join(format!("bench-{of}.log"));
     std::fs::File::create(&path).doing(|| format!("making {}", path.display()))
 }
 

@@ -44,6 +44,8 @@ pub(crate) fn initialise(data: &DataDir, bin: &Path, passwords: &PostgresPasswor
         .arg("--pgdata")
         .arg(&draft)
         .args(["--username=postgres", "--encoding=UTF8", "--locale=C"])
+        // Texts are compared by their bytes, and yet upper and lower case are known beyond ASCII, for searches.
+        .args(["--locale-provider=builtin", "--builtin-locale=C.UTF-8"])
         // Whom to trust is replaced below: initdb itself wants a password file for scram.
         .args(["--auth=trust", "--no-instructions"]);
     finish(initdb, None, "making Postgres' data folder")?;

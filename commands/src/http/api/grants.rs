@@ -1,12 +1,14 @@
 //! `/api/v1/grants`
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use events_schema::{
     api::{
         Page,
         resources::{GrantItem, GrantedModelItem},
     },
-    events::{GrantedModels, ModelRef},
+    events::{GrantedModels, ModelRef, Subject},
     id::GrantId,
     state::{Grant, Organisation},
 };
@@ -15,8 +17,8 @@ use crate::http::{
     App,
     app::Answer,
     extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    names::{self, Names, people_found, subject_person},
+    list::{self, ItemParams, ListParams, Wanted},
+    names::{self, Names, subject_person},
     problem::ApiError,
 };
 
@@ -31,21 +33,14 @@ pub(super) async fn list(
 ) -> Answer<Json<Page<GrantItem>>> {
     let (live, wanted) = params.read(&app).await?;
     let (control, state) = (app.control()?, &live.state);
-    let people = people_found(control, &wanted.search).await?;
-    let nameless = Names::read(control, state, []).await?;
+    let named = Named::found(state, &wanted);
     let end = wanted
         .after
         .map_or(GrantId::from_bytes([0xff; 16]), GrantId::from_uuid);
     let found = state.grants().range(..end).rev().map(|(_, grant)| grant);
-    let found = found.filter(|it| {
-        wanted.search.is_empty()
-            || match subject_person(it.subject) {
-                Some(person) => people.contains(&person),
-                None => wanted.matches(&[&nameless.subject(it.subject)]),
-            }
-            || listed(&it.models).any(|model| wanted.matches(&[&names::model_ref(state, model)]))
-            || wanted.matches(&[&it.id.to_string()])
-    });
+    let itself = |it: &&Grant| named.has(state, &wanted, it) || wanted.matches_id(it.id.uuid());
+    let person = |it: &&Grant| subject_person(it.subject);
+    let found = list::found(control, &wanted, found, itself, person).await?;
     let (grants, next) = list::first(wanted.limit, found, |it| it.id.uuid());
     let names = Names::read(
         control,
@@ -77,6 +72,60 @@ pub(super) async fn one(
         .ok_or(ApiError::NotFound("grant"))?;
     let names = Names::read(app.control()?, &live.state, subject_person(found.subject)).await?;
     Ok(Json(item(&live.state, &names, found)))
+}
+
+/// What is called as is searched for, looked up once and not for every grant.
+struct Named {
+    subjects: BTreeSet<Subject>,
+    models: BTreeSet<ModelRef>,
+}
+
+impl Named {
+    fn found<K>(state: &Organisation, wanted: &Wanted<K>) -> Self {
+        if wanted.search.is_empty() {
+            return Self {
+                subjects: BTreeSet::new(),
+                models: BTreeSet::new(),
+            };
+        }
+        let accounts = state.virtual_accounts().values();
+        let accounts = accounts.filter(|it| wanted.matches(&[&it.name]));
+        let teams = state
+            .teams()
+            .values()
+            .filter(|it| wanted.matches(&[&it.name]));
+        let everyone = wanted.matches(&["everyone"]).then_some(Subject::Everyone);
+        let models = state.models().keys().map(|id| ModelRef::Model(*id));
+        let virtual_models = state.virtual_models().keys();
+        let of_accounts = state.provider_accounts().keys();
+        let models = models
+            .chain(virtual_models.map(|id| ModelRef::VirtualModel(*id)))
+            .chain(of_accounts.map(|id| ModelRef::ProviderAccount(*id)));
+        Self {
+            subjects: accounts
+                .map(|it| Subject::VirtualAccount(it.id))
+                .chain(teams.map(|it| Subject::Team(it.id)))
+                .chain(everyone)
+                .collect(),
+            models: models
+                .filter(|model| wanted.matches(&[&names::model_ref(state, *model)]))
+                .collect(),
+        }
+    }
+
+    fn has<K>(&self, state: &Organisation, wanted: &Wanted<K>, grant: &Grant) -> bool {
+        let subject = match grant.subject {
+            Subject::Key(id) => state
+                .keys()
+                .get(&id)
+                .is_some_and(|key| wanted.matches(&[key.label.as_str()])),
+            Subject::Everyone
+            | Subject::User(_)
+            | Subject::VirtualAccount(_)
+            | Subject::Team(_) => self.subjects.contains(&grant.subject),
+        };
+        subject || listed(&grant.models).any(|model| self.models.contains(&model))
+    }
 }
 
 fn listed(models: &GrantedModels) -> impl Iterator<Item = ModelRef> {

@@ -9,7 +9,7 @@ use events_schema::{
         resources::{FormerSecretItem, KeyItem},
     },
     events::Owner,
-    id::{KeyId, UserId},
+    id::KeyId,
     state::{FormerSecret, Key, Organisation},
 };
 
@@ -18,7 +18,7 @@ use crate::http::{
     app::Answer,
     extract::{Json, Params, PathId},
     list::{self, ItemParams, ListParams},
-    names::{Names, owner_person, people_found},
+    names::{Names, owner_person},
     problem::ApiError,
 };
 
@@ -33,15 +33,18 @@ pub(super) async fn list(
 ) -> Answer<Json<Page<KeyItem>>> {
     let (live, wanted) = params.read(&app).await?;
     let (control, state) = (app.control()?, &live.state);
-    let owners = owners_found(state, &wanted, people_found(control, &wanted.search).await?);
+    let accounts = accounts_found(state, &wanted);
     let end = wanted
         .after
         .map_or(KeyId::from_bytes([0xff; 16]), KeyId::from_uuid);
     let found = state.keys().range(..end).rev().map(|(_, key)| key);
-    let found = found.filter(|it| {
-        owners.contains(&it.owner)
-            || wanted.matches(&[it.label.as_str(), &it.hint, &it.id.to_string()])
-    });
+    let itself = |it: &&Key| {
+        wanted.matches(&[it.label.as_str(), &it.hint])
+            || wanted.matches_id(it.id.uuid())
+            || accounts.contains(&it.owner)
+    };
+    let person = |it: &&Key| owner_person(it.owner);
+    let found = list::found(control, &wanted, found, itself, person).await?;
     let (keys, next) = list::first(wanted.limit, found, |it| it.id.uuid());
     let names = Names::read(
         control,
@@ -75,25 +78,11 @@ pub(super) async fn one(
     Ok(Json(item(&live.state, &names, found)))
 }
 
-/// The owners whose names hold what is searched for.
-fn owners_found<K>(
-    state: &Organisation,
-    wanted: &list::Wanted<K>,
-    people: BTreeSet<uuid::Uuid>,
-) -> BTreeSet<Owner> {
-    if wanted.search.is_empty() {
-        return BTreeSet::new();
-    }
-    let accounts = state
-        .virtual_accounts()
-        .values()
-        .filter(|it| wanted.matches(&[&it.name]));
-    let accounts = accounts.map(|it| Owner::VirtualAccount(it.id));
-    people
-        .into_iter()
-        .map(|id| Owner::User(UserId::from_uuid(id)))
-        .chain(accounts)
-        .collect()
+/// The virtual accounts whose names hold what is searched for.
+fn accounts_found<K>(state: &Organisation, wanted: &list::Wanted<K>) -> BTreeSet<Owner> {
+    let accounts = state.virtual_accounts().values();
+    let found = accounts.filter(|it| !wanted.search.is_empty() && wanted.matches(&[&it.name]));
+    found.map(|it| Owner::VirtualAccount(it.id)).collect()
 }
 
 fn item(state: &Organisation, names: &Names<'_>, key: &Key) -> KeyItem {

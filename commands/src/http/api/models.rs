@@ -1,5 +1,7 @@
 //! `/api/v1/models`
 
+use std::borrow::Cow;
+
 use axum::extract::State;
 use events_schema::{
     api::{Page, resources::ModelItem},
@@ -33,9 +35,9 @@ pub(super) async fn list(
     let found = state
         .models()
         .values()
-        .map(|it| (full_name(state, it), it.id.uuid(), it));
-    let found = found.filter(|(name, _, it)| {
-        wanted.matches(&[name, it.upstream_name.as_str(), &it.id.to_string()])
+        .map(|it| (full_name(state, it).into(), it.id.uuid(), it));
+    let found = found.filter(|(name, id, it): &(Cow<'_, str>, _, _)| {
+        wanted.matches(&[name, it.upstream_name.as_str()]) || wanted.matches_id(*id)
     });
     let (models, next) = list::by_name(&wanted, found);
     let items = models

@@ -12,7 +12,7 @@ use crate::http::{
     app::Answer,
     extract::{Json, Params, PathId},
     list::{self, ItemParams, ListParams},
-    names::{Names, people_found},
+    names::Names,
     problem::ApiError,
 };
 
@@ -27,7 +27,6 @@ pub(super) async fn list(
 ) -> Answer<Json<Page<OperatorItem>>> {
     let (live, wanted) = params.read(&app).await?;
     let control = app.control()?;
-    let people = people_found(control, &wanted.search).await?;
     let end = wanted
         .after
         .map_or(OperatorId::from_bytes([0xff; 16]), OperatorId::from_uuid);
@@ -37,8 +36,8 @@ pub(super) async fn list(
         .range(..end)
         .rev()
         .map(|(_, operator)| operator);
-    let found =
-        found.filter(|it| people.contains(&it.id.uuid()) || wanted.matches(&[&it.id.to_string()]));
+    let itself = |it: &&Operator| wanted.matches_id(it.id.uuid());
+    let found = list::found(control, &wanted, found, itself, |it| Some(it.id.uuid())).await?;
     let (operators, next) = list::first(wanted.limit, found, |it| it.id.uuid());
     let names = Names::read(
         control,

@@ -27,10 +27,11 @@ pub(super) async fn list(
 ) -> Answer<Json<Page<ProviderAccountItem>>> {
     let (live, wanted) = params.read(&app).await?;
     let found = live.state.provider_accounts().values();
-    let found = found.filter(|it| wanted.matches(&[&it.name, &it.base_url, &it.id.to_string()]));
+    let found = found
+        .filter(|it| wanted.matches(&[&it.name, &it.base_url]) || wanted.matches_id(it.id.uuid()));
     let (accounts, next) = list::by_name(
         &wanted,
-        found.map(|it| (it.name.to_string(), it.id.uuid(), it)),
+        found.map(|it| ((&*it.name).into(), it.id.uuid(), it)),
     );
     let items = accounts
         .into_iter()

@@ -35,8 +35,8 @@ pub(super) async fn list(
     let (live, wanted) = params.read(&app).await?;
     let state = &live.state;
     let found = state.rate_limit_policies().values();
-    let found = found.filter(|it| wanted.matches(&[&it.name, &it.id.to_string()]));
-    let in_order = found.map(|it| (format!("{:010}", it.order), it.id.uuid(), it));
+    let found = found.filter(|it| wanted.matches(&[&it.name]) || wanted.matches_id(it.id.uuid()));
+    let in_order = found.map(|it| (format!("{:010}", it.order).into(), it.id.uuid(), it));
     let (policies, next) = list::by_name(&wanted, in_order);
     let people = policies.iter().flat_map(|policy| people_in(policy));
     let names = Names::read(app.control()?, state, people).await?;

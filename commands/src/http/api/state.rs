@@ -69,7 +69,7 @@ pub(super) async fn at(
     };
     let event = control.event(position).await.map_err(unreadable)?;
     let digest = digest_of(state.clone()).await;
-    let checkpoint = tokio::task::spawn_blocking(move || serde_json::to_value(state.checkpoint()));
+    let checkpoint = tokio::task::spawn_blocking(move || serde_json::to_value(&state));
     let state = checkpoint
         .await
         .ok()

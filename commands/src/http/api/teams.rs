@@ -16,7 +16,7 @@ use crate::http::{
     app::Answer,
     extract::{Json, Params, PathId},
     list::{self, ItemParams, ListParams},
-    names::{Names, people_found},
+    names::Names,
     problem::ApiError,
 };
 
@@ -31,10 +31,10 @@ pub(super) async fn list(
 ) -> Answer<Json<Page<TeamItem>>> {
     let (live, wanted) = params.read(&app).await?;
     let found = live.state.teams().values();
-    let found = found.filter(|it| wanted.matches(&[&it.name, &it.id.to_string()]));
+    let found = found.filter(|it| wanted.matches(&[&it.name]) || wanted.matches_id(it.id.uuid()));
     let (teams, next) = list::by_name(
         &wanted,
-        found.map(|it| (it.name.to_string(), it.id.uuid(), it)),
+        found.map(|it| ((&*it.name).into(), it.id.uuid(), it)),
     );
     let items = teams
         .into_iter()
@@ -77,10 +77,10 @@ pub(super) async fn members(
     if !state.teams().contains_key(&id) {
         return Err(ApiError::NotFound("team"));
     }
-    let people = people_found(control, &wanted.search).await?;
     let found = state.members_after(id, wanted.after.map(UserId::from_uuid));
-    let found = found
-        .filter(|(user, _)| people.contains(&user.uuid()) || wanted.matches(&[&user.to_string()]));
+    let itself = |(user, _): &(UserId, _)| wanted.matches_id(user.uuid());
+    let person = |(user, _): &(UserId, _)| Some(user.uuid());
+    let found = list::found(control, &wanted, found, itself, person).await?;
     let (members, next) = list::first(wanted.limit, found, |(user, _)| user.uuid());
     let names = Names::read(control, state, members.iter().map(|(user, _)| user.uuid())).await?;
     let items = members

@@ -16,7 +16,7 @@ use crate::http::{
     app::Answer,
     extract::{Json, Params, PathId},
     list::{self, ItemParams, ListParams},
-    names::{Names, people_found},
+    names::Names,
     problem::ApiError,
 };
 
@@ -31,13 +31,12 @@ pub(super) async fn list(
 ) -> Answer<Json<Page<UserItem>>> {
     let (live, wanted) = params.read(&app).await?;
     let control = app.control()?;
-    let people = people_found(control, &wanted.search).await?;
     let end = wanted
         .after
         .map_or(UserId::from_bytes([0xff; 16]), UserId::from_uuid);
     let found = live.state.users().range(..end).rev().map(|(_, user)| user);
-    let found =
-        found.filter(|it| people.contains(&it.id.uuid()) || wanted.matches(&[&it.id.to_string()]));
+    let itself = |it: &&User| wanted.matches_id(it.id.uuid());
+    let found = list::found(control, &wanted, found, itself, |it| Some(it.id.uuid())).await?;
     let (users, next) = list::first(wanted.limit, found, |it| it.id.uuid());
     let names = Names::read(control, &live.state, users.iter().map(|it| it.id.uuid())).await?;
     let items = users

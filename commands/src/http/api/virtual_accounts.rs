@@ -28,10 +28,10 @@ pub(super) async fn list(
 ) -> Answer<Json<Page<VirtualAccountItem>>> {
     let (live, wanted) = params.read(&app).await?;
     let found = live.state.virtual_accounts().values();
-    let found = found.filter(|it| wanted.matches(&[&it.name, &it.id.to_string()]));
+    let found = found.filter(|it| wanted.matches(&[&it.name]) || wanted.matches_id(it.id.uuid()));
     let (accounts, next) = list::by_name(
         &wanted,
-        found.map(|it| (it.name.to_string(), it.id.uuid(), it)),
+        found.map(|it| ((&*it.name).into(), it.id.uuid(), it)),
     );
     let items = accounts
         .into_iter()

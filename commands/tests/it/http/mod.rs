@@ -10,4 +10,5 @@ mod program;
 mod reading;
 mod roles;
 mod schema;
+mod searching;
 mod sessions;

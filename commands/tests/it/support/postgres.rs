@@ -128,7 +128,7 @@ fn binary(name: &str) -> PathBuf {
 fn template() -> PathBuf {
     let who = if server::is_root() { "root" } else { "user" };
     let place = std::env::temp_dir().join(format!(
-        "sluice-test-postgres-{}-{who}",
+        "sluice-test-postgres-c-utf8-{}-{who}",
         nix::unistd::geteuid()
     ));
     let version = unprivileged(binary("postgres"))
@@ -156,6 +156,8 @@ fn make_template(data: &Path) {
         "--username=postgres",
         "--encoding=UTF8",
         "--locale=C",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
         "--auth=trust",
         "--no-instructions",
         "--no-sync",

@@ -30,6 +30,7 @@ mod supervise;
 mod test;
 mod tidy;
 mod up;
+mod webdriver;
 
 use std::process::ExitCode;
 

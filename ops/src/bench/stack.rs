@@ -83,8 +83,17 @@ pub(super) struct Paused {
 // === impl Stack ===
 
 impl Stack {
-    /// Brings a stack up, of the programs that lie beside this one.
+    /// Brings a stack up, of the programs that lie beside this one, and without the console's pages.
     pub(super) fn up() -> Outcome<Self> {
+        Self::up_as(&["--no-console"])
+    }
+
+    /// Brings a stack up with the console's pages, as they were last built.
+    pub(super) fn up_with_console() -> Outcome<Self> {
+        Self::up_as(&[])
+    }
+
+    fn up_as(flags: &[&str]) -> Outcome<Self> {
         let tool = std::env::current_exe().doing(|| "finding this program".to_owned())?;
         // Postgres runs as somebody else when this is root, and must be able to enter.
         let folder = tempfile::Builder::new()
@@ -93,14 +102,8 @@ impl Stack {
             .tempdir()
             .doing(|| "making a folder for the stack".to_owned())?;
         let mut command = Command::new(&tool);
-        command.args([
-            "up",
-            "--detach",
-            "--no-build",
-            "--no-console",
-            "--port-base",
-            "0",
-        ]);
+        command.args(["up", "--detach", "--no-build", "--port-base", "0"]);
+        command.args(flags);
         // However this process ends, the stack does, too.
         command.args(["--bound-to", &std::process::id().to_string()]);
         // The programs of the stack are of the same build as this one.

@@ -4,14 +4,13 @@
 
 use std::error::Error;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use fantoccini::Locator;
 use fantoccini::elements::Element;
-use fantoccini::{Client, ClientBuilder, Locator};
-use serde_json::json;
+
+use crate::webdriver::Chromium;
 
 /// How long anything on a page may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,39 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The size of the window, in pixels.
-const WINDOW: &str = "--window-size=1280,900";
+type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// What keeps Chromium to itself: no network but the page's, no first-run pages, no GPU.
-const FLAGS: [&str; 9] = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    WINDOW,
-];
-
-/// Where chromedriver says which port it took.
-const PORT_LINE: &str = "was started successfully on port ";
-
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
-
-/// Chromium with one window.
+/// A browser with one window.
 pub(crate) struct Browser {
-    page: Client,
-    driver: Driver,
+    chromium: Chromium,
     pictures: Option<PathBuf>,
-    _profile: tempfile::TempDir,
-}
-
-/// chromedriver, ended when dropped.
-struct Driver {
-    process: Child,
-    url: String,
 }
 
 /// An XPath, kept while a locator borrows it.
@@ -84,33 +56,16 @@ impl Path {
 impl Browser {
     /// Starts Chromium with a fresh profile, on the console's first page.
     pub(crate) async fn start(console: &str) -> Outcome<Self> {
-        let driver = Driver::start()?;
-        let profile = tempfile::tempdir()?;
-        let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
-        flags.push(format!("--user-data-dir={}", profile.path().display()));
-        let capabilities = json!({ "goog:chromeOptions": { "args": flags } });
-        let capabilities = capabilities.as_object().cloned().unwrap_or_default();
-        let page = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
-            .capabilities(capabilities)
-            .connect(&driver.url)
-            .await?;
-        page.goto(console).await?;
+        let chromium = Chromium::start(console).await?;
         let pictures = std::env::vars_os()
             .find(|(name, _)| name == "SLUICE_TEST_SCREENSHOTS")
             .map(|(_, folder)| PathBuf::from(folder));
-        Ok(Self {
-            page,
-            driver,
-            pictures,
-            _profile: profile,
-        })
+        Ok(Self { chromium, pictures })
     }
 
     /// Ends it.
     pub(crate) async fn stop(self) -> Outcome {
-        self.page.close().await?;
-        drop(self.driver);
-        Ok(())
+        Ok(self.chromium.stop().await?)
     }
 
     /// Waits until there is something that a person can see.
@@ -123,7 +78,7 @@ impl Browser {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let mut said = Vec::new();
-            for element in self.page.find_all(Locator::Css(css)).await? {
+            for element in self.chromium.page.find_all(Locator::Css(css)).await? {
                 // It may be drawn anew between finding and reading it.
                 said.push(element.text().await.unwrap_or_default());
             }
@@ -140,7 +95,13 @@ impl Browser {
     /// Waits until there is no such thing.
     pub(crate) async fn until_gone(&self, css: &str) -> Outcome {
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !self.page.find_all(Locator::Css(css)).await?.is_empty() {
+        while !self
+            .chromium
+            .page
+            .find_all(Locator::Css(css))
+            .await?
+            .is_empty()
+        {
             if tokio::time::Instant::now() > deadline {
                 return Err(format!("{css} is still there").into());
             }
@@ -227,7 +188,7 @@ impl Browser {
 
     /// Loads the page again.
     pub(crate) async fn reload(&self) -> Outcome {
-        self.page.refresh().await?;
+        self.chromium.page.refresh().await?;
         Ok(())
     }
 
@@ -237,7 +198,7 @@ impl Browser {
             fs::create_dir_all(folder)?;
             fs::write(
                 folder.join(format!("{name}.png")),
-                self.page.screenshot().await?,
+                self.chromium.page.screenshot().await?,
             )?;
         }
         Ok(())
@@ -247,13 +208,19 @@ impl Browser {
     async fn wait(&self, locator: Locator<'_>, what: &str) -> Outcome<Element> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            for element in self.page.find_all(locator).await? {
+            for element in self.chromium.page.find_all(locator).await? {
                 if element.is_displayed().await.unwrap_or(false) {
                     return Ok(element);
                 }
             }
             if tokio::time::Instant::now() > deadline {
-                let shown = self.page.find(Locator::Css("body")).await?.text().await?;
+                let shown = self
+                    .chromium
+                    .page
+                    .find(Locator::Css("body"))
+                    .await?
+                    .text()
+                    .await?;
                 return Err(format!("{what} did not show up; the page says:\n{shown}").into());
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -263,6 +230,7 @@ impl Browser {
     /// Waits for an element that need not be displayed by itself, as an option of a closed list.
     async fn wait_hidden(&self, locator: Locator<'_>, what: &str) -> Outcome {
         let found = self
+            .chromium
             .page
             .wait()
             .at_most(PATIENCE)
@@ -272,41 +240,5 @@ impl Browser {
         found
             .map(drop)
             .map_err(|error| format!("{what}: {error}").into())
-    }
-}
-
-// === impl Driver ===
-
-impl Driver {
-    /// Starts chromedriver on a port of its own choice.
-    fn start() -> Outcome<Self> {
-        let mut process = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| {
-                format!("chromedriver cannot be started (Debian's chromium-driver): {error}")
-            })?;
-        let stdout = process.stdout.take().ok_or("chromedriver says nothing")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let port = lines.find_map(|line| {
-            let line = line.ok()?;
-            let (_, port) = line.split_once(PORT_LINE)?;
-            port.trim_end_matches('.').parse::<u16>().ok()
-        });
-        let port = port.ok_or("chromedriver ended before it said its port")?;
-        Ok(Self {
-            process,
-            url: format!("http://127.0.0.1:{port}"),
-        })
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to do.
-        drop(self.process.kill());
-        drop(self.process.wait());
     }
 }

@@ -7,6 +7,8 @@
 
 mod browser;
 mod stack;
+#[path = "../../src/webdriver.rs"]
+mod webdriver;
 
 use std::error::Error;
 
@@ -14,7 +16,7 @@ use browser::{Browser, at_text};
 use stack::Stack;
 
 /// How a test ends: any error is worth seeing whole.
-type Outcome = Result<(), Box<dyn Error>>;
+type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 #[test]
 fn a_newcomer_sets_up_a_model_and_a_key_chats_and_finds_it_all_again() -> Outcome {

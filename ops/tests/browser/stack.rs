@@ -38,7 +38,7 @@ struct Line {
 
 impl Stack {
     /// The stack that `SLUICE_TEST_STACK` names, or a new one.
-    pub(crate) fn of_this_run() -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn of_this_run() -> Result<Self, Box<dyn Error + Send + Sync>> {
         let named = std::env::vars().find(|(name, _)| name == "SLUICE_TEST_STACK");
         let (line, own) = match named {
             Some((_, line)) => (line, None),
@@ -63,7 +63,7 @@ impl Stack {
 }
 
 /// Brings a stack up that ends with this process at the latest, and returns the line it ends with.
-fn up() -> Result<(String, tempfile::TempDir), Box<dyn Error>> {
+fn up() -> Result<(String, tempfile::TempDir), Box<dyn Error + Send + Sync>> {
     let readable = std::fs::Permissions::from_mode(0o755);
     let folder = tempfile::Builder::new()
         .prefix("sluice-browser-")

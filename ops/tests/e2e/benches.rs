@@ -66,6 +66,14 @@ fn the_log_takes_events_from_many_clients_at_once() {
 }
 
 #[test]
+fn the_lists_of_a_large_organisation_are_asked_for_and_looked_at() {
+    let figures = figures("lists --people 60 --rounds 2 --visits 1 --starts 1");
+    check(&figures, &["api_p95_ms", "console_p95_ms"]);
+    check(&figures, &["start_ms", "start_rss_mib", "rss_mib"]);
+    assert_eq!(figures["people"], 60, "{figures}");
+}
+
+#[test]
 fn the_ledger_takes_records_and_loses_none_with_its_worker() {
     let figures = figures("ledger --rows 2000 --rate 200 --seconds 1 --kills 3");
     check(&figures, &["rows_per_s", "lag_p50_ms", "lag_p99_ms"]);

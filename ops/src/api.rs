@@ -1,5 +1,7 @@
 //! The control plane's public HTTP API, as this tool uses it: signed in as an operator.
 
+use std::path::PathBuf;
+
 use events_schema::api::Page;
 use events_schema::api::commands::{CommandAnswer, CommandRequest, NewCommand};
 use events_schema::api::problem::Problem;
@@ -17,6 +19,8 @@ use crate::stack::secrets::Operator;
 pub(crate) struct Api {
     base: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Authorities to trust beside the system's.
+    ca_file: Option<PathBuf>,
 }
 
 /// Why the API refused.
@@ -66,16 +70,22 @@ impl Api {
                     header(&session.csrf_token)?,
                 ),
             ],
+            ca_file: None,
         }))
     }
 
-    /// Shows a token instead of signing in.
-    pub(crate) fn with_token(console: &str, token: &str) -> Outcome<Self> {
+    /// Shows a token instead of signing in; `ca_file` has authorities to trust beside the system's.
+    pub(crate) fn with_token(
+        console: &str,
+        token: &str,
+        ca_file: Option<PathBuf>,
+    ) -> Outcome<Self> {
         let value = HeaderValue::from_str(&format!("Bearer {token}"))
             .doing(|| "reading the token".into())?;
         Ok(Self {
             base: format!("{console}/api/v1"),
             headers: vec![(AUTHORIZATION, value)],
+            ca_file,
         })
     }
 
@@ -86,8 +96,7 @@ impl Api {
         path: &str,
         body: &impl Serialize,
     ) -> Outcome<Result<T, Refusal>> {
-        let url = format!("{}{path}", self.base);
-        let answer = client::call(method, &url, &self.headers, Some(&to_json(body)?)).await?;
+        let answer = self.call(method, path, Some(&to_json(body)?)).await?;
         if answer.status.is_success() {
             return answer.json().map(Ok);
         }
@@ -96,8 +105,7 @@ impl Api {
 
     /// `GET` of a path below `/api/v1` that answers with text.
     pub(crate) async fn text(&self, path: &str) -> Outcome<String> {
-        let url = format!("{}{path}", self.base);
-        let answer = client::call(Method::GET, &url, &self.headers, None).await?;
+        let answer = self.call(Method::GET, path, None).await?;
         if answer.status.is_success() {
             return Ok(answer.text());
         }
@@ -106,8 +114,7 @@ impl Api {
 
     /// `GET` of a path below `/api/v1`.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
-        let url = format!("{}{path}", self.base);
-        let answer = client::call(Method::GET, &url, &self.headers, None).await?;
+        let answer = self.call(Method::GET, path, None).await?;
         understood(&answer).doing(|| format!("asking for {path}"))
     }
 
@@ -116,8 +123,7 @@ impl Api {
         if !self.headers.iter().any(|(name, _)| *name == COOKIE) {
             return Ok(());
         }
-        let url = format!("{}/sessions/current", self.base);
-        let answer = client::call(Method::DELETE, &url, &self.headers, None).await?;
+        let answer = self.call(Method::DELETE, "/sessions/current", None).await?;
         if answer.status.is_success() {
             return Ok(());
         }
@@ -145,14 +151,13 @@ impl Api {
 
     /// One command as it is; whatever the API says to it.
     pub(crate) async fn try_command(&self, request: &CommandRequest) -> Outcome<Answer> {
-        let url = format!("{}/commands", self.base);
-        client::call(Method::POST, &url, &self.headers, Some(&to_json(request)?)).await
+        self.call(Method::POST, "/commands", Some(&to_json(request)?))
+            .await
     }
 
     /// `POST` of nothing to a path below `/api/v1`.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
-        let url = format!("{}{path}", self.base);
-        let answer = client::call(Method::POST, &url, &self.headers, None).await?;
+        let answer = self.call(Method::POST, path, None).await?;
         understood(&answer).doing(|| format!("asking for {path}"))
     }
 
@@ -168,6 +173,18 @@ impl Api {
             let name = to_json(&request.command).unwrap_or_default();
             format!("the command {}", name["type"])
         })
+    }
+}
+
+impl Api {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Outcome<Answer> {
+        let url = format!("{}{path}", self.base);
+        client::call_trusting(self.ca_file.as_deref(), method, &url, &self.headers, body).await
     }
 }
 

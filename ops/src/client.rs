@@ -1,5 +1,6 @@
-//! A small HTTP client for what runs on this machine.
+//! A small HTTP client for a stack, and for the API of any deployment.
 
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,11 +8,11 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 
 use crate::failure::{Doing, Failure, Outcome};
+use crate::trust;
 
 /// Largest answer that is read.
 const MAX_BODY_BYTES: usize = 64 << 20;
@@ -27,13 +28,24 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// `GET`, without any header of ours.
-pub(crate) async fn get(url: &str) -> Outcome<Answer> {
-    call(Method::GET, url, &[], None).await
+/// `GET`, without any header of ours, of a server that an authority in `ca_file` may vouch for.
+pub(crate) async fn get(url: &str, ca_file: Option<&Path>) -> Outcome<Answer> {
+    call_trusting(ca_file, Method::GET, url, &[], None).await
 }
 
 /// One call; `body` is JSON.
 pub(crate) async fn call(
+    method: Method,
+    url: &str,
+    headers: &[(HeaderName, HeaderValue)],
+    body: Option<&serde_json::Value>,
+) -> Outcome<Answer> {
+    call_trusting(None, method, url, headers, body).await
+}
+
+/// The same, to a server that an authority in `ca_file` may vouch for.
+pub(crate) async fn call_trusting(
+    ca_file: Option<&Path>,
     method: Method,
     url: &str,
     headers: &[(HeaderName, HeaderValue)],
@@ -53,8 +65,8 @@ pub(crate) async fn call(
     let request = request.body(Full::new(bytes)).doing(doing)?;
 
     let exchange = async {
-        let client: Client<HttpConnector, Full<Bytes>> =
-            Client::builder(TokioExecutor::new()).build_http();
+        let client: Client<_, Full<Bytes>> =
+            Client::builder(TokioExecutor::new()).build(trust::connector(url, ca_file)?);
         let (parts, body) = client.request(request).await.doing(doing)?.into_parts();
         let body = Limited::new(body, MAX_BODY_BYTES)
             .collect()

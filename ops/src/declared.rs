@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use events_schema::address::Address;
 use events_schema::api::declared::{Action, ApplyAnswer, ApplyRequest, Change};
 use http::Method;
 
@@ -25,6 +26,9 @@ pub(crate) struct Deployment {
     /// An operator's token.
     #[arg(long, env = "SLUICE_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Certificate authorities to trust beside the system's, PEM: for a console at https://.
+    #[arg(long, env = "SLUICE_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 /// The flags of `apply`.
@@ -89,7 +93,9 @@ fn on_runtime(work: impl Future<Output = Outcome>) -> Outcome {
 
 async fn connect(deployment: &Deployment) -> Outcome<Api> {
     if let (Some(console), Some(token)) = (&deployment.console, &deployment.token) {
-        return Api::with_token(console.trim_end_matches('/'), token);
+        warn_of_plain_text(console)?;
+        let console = console.trim_end_matches('/');
+        return Api::with_token(console, token, deployment.ca_file.clone());
     }
     let stack = Running::find(DataDir::locate(deployment.data.as_deref())?)?;
     let operator = secrets::operator(&stack.data)?;
@@ -99,6 +105,18 @@ async fn connect(deployment: &Deployment) -> Outcome<Api> {
             "the first owner cannot sign in any more: give --console and --token",
         )),
     }
+}
+
+/// A token may be used by whoever reads it.
+fn warn_of_plain_text(console: &str) -> Outcome {
+    let address: Address = console.parse().doing(|| "reading --console".into())?;
+    if address.is_readable_on_the_way() {
+        eprintln!(
+            "sluice: the token can be read on the way to {address}: use https:// (with --ca-file, where the \
+             authority is your own)"
+        );
+    }
+    Ok(())
 }
 
 async fn apply_over(api: &Api, args: &ApplyArgs, document: &str) -> Outcome {

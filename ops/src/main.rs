@@ -16,6 +16,7 @@ mod dice;
 mod down;
 mod failure;
 mod faults;
+mod ledger;
 mod mock;
 mod parts;
 mod paths;
@@ -29,6 +30,9 @@ mod status;
 mod supervise;
 mod test;
 mod tidy;
+mod tls;
+mod tls_proxy;
+mod trust;
 mod up;
 mod webdriver;
 
@@ -67,6 +71,9 @@ enum Task {
     Tidy,
     /// Serve ClickHouse's HTTP interface around the embedded engine (libchdb).
     Clickhouse(clickhouse::Args),
+    /// Serve TLS in front of a server that speaks plain text.
+    #[command(hide = true)]
+    TlsProxy(tls_proxy::Args),
     /// Serve a scripted provider that speaks OpenAI's wire format.
     MockProvider(mock::Args),
     /// Build the snapshots, the ledger's rollup or the audit trail again, beside the live one, and put it in its place.
@@ -107,6 +114,7 @@ fn run(task: Task) -> Outcome {
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(),
         Task::Clickhouse(args) => clickhouse::run(args),
+        Task::TlsProxy(args) => tls_proxy::run(&args),
         Task::MockProvider(args) => mock::run(args),
         Task::Rebuild(args) => rebuild::run(&args),
         Task::Backup(args) => backup::run(&args),

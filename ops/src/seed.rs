@@ -23,11 +23,12 @@ use crate::api::{Api, SignedIn};
 use crate::client;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::progress::Progress;
+use crate::stack::DataDir;
 use crate::stack::nats::User;
 use crate::stack::ports::Ports;
 use crate::stack::secrets::{self, ExampleKey, Operator};
 use crate::stack::services::url;
-use crate::stack::{DataDir, postgres};
+use crate::stack::ways::Ways;
 use crate::supervise::state::StackState;
 
 /// Why these things exist, for the history.
@@ -107,15 +108,20 @@ async fn sign_in(data: &DataDir, ports: Ports, operator: &Operator) -> Outcome<A
 /// The documented way to a deployment's first owner.
 fn create_owner(data: &DataDir, ports: Ports, operator: &Operator) -> Outcome {
     let doing = || "making the first owner".to_owned();
-    let program = StackState::read(&data.state_file())?
-        .and_then(|state| Some(state.service("commands")?.program.clone()))
+    let state = StackState::read(&data.state_file())?
         .ok_or_else(|| Failure::new("the stack does not run"))?;
+    let program = state
+        .service("commands")
+        .map(|service| service.program.clone())
+        .ok_or_else(|| Failure::new("the stack has no commands"))?;
+    let ways = Ways::of(data, state.tls);
     let passwords = secrets::postgres_passwords(data)?;
-    let database = postgres::url(
-        ports,
-        "sluice_service",
-        &passwords.service_password,
-        "sluice",
+    let password = &passwords.service_password;
+    let database = ways.postgres("sluice_service", password, "sluice", ports.postgres());
+    let nats = ways.nats(
+        User::Commands,
+        &secrets::nats_passwords(data)?,
+        ports.nats(),
     );
     let mut child = Command::new(program)
         .args([
@@ -128,10 +134,8 @@ fn create_owner(data: &DataDir, ports: Ports, operator: &Operator) -> Outcome {
         .arg("--secrets-dir")
         .arg(data.secrets())
         .env("SLUICE_POSTGRES_URL", database)
-        .env(
-            "SLUICE_NATS_URL",
-            User::Commands.url(&secrets::nats_passwords(data)?, ports.nats()),
-        )
+        .env("SLUICE_NATS_URL", nats)
+        .envs(ways.ca_file().map(|file| ("SLUICE_CA_FILE", file)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

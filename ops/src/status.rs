@@ -29,7 +29,9 @@ pub(crate) struct Args {
 
 /// Prints the stack's state; fails when it does not run or is not ready.
 pub(crate) fn run(args: &Args) -> Outcome {
-    let Running { data, ports, state } = Running::find(DataDir::locate(args.data.as_deref())?)?;
+    let Running {
+        data, ports, state, ..
+    } = Running::find(DataDir::locate(args.data.as_deref())?)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

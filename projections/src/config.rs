@@ -10,6 +10,8 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use events_schema::keyring::{InvalidKeyRing, KeyRing};
 
+use crate::trust::TrustArgs;
+
 /// Sluice's projections: snapshots for gateways, the ledger and the audit trail.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "sluice-projections", version)]
@@ -51,7 +53,8 @@ pub enum Rebuild {
 /// Where everything is, and how the log is written.
 #[derive(Debug, Clone, Args)]
 pub struct Places {
-    /// The NATS server with EVENTS, SNAPSHOTS and USAGE.
+    /// The NATS server with EVENTS, SNAPSHOTS and USAGE: nats://[user:password@]host:port, or tls://… for an encrypted
+    /// connection.
     #[arg(
         long,
         global = true,
@@ -60,7 +63,8 @@ pub struct Places {
         hide_env_values = true
     )]
     pub nats_url: String,
-    /// Postgres, of which only the sealed credentials are read.
+    /// Postgres, of which only the sealed credentials are read. To another machine the connection is verified
+    /// (sslmode=verify-full) unless this says another sslmode.
     #[arg(
         long,
         global = true,
@@ -69,7 +73,7 @@ pub struct Places {
         hide_env_values = true
     )]
     pub postgres_url: String,
-    /// ClickHouse's HTTP interface.
+    /// ClickHouse's HTTP interface: http[s]://[user:password@]host:port.
     #[arg(
         long,
         global = true,
@@ -78,6 +82,9 @@ pub struct Places {
         hide_env_values = true
     )]
     pub clickhouse_url: String,
+    /// Whom to trust.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// The folder with snapshot-mac.json.
     #[arg(
         long,

@@ -8,9 +8,10 @@ use projections::{
     clock,
     config::{Command, Config, LogFormat, Places, Rebuild},
     ledger::{self, LedgerPart},
-    nats, rebuild,
+    nats, postgres, rebuild,
     snapshots::{self, PublisherConfig, PublisherPart, PublisherStatus, Rivals},
     status::{self, Part},
+    trust::Trust,
     warehouse::Warehouse,
 };
 use tokio::{net::TcpListener, signal::unix, sync::watch, task::JoinSet};
@@ -77,15 +78,17 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
         Command::Publish => Rivals::Stop,
         Command::Rebuild { what } => return rebuild(what, places, shutdown).await,
     };
-    let config = publisher(places, rivals)?;
-    let link = nats::connect(&places.nats_url, "sluice-projections").await?;
+    let trust = Trust::read(&places.trust)?;
+    let config = publisher(places, &trust, rivals)?;
+    let server = nats::Server::new(&places.nats_url, trust.clone())?;
+    let link = nats::connect(&server, "sluice-projections").await?;
     let (sender, receiver) = watch::channel(PublisherStatus::new());
     let jetstream = async_nats::jetstream::new(link.client.clone());
     let publisher = tokio::spawn(snapshots::run(config, link, sender, shutdown.clone()));
     let mut parts: Vec<Arc<dyn Part>> = vec![Arc::new(PublisherPart(receiver))];
     let mut workers = JoinSet::new();
     if command == Command::Serve {
-        let warehouse = Warehouse::new(&places.clickhouse_url)?;
+        let warehouse = Warehouse::new(&places.clickhouse_url, &trust)?;
         let ledger = ledger::Config {
             jetstream: jetstream.clone(),
             warehouse: warehouse.clone(),
@@ -115,11 +118,10 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
     Ok(())
 }
 
-fn publisher(places: &Places, rivals: Rivals) -> Result<PublisherConfig, AnyError> {
+fn publisher(places: &Places, trust: &Trust, rivals: Rivals) -> Result<PublisherConfig, AnyError> {
     Ok(PublisherConfig {
         ring: places.snapshot_mac()?,
-        postgres: places
-            .postgres_url
+        postgres: postgres::secured(&places.postgres_url, trust)
             .parse()
             .map_err(|_| "the Postgres URL cannot be read")?,
         replicas: places.stream_replicas,
@@ -138,12 +140,14 @@ async fn rebuild(
     places: &Places,
     shutdown: CancellationToken,
 ) -> Result<(), AnyError> {
-    let link = nats::connect(&places.nats_url, "sluice-projections rebuild").await?;
+    let trust = Trust::read(&places.trust)?;
+    let server = nats::Server::new(&places.nats_url, trust.clone())?;
+    let link = nats::connect(&server, "sluice-projections rebuild").await?;
     let jetstream = async_nats::jetstream::new(link.client.clone());
     let say = |line: &str| eprintln!("{line}");
     let result = match what {
         Rebuild::Snapshots => {
-            let config = publisher(places, Rivals::Replace)?;
+            let config = publisher(places, &trust, Rivals::Replace)?;
             let done = snapshots::republish(config, link, shutdown).await?;
             serde_json::json!({
                 "rebuilt": "snapshots", "built": done.sent, "differed": done.differed,
@@ -152,12 +156,12 @@ async fn rebuild(
             })
         }
         Rebuild::Ledger => {
-            let warehouse = Warehouse::new(&places.clickhouse_url)?;
+            let warehouse = Warehouse::new(&places.clickhouse_url, &trust)?;
             let done = rebuild::ledger::rebuild(&jetstream, &warehouse, &shutdown, &say).await?;
             serde_json::json!({ "rebuilt": "ledger", "built": done.built, "differed": done.differed })
         }
         Rebuild::Audit => {
-            let warehouse = Warehouse::new(&places.clickhouse_url)?;
+            let warehouse = Warehouse::new(&places.clickhouse_url, &trust)?;
             let done = rebuild::audit::rebuild(&jetstream, &warehouse, &shutdown, &say).await?;
             serde_json::json!({ "rebuilt": "audit", "built": done.built, "differed": done.differed })
         }

@@ -13,10 +13,12 @@ mod sums;
 use std::{future::Future, time::Duration};
 
 use clickhouse::Client;
-use events_schema::time::Timestamp;
+use events_schema::{address::Address, time::Timestamp};
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use tokio::time::timeout;
 
 pub use self::requests::{RequestFilter, RequestPage};
+use crate::trust::{self, Trust, TrustError};
 
 /// A question that takes longer is given up: someone looks at an empty chart meanwhile.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(15);
@@ -26,6 +28,10 @@ const MAX_RANGE_SECONDS: u64 = 400 * 86_400;
 const MAX_STEPS: u64 = 2_000;
 /// The most requests in one page.
 pub const MAX_PAGE: u32 = 500;
+/// A dead connection is noticed after this.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// An idle connection is closed before the server does it, which waits 3 s.
+const IDLE: Duration = Duration::from_secs(2);
 /// `UNKNOWN_TABLE`, as ClickHouse says it.
 const UNKNOWN_TABLE: &str = "Code: 60.";
 
@@ -39,8 +45,11 @@ pub struct Analytics {
 #[derive(Debug, thiserror::Error)]
 pub enum AnalyticsError {
     /// The URL cannot be used.
-    #[error("a ClickHouse URL is http://[user:password@]host:port")]
+    #[error("a ClickHouse URL is http[s]://[user:password@]host:port")]
     Url,
+    /// Nobody can be trusted.
+    #[error("connecting to ClickHouse over TLS")]
+    Trust(#[from] TrustError),
     /// The question makes no sense; the field is that of the query.
     #[error("{problem}")]
     Question {
@@ -74,23 +83,27 @@ impl AnalyticsError {
 // === impl Analytics ===
 
 impl Analytics {
-    /// Prepares to ask the ClickHouse at `http://[user:password@]host:port`; connects at the first question.
+    /// Prepares to ask the ClickHouse at `http[s]://[user:password@]host:port`; connects at the first question.
     ///
     /// # Errors
-    /// [`AnalyticsError::Url`]
-    pub fn new(url: &str) -> Result<Self, AnalyticsError> {
-        let uri: http::Uri = url.parse().map_err(|_| AnalyticsError::Url)?;
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+    /// [`AnalyticsError::Url`], [`AnalyticsError::Trust`]
+    pub fn new(url: &str, trust: &Trust) -> Result<Self, AnalyticsError> {
+        let address: Address = url.parse().map_err(|_| AnalyticsError::Url)?;
+        if !["http", "https"].contains(&address.scheme()) {
             return Err(AnalyticsError::Url);
-        };
-        let (credentials, host) = match authority.as_str().rsplit_once('@') {
-            Some((credentials, host)) => (Some(credentials), host),
-            None => (None, authority.as_str()),
-        };
-        let mut client = Client::default().with_url(format!("{scheme}://{host}"));
-        if let Some(credentials) = credentials {
-            let (user, password) = credentials.split_once(':').ok_or(AnalyticsError::Url)?;
-            client = client.with_user(user).with_password(password);
+        }
+        let mut http = HttpConnector::new();
+        http.set_keepalive(Some(TCP_KEEPALIVE));
+        let connector = trust::connector(trust, address.is_encrypted(), http)?;
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .build(connector);
+        let mut client = Client::with_http_client(http).with_url(address.to_string());
+        if let Some(who) = address.credentials() {
+            if address.is_readable_on_the_way() {
+                tracing::warn!(server = %address, "the password for ClickHouse can be read on the way there: use https://");
+            }
+            client = client.with_user(&who.user).with_password(&who.password);
         }
         Ok(Self { client })
     }

@@ -22,10 +22,11 @@ use crate::{
         Submission,
     },
     domain::{Command, OperatorCommand},
-    fresh,
+    fresh, postgres,
+    trust::Trust,
 };
 
-pub(super) async fn run(options: CreateOwner) -> Result<(), Failure> {
+pub(super) async fn run(options: CreateOwner, trust: &Trust) -> Result<(), Failure> {
     let CreateOwner {
         log: Log {
             postgres_url,
@@ -42,8 +43,8 @@ pub(super) async fn run(options: CreateOwner) -> Result<(), Failure> {
     let hash = Passwords::default().hash(read_password()?).await?;
     // The relay and the comparison with EVENTS are the service's business.
     let options = ControlOptions {
-        postgres_url,
-        postgres_owner_url,
+        postgres_url: postgres::secured(&postgres_url, trust),
+        postgres_owner_url: postgres_owner_url.map(|url| postgres::secured(&url, trust)),
         nats: None,
         relay: false,
     };

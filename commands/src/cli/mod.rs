@@ -7,27 +7,23 @@ mod serve;
 mod start_epoch;
 mod verify;
 
-use std::{error::Error, io, io::Write as _, net::SocketAddr, time::Duration};
+use std::{io, io::Write as _, net::SocketAddr};
 
-use async_nats::{Client, ConnectOptions, ServerAddr};
-use events_schema::subjects;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     analytics::AnalyticsError,
     auth::{InvalidEmail, passwords},
+    causes,
     config::{Cli, CliCommand, ConfigError, LogFormat, Logging},
     control::SubmitError,
     log::{ReadError, StartError},
+    nats::NatsError,
     playground::PlaygroundError,
     relay::RelayError,
+    trust::{Trust, TrustArgs, TrustError},
     verify::VerifyError,
 };
-
-/// How often NATS is pinged: a connection that died is noticed within two of these.
-const NATS_PING: Duration = Duration::from_secs(3);
-/// How long connecting to NATS may take.
-const NATS_CONNECT: Duration = Duration::from_secs(2);
 
 /// Why a subcommand failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,10 +32,12 @@ enum Failure {
     Config(#[from] ConfigError),
     #[error("the log filter is not understood: {0}")]
     LogFilter(#[from] tracing_subscriber::filter::ParseError),
-    #[error("the NATS URL '{0}' is not understood")]
-    NatsUrl(String),
-    #[error("the ClickHouse URL is not understood: {0}")]
-    ClickHouseUrl(#[source] AnalyticsError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    #[error("ClickHouse cannot be asked: {0}")]
+    ClickHouse(#[source] AnalyticsError),
     #[error("{0}")]
     Playground(#[from] PlaygroundError),
     #[error("cannot listen on {address}: {source}")]
@@ -75,38 +73,33 @@ enum Failure {
 
 /// Runs what the command line says. On failure the one line has been written.
 pub async fn run(cli: Cli) -> std::process::ExitCode {
-    let Cli { logging, command } = cli;
+    let Cli {
+        logging,
+        trust,
+        command,
+    } = cli;
     // What a tool prints is for its caller; log lines then go to standard error.
     let is_service = matches!(command, CliCommand::Serve(_));
     let done = match start_logging(&logging, is_service) {
-        Ok(()) => dispatch(command).await,
+        Ok(()) => dispatch(command, &trust).await,
         Err(failure) => Err(failure),
     };
     let Err(failure) = done else {
         return std::process::ExitCode::SUCCESS;
     };
-    let mut line = failure.to_string();
-    let mut source = failure.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        // Some errors quote their source already.
-        if !line.contains(&text) {
-            line = format!("{line}: {text}");
-        }
-        source = error.source();
-    }
-    let _stderr_is_gone = writeln!(io::stderr(), "sluice-commands: {}", line.replace('\n', " "));
+    let _stderr_is_gone = writeln!(io::stderr(), "sluice-commands: {}", causes::told(&failure));
     std::process::ExitCode::FAILURE
 }
 
-async fn dispatch(command: CliCommand) -> Result<(), Failure> {
+async fn dispatch(command: CliCommand, trust: &TrustArgs) -> Result<(), Failure> {
+    let trust = Trust::read(trust)?;
     match command {
-        CliCommand::Serve(options) => Box::pin(serve::run(*options)).await,
-        CliCommand::CreateOwner(options) => Box::pin(create_owner::run(options)).await,
-        CliCommand::Verify(options) => Box::pin(verify::run(options)).await,
-        CliCommand::Migrate(options) => migrate::run(options).await,
-        CliCommand::Relay(options) => Box::pin(relay::run(options)).await,
-        CliCommand::StartEpoch(options) => Box::pin(start_epoch::run(options)).await,
+        CliCommand::Serve(options) => Box::pin(serve::run(*options, &trust)).await,
+        CliCommand::CreateOwner(options) => Box::pin(create_owner::run(options, &trust)).await,
+        CliCommand::Verify(options) => Box::pin(verify::run(options, &trust)).await,
+        CliCommand::Migrate(options) => migrate::run(options, &trust).await,
+        CliCommand::Relay(options) => Box::pin(relay::run(options, &trust)).await,
+        CliCommand::StartEpoch(options) => Box::pin(start_epoch::run(options, &trust)).await,
     }
 }
 
@@ -122,40 +115,6 @@ fn start_logging(logging: &Logging, to_stdout: bool) -> Result<(), Failure> {
         (LogFormat::Json, false) => builder.json().with_writer(io::stderr).init(),
     }
     Ok(())
-}
-
-/// A connection to NATS, made in the background and made again whenever it breaks.
-async fn connect_nats(url: &str) -> Result<Client, Failure> {
-    as_user(ConnectOptions::new(), url)
-        .name("sluice-commands")
-        .retry_on_initial_connect()
-        .connection_timeout(NATS_CONNECT)
-        .ping_interval(NATS_PING)
-        .event_callback(async |event| tracing::info!(%event, "NATS"))
-        .connect(url)
-        .await
-        .map_err(|_| Failure::NatsUrl(without_password(url)))
-}
-
-fn without_password(url: &str) -> String {
-    url.rsplit_once('@')
-        .map_or_else(|| url.to_owned(), |(_, host)| format!("…@{host}"))
-}
-
-/// What the URL says about who connects: `nats://user:password@host:port`. A URL that cannot be used is for connecting to
-/// refuse.
-fn as_user(options: ConnectOptions, url: &str) -> ConnectOptions {
-    let Ok(address) = url.parse::<ServerAddr>() else {
-        return options;
-    };
-    let (Some(user), Some(password)) = (address.username(), address.password()) else {
-        return options;
-    };
-    let options = options.user_and_password(user.to_owned(), password.to_owned());
-    match subjects::inbox_prefix(user) {
-        Some(prefix) => options.custom_inbox_prefix(prefix),
-        None => options,
-    }
 }
 
 /// Writes a line to standard output.

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, connect_nats};
+use super::Failure;
 use crate::{
     analytics::Analytics,
     config::{self, Log, Serve},
@@ -18,7 +18,10 @@ use crate::{
     gateways::Gateways,
     http::{App, AppParts, router},
     log::StartError,
+    nats,
     playground::Playground,
+    postgres,
+    trust::Trust,
 };
 
 /// How often a start is tried again.
@@ -28,7 +31,7 @@ const KEY_AGAIN: Duration = Duration::from_secs(5);
 /// How long requests under way may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
 
-pub(super) async fn run(options: Serve) -> Result<(), Failure> {
+pub(super) async fn run(options: Serve, trust: &Trust) -> Result<(), Failure> {
     let Serve {
         log: Log {
             postgres_url,
@@ -46,7 +49,10 @@ pub(super) async fn run(options: Serve) -> Result<(), Failure> {
         config::read_secrets(&secrets_dir)?,
         config::check_assets(assets_dir)?,
     );
-    let (nats, stopping) = (connect_nats(&nats_url).await?, CancellationToken::new());
+    let (nats, stopping) = (
+        nats::connect(&nats_url, trust).await?,
+        CancellationToken::new(),
+    );
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|source| Failure::Listen {
@@ -56,8 +62,8 @@ pub(super) async fn run(options: Serve) -> Result<(), Failure> {
     let app = App::new(AppParts {
         secrets,
         gateways: Gateways::default(),
-        playground: Playground::new(&gateway_url)?,
-        analytics: Analytics::new(&clickhouse_url).map_err(Failure::ClickHouseUrl)?,
+        playground: Playground::new(&gateway_url, trust)?,
+        analytics: Analytics::new(&clickhouse_url, trust).map_err(Failure::ClickHouse)?,
         gateway_url,
         trust_forwarded,
         stopping: stopping.clone(),
@@ -65,8 +71,8 @@ pub(super) async fn run(options: Serve) -> Result<(), Failure> {
     tracing::info!(%listen, "listening");
     tokio::spawn(app.parts().gateways.clone().listen(nats.clone()));
     let control = ControlOptions {
-        postgres_url,
-        postgres_owner_url,
+        postgres_url: postgres::secured(&postgres_url, trust),
+        postgres_owner_url: postgres_owner_url.map(|url| postgres::secured(&url, trust)),
         nats: Some(nats),
         relay: true,
     };

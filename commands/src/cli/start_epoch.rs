@@ -1,12 +1,13 @@
 //! `start-epoch`: an operator accepts that the log was forked or lost its end, and goes on with what is there.
 
-use super::{Failure, connect_nats, print};
+use super::{Failure, print};
 use crate::{
     config::{Log, StartEpoch},
-    log,
+    log, nats, postgres,
+    trust::Trust,
 };
 
-pub(super) async fn run(options: StartEpoch) -> Result<(), Failure> {
+pub(super) async fn run(options: StartEpoch, trust: &Trust) -> Result<(), Failure> {
     let StartEpoch {
         log: Log {
             postgres_url,
@@ -14,7 +15,11 @@ pub(super) async fn run(options: StartEpoch) -> Result<(), Failure> {
         },
         why,
     } = options;
-    let log = log::start(&postgres_url, Some(connect_nats(&nats_url).await?)).await?;
+    let log = log::start(
+        &postgres::secured(&postgres_url, trust),
+        Some(nats::connect(&nats_url, trust).await?),
+    )
+    .await?;
     let done = log.start_epoch(Some(why)).await;
     let epoch = log.live().head.epoch;
     log.stop().await;

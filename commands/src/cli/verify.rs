@@ -1,16 +1,16 @@
 //! `verify`: the whole log against everything that vouches for it. Works without a running service.
 
-use super::{Failure, connect_nats, print};
-use crate::{config::Log, log, verify};
+use super::{Failure, print};
+use crate::{config::Log, log, nats, postgres, trust::Trust, verify};
 
-pub(super) async fn run(options: Log) -> Result<(), Failure> {
+pub(super) async fn run(options: Log, trust: &Trust) -> Result<(), Failure> {
     let Log {
         postgres_url,
         nats_url,
     } = options;
     let (pool, nats) = (
-        log::open_pool(&postgres_url).await?,
-        connect_nats(&nats_url).await?,
+        log::open_pool(&postgres::secured(&postgres_url, trust)).await?,
+        nats::connect(&nats_url, trust).await?,
     );
     let report = verify::verify(&pool, Some(&nats), None).await?;
     print(&serde_json::to_string(&report).expect("a report is JSON"))?;

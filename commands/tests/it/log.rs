@@ -406,6 +406,58 @@ async fn the_service_may_neither_change_nor_remove_an_event() {
     assert_eq!(control.head().position, 1);
 }
 
+/// A role is refused because it has no right to that.
+async fn has_no_right(postgres: &Postgres, role: &str, sql: &str) {
+    /// `insufficient_privilege`
+    const NO_RIGHT: &str = "42501";
+    let mut connection = postgres.connect(role).await;
+    let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()))
+        .execute(&mut connection)
+        .await;
+    let error = refused.expect_err(sql);
+    let code = error.as_database_error().and_then(|error| error.code());
+    assert_eq!(code.as_deref(), Some(NO_RIGHT), "{role}: {sql}: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reader_writes_nowhere_and_nobody_but_the_owner_changes_the_schema() {
+    let postgres = Postgres::start().await;
+    let control = control(&postgres).await;
+    let mut owner = postgres.connect("sluice_owner").await;
+    let tables: Vec<(String, String)> = sqlx::query_as(
+        "SELECT table_name::text, min(column_name::text) FROM information_schema.columns \
+         WHERE table_schema = 'public' GROUP BY table_name",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .expect("the owner sees its tables");
+    assert!(tables.len() >= 10, "{tables:?}");
+    for (table, column) in &tables {
+        for sql in [
+            format!("INSERT INTO {table} DEFAULT VALUES"),
+            format!("UPDATE {table} SET {column} = {column}"),
+            format!("DELETE FROM {table}"),
+            format!("TRUNCATE {table}"),
+        ] {
+            has_no_right(&postgres, "sluice_reader", &sql).await;
+        }
+        for role in ["sluice_reader", "sluice_service"] {
+            has_no_right(&postgres, role, &format!("DROP TABLE {table}")).await;
+            let disable = format!("ALTER TABLE {table} DISABLE TRIGGER ALL");
+            has_no_right(&postgres, role, &disable).await;
+        }
+    }
+    for role in ["sluice_reader", "sluice_service"] {
+        has_no_right(&postgres, role, "CREATE TABLE mine (a int)").await;
+        has_no_right(&postgres, role, "CREATE ROLE mine").await;
+        has_no_right(&postgres, role, "SET ROLE sluice_owner").await;
+    }
+    for table in ["events", "command_results"] {
+        has_no_right(&postgres, "sluice_service", &format!("DELETE FROM {table}")).await;
+    }
+    assert_eq!(control.head().position, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_history_is_filtered_and_paged_newest_first() {
     let postgres = Postgres::start().await;

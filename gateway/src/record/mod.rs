@@ -30,13 +30,13 @@ use std::{io, path::PathBuf, sync::Arc, thread};
 use tokio_util::sync::CancellationToken;
 
 use self::{recorder::Recorder, ring::Ring, spool::Spool, tally::Tally};
-use crate::{metrics::Metrics, report::Identity};
+use crate::{metrics::Metrics, nats, report::Identity};
 
 /// What the recorder needs to know.
 #[derive(Debug, Clone)]
 pub struct RecordConfig {
     /// The NATS server that has `USAGE`.
-    pub nats_url: String,
+    pub nats: nats::Server,
     /// The folder for the spool and the tallies.
     pub data_dir: PathBuf,
     /// How many bytes may wait on disk.
@@ -113,12 +113,12 @@ pub fn spawn(
         .enable_all()
         .build()
         .map_err(RecordError::Thread)?;
-    let (nats_url, identity, drained) = (config.nats_url.clone(), identity.clone(), rings.clone());
+    let (nats, identity, drained) = (config.nats.clone(), identity.clone(), rings.clone());
     let thread = thread::Builder::new()
         .name("recorder".into())
         .spawn(move || {
             let recorder = Recorder::new(identity, drained, spool, metrics);
-            runtime.block_on(recorder.run(&nats_url, tally, ended, shutdown));
+            runtime.block_on(recorder.run(&nats, tally, ended, shutdown));
         })
         .map_err(RecordError::Thread)?;
     Ok(Recording { rings, thread })

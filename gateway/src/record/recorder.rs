@@ -101,13 +101,13 @@ impl Recorder {
     /// Moves records until `shutdown`; then sends for a little while what is left, and spools the rest.
     pub(super) async fn run(
         mut self,
-        nats_url: &str,
+        nats: &nats::Server,
         tally: Tally,
         ended: Vec<Ended>,
         shutdown: CancellationToken,
     ) {
         self.tell_of(ended);
-        let (jobs, sender) = self.sender(nats_url).await;
+        let (jobs, sender) = self.sender(nats).await;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !shutdown.is_cancelled() {
@@ -153,13 +153,16 @@ impl Recorder {
     }
 
     /// Starts the task that owns the connection.
-    async fn sender(&self, nats_url: &str) -> (mpsc::Sender<Job>, tokio::task::JoinHandle<()>) {
+    async fn sender(
+        &self,
+        nats: &nats::Server,
+    ) -> (mpsc::Sender<Job>, tokio::task::JoinHandle<()>) {
         let (jobs, inbox) = mpsc::channel(1);
         let name = format!(
             "sluice-gateway {} records",
             self.identity.gateway.as_simple()
         );
-        let task = match nats::connect(nats_url, &name).await {
+        let task = match nats::connect(nats, &name).await {
             Ok(link) => {
                 let usage = Usage::new(link.client.clone(), self.identity.incarnation);
                 tokio::spawn(send_all(inbox, usage, link))

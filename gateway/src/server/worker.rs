@@ -16,7 +16,12 @@ use crate::{
     counters::{AllCounters, ThreadCounters},
     metrics::{Metrics, Serving, WorkerMetrics},
     record::ring::Ring,
-    upstream::{Patience, Sender, account::Accounts, connect::Connector},
+    trust::Trust,
+    upstream::{
+        Patience, Sender,
+        account::Accounts,
+        connect::{Authorities, Connector},
+    },
     view::{ViewHandle, ViewStatus},
 };
 
@@ -33,6 +38,8 @@ pub struct Shared {
     pub counters: Arc<AllCounters>,
     /// The key rings.
     pub secrets: Secrets,
+    /// Whom to trust at providers.
+    pub authorities: Arc<Authorities>,
     /// How long to wait for providers.
     pub patience: Patience,
     /// How much bodies may hold.
@@ -46,6 +53,7 @@ impl Shared {
     pub fn new(
         config: &Config,
         secrets: Secrets,
+        trust: Trust,
         view: ViewHandle,
         status: watch::Receiver<ViewStatus>,
         metrics: Arc<Metrics>,
@@ -56,6 +64,7 @@ impl Shared {
             metrics,
             counters: Arc::default(),
             secrets,
+            authorities: Arc::new(Authorities::of(trust)),
             patience: Patience::of(config),
             bodies: BodyBudget::new(config.max_held_body_bytes),
             leaving: Arc::default(),
@@ -134,7 +143,7 @@ impl Worker {
             counters: ThreadCounters::new(Arc::clone(&shared.counters)),
             accounts: Accounts::default(),
             sender: Sender {
-                connector: Connector::new(shared.patience.connect),
+                connector: Connector::new(shared.patience.connect, Arc::clone(&shared.authorities)),
                 patience: shared.patience,
             },
             keys: KeyHasher::new(&shared.secrets.pepper),

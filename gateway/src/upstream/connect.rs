@@ -1,4 +1,4 @@
-//! Makes connections to providers: TCP without delay, and TLS with the system's roots.
+//! Makes connections to providers: TCP without delay, and TLS with the authorities that this gateway trusts.
 
 use std::{
     cell::OnceCell,
@@ -8,13 +8,13 @@ use std::{
 
 use http::Uri;
 use hyper::service::Service;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{client::legacy::connect::HttpConnector, service::TowerToHyperService};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use crate::failure::UpstreamFailure;
+use crate::{failure::UpstreamFailure, trust::Trust};
 
 type Https = TowerToHyperService<HttpsConnector<HttpConnector>>;
 
@@ -23,14 +23,43 @@ pub struct Connector {
     http: HttpConnector,
     plain: Https,
     wait: Duration,
-    /// Reading the system's roots takes milliseconds: done once, when the first account asks for TLS.
     tls: OnceCell<Option<Https>>,
+    authorities: Arc<Authorities>,
+}
+
+/// Whom to trust at providers. Reading that takes milliseconds: done once, when the first account asks for TLS.
+pub struct Authorities {
+    trust: Trust,
+    config: OnceLock<Option<Arc<ClientConfig>>>,
+}
+
+impl Authorities {
+    /// Those of an operator, not yet read.
+    #[must_use]
+    pub const fn of(trust: Trust) -> Self {
+        Self {
+            trust,
+            config: OnceLock::new(),
+        }
+    }
+
+    /// The TLS configuration; `None`: nobody can be trusted.
+    fn config(&self) -> Option<&Arc<ClientConfig>> {
+        let read = || match self.trust.config() {
+            Ok(config) => Some(Arc::new(config)),
+            Err(error) => {
+                tracing::error!(%error, "https providers cannot be reached");
+                None
+            }
+        };
+        self.config.get_or_init(read).as_ref()
+    }
 }
 
 impl Connector {
     /// `wait`: for all addresses of a host together, so that one that does not answer leaves time for the others.
     #[must_use]
-    pub fn new(wait: Duration) -> Self {
+    pub fn new(wait: Duration, authorities: Arc<Authorities>) -> Self {
         let mut http = HttpConnector::new();
         http.set_nodelay(true);
         http.set_connect_timeout(Some(wait));
@@ -43,6 +72,7 @@ impl Connector {
             http,
             wait,
             tls: OnceCell::new(),
+            authorities,
         }
     }
 }
@@ -54,19 +84,6 @@ fn over(config: ClientConfig, http: HttpConnector) -> Https {
         .enable_http1()
         .wrap_connector(http);
     TowerToHyperService::new(https)
-}
-
-/// The TLS configuration with the system's roots; `None`: it has none.
-fn with_system_roots() -> Option<Arc<ClientConfig>> {
-    static CONFIG: OnceLock<Option<Arc<ClientConfig>>> = OnceLock::new();
-    let read = || match ClientConfig::builder().with_native_roots() {
-        Ok(config) => Some(Arc::new(config.with_no_client_auth())),
-        Err(error) => {
-            tracing::error!(%error, "the system has no root certificates: https providers cannot be reached");
-            None
-        }
-    };
-    CONFIG.get_or_init(read).clone()
 }
 
 impl Connector {
@@ -92,8 +109,10 @@ impl Connector {
         if origin.scheme_str() == Some("http") {
             return Some(&self.plain);
         }
-        let with_tls =
-            || with_system_roots().map(|config| over((*config).clone(), self.http.clone()));
+        let with_tls = || {
+            let config = self.authorities.config()?;
+            Some(over((**config).clone(), self.http.clone()))
+        };
         self.tls.get_or_init(with_tls).as_ref()
     }
 }

@@ -67,7 +67,7 @@ pub(super) async fn run(
 ) {
     let name = format!("sluice-gateway {}", identity.gateway.as_simple());
     let mut loader = Loader::new(&config, view.clone(), status);
-    let link = match nats::connect(&config.nats_url, &name).await {
+    let link = match nats::connect(&config.nats, &name).await {
         Ok(link) => link,
         Err(error) => {
             tracing::error!(%error, "the NATS URL cannot be used: serving from disk for good");

@@ -40,7 +40,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::tables::{SubjectKey, Tables};
-use crate::report::{Figures, Identity};
+use crate::{
+    nats,
+    report::{Figures, Identity},
+};
 
 /// What is served, as of one position of the history. Cheap to copy: copies share their entries.
 #[derive(Debug, Clone, Default)]
@@ -193,7 +196,7 @@ pub struct ViewStatus {
 #[derive(Debug, Clone)]
 pub struct ViewConfig {
     /// The NATS server that has `SNAPSHOTS`.
-    pub nats_url: String,
+    pub nats: nats::Server,
     /// The MAC keys of snapshots.
     pub snapshot_mac: KeyRing,
     /// The view's file.

@@ -1,5 +1,6 @@
 //! The gateway's process, on a real NATS, in front of a provider that does what a test says.
 
+mod nats_tls;
 mod record;
 mod serve;
 mod stream;

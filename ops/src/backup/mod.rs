@@ -98,6 +98,11 @@ fn dump(running: &Running, to: &Path) -> Outcome {
         .args(WITHOUT.map(|table| format!("--exclude-table-data={table}")))
         .arg("--file")
         .arg(to);
+    if let Some(file) = running.ways.ca_file() {
+        command
+            .env("PGSSLMODE", "verify-full")
+            .env("PGSSLROOTCERT", file);
+    }
     succeed(command, "dumping the log")
 }
 

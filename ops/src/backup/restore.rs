@@ -21,6 +21,7 @@ use crate::stack::alone::Alone;
 use crate::stack::ports::Ports;
 use crate::stack::postgres;
 use crate::stack::secrets::{self, PostgresPasswords};
+use crate::stack::ways::Ways;
 use crate::supervise::state::StackState;
 
 /// The subcommand's flags.
@@ -156,7 +157,12 @@ fn load(
         .arg(from.join(DUMP));
     succeed(command, "restoring the log")?;
     if stop_appends {
-        let superuser = postgres::url(ports, "postgres", &passwords.superuser_password, "sluice");
+        let superuser = Ways::of(data, false).postgres(
+            "postgres",
+            &passwords.superuser_password,
+            "sluice",
+            ports.postgres(),
+        );
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

@@ -27,6 +27,7 @@ use super::{Figures, histogram, milliseconds, rounded, say};
 use crate::clock;
 use crate::dice::Dice;
 use crate::failure::{Doing as _, Failure, Outcome};
+use crate::ledger;
 use crate::running::Running;
 use crate::stack::{DataDir, secrets};
 
@@ -131,7 +132,7 @@ impl Bench {
             .connect(&stack.ready.nats)
             .await
             .doing(|| "connecting to NATS".to_owned())?;
-        let clickhouse = clickhouse::Client::default().with_url(&stack.ready.clickhouse);
+        let clickhouse = ledger::client(&stack.ready.clickhouse, None)?;
         Ok(Self {
             stack,
             jetstream: jetstream::new(nats),

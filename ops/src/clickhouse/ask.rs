@@ -33,8 +33,10 @@ pub(super) struct Ask {
     pub(super) decompress: bool,
     /// HTTP's compression of the answer was not turned off.
     pub(super) http_compression: bool,
-    /// GET and HEAD change nothing.
+    /// GET and HEAD change nothing, and neither does whoever may only read.
     pub(super) read_only: bool,
+    /// Whoever asks may only read, and change no setting.
+    pub(super) confined: bool,
     pub(super) parameters: Vec<Parameter>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) credentials: Credentials,
@@ -43,6 +45,8 @@ pub(super) struct Ask {
 /// A named session.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SessionAsk {
+    /// Whose: users do not share sessions.
+    pub(super) user: String,
     pub(super) id: String,
     pub(super) timeout: Duration,
     /// It must exist already.
@@ -86,9 +90,30 @@ impl Ask {
         {
             ask.take(&name, value.into_owned(), &mut session, &mut in_url)?;
         }
-        ask.session = session.ask()?;
         ask.credentials = credentials(&parts.headers, in_url)?;
+        ask.session = session.ask(&ask.credentials.user)?;
         Ok(ask)
+    }
+
+    /// Makes it the question of somebody who may only read.
+    pub(super) const fn confine(&mut self) {
+        self.read_only = true;
+        self.confined = true;
+    }
+
+    /// The settings to run with. Whoever may only read has ClickHouse's `readonly = 1`, and no other.
+    pub(super) fn take_settings(&mut self) -> Result<Vec<(String, String)>, Exception> {
+        let settings = std::mem::take(&mut self.settings);
+        if !self.confined {
+            return Ok(settings);
+        }
+        match settings.first() {
+            None => Ok(vec![("readonly".to_owned(), "1".to_owned())]),
+            Some((name, _)) => Err(Exception::new(
+                Kind::Readonly,
+                format!("Cannot modify '{name}' setting in readonly mode."),
+            )),
+        }
     }
 
     /// Takes the fields of a form for parts of the URL.
@@ -163,7 +188,7 @@ struct SessionFields {
 // === impl SessionFields ===
 
 impl SessionFields {
-    fn ask(self) -> Result<Option<SessionAsk>, Exception> {
+    fn ask(self, user: &str) -> Result<Option<SessionAsk>, Exception> {
         let Self { id, timeout, check } = self;
         let Some(id) = id.filter(|id| !id.is_empty()) else {
             return Ok(None);
@@ -180,7 +205,12 @@ impl SessionFields {
                 }
             },
         };
-        Ok(Some(SessionAsk { id, timeout, check }))
+        Ok(Some(SessionAsk {
+            user: user.to_owned(),
+            id,
+            timeout,
+            check,
+        }))
     }
 }
 
@@ -263,6 +293,7 @@ mod tests {
         assert_eq!(ask.parameters, [("x".to_owned(), "a b".to_owned())]);
         assert_eq!(ask.settings, [("max_threads".to_owned(), "2".to_owned())]);
         let session = SessionAsk {
+            user: "default".to_owned(),
             id: "s".to_owned(),
             timeout: Duration::from_secs(5),
             check: false,
@@ -298,6 +329,19 @@ mod tests {
             of(&[("authorization", "Bearer x")], "/").map_err(|error| error.code()),
             Err(516)
         );
+    }
+
+    #[test]
+    fn whoever_may_only_read_changes_no_setting() {
+        let settings = |uri: &str| {
+            let mut ask = ask("POST", uri, &[]).expect("a good request");
+            ask.confine();
+            ask.take_settings().map_err(|error| error.code())
+        };
+        let read_only = ("readonly".to_owned(), "1".to_owned());
+        assert_eq!(settings("/?query=SELECT+1&param_x=1"), Ok(vec![read_only]));
+        assert_eq!(settings("/?readonly=0"), Err(164));
+        assert_eq!(settings("/?max_threads=2"), Err(164));
     }
 
     #[test]

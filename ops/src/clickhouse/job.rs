@@ -84,7 +84,7 @@ impl Job {
             work.ask.take_form(multipart::fields(&form, &boundary)?)?;
         }
         let (text, shape) = work.read_text()?;
-        let settings = std::mem::take(&mut work.ask.settings);
+        let settings = work.ask.take_settings()?;
         match work.ask.session.take() {
             None => work.run_on(&mut shared.engine.connect(&settings)?, &text, shape, reply),
             Some(session) => {

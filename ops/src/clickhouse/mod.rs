@@ -1,7 +1,7 @@
 //! ClickHouse's HTTP interface around libchdb, so that clients connect as to a server.
 //!
 //! Made for a development stack and small deployments on one machine. What differs from a real
-//! server: one user (`default`), no roles, no external tables, no `KILL QUERY` and no
+//! server: users are named when it starts, no roles, no external tables, no `KILL QUERY` and no
 //! `client_protocol_version` (clients fall back by themselves), answers in formats that are one
 //! document (JSON, Parquet, …) are held in memory until they are complete, and errors name the
 //! version with `(embedded build)`.
@@ -23,6 +23,7 @@ mod reply;
 mod server;
 mod session;
 mod sql;
+mod users;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -35,7 +36,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::engine::Engine;
 use self::server::{MAX_QUERIES, Shared};
+use self::users::{NewUser, Users};
 use crate::failure::{Doing as _, Outcome};
+use crate::tls::ServerTls;
 
 /// Queries that would not end in their time get so long more before the process ends without them.
 const LAST_WAIT: Duration = Duration::from_secs(1);
@@ -58,9 +61,21 @@ pub(crate) struct Args {
     /// The engine: libchdb.so.
     #[arg(long, env = "SLUICE_CLICKHOUSE_LIB")]
     lib: PathBuf,
-    /// Asked of the user `default`; without it anyone on this machine may connect.
+    /// Of the user `default`, who may do everything. Without it, and without other users, anyone may connect.
     #[arg(long, env = "SLUICE_CLICKHOUSE_PASSWORD", hide_env_values = true)]
     password: Option<String>,
+    /// Another user, as NAME:PASSWORD, or NAME:PASSWORD:readonly for one who may only read; several in the variable
+    /// have commas between them.
+    #[arg(
+        long = "user",
+        value_name = "USER",
+        env = "SLUICE_CLICKHOUSE_USERS",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    users: Vec<NewUser>,
+    #[command(flatten)]
+    tls: ServerTls,
 }
 
 /// Runs until it is told to stop.
@@ -70,7 +85,11 @@ pub(crate) fn run(args: Args) -> Outcome {
         path,
         lib,
         password,
+        users,
+        tls,
     } = args;
+    let tls = tls.acceptor()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(SOCKET_THREADS)
         .max_blocking_threads(MAX_QUERIES + 8)
@@ -90,9 +109,10 @@ pub(crate) fn run(args: Args) -> Outcome {
         let mut interrupt =
             signal(SignalKind::interrupt()).doing(|| "waiting for SIGINT".to_owned())?;
         let password = password.as_deref().filter(|password| !password.is_empty());
-        let shared = Shared::new(Engine::start(&lib, &path)?, password);
+        let users = Users::new(password, users);
+        let shared = Shared::new(Engine::start(&lib, &path)?, users, tls);
         say(&format!(
-            "clickhouse: version {} serves {} on http://{address}",
+            "clickhouse: version {} serves {} on {scheme}://{address}",
             shared.engine.version,
             path.display()
         ));

@@ -14,19 +14,22 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{interval, timeout};
+use tokio_rustls::TlsAcceptor;
 
-use super::ask::{Ask, Credentials};
+use super::ask::Ask;
 use super::body::{AnswerBody, BodyReader};
 use super::encoding::Encoding;
 use super::engine::Engine;
 use super::exception::{Exception, Kind};
 use super::job::Job;
 use super::session::Sessions;
+use super::users::{Rights, Users};
 
 /// Queries at once, each with a thread that waits for the engine or the client: enough to hide the
 /// waiting, few enough that their memory is bounded.
@@ -45,20 +48,22 @@ pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) sessions: Sessions,
     turns: Semaphore,
-    /// Of the one user there is, `default`.
-    password: Option<blake3::Hash>,
+    users: Users,
+    /// `None`: in plain text.
+    tls: Option<TlsAcceptor>,
 }
 
 // === impl Shared ===
 
 impl Shared {
-    /// Around a started engine; `password` is asked for when there is one.
-    pub(super) fn new(engine: Engine, password: Option<&str>) -> Arc<Self> {
+    /// Around a started engine.
+    pub(super) fn new(engine: Engine, users: Users, tls: Option<TlsAcceptor>) -> Arc<Self> {
         Arc::new(Self {
             engine,
             sessions: Sessions::default(),
             turns: Semaphore::new(MAX_QUERIES),
-            password: password.map(|password| blake3::hash(password.as_bytes())),
+            users,
+            tls,
         })
     }
 
@@ -74,7 +79,7 @@ impl Shared {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => Arc::clone(&self).attend(stream, peer, &graceful),
+                    Ok((stream, peer)) => Arc::clone(&self).attend(stream, peer, graceful.watcher()),
                     // Out of file descriptors, or the peer is gone: the next one may do better.
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
@@ -97,10 +102,27 @@ impl Shared {
         }
     }
 
-    fn attend(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, graceful: &GracefulShutdown) {
+    fn attend(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, watcher: Watcher) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, %peer, "TCP_NODELAY could not be set");
         }
+        tokio::spawn(async move {
+            let Some(acceptor) = self.tls.clone() else {
+                return self.converse(stream, peer, watcher).await;
+            };
+            match timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => self.converse(stream, peer, watcher).await,
+                Ok(Err(error)) => tracing::debug!(%error, %peer, "no TLS was agreed on"),
+                Err(_) => tracing::debug!(%peer, "no TLS was agreed on in time"),
+            }
+        });
+    }
+
+    /// Answers what comes over one connection.
+    async fn converse<S>(self: Arc<Self>, stream: S, peer: SocketAddr, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = service_fn(move |request| {
             let shared = Arc::clone(&self);
             async move { Ok::<_, Infallible>(shared.answer(request).await) }
@@ -109,12 +131,9 @@ impl Shared {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, %peer, "a connection ended badly");
-            }
-        });
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, %peer, "a connection ended badly");
+        }
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
@@ -148,8 +167,11 @@ impl Shared {
         let (parts, body) = request.into_parts();
         // Read from the start, also when the answer is an error: a client may send before it reads.
         let body = BodyReader::start(body);
-        let ask = Ask::read(&parts)?;
-        self.authenticate(&ask.credentials)?;
+        let mut ask = Ask::read(&parts)?;
+        match self.users.authenticate(&ask.credentials)? {
+            Rights::All => {}
+            Rights::Read => ask.confine(),
+        }
         let job = Job {
             query_id: ask
                 .query_id
@@ -178,26 +200,6 @@ impl Shared {
         });
         let broken = || Exception::new(Kind::StdException, "The query's thread broke down.");
         answered.await.map_err(|_| broken())
-    }
-
-    fn authenticate(&self, credentials: &Credentials) -> Result<(), Exception> {
-        let Credentials { user, password } = credentials;
-        let right = match &self.password {
-            None => password.is_empty(),
-            // Comparing hashes takes the same time wherever they differ.
-            Some(expected) => blake3::hash(password.as_bytes()) == *expected,
-        };
-        if right && user == "default" {
-            return Ok(());
-        }
-        if password.is_empty() && user == "default" {
-            let message = "default: Authentication failed: password is required.";
-            return Err(Exception::new(Kind::RequiredPassword, message));
-        }
-        let message = format!(
-            "{user}: Authentication failed: password is incorrect, or there is no user with such name."
-        );
-        Err(Exception::new(Kind::AuthenticationFailed, message))
     }
 }
 

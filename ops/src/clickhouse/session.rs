@@ -19,8 +19,11 @@ const MAX_SESSIONS: usize = 1024;
 /// All sessions of the server.
 #[derive(Default)]
 pub(super) struct Sessions {
-    slots: Mutex<HashMap<String, Slot>>,
+    slots: Mutex<HashMap<Key, Slot>>,
 }
+
+/// A session's user and name.
+type Key = (String, String);
 
 enum Slot {
     Busy,
@@ -36,7 +39,7 @@ pub(super) struct Session {
 /// The right to use a session; given back when it is dropped.
 pub(super) struct Lease<'s> {
     sessions: &'s Sessions,
-    id: String,
+    key: Key,
     timeout: Duration,
     session: Option<Session>,
 }
@@ -49,7 +52,7 @@ impl Sessions {
         let session = self.occupy(ask)?;
         let mut lease = Lease {
             sessions: self,
-            id: ask.id.clone(),
+            key: (ask.user.clone(), ask.id.clone()),
             timeout: ask.timeout,
             session,
         };
@@ -78,15 +81,16 @@ impl Sessions {
     }
 
     fn occupy(&self, ask: &SessionAsk) -> Result<Option<Session>, Exception> {
+        let key = (ask.user.clone(), ask.id.clone());
         let mut slots = self.slots();
-        match slots.remove(&ask.id) {
+        match slots.remove(&key) {
             Some(Slot::Busy) => {
-                slots.insert(ask.id.clone(), Slot::Busy);
+                slots.insert(key, Slot::Busy);
                 let message = format!("Session {} is locked by a concurrent client.", ask.id);
                 Err(Exception::new(Kind::SessionIsLocked, message))
             }
             Some(Slot::Idle { session, .. }) => {
-                slots.insert(ask.id.clone(), Slot::Busy);
+                slots.insert(key, Slot::Busy);
                 Ok(Some(session))
             }
             None if ask.check => Err(Exception::new(
@@ -98,13 +102,13 @@ impl Sessions {
                 Err(Exception::new(Kind::TooManySimultaneousQueries, message))
             }
             None => {
-                slots.insert(ask.id.clone(), Slot::Busy);
+                slots.insert(key, Slot::Busy);
                 Ok(None)
             }
         }
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+    fn slots(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -153,12 +157,12 @@ impl Drop for Lease<'_> {
             Some(session) => {
                 let expires = Instant::now() + self.timeout;
                 slots.insert(
-                    std::mem::take(&mut self.id),
+                    std::mem::take(&mut self.key),
                     Slot::Idle { session, expires },
                 );
             }
             None => {
-                slots.remove(&self.id);
+                slots.remove(&self.key);
             }
         }
     }

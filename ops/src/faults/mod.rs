@@ -33,6 +33,7 @@ use tokio::time::sleep;
 use crate::api::{Api, SignedIn};
 use crate::dice::Dice;
 use crate::failure::{Doing as _, Failure, Outcome};
+use crate::ledger;
 use crate::parts::Cache;
 use crate::stack::DataDir;
 use crate::stack::binaries::Binaries;
@@ -281,7 +282,7 @@ impl Stack {
         let checker = Checker {
             place: place.clone(),
             postgres,
-            clickhouse: clickhouse::Client::default().with_url(&self.ready.clickhouse),
+            clickhouse: ledger::client(&self.ready.clickhouse, None)?,
             jetstream: async_nats::jetstream::new(nats),
             ring: KeyRing::parse(&ring).doing(|| "reading the MAC ring".into())?,
             base: status.position,

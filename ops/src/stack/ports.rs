@@ -96,8 +96,13 @@ impl Ports {
         self.gateway() + 1
     }
 
+    /// Where TLS ends in front of the gateway, in a stack whose parts talk over TLS.
+    pub(crate) fn gateway_tls(self) -> u16 {
+        self.base + 9
+    }
+
     /// Every port with what it is for.
-    pub(crate) fn all(self) -> [(u16, &'static str); 11] {
+    pub(crate) fn all(self) -> [(u16, &'static str); 12] {
         [
             (self.console(), "the console"),
             (self.postgres(), "Postgres"),
@@ -108,6 +113,7 @@ impl Ports {
             (self.projections(), "the projections' status"),
             (self.second_console(), "a second control plane"),
             (self.second_projections(), "second projections"),
+            (self.gateway_tls(), "the gateway over TLS"),
             (self.gateway(), "the gateway"),
             (self.second_gateway(), "a second gateway"),
         ]

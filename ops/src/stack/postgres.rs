@@ -8,19 +8,48 @@ use std::process::{Command, Stdio};
 
 use super::ports::Ports;
 use super::secrets::PostgresPasswords;
+use super::tls::Server;
+use super::ways::Ways;
 use super::{DataDir, closed_ancestor};
 use crate::failure::{Doing, Failure, Outcome};
+use crate::parts::Part;
 use crate::paths;
 use crate::supervise::plan::{Probe, Service, StopSignal};
 
 /// Whom Postgres runs as when we are root, which it refuses to be: `nobody`.
-const UNPRIVILEGED: u32 = 65_534;
+pub(super) const UNPRIVILEGED: u32 = 65_534;
 
 /// Connections of one stack: commands' pools, its listener, projections, tests, and people.
 const MAX_CONNECTIONS: u32 = 100;
 
 /// Who may connect: whoever knows a role's password, on this machine.
 const ACCESS: &str = "host all all 127.0.0.1/32 scram-sha-256\n";
+
+/// The same, over TLS alone.
+pub(super) const ACCESS_OVER_TLS: &str = "hostssl all all 127.0.0.1/32 scram-sha-256\n";
+
+/// The major version of the Postgres that speaks TLS.
+const WITH_TLS: &str = "17";
+
+/// Which Postgres is to run on this data folder. The one that is fetched ordinarily was built without TLS; a data folder
+/// belongs to the version that made it.
+pub(crate) fn part(data: &DataDir, tls: bool) -> Outcome<Part> {
+    let made_by = fs::read_to_string(data.postgres().join("PG_VERSION")).ok();
+    let made_by = made_by.as_deref().map(str::trim);
+    if Part::Postgres.is_replaced() {
+        return Ok(Part::Postgres);
+    }
+    match made_by {
+        Some(WITH_TLS) => Ok(Part::PostgresWithTls),
+        None if tls => Ok(Part::PostgresWithTls),
+        Some(version) if tls => Err(Failure::new(format!(
+            "this stack's data was made by PostgreSQL {version}, and the one with TLS that is fetched is \
+             {WITH_TLS}: make another stack with --tls (--data, --port-base), or name a PostgreSQL {version} with TLS \
+             in SLUICE_POSTGRES_BIN"
+        ))),
+        Some(_) | None => Ok(Part::Postgres),
+    }
+}
 
 /// Makes the data folder unless it exists. It is renamed to its place when it is complete.
 pub(crate) fn initialise(data: &DataDir, bin: &Path, passwords: &PostgresPasswords) -> Outcome {
@@ -90,8 +119,15 @@ CREATE DATABASE sluice OWNER sluice_owner;
 }
 
 /// How to start the server.
-pub(crate) fn service(data: &DataDir, ports: Ports, bin: &Path) -> Service {
+pub(crate) fn service(data: &DataDir, ports: Ports, bin: &Path, ways: &Ways) -> Service {
     let port = ports.postgres();
+    let text = |path: PathBuf| path.display().to_string();
+    let over_tls = [
+        ("ssl", "on".to_owned()),
+        ("ssl_cert_file", text(Server::Postgres.certificate(data))),
+        ("ssl_key_file", text(Server::Postgres.key(data))),
+        ("hba_file", text(data.tls().join("pg_hba.conf"))),
+    ];
     let mut args = vec!["-D".to_owned(), data.postgres().display().to_string()];
     for (setting, value) in [
         ("listen_addresses", "127.0.0.1".to_owned()),
@@ -101,7 +137,10 @@ pub(crate) fn service(data: &DataDir, ports: Ports, bin: &Path) -> Service {
         ("shared_buffers", "128MB".to_owned()),
         ("log_timezone", "UTC".to_owned()),
         ("timezone", "UTC".to_owned()),
-    ] {
+    ]
+    .into_iter()
+    .chain(over_tls.into_iter().filter(|_| ways.ca_file().is_some()))
+    {
         args.push("-c".to_owned());
         args.push(format!("{setting}={value}"));
     }
@@ -130,16 +169,6 @@ pub(crate) fn service(data: &DataDir, ports: Ports, bin: &Path) -> Service {
         stop: StopSignal::Interrupt,
         stop_rank: 3,
     }
-}
-
-/// The URL of a role's connection.
-pub(crate) fn url(ports: Ports, role: &str, password: &str, database: &str) -> String {
-    url_at(ports.postgres(), role, password, database)
-}
-
-/// The same at another port than the server's own.
-pub(crate) fn url_at(port: u16, role: &str, password: &str, database: &str) -> String {
-    format!("postgres://{role}:{password}@127.0.0.1:{port}/{database}")
 }
 
 fn must_be_reachable(path: &Path) -> Outcome {

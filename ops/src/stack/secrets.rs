@@ -46,6 +46,14 @@ pub(crate) struct NatsPasswords {
     pub(crate) gateway: String,
 }
 
+/// The passwords of ClickHouse's users.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct ClickhousePasswords {
+    pub(crate) admin: String,
+    pub(crate) commands: String,
+    pub(crate) projections: String,
+}
+
 /// The first owner of the example organisation.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Operator {
@@ -82,6 +90,12 @@ pub(crate) fn create_missing(data: &DataDir) -> Outcome {
         gateway: password()?,
     };
     write_once(&folder.join("nats.json"), &nats)?;
+    let clickhouse = ClickhousePasswords {
+        admin: password()?,
+        commands: password()?,
+        projections: password()?,
+    };
+    write_once(&folder.join("clickhouse.json"), &clickhouse)?;
     let operator = Operator {
         email: "owner@example.com".into(),
         password: password()?,
@@ -110,6 +124,11 @@ pub(crate) fn postgres_passwords(data: &DataDir) -> Outcome<PostgresPasswords> {
 /// The passwords of NATS' users.
 pub(crate) fn nats_passwords(data: &DataDir) -> Outcome<NatsPasswords> {
     read(&data.secrets().join("nats.json"))
+}
+
+/// The passwords of ClickHouse's users.
+pub(crate) fn clickhouse_passwords(data: &DataDir) -> Outcome<ClickhousePasswords> {
+    read(&data.secrets().join("clickhouse.json"))
 }
 
 /// The first operator.

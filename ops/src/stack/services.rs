@@ -6,7 +6,9 @@ use super::binaries::Binaries;
 use super::links::{Link, Links};
 use super::nats::User;
 use super::ports::Ports;
-use super::secrets::{NatsPasswords, PostgresPasswords};
+use super::secrets::{ClickhousePasswords, NatsPasswords, PostgresPasswords};
+use super::tls::Server;
+use super::ways::{Asker, Ways};
 use super::{DataDir, nats, postgres};
 use crate::failure::{Doing, Outcome};
 use crate::paths;
@@ -29,6 +31,9 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) assets: Option<PathBuf>,
     pub(crate) passwords: PostgresPasswords,
     pub(crate) nats_passwords: NatsPasswords,
+    pub(crate) clickhouse_passwords: ClickhousePasswords,
+    /// Whether they talk over TLS.
+    pub(crate) ways: Ways,
     /// How the processes reach one another.
     pub(crate) links: Links,
     /// Whether there is a second gateway.
@@ -52,12 +57,13 @@ impl Ingredients<'_> {
     /// The plan for the supervisor.
     pub(crate) fn plan(&self) -> Outcome<Plan> {
         let mut services = vec![
-            postgres::service(self.data, self.ports, &self.postgres_bin),
+            postgres::service(self.data, self.ports, &self.postgres_bin, &self.ways),
             nats::prepare(
                 self.data,
                 self.ports,
                 &self.nats_server,
                 &self.nats_passwords,
+                &self.ways,
             )?,
             self.clickhouse(),
             self.mock_provider(),
@@ -82,6 +88,9 @@ impl Ingredients<'_> {
                 Link::GatewayNats,
             ),
         ];
+        if self.ways.ca_file().is_some() {
+            services.push(self.gateway_tls());
+        }
         if self.second_control {
             services.push(self.commands(&Seat {
                 name: "commands-2",
@@ -111,6 +120,7 @@ impl Ingredients<'_> {
         hasher.update(&text).update(self.build.as_bytes());
         Ok(Plan {
             port_base: self.ports.base(),
+            tls: self.ways.ca_file().is_some(),
             stamp: hasher.finalize().to_hex()[..16].to_owned(),
             services,
         })
@@ -118,11 +128,45 @@ impl Ingredients<'_> {
 
     fn clickhouse(&self) -> Service {
         let port = self.ports.clickhouse();
-        self.ours("clickhouse", "sluice", port, "/ping")
+        let passwords = &self.clickhouse_passwords;
+        let service = self
+            .ours("clickhouse", "sluice", port, "/ping")
             .args(["clickhouse", "--listen", &local(port)])
             .args(["--path", &text(&self.data.clickhouse())])
             .args(["--lib", &text(&self.engine)])
-            .stopped_at(3)
+            .env("SLUICE_CLICKHOUSE_PASSWORD", &passwords.admin)
+            .env("SLUICE_CLICKHOUSE_USERS", &Asker::list(passwords))
+            .stopped_at(3);
+        match self.ways.ca_file() {
+            Some(file) => self.over_tls(service, Server::Clickhouse, file),
+            None => service,
+        }
+    }
+
+    /// What a deployment has a proxy of its own for: TLS in front of the gateway.
+    fn gateway_tls(&self) -> Service {
+        let port = self.ports.gateway_tls();
+        let service = self
+            .ours("gateway-tls", "sluice", port, "/healthz")
+            .args(["tls-proxy", "--listen", &local(port)])
+            .args(["--to", &local(self.ports.gateway())])
+            .after(["gateway"])
+            .stopped_at(1);
+        match self.ways.ca_file() {
+            Some(file) => self.over_tls(service, Server::Gateway, file),
+            None => service,
+        }
+    }
+
+    /// With its certificate, and asked over TLS whether it is ready.
+    fn over_tls(&self, service: Service, server: Server, ca_file: &Path) -> Service {
+        let mut service = service
+            .args(["--tls-cert", &text(&server.certificate(self.data))])
+            .args(["--tls-key", &text(&server.key(self.data))]);
+        if let Probe::Http { ca_file: asked, .. } = &mut service.ready {
+            *asked = Some(ca_file.to_path_buf());
+        }
+        service
     }
 
     fn mock_provider(&self) -> Service {
@@ -137,9 +181,12 @@ impl Ingredients<'_> {
         let service = self
             .ours(seat.name, "sluice-commands", port, "/readyz")
             .args(["serve", "--listen", &local(port)])
-            .args(["--clickhouse-url", &self.url(seat.clickhouse)])
-            .args(["--gateway-url", &self.url(Link::CommandsGateway)])
+            .args(["--gateway-url", &self.gateway_url()])
             .args(["--secrets-dir", &text(&self.data.secrets())])
+            .env(
+                "SLUICE_CLICKHOUSE_URL",
+                &self.clickhouse_url(Asker::Commands, seat.clickhouse),
+            )
             .env("SLUICE_NATS_URL", &self.nats_url(User::Commands, seat.nats))
             .env(
                 "SLUICE_POSTGRES_URL",
@@ -169,8 +216,11 @@ impl Ingredients<'_> {
         let port = seat.port;
         self.ours(seat.name, "sluice-projections", port, "/readyz")
             .args(["--listen", &local(port)])
-            .args(["--clickhouse-url", &self.url(seat.clickhouse)])
             .args(["--secrets-dir", &text(&self.data.secrets())])
+            .env(
+                "SLUICE_CLICKHOUSE_URL",
+                &self.clickhouse_url(Asker::Projections, seat.clickhouse),
+            )
             .env(
                 "SLUICE_NATS_URL",
                 &self.nats_url(User::Projections, seat.nats),
@@ -209,10 +259,15 @@ impl Ingredients<'_> {
             ready: Probe::Http {
                 port,
                 path: ready.into(),
+                ca_file: None,
             },
             port,
             stop: StopSignal::Terminate,
             stop_rank: 0,
+        };
+        let service = match self.ways.ca_file() {
+            Some(file) if program != "sluice" => service.env("SLUICE_CA_FILE", &text(file)),
+            _ => service,
         };
         match paths::variable("SLUICE_LOG").and_then(|filter| filter.into_string().ok()) {
             Some(filter) => service.env("SLUICE_LOG", &filter),
@@ -221,15 +276,26 @@ impl Ingredients<'_> {
     }
 
     fn nats_url(&self, user: User, link: Link) -> String {
-        user.url(&self.nats_passwords, self.links.port(link))
+        let port = self.links.port(link);
+        self.ways.nats(user, &self.nats_passwords, port)
     }
 
-    fn url(&self, link: Link) -> String {
-        url(self.links.port(link))
+    fn clickhouse_url(&self, user: Asker, link: Link) -> String {
+        let port = self.links.port(link);
+        self.ways.clickhouse(user, &self.clickhouse_passwords, port)
+    }
+
+    fn gateway_url(&self) -> String {
+        let port = match self.ways.ca_file() {
+            Some(_) => self.ports.gateway_tls(),
+            None => self.links.port(Link::CommandsGateway),
+        };
+        self.ways.gateway(port)
     }
 
     fn role_url(&self, link: Link, role: &str, password: &str) -> String {
-        postgres::url_at(self.links.port(link), role, password, "sluice")
+        let port = self.links.port(link);
+        self.ways.postgres(role, password, "sluice", port)
     }
 }
 

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Plan {
     /// The console's port, from which the others are counted.
     pub(crate) port_base: u16,
+    /// Whether the stack's parts talk over TLS.
+    pub(crate) tls: bool,
     /// Tells one plan (and the builds in it) from another.
     pub(crate) stamp: String,
     pub(crate) services: Vec<Service>,
@@ -39,8 +41,13 @@ pub(crate) struct Service {
 /// How to find out that a service can do its work.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Probe {
-    /// `GET` answers 2xx.
-    Http { port: u16, path: String },
+    /// `GET` answers 2xx; over TLS where a file of authorities is named.
+    Http {
+        port: u16,
+        path: String,
+        #[serde(default)]
+        ca_file: Option<PathBuf>,
+    },
     /// A program ends with 0.
     Program { program: PathBuf, args: Vec<String> },
 }

@@ -1,5 +1,6 @@
 //! Asking a process whether it can do its work.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -18,7 +19,11 @@ const QUOTED_CHARS: usize = 300;
 /// Ready, or the reason why not.
 pub(crate) async fn ask(probe: &Probe) -> Result<(), String> {
     let answer = match probe {
-        Probe::Http { port, path } => timeout(ASK_WITHIN, ask_http(*port, path)).await,
+        Probe::Http {
+            port,
+            path,
+            ca_file,
+        } => timeout(ASK_WITHIN, ask_http(*port, path, ca_file.as_deref())).await,
         Probe::Program { program, args } => {
             let mut command = Command::new(program);
             command.args(args);
@@ -28,8 +33,10 @@ pub(crate) async fn ask(probe: &Probe) -> Result<(), String> {
     answer.unwrap_or_else(|_| Err(format!("no answer within {} s", ASK_WITHIN.as_secs())))
 }
 
-async fn ask_http(port: u16, path: &str) -> Result<(), String> {
-    let answer = client::get(&format!("http://127.0.0.1:{port}{path}"))
+async fn ask_http(port: u16, path: &str, ca_file: Option<&Path>) -> Result<(), String> {
+    let scheme = if ca_file.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://127.0.0.1:{port}{path}");
+    let answer = client::get(&url, ca_file)
         .await
         .map_err(|failure| failure.to_string())?;
     if answer.status.is_success() {

@@ -19,6 +19,9 @@ pub(crate) struct StackState {
     pub(crate) supervisor: ProcessId,
     pub(crate) since_ms: u64,
     pub(crate) port_base: u16,
+    /// Whether the parts talk over TLS. A supervisor of an earlier version does not say.
+    #[serde(default)]
+    pub(crate) tls: bool,
     pub(crate) stamp: String,
     pub(crate) services: Vec<ServiceState>,
 }
@@ -50,6 +53,7 @@ impl StackState {
             supervisor,
             since_ms: clock::now_ms(),
             port_base: plan.port_base,
+            tls: plan.tls,
             stamp: plan.stamp.clone(),
             services: Vec::new(),
         }

@@ -26,9 +26,9 @@ const FAULTS: &str = "faults";
 /// The subcommand's flags.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// One phase (format, lints, tidy, build, unit, docs, integration, console, end-to-end), or part
-    /// of the name of a test, or `faults`: a randomised run against a whole stack. Without it,
-    /// everything but that.
+    /// One phase (format, tidy, dependencies, build, unit, integration, console, end-to-end, docs,
+    /// lints), or part of the name of a test, or `faults`: a randomised run against a whole stack, or
+    /// `advisories`: what is known against what is depended on. Without it, everything but those two.
     #[arg(value_name = "PHASE|FILTER|faults")]
     only: Option<String>,
     /// What `faults` draws from; made up, and said, when it is not.
@@ -48,7 +48,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
         return run_faults(args);
     }
     let cache = Cache::open()?;
-    let missing = cache.missing_tools(&[&TO_RUN[..], &[Part::PythonClients]].concat())?;
+    let others = [Part::PostgresWithTls, Part::CargoDeny, Part::PythonClients];
+    let missing = cache.missing_tools(&[&TO_RUN[..], &others].concat())?;
     if !missing.is_empty() {
         return Err(Failure::new(missing.join("; ")));
     }
@@ -103,7 +104,11 @@ fn run_faults(args: &Args) -> Outcome {
 fn chosen(only: Option<&str>) -> (Vec<Phase>, Option<String>) {
     match only {
         None => (Phase::ALL.to_vec(), None),
-        Some(word) => match Phase::ALL.iter().find(|phase| phase.name() == word) {
+        Some(word) => match [&Phase::ALL[..], &Phase::ASKED_FOR]
+            .concat()
+            .iter()
+            .find(|phase| phase.name() == word)
+        {
             Some(phase) => (vec![*phase], None),
             None => (
                 vec![
@@ -126,6 +131,8 @@ mod tests {
     fn a_word_is_a_phase_or_a_filter() {
         assert_eq!(chosen(None).0.len(), Phase::ALL.len());
         assert_eq!(chosen(Some("tidy")), (vec![Phase::Tidy], None));
+        assert_eq!(chosen(Some("advisories")).0, [Phase::Advisories]);
+        assert!(!chosen(None).0.contains(&Phase::Advisories));
         let (phases, filter) = chosen(Some("revoked"));
         assert!(phases.contains(&Phase::Unit) && !phases.contains(&Phase::Lints));
         assert_eq!(filter.as_deref(), Some("revoked"));

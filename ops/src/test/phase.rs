@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use super::servers::Servers;
 use crate::console;
 use crate::failure::{Doing, Failure, Outcome};
-use crate::parts::Cache;
+use crate::parts::{Cache, Part};
 use crate::paths;
+use crate::progress::Progress;
 use crate::stack::binaries::{cargo, target_folder};
 use crate::tidy;
 
@@ -26,6 +27,8 @@ pub(super) enum Phase {
     Integration,
     Console,
     EndToEnd,
+    Dependencies,
+    Advisories,
 }
 
 /// How many checks passed and failed.
@@ -39,9 +42,10 @@ pub(super) struct Tally {
 
 impl Phase {
     /// In the order in which they run: the quickest to fail first.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Format,
         Self::Tidy,
+        Self::Dependencies,
         Self::Build,
         Self::Unit,
         Self::Integration,
@@ -50,6 +54,9 @@ impl Phase {
         Self::Docs,
         Self::Lints,
     ];
+
+    /// Those that run only when they are asked for: they need what a bare machine may not reach.
+    pub(super) const ASKED_FOR: [Self; 1] = [Self::Advisories];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -62,6 +69,8 @@ impl Phase {
             Self::Integration => "integration",
             Self::Console => "console",
             Self::EndToEnd => "end-to-end",
+            Self::Dependencies => "dependencies",
+            Self::Advisories => "advisories",
         }
     }
 
@@ -110,6 +119,9 @@ impl Phase {
                 count(&flags, servers, filter)
             }
             Self::Console => build_console(cache),
+            Self::Dependencies => cargo_deny(cache, &["licenses", "bans", "sources"]),
+            // Fetches a git repository.
+            Self::Advisories => cargo_deny(cache, &["advisories"]),
             Self::EndToEnd => {
                 // Run alone, this phase must not test programs of yesterday.
                 if build_programs()?.failed > 0 {
@@ -163,6 +175,18 @@ fn whether(command: &mut Command) -> Outcome<Tally> {
 /// The programs that stacks are made of.
 fn build_programs() -> Outcome<Tally> {
     whether(cargo()?.args(["build", "--workspace", "--bins"]))
+}
+
+/// What is depended on, by the rules in `.deny.toml`.
+fn cargo_deny(cache: &Cache, checks: &[&str]) -> Outcome<Tally> {
+    let program = cache.part(Part::CargoDeny, &Progress::on_stderr())?;
+    let root = paths::checkout()?;
+    let mut deny = Command::new(program);
+    deny.current_dir(&root)
+        .env("CARGO", cargo()?.get_program())
+        .args(["--locked", "--config", ".deny.toml", "check"])
+        .args(checks);
+    whether(&mut deny)
 }
 
 fn check_tidiness() -> Outcome<Tally> {

@@ -7,6 +7,7 @@ use crate::progress::Progress;
 use crate::stack::alone::Alone;
 use crate::stack::ports::Ports;
 use crate::stack::postgres;
+use crate::stack::ways::Ways;
 use crate::stack::{DataDir, secrets};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -23,10 +24,11 @@ pub(super) struct Servers {
 impl Servers {
     /// Starts them, with bars for what must be fetched first.
     pub(super) fn start(cache: &Cache, progress: &Progress) -> Outcome<Self> {
-        let wanted = [&TO_RUN[..], &[Part::PythonClients]].concat();
+        let others = [Part::PythonClients, Part::PostgresWithTls];
+        let wanted = [&TO_RUN[..], &others].concat();
         let parts = cache.parts(&wanted, progress)?;
-        let [nats_server, postgres_bin, engine, python] =
-            <[PathBuf; 4]>::try_from(parts).map_err(|_| Failure::new("a part is missing"))?;
+        let [nats_server, postgres_bin, engine, python, _] =
+            <[PathBuf; 5]>::try_from(parts).map_err(|_| Failure::new("a part is missing"))?;
 
         let folder = tempfile::Builder::new()
             .prefix("sluice-test-")
@@ -42,7 +44,12 @@ impl Servers {
         let settings = ["fsync=off", "max_connections=300"];
         let postgres = Alone::start(&data, ports, &postgres_bin, &settings)?;
 
-        let url = postgres::url(ports, "postgres", &passwords.superuser_password, "postgres");
+        let url = Ways::of(&data, false).postgres(
+            "postgres",
+            &passwords.superuser_password,
+            "postgres",
+            ports.postgres(),
+        );
         let text = |path: PathBuf| path.display().to_string();
         Ok(Self {
             variables: vec![

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::console;
 use crate::down;
 use crate::failure::{Doing, Failure, Outcome};
-use crate::parts::{Cache, TO_RUN};
+use crate::parts::{Cache, Part};
 use crate::paths;
 use crate::progress::Progress;
 use crate::seed;
@@ -20,7 +20,8 @@ use crate::stack::binaries::{self, Binaries};
 use crate::stack::links::Links;
 use crate::stack::ports::{DEFAULT_BASE, Ports};
 use crate::stack::services::Ingredients;
-use crate::stack::{DataDir, postgres, secrets};
+use crate::stack::ways::Ways;
+use crate::stack::{DataDir, postgres, secrets, tls};
 use crate::supervise::plan::Plan;
 use crate::supervise::state::StackState;
 
@@ -52,6 +53,9 @@ pub(crate) struct Args {
     /// Start a second control plane, `commands` and `projections`, beside the first.
     #[arg(long)]
     second_control: bool,
+    /// Let the stack's parts talk over TLS, with an authority of the stack's own (DATA/tls).
+    #[arg(long, conflicts_with = "proxies_from")]
+    tls: bool,
     /// Stop the stack when this process has ended (for tests, which may be killed).
     #[arg(long, value_name = "PID", hide = true)]
     bound_to: Option<u32>,
@@ -68,7 +72,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let data = DataDir::locate(args.data.as_deref())?;
     let cache = Cache::open()?;
     let progress = Progress::on_stderr();
-    let missing = cache.missing_tools(&TO_RUN)?;
+    let parts = [
+        Part::NatsServer,
+        postgres::part(&data, args.tls)?,
+        Part::Engine,
+    ];
+    let missing = cache.missing_tools(&parts)?;
     if !missing.is_empty() {
         return Err(Failure::new(missing.join("; ")));
     }
@@ -78,7 +87,16 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let running = running(&data)?;
     let ports = choose_ports(args, &data, running.as_ref())?;
 
-    let plan = prepare(args, &cache, &data, ports, running.as_ref(), &progress)?;
+    let parts = cache.parts(&parts, &progress)?;
+    let parts = <[PathBuf; 3]>::try_from(parts).map_err(|_| Failure::new("a part is missing"))?;
+    let ways = Ways::of(&data, args.tls);
+    let place = Place {
+        cache: &cache,
+        data: &data,
+        ports,
+        ways: &ways,
+    };
+    let plan = prepare(args, &place, parts, running.as_ref(), &progress)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -107,7 +125,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         if let Some(supervisor) = mine {
             supervisor.let_it_stay()?;
         }
-        println!("{}", summary::line(&data, ports, &example)?);
+        println!("{}", summary::line(&data, ports, &ways, &example)?);
         return Ok(());
     }
     match mine {
@@ -159,24 +177,36 @@ fn choose_ports(args: &Args, data: &DataDir, running: Option<&StackState>) -> Ou
     Ok(ports)
 }
 
-/// Everything up to the plan: parts, programs, console, secrets, the database. A running stack that
-/// the plan differs from is stopped.
+/// Where a stack is brought up.
+struct Place<'a> {
+    cache: &'a Cache,
+    data: &'a DataDir,
+    ports: Ports,
+    ways: &'a Ways,
+}
+
+/// Everything up to the plan: programs, console, secrets, the database. A running stack that the plan differs from is
+/// stopped.
 fn prepare(
     args: &Args,
-    cache: &Cache,
-    data: &DataDir,
-    ports: Ports,
+    place: &Place<'_>,
+    [nats_server, postgres_bin, engine]: [PathBuf; 3],
     running: Option<&StackState>,
     progress: &Progress,
 ) -> Outcome<Plan> {
-    let parts = cache.parts(&TO_RUN, progress)?;
-    let [nats_server, postgres_bin, engine] =
-        <[PathBuf; 3]>::try_from(parts).map_err(|_| Failure::new("a part is missing"))?;
-
+    let Place {
+        cache,
+        data,
+        ports,
+        ways,
+    } = *place;
     let built = build(args, progress)?;
     let assets = assets(args, cache, &built, progress)?;
     let passwords = secrets::postgres_passwords(data)?;
     secrets::create_missing(data)?;
+    if args.tls {
+        tls::create_missing(data)?;
+    }
     if args.second_gateway {
         data.create_second_gateway()?;
     }
@@ -197,6 +227,8 @@ fn prepare(
         assets,
         passwords,
         nats_passwords: secrets::nats_passwords(data)?,
+        clickhouse_passwords: secrets::clickhouse_passwords(data)?,
+        ways: ways.clone(),
         links: Links::new(ports, args.proxies_from),
         second_gateway: args.second_gateway,
         second_control: args.second_control,

@@ -3,11 +3,12 @@
 use serde_json::json;
 
 use crate::failure::{Doing, Outcome};
+use crate::stack::DataDir;
 use crate::stack::nats::User;
 use crate::stack::ports::Ports;
 use crate::stack::secrets::{self, ExampleKey};
 use crate::stack::services::url;
-use crate::stack::{DataDir, postgres};
+use crate::stack::ways::{Asker, Ways};
 
 /// For people, on stderr.
 pub(super) fn print(data: &DataDir, ports: Ports, example: &ExampleKey) -> Outcome {
@@ -39,19 +40,28 @@ pub(super) fn print(data: &DataDir, ports: Ports, example: &ExampleKey) -> Outco
 }
 
 /// For programs: one line of JSON.
-pub(super) fn line(data: &DataDir, ports: Ports, example: &ExampleKey) -> Outcome<String> {
+pub(super) fn line(
+    data: &DataDir,
+    ports: Ports,
+    ways: &Ways,
+    example: &ExampleKey,
+) -> Outcome<String> {
     let operator = secrets::operator(data)?;
     let passwords = secrets::postgres_passwords(data)?;
     let nats = secrets::nats_passwords(data)?;
-    let line = json!({
+    let clickhouse = secrets::clickhouse_passwords(data)?;
+    let mut line = json!({
         "console": url(ports.console()),
         "gateway": url(ports.gateway()),
-        "postgres": postgres::url(ports, "postgres", &passwords.superuser_password, "sluice"),
-        "nats": User::Admin.url(&nats, ports.nats()),
-        "clickhouse": url(ports.clickhouse()),
+        "postgres": ways.postgres("postgres", &passwords.superuser_password, "sluice", ports.postgres()),
+        "nats": ways.nats(User::Admin, &nats, ports.nats()),
+        "clickhouse": ways.clickhouse(Asker::Admin, &clickhouse, ports.clickhouse()),
         "operator": operator,
         "api_key": example.api_key,
         "model": example.model,
     });
+    if let Some(file) = ways.ca_file() {
+        line["ca_file"] = json!(file);
+    }
     serde_json::to_string(&line).doing(|| "writing the last line".into())
 }

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
-use crate::server::Server;
+use crate::server::{Server, Users};
 
 struct Said {
     status: StatusCode,
@@ -254,7 +254,10 @@ async fn gzip_goes_both_ways() {
 
 #[tokio::test]
 async fn a_password_is_asked_for_in_every_way_that_clients_know() {
-    let server = Server::start_with_password("secret");
+    let server = Server::start_for(Users {
+        password: Some("secret"),
+        others: &[],
+    });
     let code = async |path: &str, headers: &[(&str, &str)]| {
         let said = ask(&server, Method::POST, path, headers, "SELECT 1").await;
         (
@@ -295,4 +298,73 @@ async fn a_password_is_asked_for_in_every_way_that_clients_know() {
         code("/?user=root&password=secret", &[]).await,
         (403, "516".to_owned())
     );
+}
+
+#[tokio::test]
+async fn a_user_who_may_only_read_changes_nothing_by_any_way() {
+    let server = Server::start_for(Users {
+        password: Some("secret"),
+        others: &["writer:w", "reader:r:readonly"],
+    });
+    let ask_as = async |user: &str, path: &str, text: &str| {
+        let key = user.get(..1).expect("a letter");
+        let who = [("x-clickhouse-user", user), ("x-clickhouse-key", key)];
+        let said = ask(&server, Method::POST, path, &who, text).await;
+        let code = said.header("x-clickhouse-exception-code").to_owned();
+        (code, said.text().to_owned())
+    };
+    let good = |text: &str| (String::new(), text.to_owned());
+    let table = "CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a";
+    assert_eq!(ask_as("writer", "/", table).await, good(""));
+    assert_eq!(
+        ask_as("writer", "/", "INSERT INTO t VALUES (1)").await,
+        good("")
+    );
+    let count = "SELECT count() FROM t";
+    for path in [
+        "/",
+        "/?database=default",
+        "/?session_id=s",
+        "/?session_id=s",
+    ] {
+        assert_eq!(ask_as("reader", path, count).await, good("1\n"), "{path}");
+    }
+    for text in [
+        "INSERT INTO t VALUES (2)",
+        "INSERT INTO t SELECT 2",
+        "DROP TABLE t",
+        "TRUNCATE TABLE t",
+        "ALTER TABLE t DELETE WHERE 1",
+        "CREATE TABLE u (a Int8) ENGINE = Memory",
+        "CREATE TEMPORARY TABLE u (a Int8)",
+        "SET readonly = 0",
+        "SET max_threads = 2",
+        "SYSTEM FLUSH LOGS",
+        "OPTIMIZE TABLE t",
+        "SELECT 1 SETTINGS readonly = 0",
+        "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+        "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+    ] {
+        for path in ["/", "/?session_id=s"] {
+            let (code, said) = ask_as("reader", path, text).await;
+            assert!(["164", "497"].contains(&code.as_str()), "{text}: {said}");
+        }
+    }
+    for setting in ["readonly=0", "max_threads=2"] {
+        let (code, said) = ask_as("reader", &format!("/?{setting}"), count).await;
+        assert_eq!(code, "164", "{said}");
+    }
+    // Another user's session of that name is another session.
+    assert_eq!(
+        ask_as(
+            "writer",
+            "/?session_id=s",
+            "CREATE TEMPORARY TABLE mine (a Int8)"
+        )
+        .await,
+        good("")
+    );
+    let (code, _) = ask_as("reader", "/?session_id=s", "SELECT * FROM mine").await;
+    assert_eq!(code, "60");
+    assert_eq!(ask_as("writer", "/", count).await, good("1\n"));
 }

@@ -2,11 +2,14 @@
 
 use std::process::Command;
 
-use crate::server::{Server, variable};
+use crate::server::{Server, Users, variable};
 
 #[test]
 fn pythons_clickhouse_connect_works_unchanged() {
-    let server = Server::start_with_password("secret");
+    let server = Server::start_for(Users {
+        password: Some("secret"),
+        others: &[],
+    });
     let port = server
         .url
         .rsplit(':')

@@ -16,31 +16,38 @@ pub(crate) struct Server {
     folder: TempDir,
     /// `http://127.0.0.1:PORT`
     pub(crate) url: String,
-    password: Option<&'static str>,
+    users: Users,
+}
+
+/// Who may ask a server: the password of `default`, and others as on the command line.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Users {
+    pub(crate) password: Option<&'static str>,
+    pub(crate) others: &'static [&'static str],
 }
 
 impl Server {
     /// Starts one on an empty folder.
     pub(crate) fn start() -> Self {
-        Self::start_in(tempfile::tempdir().expect("a folder for the data"), None)
+        Self::start_for(Users::default())
     }
 
-    /// Starts one that asks for a password.
-    pub(crate) fn start_with_password(password: &'static str) -> Self {
-        Self::start_in(
-            tempfile::tempdir().expect("a folder for the data"),
-            Some(password),
-        )
+    /// Starts one that asks who it is.
+    pub(crate) fn start_for(users: Users) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a folder for the data"), users)
     }
 
-    fn start_in(folder: TempDir, password: Option<&'static str>) -> Self {
+    fn start_in(folder: TempDir, users: Users) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
         command
             .args(["clickhouse", "--listen", "127.0.0.1:0", "--path"])
             .arg(folder.path().join("data"));
         command.arg("--lib").arg(variable("SLUICE_TEST_CHDB"));
-        if let Some(password) = password {
+        if let Some(password) = users.password {
             command.args(["--password", password]);
+        }
+        for user in users.others {
+            command.args(["--user", user]);
         }
         let mut child = command
             .stdout(Stdio::piped())
@@ -65,7 +72,7 @@ impl Server {
             child,
             folder,
             url,
-            password,
+            users,
         }
     }
 
@@ -98,7 +105,7 @@ impl Server {
     /// A client of the `clickhouse` crate.
     pub(crate) fn client(&self) -> clickhouse::Client {
         let client = clickhouse::Client::default().with_url(&self.url);
-        match self.password {
+        match self.users.password {
             Some(password) => client.with_user("default").with_password(password),
             None => client,
         }
@@ -106,7 +113,7 @@ impl Server {
 
     fn restart(mut self) -> Self {
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a folder"));
-        Self::start_in(folder, self.password)
+        Self::start_in(folder, self.users)
     }
 }
 

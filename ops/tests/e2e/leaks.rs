@@ -212,7 +212,7 @@ fn containing(texts: &[Vec<u8>], places: &[&Path]) -> Vec<String> {
 
 /// Every table of ClickHouse as text: on disk it is compressed.
 async fn everything_in_the_ledger(stack: &Stack) -> Vec<u8> {
-    let client = clickhouse::Client::default().with_url(&stack.info.clickhouse);
+    let client = stack.info.clickhouse();
     let tables: Vec<String> = client
         .query("SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'")
         .fetch_all()

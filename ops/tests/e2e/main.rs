@@ -14,6 +14,8 @@ mod failure;
 mod faults;
 mod forgotten;
 mod leaks;
+#[path = "../../src/ledger.rs"]
+mod ledger;
 mod load;
 mod outages;
 mod permissions;
@@ -23,3 +25,6 @@ mod sdk;
 mod stack;
 mod supervisor;
 mod tamper;
+mod tls;
+#[path = "../../src/trust.rs"]
+mod trust;

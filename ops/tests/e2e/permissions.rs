@@ -158,7 +158,7 @@ fn a_gateways_password_reads_snapshots_and_writes_records_and_reports_and_nothin
 fn the_consoles_page_runs_no_script_but_its_own_and_talks_to_nobody_else() {
     let stack = Stack::up();
     block_on(async {
-        let page = crate::client::get(&stack.info.console)
+        let page = crate::client::get(&stack.info.console, None)
             .await
             .expect("the console answers");
         let header = |name: &str| {

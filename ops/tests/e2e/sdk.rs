@@ -25,7 +25,7 @@ fn openais_own_python_sdk_works_unchanged_and_its_requests_are_in_the_ledger() {
         .expect("the script ends with the number of its requests");
 
     block_on(async {
-        let metrics = client::get(&format!("{}/metrics", stack.info.gateway))
+        let metrics = client::get(&format!("{}/metrics", stack.info.gateway), None)
             .await
             .expect("the gateway answers");
         assert!(metrics.text().contains("sluice_"), "{}", metrics.text());

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::client::{self, Answer};
+use crate::ledger;
 
 /// How long anything may take that a stack does by itself.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,6 +46,8 @@ pub(crate) struct Info {
     pub(crate) operator: Operator,
     pub(crate) api_key: String,
     pub(crate) model: String,
+    /// The authority of the stack's servers, when they speak TLS.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -54,18 +57,31 @@ pub(crate) struct Operator {
 }
 
 impl Info {
+    /// ClickHouse, as its administrator.
+    pub(crate) fn clickhouse(&self) -> clickhouse::Client {
+        ledger::client(&self.clickhouse, self.ca_file.as_deref()).expect("a URL")
+    }
+
     /// NATS' administrator's connection.
     pub(crate) async fn jetstream(&self) -> async_nats::jetstream::Context {
-        async_nats::jetstream::new(connect_nats(&self.nats).await)
+        let options = match &self.ca_file {
+            Some(file) => async_nats::ConnectOptions::new().add_root_certificates(file.clone()),
+            None => async_nats::ConnectOptions::new(),
+        };
+        async_nats::jetstream::new(connect_nats_with(options, &self.nats).await)
     }
 }
 
 /// A connection to NATS as the user in the URL: the client does not look there by itself.
 pub(crate) async fn connect_nats(url: &str) -> async_nats::Client {
+    connect_nats_with(async_nats::ConnectOptions::new(), url).await
+}
+
+async fn connect_nats_with(options: async_nats::ConnectOptions, url: &str) -> async_nats::Client {
     let address: async_nats::ServerAddr = url.parse().expect("a URL");
     let user = address.username().expect("a user").to_owned();
     let password = address.password().expect("a password").to_owned();
-    async_nats::ConnectOptions::new()
+    options
         .custom_inbox_prefix(format!("_INBOX.{user}"))
         .user_and_password(user, password)
         .connect(url)
@@ -85,13 +101,18 @@ pub(crate) struct Session {
 impl Stack {
     /// Brings one up.
     pub(crate) fn up() -> Self {
+        Self::up_with(&[])
+    }
+
+    /// The same with more flags.
+    pub(crate) fn up_with(flags: &[&str]) -> Self {
         let alone = alone();
         let folder = tempfile::Builder::new()
             .prefix("sluice-e2e-")
             .permissions(std::fs::Permissions::from_mode(0o755))
             .tempdir()
             .expect("a folder for the data");
-        let info = up(&folder, &["--port-base", "0"]);
+        let info = up(&folder, &[&["--port-base", "0"], flags].concat());
         Self {
             folder,
             info,
@@ -154,24 +175,8 @@ impl Stack {
 
     /// Signs in as the first owner.
     pub(crate) async fn sign_in(&self) -> Session {
-        let base = format!("{}/api/v1", self.info.console);
         let Operator { email, password } = self.info.operator.clone();
-        let body = serde_json::to_value(SignIn { email, password }).expect("it is JSON");
-        let answer = client::call(Method::POST, &format!("{base}/sessions"), &[], Some(&body))
-            .await
-            .expect("the API answers");
-        let session: SessionInfo = answer.json().expect("the owner may sign in");
-        let cookie = answer.headers[SET_COOKIE]
-            .to_str()
-            .expect("a cookie is ASCII");
-        let cookie = cookie.split(';').next().unwrap_or_default();
-        let header = |value: &str| HeaderValue::from_str(value).expect("a header's value");
-        let csrf = HeaderName::from_static("x-csrf-token");
-        let headers = vec![
-            (COOKIE, header(cookie)),
-            (csrf, header(&session.csrf_token)),
-        ];
-        Session { base, headers }
+        sign_in_at(&self.info.console, email, password).await
     }
 
     /// What signing in as the first owner with another password is answered with.
@@ -222,6 +227,12 @@ impl Stack {
             )
             .env("SLUICE_NATS_URL", &self.info.nats)
             .env("SLUICE_SECRETS_DIR", secrets)
+            .envs(
+                self.info
+                    .ca_file
+                    .iter()
+                    .map(|file| ("SLUICE_CA_FILE", file)),
+            )
             .output()
             .expect("the program starts")
     }
@@ -235,7 +246,7 @@ impl Stack {
 
     /// A question to the embedded ClickHouse; the answer is one number.
     pub(crate) async fn ledger(&self, question: &str) -> u64 {
-        let client = clickhouse::Client::default().with_url(&self.info.clickhouse);
+        let client = self.info.clickhouse();
         client
             .query(question)
             .fetch_one::<u64>()
@@ -245,7 +256,7 @@ impl Stack {
 
     /// A statement to the embedded ClickHouse.
     pub(crate) async fn change_ledger(&self, statement: &str) {
-        let client = clickhouse::Client::default().with_url(&self.info.clickhouse);
+        let client = self.info.clickhouse();
         let done = client.query(statement).execute().await;
         done.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
@@ -348,6 +359,27 @@ impl Session {
             .filter(|gateway| gateway.live)
             .collect()
     }
+}
+
+/// Signs in at a console.
+pub(crate) async fn sign_in_at(console: &str, email: String, password: String) -> Session {
+    let base = format!("{console}/api/v1");
+    let body = serde_json::to_value(SignIn { email, password }).expect("it is JSON");
+    let answer = client::call(Method::POST, &format!("{base}/sessions"), &[], Some(&body))
+        .await
+        .expect("the API answers");
+    let session: SessionInfo = answer.json().expect("the owner may sign in");
+    let cookie = answer.headers[SET_COOKIE]
+        .to_str()
+        .expect("a cookie is ASCII");
+    let cookie = cookie.split(';').next().unwrap_or_default();
+    let header = |value: &str| HeaderValue::from_str(value).expect("a header's value");
+    let csrf = HeaderName::from_static("x-csrf-token");
+    let headers = vec![
+        (COOKIE, header(cookie)),
+        (csrf, header(&session.csrf_token)),
+    ];
+    Session { base, headers }
 }
 
 /// One chat through the gateway with a model of the caller's choice.

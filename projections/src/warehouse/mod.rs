@@ -11,11 +11,20 @@ use std::future::Future;
 use std::time::Duration;
 
 use clickhouse::Client;
+use events_schema::address::Address;
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use tokio::time::timeout;
+
+use crate::trust::{self, Trust, TrustError};
 
 /// A statement that takes longer than this has lost its server: an insert of one batch takes
 /// milliseconds, reading all marks of a large ledger some seconds.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A dead connection is noticed after this.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// An idle connection is closed before the server does it, which waits 3 s.
+const IDLE: Duration = Duration::from_secs(2);
 
 /// A connection to ClickHouse.
 #[derive(Clone)]
@@ -27,8 +36,11 @@ pub struct Warehouse {
 #[derive(Debug, thiserror::Error)]
 pub enum WarehouseError {
     /// The URL cannot be used.
-    #[error("a ClickHouse URL is http://[user:password@]host:port, not {0}")]
-    Url(String),
+    #[error("a ClickHouse URL is http[s]://[user:password@]host:port")]
+    Url,
+    /// Nobody can be trusted.
+    #[error("connecting to ClickHouse over TLS")]
+    Trust(#[from] TrustError),
     /// It answered with an error, or not at all.
     #[error("ClickHouse: {doing}")]
     Refused {
@@ -49,24 +61,27 @@ pub enum WarehouseError {
 // === impl Warehouse ===
 
 impl Warehouse {
-    /// Prepares to connect to `http://[user:password@]host:port`; connects at the first statement.
+    /// Prepares to connect to `http[s]://[user:password@]host:port`; connects at the first statement.
     ///
     /// # Errors
-    /// [`WarehouseError::Url`]
-    pub fn new(url: &str) -> Result<Self, WarehouseError> {
-        let wrong = || WarehouseError::Url(without_password(url));
-        let uri: http::Uri = url.parse().map_err(|_| wrong())?;
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(wrong());
-        };
-        let (credentials, host) = match authority.as_str().rsplit_once('@') {
-            Some((credentials, host)) => (Some(credentials), host),
-            None => (None, authority.as_str()),
-        };
-        let mut client = Client::default().with_url(format!("{scheme}://{host}"));
-        if let Some(credentials) = credentials {
-            let (user, password) = credentials.split_once(':').ok_or_else(wrong)?;
-            client = client.with_user(user).with_password(password);
+    /// [`WarehouseError::Url`], [`WarehouseError::Trust`]
+    pub fn new(url: &str, trust: &Trust) -> Result<Self, WarehouseError> {
+        let address: Address = url.parse().map_err(|_| WarehouseError::Url)?;
+        if !["http", "https"].contains(&address.scheme()) {
+            return Err(WarehouseError::Url);
+        }
+        let mut http = HttpConnector::new();
+        http.set_keepalive(Some(TCP_KEEPALIVE));
+        let connector = trust::connector(trust, address.is_encrypted(), http)?;
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .build(connector);
+        let mut client = Client::with_http_client(http).with_url(address.to_string());
+        if let Some(who) = address.credentials() {
+            if address.is_readable_on_the_way() {
+                tracing::warn!(server = %address, "the password for ClickHouse can be read on the way there: use https://");
+            }
+            client = client.with_user(&who.user).with_password(&who.password);
         }
         // Its answer to an insert must mean that the rows are stored.
         client = client.with_setting("async_insert", "0");
@@ -106,11 +121,6 @@ pub async fn within<T>(
     }
 }
 
-fn without_password(url: &str) -> String {
-    url.rsplit_once('@')
-        .map_or_else(|| url.to_owned(), |(_, host)| format!("…@{host}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,11 +129,11 @@ mod tests {
     fn a_url_that_cannot_be_used_is_named_without_its_password() {
         for url in [
             "localhost:7704",
-            "http://user@host:1",
+            "nats://default:secret@host:1",
             "",
             "user:secret@host:1/x y",
         ] {
-            let Err(error) = Warehouse::new(url) else {
+            let Err(error) = Warehouse::new(url, &Trust::default()) else {
                 panic!("{url} was taken")
             };
             assert!(!error.to_string().contains("secret"), "{error}");
@@ -132,7 +142,7 @@ mod tests {
             "http://127.0.0.1:7704",
             "http://default:secret@127.0.0.1:7704",
         ] {
-            assert!(Warehouse::new(url).is_ok(), "{url}");
+            assert!(Warehouse::new(url, &Trust::default()).is_ok(), "{url}");
         }
     }
 }

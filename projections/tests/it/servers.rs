@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
-use projections::warehouse::Warehouse;
+use projections::{trust::Trust, warehouse::Warehouse};
 use tempfile::TempDir;
 
 /// Servers start and workers notice things within seconds; a slow machine gets more.
@@ -99,6 +99,11 @@ impl Nats {
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
+
+    /// The same, as the service wants it.
+    pub(crate) fn server(&self) -> projections::nats::Server {
+        projections::nats::Server::new(&self.url(), Trust::default()).expect("a good URL")
+    }
 }
 
 /// The embedded ClickHouse.
@@ -160,7 +165,7 @@ impl ClickHouse {
 
     /// A connection.
     pub(crate) fn warehouse(&self) -> Warehouse {
-        Warehouse::new(&self.url()).expect("a good URL")
+        Warehouse::new(&self.url(), &Trust::default()).expect("a good URL")
     }
 
     /// Runs a statement.

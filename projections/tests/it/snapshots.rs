@@ -58,7 +58,7 @@ impl Publisher {
             replicas: 1,
             rivals,
         };
-        let link = nats::connect(&nats.url(), "a test's publisher")
+        let link = nats::connect(&nats.server(), "a test's publisher")
             .await
             .expect("a good URL");
         let (sender, status) = watch::channel(PublisherStatus::new());

@@ -17,6 +17,7 @@ use utoipa::IntoParams;
 
 use crate::{
     analytics::{AnalyticsError, RequestFilter, RequestPage},
+    causes,
     http::{
         App,
         app::Answer,
@@ -213,11 +214,11 @@ fn unanswered(error: AnalyticsError) -> ApiError {
     match error {
         AnalyticsError::Question { field, problem } => ApiError::invalid(field, problem),
         AnalyticsError::Url
+        | AnalyticsError::Trust(_)
         | AnalyticsError::Unavailable(_)
         | AnalyticsError::Late
         | AnalyticsError::Unreadable(_) => {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(%error, source, "the ledger did not answer");
+            tracing::warn!(error = causes::told(&error), "the ledger did not answer");
             ApiError::LedgerUnavailable(format!("{error}."))
         }
     }

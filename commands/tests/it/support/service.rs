@@ -17,6 +17,7 @@ use commands::{
     http::{App, AppParts, router},
     playground::Playground,
     secrets::Secrets,
+    trust::Trust,
 };
 use events_schema::{api::session::SessionInfo, events::Role, id::OperatorId, keyring::KeyRing};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
@@ -197,8 +198,8 @@ pub(crate) fn app(trust_forwarded: bool, stopping: CancellationToken) -> App {
     App::new(AppParts {
         secrets: secrets(),
         gateways: Gateways::default(),
-        playground: Playground::new(NOWHERE).expect("a URL"),
-        analytics: Analytics::new(NOWHERE).expect("a URL"),
+        playground: Playground::new(NOWHERE, &Trust::default()).expect("a URL"),
+        analytics: Analytics::new(NOWHERE, &Trust::default()).expect("a URL"),
         gateway_url: NOWHERE.into(),
         trust_forwarded,
         stopping,

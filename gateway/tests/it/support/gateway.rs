@@ -30,7 +30,7 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     nats_url: String,
     flags: Vec<String>,
-    /// A file with the certificates that it trusts.
+    /// A file with the authorities that it trusts beside the system's.
     roots: Option<std::path::PathBuf>,
 }
 
@@ -81,6 +81,11 @@ impl Gateway {
 
     /// Starts the process.
     pub(crate) fn run(&mut self) {
+        self.run_into(Stdio::null());
+    }
+
+    /// Starts the process, with its log there.
+    pub(crate) fn run_into(&mut self, log: Stdio) {
         let child = Command::new(env!("CARGO_BIN_EXE_sluice-gateway"))
             .args(["--listen", &self.address.to_string()])
             .args(["--nats-url", &self.nats_url])
@@ -90,8 +95,8 @@ impl Gateway {
             .arg(self.folder.path().join("secrets"))
             .args(["--worker-threads", "2"])
             .args(&self.flags)
-            .envs(self.roots.iter().map(|path| ("SSL_CERT_FILE", path)))
-            .stdout(Stdio::null())
+            .envs(self.roots.iter().map(|path| ("SLUICE_CA_FILE", path)))
+            .stdout(log)
             .spawn()
             .expect("the gateway starts");
         self.process = Some(child);

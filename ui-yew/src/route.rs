@@ -164,7 +164,7 @@ impl Screen {
                 "Everything that this console changes, as one YAML document: look at the difference, then apply it."
             }
             Self::Operators => "People who may use this console, and what each may do.",
-            Self::Account => "Your password, your sessions and your automation tokens.",
+            Self::Account => "Your name, your password, your sessions and your automation tokens.",
         }
     }
 

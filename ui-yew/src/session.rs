@@ -13,6 +13,8 @@ pub(crate) struct Session {
     pub(crate) info: Rc<SessionInfo>,
     /// Ends it in this page: shows the sign-in.
     pub(crate) ended: Callback<()>,
+    /// Shows another name of the operator's from now on.
+    pub(crate) renamed: Callback<String>,
 }
 
 /// The session above.

@@ -7,7 +7,7 @@
 //! | read who the operators are; history, past states, verify | yes | yes | yes | – |
 //! | change the configuration; playground (it costs money) | yes | yes | – | – |
 //! | change operators; erase people | yes | – | – | – |
-//! | one's own sessions, password and tokens | yes | yes | yes | yes |
+//! | one's own name, sessions, password and tokens | yes | yes | yes | yes |
 //!
 //! What hands out a new secret or ends sessions asks for a session, not a token: a stolen token cannot outlive its
 //! own revocation by making another.
@@ -83,6 +83,7 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
         Right::OwnBySession,
     ),
     (Method::DELETE, "/api/v1/sessions/{id}", Right::OwnBySession),
+    (Method::PUT, "/api/v1/me/name", Right::OwnBySession),
     (Method::PUT, "/api/v1/me/password", Right::OwnBySession),
     (Method::GET, "/api/v1/tokens", Right::Own),
     (Method::POST, "/api/v1/tokens", Right::OwnBySession),
@@ -200,6 +201,8 @@ pub const fn right_of_command(command: &NewCommand) -> Right {
     match command {
         C::AddOperator { .. }
         | C::ChangeOperatorRole { .. }
+        | C::RenameOperator { .. }
+        | C::ChangeOperatorEmail { .. }
         | C::SetOperatorPassword { .. }
         | C::DisableOperator { .. }
         | C::EnableOperator { .. }
@@ -227,6 +230,7 @@ pub const fn right_of_command(command: &NewCommand) -> Right {
         | C::DeleteVirtualModel { .. }
         | C::AddUser { .. }
         | C::ChangeUserEmail { .. }
+        | C::RenameUser { .. }
         | C::DisableUser { .. }
         | C::EnableUser { .. }
         | C::DeleteUser { .. }

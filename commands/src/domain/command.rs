@@ -208,6 +208,11 @@ pub enum UserCommand {
         /// The new address.
         email: Fingerprints,
     },
+    /// Give the person another name, which stands beside the log.
+    Rename {
+        /// Whether it is another than the one that stands there: only the shell can know.
+        differs: bool,
+    },
     /// Let none of the user's keys work.
     Disable,
     /// Let them work again.
@@ -405,6 +410,16 @@ pub enum OperatorCommand {
     ChangeRole {
         /// The new role.
         role: Role,
+    },
+    /// Give the person another name, which stands beside the log.
+    Rename {
+        /// Whether it is another than the one that stands there: only the shell can know.
+        differs: bool,
+    },
+    /// Change the e-mail address.
+    ChangeEmail {
+        /// The new address.
+        email: Fingerprints,
     },
     /// Record that the password was changed, by the operator or for the operator.
     ChangePassword,

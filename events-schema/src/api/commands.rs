@@ -192,6 +192,13 @@ pub enum NewCommand {
         /// The new address.
         email: String,
     },
+    /// Give a user another name. The history notes that it changed, not what it is or was.
+    RenameUser {
+        /// Which.
+        user: UserId,
+        /// The new name.
+        name: String,
+    },
     /// Let none of a user's keys work.
     DisableUser {
         /// Which.
@@ -390,6 +397,20 @@ pub enum NewCommand {
         operator: OperatorId,
         /// The new role.
         role: Role,
+    },
+    /// Give an operator another name. The history notes that it changed, not what it is or was.
+    RenameOperator {
+        /// Which.
+        operator: OperatorId,
+        /// The new name.
+        name: String,
+    },
+    /// Change an operator's e-mail address, with which the operator signs in from then on.
+    ChangeOperatorEmail {
+        /// Which.
+        operator: OperatorId,
+        /// The new address.
+        email: String,
     },
     /// Set another operator's password.
     SetOperatorPassword {

@@ -350,6 +350,9 @@ impl Organisation {
                     ..it
                 });
             }
+            E::UserRenamed {} => {
+                change(&mut self.users, id, |it| it.life = now.lived(it.life));
+            }
             E::UserDisabled {} => {
                 change(&mut self.users, id, |it| {
                     (it.life, it.disabled) = (now.lived(it.life), true)
@@ -609,7 +612,17 @@ impl Organisation {
                     (it.life, it.role) = (now.lived(it.life), *role)
                 });
             }
-            E::OperatorPasswordChanged {} => {
+            E::OperatorEmailChanged { email } => {
+                let Some(it) = self.operators.get(&id).cloned() else {
+                    return;
+                };
+                self.put_operator(Operator {
+                    life: now.lived(it.life),
+                    email: email.clone(),
+                    ..it
+                });
+            }
+            E::OperatorRenamed {} | E::OperatorPasswordChanged {} => {
                 change(&mut self.operators, id, |it| it.life = now.lived(it.life));
             }
             E::OperatorDisabled {} => {

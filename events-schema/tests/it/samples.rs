@@ -48,13 +48,38 @@ const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 5] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 6] {
     [
         ("first", history()),
         ("rotation", rotation()),
         ("teams", teams()),
         ("erasure", erasure()),
         ("policies", policies()),
+        ("renaming", renaming()),
+    ]
+}
+
+/// A user and an operator who are called otherwise, and an operator with another address.
+fn renaming() -> Vec<Event> {
+    let operator = OperatorEvent::OperatorAdded {
+        role: Role::Owner,
+        email: fingerprint(4),
+    };
+    let user = UserEvent::UserAdded {
+        email: fingerprint(3),
+    };
+    vec![
+        Event::Log(LogEvent::LogInitialised { epoch: EPOCH }),
+        Event::Operator(OPERATOR, operator),
+        Event::User(USER, user),
+        Event::User(USER, UserEvent::UserRenamed {}),
+        Event::Operator(OPERATOR, OperatorEvent::OperatorRenamed {}),
+        Event::Operator(
+            OPERATOR,
+            OperatorEvent::OperatorEmailChanged {
+                email: fingerprint(5),
+            },
+        ),
     ]
 }
 

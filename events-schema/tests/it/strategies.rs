@@ -133,6 +133,7 @@ fn user() -> impl Strategy<Value = UserEvent> {
     prop_oneof![
         3 => keyed_hash().prop_map(|email| E::UserAdded { email }),
         1 => keyed_hash().prop_map(|email| E::UserEmailChanged { email }),
+        1 => Just(E::UserRenamed {}),
         1 => Just(E::UserDisabled {}),
         1 => Just(E::UserEnabled {}),
         1 => Just(E::UserErased {}),
@@ -192,6 +193,8 @@ fn operator() -> impl Strategy<Value = OperatorEvent> {
     prop_oneof![
         3 => (role(), keyed_hash()).prop_map(|(role, email)| E::OperatorAdded { role, email }),
         1 => role().prop_map(|role| E::OperatorRoleChanged { role }),
+        1 => Just(E::OperatorRenamed {}),
+        1 => keyed_hash().prop_map(|email| E::OperatorEmailChanged { email }),
         1 => Just(E::OperatorPasswordChanged {}),
         1 => Just(E::OperatorDisabled {}),
         1 => Just(E::OperatorEnabled {}),

@@ -42,6 +42,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         ))
         .routes(routes!(sessions::current, sessions::sign_out))
         .routes(routes!(sessions::end))
+        .routes(routes!(me::change_name))
         .routes(routes!(me::change_password))
         .routes(routes!(tokens::list, tokens::issue))
         .routes(routes!(tokens::revoke))

@@ -42,6 +42,24 @@ fn a_user_has_an_address_of_its_own() {
 }
 
 #[test]
+fn a_user_is_called_otherwise_when_the_name_is_another_one() {
+    let given = [add_user(1)];
+    let rename = |differs| user(1, U::Rename { differs });
+    check(&given, rename(true), "user_renamed");
+    check(&given, rename(false), "nothing");
+    check(
+        &given,
+        user(2, U::Rename { differs: true }),
+        "404 not_found: There is no user with this id.",
+    );
+    check(
+        &and(given.to_vec(), [user(1, U::Erase)]),
+        rename(true),
+        "409 person_erased at user: The person's name and address were erased. Somebody who comes back is a new user.",
+    );
+}
+
+#[test]
 fn an_address_that_was_written_down_under_a_former_key_is_the_same_address() {
     let given = [add_user(1), add_user(2)];
     let known_as = |number| Fingerprints {

@@ -211,6 +211,8 @@ async fn what_differs_is_changed_and_told_before_and_after() {
         .replace("        - provider_account: local\n", "")
         .replace("      - user: bob@example.com\n        role: member\n", "")
         .replace("limit: 500", "limit: 50")
+        .replace("name: Bob", "name: Robert")
+        .replace("name: The Auditor", "name: Eve")
         .replace("role: auditor", "role: viewer");
     let done = apply(&owner, &changed).await;
     assert_eq!(
@@ -219,6 +221,7 @@ async fn what_differs_is_changed_and_told_before_and_after() {
             "change provider account local",
             "change model openai/gpt-5",
             "change virtual model chat",
+            "change user bob@example.com",
             "change team research",
             "change key billing: production",
             "change grant billing: production",
@@ -229,17 +232,27 @@ async fn what_differs_is_changed_and_told_before_and_after() {
     let changes = done.json()["changes"].clone();
     assert_eq!(
         changes[3]["fields"],
-        json!([{ "field": "member bob@example.com", "before": "member", "after": null }])
+        json!([{ "field": "name", "before": "Bob", "after": "Robert" }])
     );
     assert_eq!(
         changes[4]["fields"],
+        json!([{ "field": "member bob@example.com", "before": "member", "after": null }])
+    );
+    assert_eq!(
+        changes[5]["fields"],
         json!([{ "field": "limits", "before": "600 requests a minute", "after": "60 requests a minute" }])
     );
     assert_eq!(
         changes[1]["fields"][0]["before"],
         "$2.50 in, $10.00 out, $0.25 cached per million tokens"
     );
-    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 8);
+    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 10);
+    let export = owner.get("/export").await;
+    let export = String::from_utf8(export.body.to_vec()).expect("text");
+    assert!(
+        export.contains("name: Robert") && export.contains("name: Eve"),
+        "{export}"
+    );
     assert_eq!(names(&apply(&owner, &changed).await), Vec::<String>::new());
 }
 

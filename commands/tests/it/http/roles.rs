@@ -191,9 +191,11 @@ fn smallest(document: &Value, schema: &Value) -> Value {
 }
 
 /// What only owners may do.
-const OWNERS_ALONE: [&str; 8] = [
+const OWNERS_ALONE: [&str; 10] = [
     "add_operator",
     "change_operator_role",
+    "rename_operator",
+    "change_operator_email",
     "set_operator_password",
     "disable_operator",
     "enable_operator",

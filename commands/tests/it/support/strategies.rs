@@ -152,6 +152,7 @@ fn user() -> impl Strategy<Value = UserCommand> {
     prop_oneof![
         4 => address().prop_map(|email| C::Add { email }),
         2 => address().prop_map(|email| C::ChangeEmail { email }),
+        1 => any::<bool>().prop_map(|differs| C::Rename { differs }),
         1 => Just(C::Erase),
         1 => Just(C::Disable),
         1 => Just(C::Enable),
@@ -223,6 +224,8 @@ fn operator() -> impl Strategy<Value = OperatorCommand> {
         4 => (role(), address()).prop_map(|(role, email)| C::Add { role, email }),
         2 => role().prop_map(|role| C::ChangeRole { role }),
         1 => Just(C::ChangePassword),
+        1 => any::<bool>().prop_map(|differs| C::Rename { differs }),
+        2 => address().prop_map(|email| C::ChangeEmail { email }),
         2 => Just(C::Disable),
         1 => Just(C::Enable),
         2 => Just(C::Remove),

@@ -15,6 +15,7 @@ use super::document::{
     Operator, Owner, PricePoint, ProviderAccount, RateLimitPolicy, Subject, Subjects, Target, Team,
     User, Version, VirtualAccount, VirtualModel,
 };
+use super::labels::{self, SharedLabels};
 use crate::{console_key, control::Person, domain::full_name};
 
 /// The virtual account that belongs to Sluice itself.
@@ -30,19 +31,22 @@ pub enum KeyHashes {
     LeftOut,
 }
 
-/// The document, in YAML. Keys that have expired are left out.
+/// The document, in YAML. Keys that have expired are left out, and so are grants to them.
+///
+/// # Errors
+/// When two keys could not be told apart in it.
 ///
 /// # Panics
 /// Never: a document holds nothing that YAML cannot.
-#[must_use]
 pub fn export(
     state: &Organisation,
     people: &HashMap<Uuid, Person>,
     hashes: KeyHashes,
     now: Timestamp,
-) -> String {
+) -> Result<String, SharedLabels> {
+    labels::check(state, &Names::of(state, people), now)?;
     let document = document(state, people, hashes, now);
-    serde_saphyr::to_string(&document).expect("a document is YAML")
+    Ok(serde_saphyr::to_string(&document).expect("a document is YAML"))
 }
 
 fn document(
@@ -117,9 +121,9 @@ fn document(
             (it.name.to_string(), (!is_own).then_some(account))
         })),
         keys: Some(sorted(state.keys().values(), |it| {
-            let owner = names.owner(it.owner).filter(|_| {
-                !is_own(state, it.owner) && it.expires_at.is_none_or(|expires| expires > now)
-            });
+            let owner = names
+                .owner(it.owner)
+                .filter(|_| !is_own(state, it.owner) && !has_expired(it, now));
             let key = owner.map(|owner| Key {
                 owner,
                 label: it.label.clone(),
@@ -139,7 +143,17 @@ fn document(
         grants: Some(sorted(state.grants().values(), |it| {
             let subject = names
                 .subject(it.subject)
-                .filter(|_| !is_own_subject(state, it.subject));
+                .filter(|_| !is_own_subject(state, it.subject))
+                .filter(|_| match it.subject {
+                    events::Subject::Key(id) => state
+                        .keys()
+                        .get(&id)
+                        .is_none_or(|key| !has_expired(key, now)),
+                    events::Subject::Everyone
+                    | events::Subject::User(_)
+                    | events::Subject::Team(_)
+                    | events::Subject::VirtualAccount(_) => true,
+                });
             let grant = subject.map(|to| Grant {
                 to,
                 models: models(state, &it.models),
@@ -194,6 +208,10 @@ fn sorted<T, I>(all: impl Iterator<Item = T>, item: impl Fn(T) -> (String, Optio
         .collect();
     items.sort_by(|(one, _), (other, _)| one.cmp(other));
     items.into_iter().map(|(_, item)| item).collect()
+}
+
+fn has_expired(key: &events_schema::state::Key, now: Timestamp) -> bool {
+    key.expires_at.is_some_and(|expires| expires <= now)
 }
 
 fn model(it: &events_schema::state::Model, name: String) -> Model {

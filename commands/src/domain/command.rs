@@ -343,6 +343,8 @@ pub enum KeyCommand {
     Relabel {
         /// The new label.
         label: Label,
+        /// The time now.
+        now: Timestamp,
     },
     /// Change its limits.
     ChangeLimits {

@@ -1,7 +1,10 @@
 //! Why a command is refused: one closed enum, one total table from it to code, HTTP status and field, and its
 //! wording for people.
 
-use events_schema::{events::Aggregate, names::Slug};
+use events_schema::{
+    events::Aggregate,
+    names::{Label, Slug},
+};
 
 /// Why a command is refused. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +31,14 @@ pub enum Rejection {
         name: String,
         /// The provider account within which the name is taken, for a model.
         account: Option<Slug>,
+    },
+    /// Another key of the owner's has this label.
+    #[error("This owner already has a key labelled '{label}'.{}", holds_its_label(*.expired))]
+    LabelTaken {
+        /// The label.
+        label: Label,
+        /// Whether that key has expired.
+        expired: bool,
     },
     /// Another person of the kind has this e-mail address.
     #[error("There is already {} {} with this e-mail address.", article(*.0), noun(*.0))]
@@ -261,6 +272,7 @@ impl Rejection {
             Self::NotFound(_) => row("not_found", 404, None),
             Self::MissingReference { field, .. } => row("missing_reference", 422, Some(*field)),
             Self::NameTaken { .. } => row("name_taken", 409, Some("name")),
+            Self::LabelTaken { .. } => row("label_taken", 409, Some("label")),
             Self::EmailTaken(_) => row("email_taken", 409, Some("email")),
             Self::IdUsed(_) | Self::TokenIdUsed => row("id_used", 409, None),
             Self::KeyNotUnique => row("key_not_unique", 409, None),
@@ -342,6 +354,14 @@ fn in_account(account: Option<&Slug>) -> String {
     account
         .map(|name| format!(" in the account '{name}'"))
         .unwrap_or_default()
+}
+
+const fn holds_its_label(expired: bool) -> &'static str {
+    if expired {
+        " That one has expired, and keeps its label until it is revoked or relabelled."
+    } else {
+        ""
+    }
 }
 
 fn policies_name(count: usize) -> String {

@@ -198,7 +198,7 @@ fn the_strategies_reach_every_kind_of_event_and_every_rejection() {
 const ENOUGH: u32 = 1_000;
 
 /// Every code that a rejection has, but for those of teams that are full: the world here is small.
-const CODES: [&str; 22] = [
+const CODES: [&str; 23] = [
     "bad_grant",
     "bad_policy",
     "bad_routing",
@@ -210,6 +210,7 @@ const CODES: [&str; 22] = [
     "grace_too_long",
     "id_used",
     "key_not_unique",
+    "label_taken",
     "last_owner",
     "limit_too_low",
     "missing_reference",
@@ -346,6 +347,7 @@ fn names_are_unique_and_found(state: &Organisation) {
     unique(state.rate_limit_policies().values().map(|it| &it.name));
     unique(state.teams().values().map(|it| &it.name));
     unique(state.operators().values().map(|it| &it.email));
+    unique(state.keys().values().map(|it| (it.owner, &it.label)));
     unique(state.keys().values().flat_map(|it| {
         std::iter::once(&it.hash).chain(it.former.as_ref().map(|former| &former.hash))
     }));
@@ -412,6 +414,8 @@ fn names_are_unique_and_found(state: &Organisation) {
         );
     }
     for it in state.keys().values() {
+        let labelled = state.keys_labelled(it.owner, &it.label);
+        assert!(labelled.map(|found| found.id).eq([it.id]));
         assert_eq!(
             state.key_by_hash(&it.hash).map(|found| found.id),
             Some(it.id)

@@ -303,7 +303,7 @@ pub enum NewCommand {
     IssueKey {
         /// Who owns it.
         owner: Owner,
-        /// What to call it.
+        /// What to call it: another name than the owner's other keys have.
         label: String,
         /// When it ceases to work.
         expires_at: Option<Timestamp>,
@@ -315,7 +315,7 @@ pub enum NewCommand {
     RelabelKey {
         /// Which.
         key: KeyId,
-        /// The new label.
+        /// The new label: another one than the owner's other keys have.
         label: String,
     },
     /// Change a key's limits.

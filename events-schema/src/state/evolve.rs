@@ -469,10 +469,16 @@ impl Organisation {
                 disabled: false,
                 former: None,
             }),
-            E::KeyRelabelled { label } => change(&mut self.keys, id, |it| {
-                it.life = now.lived(it.life);
-                it.label = label.clone();
-            }),
+            E::KeyRelabelled { label } => {
+                let Some(it) = self.keys.get(&id).cloned() else {
+                    return;
+                };
+                self.put_key(Key {
+                    life: now.lived(it.life),
+                    label: label.clone(),
+                    ..it
+                });
+            }
             E::KeyLimitsChanged { limits } => {
                 change(&mut self.keys, id, |it| {
                     (it.life, it.limits) = (now.lived(it.life), *limits)
@@ -538,6 +544,9 @@ impl Organisation {
             self.index.key_hashes.insert((hash.clone(), it.id));
         }
         self.index.keys_by_owner.insert((it.owner, it.id));
+        self.index
+            .key_labels
+            .insert(((it.owner, it.label.clone()), it.id));
         self.keys.insert(it.id, it);
     }
 
@@ -547,6 +556,7 @@ impl Organisation {
                 self.index.key_hashes.remove(&(hash.clone(), id));
             }
             self.index.keys_by_owner.remove(&(old.owner, id));
+            self.index.key_labels.remove(&((old.owner, old.label), id));
         }
     }
 

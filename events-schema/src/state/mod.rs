@@ -34,7 +34,7 @@ use crate::{
         GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId,
         UserId, VirtualAccountId, VirtualModelId,
     },
-    names::{ModelName, Slug},
+    names::{Label, ModelName, Slug},
     secrets::KeyedHash,
 };
 
@@ -77,6 +77,7 @@ struct Index {
     operators: OrdSet<(KeyedHash, OperatorId)>,
     key_hashes: OrdSet<(KeyedHash, KeyId)>,
     keys_by_owner: OrdSet<(Owner, KeyId)>,
+    key_labels: OrdSet<((Owner, Label), KeyId)>,
     grants_by_subject: OrdSet<(Subject, GrantId)>,
     grants_by_model: OrdSet<(ModelRef, GrantId)>,
     virtual_models_by_target: OrdSet<(ModelId, VirtualModelId)>,
@@ -300,6 +301,17 @@ impl Organisation {
             .keys_by_owner
             .range(from..)
             .take_while(move |(of, _)| *of == owner)
+            .filter_map(|(_, id)| self.keys.get(id))
+    }
+
+    /// The keys of an owner with this label: one at most, but in logs from before labels were unique within an owner.
+    pub fn keys_labelled(&self, owner: Owner, label: &Label) -> impl Iterator<Item = &Key> {
+        let name = (owner, label.clone());
+        let from = (name.clone(), KeyId::from_bytes([0; 16]));
+        self.index
+            .key_labels
+            .range(from..)
+            .take_while(move |(of, _)| *of == name)
             .filter_map(|(_, id)| self.keys.get(id))
     }
 

@@ -10,6 +10,8 @@ mod prune;
 
 use std::collections::{HashMap, HashSet};
 
+pub(super) use self::access::key_told;
+
 use events_schema::{
     api::declared::{Action, Change, FieldChange, NewSecret},
     events::Owner,

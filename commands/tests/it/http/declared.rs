@@ -4,7 +4,10 @@ use events_schema::events::Role;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::service::{Answer, Caller, PASSWORD, Service};
+use crate::support::{
+    eventually,
+    service::{Answer, Caller, PASSWORD, Service},
+};
 
 /// Something of everything.
 const DOCUMENT: &str = r#"sluice: v1
@@ -474,4 +477,121 @@ async fn somebody_who_was_erased_keeps_what_no_document_can_name() {
         assert_eq!(names(&answer), Vec::<String>::new(), "prune: {prune}");
     }
     assert_eq!(service.control.state().keys().len(), 2);
+}
+
+/// What a version without the rule on labels would have appended: a second key like the one of the event at `position`.
+async fn a_former_version_issues_it_again(service: &Service, position: u64, expires_at: Value) {
+    let read = async |position| {
+        let event = service.control.event(position).await.expect("it is read");
+        event.expect("it is there")
+    };
+    let last = read(service.control.head().position).await;
+    let mut row = read(position).await;
+    let mut payload: Value = serde_json::from_str(&row.payload).expect("JSON");
+    payload["hash"]["hash"] = json!("ab".repeat(32));
+    payload["hint"] = json!("twin");
+    payload["expires_at"] = expires_at;
+    row.payload = payload.to_string();
+    row.stream = events_schema::events::Stream::Key(commands::fresh::id());
+    row.event_id = commands::fresh::id();
+    (row.position, row.prev_hash, row.recorded_at) =
+        (last.position + 1, last.hash, last.recorded_at);
+    row.hash = row.computed_hash();
+    let position = i64::try_from(row.position).expect("a short log");
+    let mut connection = service.postgres.connect("sluice_service").await;
+    sqlx::query(
+        "WITH row AS (INSERT INTO events (position, event_id, stream, stream_version, kind, schema_version, recorded_at,
+             actor, cause, correlation, why, payload, prev_hash, hash)
+             VALUES ($1, $2, $3, 1, $4, 1, 'epoch'::timestamptz + $5 * interval '1 microsecond', $6, $7, $8, $9, $10, $11, $12)
+             RETURNING position, hash, recorded_at)
+         UPDATE log_head SET position = row.position, hash = row.hash, recorded_at = row.recorded_at FROM row",
+    )
+    .bind(position)
+    .bind(row.event_id.uuid())
+    .bind(row.stream.to_string())
+    .bind(&row.kind)
+    .bind(row.recorded_at.micros())
+    .bind(row.actor.to_string())
+    .bind(row.cause.uuid())
+    .bind(row.correlation)
+    .bind(&row.why)
+    .bind(&row.payload)
+    .bind(row.prev_hash.to_vec())
+    .bind(row.hash.to_vec())
+    .execute(&mut connection)
+    .await
+    .expect("the log takes it");
+    sqlx::query("SELECT pg_notify('sluice_log', $1)")
+        .bind(position.to_string())
+        .execute(&mut connection)
+        .await
+        .expect("a word to the others");
+    eventually("the service has followed", || async {
+        service.control.head().position == row.position
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_which_keys_share_a_label_loads_and_an_export_says_which_need_another() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    apply(&owner, DOCUMENT).await;
+    let keys = owner.get("/keys?search=production").await.json();
+    let first = keys["items"][0].clone();
+    let position = first["life"]["position"].as_u64().expect("a position");
+    a_former_version_issues_it_again(&service, position, Value::Null).await;
+    let keys = owner.get("/keys?search=production").await.json();
+    assert_eq!(keys["items"].as_array().expect("a list").len(), 2);
+
+    let refused = owner.get("/export").await;
+    refused.refuses(409, "shared_labels");
+    let said = refused.json()["detail"].as_str().expect("text").to_owned();
+    for part in [
+        "'billing: production'",
+        "twin",
+        first["hint"].as_str().expect("text"),
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains("laptop"), "{said}");
+    // What the document says of that key would be said of both.
+    let answer = apply(&owner, DOCUMENT).await;
+    answer.refuses(422, "bad_document");
+    // One is called otherwise, and both are known again.
+    let twin = owner.get("/keys?search=twin").await.json()["items"][0]["id"].clone();
+    let relabel = |label: &str| json!({ "type": "relabel_key", "key": twin, "label": label });
+    let taken = owner.try_command(relabel("laptop")).await;
+    assert_eq!(taken.status, StatusCode::OK, "that one is another owner's");
+    let taken = owner.try_command(relabel("production")).await;
+    taken.refuses_at(409, "label_taken", "label");
+    let export = owner.get("/export?key_hashes=true").await;
+    let document = String::from_utf8(export.body.to_vec()).expect("text");
+    assert_eq!(names(&apply(&owner, &document).await), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_key_keeps_its_label_and_stands_in_no_document_and_neither_do_its_grants() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    let soon = commands::clock::now().plus_micros(1_500_000);
+    let document = format!(
+        "sluice: v1\nvirtual_accounts:\n- name: ci\nkeys:\n- {{owner: {{virtual_account: ci}}, label: night, expires_at: {soon}}}\ngrants:\n- to: {{key: {{owner: {{virtual_account: ci}}, label: night}}}}\n  models: all\n"
+    );
+    assert_eq!(names(&apply(&owner, &document).await).len(), 3);
+    let key = owner.get("/keys").await.json()["items"][0]["owner"].clone();
+    let again = json!({ "type": "issue_key", "owner": key, "label": "night", "expires_at": null });
+    eventually("the key expires", || async {
+        let refused = owner.try_command(again.clone()).await;
+        refused.refuses_at(409, "label_taken", "label");
+        let said = refused.json()["detail"].as_str().expect("text").to_owned();
+        said.contains("expired")
+    })
+    .await;
+    let export = owner.get("/export").await;
+    let export = String::from_utf8(export.body.to_vec()).expect("text");
+    assert!(!export.contains("night"), "{export}");
+    let elsewhere = Service::start().await;
+    let there = elsewhere.owner().await;
+    assert_eq!(apply(&there, &export).await.status, StatusCode::OK);
 }

@@ -186,7 +186,7 @@ fn key() -> impl Strategy<Value = KeyCommand> {
     );
     prop_oneof![
         6 => issue,
-        1 => label().prop_map(|label| C::Relabel { label }),
+        1 => label().prop_map(|label| C::Relabel { label, now: NOW }),
         1 => limits().prop_map(|limits| C::ChangeLimits { limits }),
         1 => option::of(time()).prop_map(|expires_at| C::ChangeExpiry { expires_at, now: NOW }),
         3 => (hash(), select(vec![0, 1, 1, 7_776_000, 7_776_001])).prop_map(|(hash, grace_seconds)| C::Rotate {

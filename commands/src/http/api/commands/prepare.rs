@@ -291,6 +291,7 @@ pub(super) async fn prepare(
             key,
             KeyCommand::Relabel {
                 label: read("label", &label)?,
+                now: clock::now(),
             },
         )
         .into(),

@@ -7,6 +7,7 @@ mod feed;
 pub mod ledger;
 pub mod nats;
 pub mod rebuild;
+pub mod retention;
 pub mod snapshots;
 pub mod status;
 pub mod warehouse;

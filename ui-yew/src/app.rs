@@ -9,6 +9,7 @@ use yew::prelude::*;
 use yew_nested_router::Router;
 
 use crate::api::{Client, Failure, LiveProvider};
+use crate::organisation::OrganisationProvider;
 use crate::remote;
 use crate::route::Screen;
 use crate::screens::sign_in::SignIn;
@@ -119,9 +120,11 @@ fn signed_in(info: Rc<SessionInfo>, ended: Callback<()>, renamed: Callback<Strin
         <ContextProvider<Session> context={session}>
             <ContextProvider<Client> context={client}>
                 <LiveProvider>
-                    <Router<Screen>>
-                        <Shell />
-                    </Router<Screen>>
+                    <OrganisationProvider>
+                        <Router<Screen>>
+                            <Shell />
+                        </Router<Screen>>
+                    </OrganisationProvider>
                 </LiveProvider>
             </ContextProvider<Client>>
         </ContextProvider<Session>>

@@ -44,6 +44,11 @@ impl Session {
         }
     }
 
+    /// Whether the operator may change what holds for the whole organisation.
+    pub(crate) fn may_change_settings(&self) -> bool {
+        self.may_change_operators()
+    }
+
     /// Whether the operator may read the history, and so is told of events.
     pub(crate) fn may_read_history(&self) -> bool {
         match self.info.role {

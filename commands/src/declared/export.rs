@@ -5,15 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use events_schema::{
     events::{self, GrantedModels, LimitedModels, LimitedSubjects, Routing},
-    state::Organisation,
+    state::{self, Organisation},
     time::Timestamp,
 };
 use uuid::Uuid;
 
 use super::document::{
-    Document, Grant, Key, KeyName, KnownSecret, LimitedSubject, Member, Model, ModelRef, Models,
-    Operator, Owner, PricePoint, ProviderAccount, RateLimitPolicy, Subject, Subjects, Target, Team,
-    User, Version, VirtualAccount, VirtualModel,
+    ConsoleSessions, Document, Grant, Key, KeyName, KnownSecret, LimitedSubject, Member, Model,
+    ModelRef, Models, Operator, Owner, PricePoint, ProviderAccount, RateLimitPolicy, Retention,
+    Settings, Subject, Subjects, Target, Team, User, Version, VirtualAccount, VirtualModel,
 };
 use super::labels::{self, SharedLabels};
 use crate::{console_key, control::Person, domain::full_name};
@@ -58,6 +58,7 @@ fn document(
     let names = Names::of(state, people);
     Document {
         sluice: Version::V1,
+        settings: Some(settings(state)),
         provider_accounts: Some(sorted(state.provider_accounts().values(), |it| {
             (
                 it.name.to_string(),
@@ -208,6 +209,26 @@ fn sorted<T, I>(all: impl Iterator<Item = T>, item: impl Fn(T) -> (String, Optio
         .collect();
     items.sort_by(|(one, _), (other, _)| one.cmp(other));
     items.into_iter().map(|(_, item)| item).collect()
+}
+
+fn settings(state: &Organisation) -> Settings {
+    let state::Settings {
+        life: _,
+        organisation,
+        retention,
+        sessions,
+    } = state.settings();
+    Settings {
+        organisation: organisation.clone(),
+        retention: Some(Retention {
+            requests_days: retention.requests_days,
+            sums_days: retention.sums_days,
+        }),
+        console_sessions: Some(ConsoleSessions {
+            idle_minutes: sessions.idle_minutes,
+            longest_hours: sessions.longest_hours,
+        }),
+    }
 }
 
 fn has_expired(key: &events_schema::state::Key, now: Timestamp) -> bool {

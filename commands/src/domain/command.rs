@@ -16,6 +16,7 @@ use events_schema::{
     money::Price,
     names::{BaseUrl, Label, ModelName, Slug},
     secrets::{KeyedHash, SealedRef},
+    state::{Retention, SessionBounds},
     time::Timestamp,
 };
 
@@ -44,6 +45,8 @@ pub enum Command {
     Team(TeamId, TeamCommand),
     /// For a rate-limit policy.
     RateLimitPolicy(RateLimitPolicyId, RateLimitPolicyCommand),
+    /// For the organisation's settings.
+    Settings(SettingsCommand),
 }
 
 /// The fingerprints of one e-mail address: under the active key, and under those that were active before it.
@@ -451,6 +454,26 @@ pub enum OperatorCommand {
     },
 }
 
+/// Orders for the organisation's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettingsCommand {
+    /// Call the organisation otherwise.
+    RenameOrganisation {
+        /// What it is called; `None`: it has no name.
+        name: Option<Label>,
+    },
+    /// Keep what the ledger counts for another time.
+    ChangeRetention {
+        /// For how long.
+        retention: Retention,
+    },
+    /// Let sessions of the console end after another time.
+    ChangeSessionBounds {
+        /// After how long.
+        bounds: SessionBounds,
+    },
+}
+
 impl Command {
     /// The id of the thing that the command makes, as the answer shows it; `None` when it makes none.
     #[must_use]
@@ -481,7 +504,8 @@ impl Command {
             | Self::Grant(..)
             | Self::Operator(..)
             | Self::Team(..)
-            | Self::RateLimitPolicy(..) => None,
+            | Self::RateLimitPolicy(..)
+            | Self::Settings(_) => None,
         }
     }
 }

@@ -5,8 +5,14 @@ use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use super::{StartError, connect_options};
 
 /// All migrations, in order. A released one is never changed.
-const MIGRATIONS: &[(i32, &str, &str)] =
-    &[(1, "log", include_str!("../../migrations/0001_log.sql"))];
+const MIGRATIONS: &[(i32, &str, &str)] = &[
+    (1, "log", include_str!("../../migrations/0001_log.sql")),
+    (
+        2,
+        "session bounds",
+        include_str!("../../migrations/0002_session_bounds.sql"),
+    ),
+];
 
 /// Any number that no other program is likely to choose: two migrators wait for each other.
 const LOCK: i64 = 0x0510_ce00_0001;

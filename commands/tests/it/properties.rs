@@ -169,6 +169,7 @@ fn thing_of(command: &Command) -> Stream {
         Command::Operator(id, _) => Stream::Operator(*id),
         Command::Team(id, _) => Stream::Team(*id),
         Command::RateLimitPolicy(id, _) => Stream::RateLimitPolicy(*id),
+        Command::Settings(_) => Stream::Settings,
     }
 }
 
@@ -198,10 +199,11 @@ fn the_strategies_reach_every_kind_of_event_and_every_rejection() {
 const ENOUGH: u32 = 1_000;
 
 /// Every code that a rejection has, but for those of teams that are full: the world here is small.
-const CODES: [&str; 23] = [
+const CODES: [&str; 24] = [
     "bad_grant",
     "bad_policy",
     "bad_routing",
+    "bad_setting",
     "credential_for_elsewhere",
     "credential_needed",
     "email_taken",
@@ -225,7 +227,7 @@ const CODES: [&str; 23] = [
 ];
 
 /// How many kinds of events there are.
-const KINDS: usize = 73;
+const KINDS: usize = 76;
 
 /// A password or a name: whether it is the same again is not to be seen in the state.
 fn changes_what_lies_beside_the_log(command: &Command) -> bool {
@@ -453,6 +455,12 @@ fn numbers_are_within_bounds(state: &Organisation) {
                 > 0
         );
     }
+    let settings = state.settings();
+    assert!((14..=3_650).contains(&settings.retention.requests_days));
+    assert!((settings.retention.requests_days..=3_650).contains(&settings.retention.sums_days));
+    assert!(settings.sessions.idle_us() >= 5 * 60_000_000);
+    assert!(settings.sessions.idle_us() <= settings.sessions.longest_us());
+    assert!(settings.sessions.longest_hours <= 2_160);
     for key in state.keys().values() {
         let limits = [key.limits.requests_per_minute, key.limits.tokens_per_minute];
         assert!(!limits.contains(&Some(0)), "{key:?}");

@@ -486,6 +486,29 @@ pub enum NewCommand {
         /// Which.
         policy: RateLimitPolicyId,
     },
+    /// Give the organisation another name.
+    RenameOrganisation {
+        /// The new name; `null`: none.
+        name: Option<String>,
+    },
+    /// Change how long the ledger keeps request records, and their sums by the minute. What is older is deleted, for ever.
+    ChangeRetention {
+        /// How long request records are kept: 14 to 3,650 days.
+        #[cfg_attr(feature = "openapi", schema(minimum = 14, maximum = 3_650))]
+        requests_days: u32,
+        /// How long their sums by the minute are kept: at least as long, at most 3,650 days.
+        #[cfg_attr(feature = "openapi", schema(minimum = 14, maximum = 3_650))]
+        sums_days: u32,
+    },
+    /// Change when sessions of the console end, also those that there are.
+    ChangeSessionBounds {
+        /// After so many minutes without use: 5 to 10,080 (7 days), and no more than `longest_hours`.
+        #[cfg_attr(feature = "openapi", schema(minimum = 5, maximum = 10_080))]
+        idle_minutes: u32,
+        /// After so many hours in any case: 1 to 2,160 (90 days).
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 2_160))]
+        longest_hours: u32,
+    },
 }
 
 /// What a command answers.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FOLD_VERSION, Grant, Key, Membership, Model, Operator, Organisation, ProviderAccount,
-    RateLimitPolicy, Team, User, VirtualAccount, VirtualModel,
+    RateLimitPolicy, Settings, Team, User, VirtualAccount, VirtualModel,
 };
 use crate::{
     envelope::Epoch,
@@ -33,6 +33,7 @@ pub struct Checkpoint {
     teams: Vec<Team>,
     memberships: Vec<(TeamId, UserId, Membership)>,
     rate_limit_policies: Vec<RateLimitPolicy>,
+    settings: Settings,
     erased: Vec<String>,
     gone: Vec<(String, u64)>,
 }
@@ -75,6 +76,7 @@ impl Organisation {
                 .map(|((team, user), membership)| (*team, *user, *membership))
                 .collect(),
             rate_limit_policies: self.rate_limit_policies.values().cloned().collect(),
+            settings: self.settings.clone(),
             erased: self.erased.iter().map(ToString::to_string).collect(),
             gone: self
                 .gone
@@ -105,6 +107,7 @@ impl Organisation {
             teams,
             memberships,
             rate_limit_policies,
+            settings,
             erased,
             gone,
         } = checkpoint;
@@ -117,6 +120,7 @@ impl Organisation {
             position,
             epoch,
             log_version,
+            settings,
             ..Self::default()
         };
         for stream in erased {

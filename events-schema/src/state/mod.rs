@@ -15,6 +15,7 @@ mod digest;
 mod entities;
 mod evolve;
 mod policies;
+mod settings;
 mod teams;
 
 use imbl::{OrdMap, OrdSet};
@@ -26,6 +27,7 @@ pub use self::{
         FormerSecret, Grant, Key, Life, Membership, Model, Operator, OperatorToken, PricePoint,
         ProviderAccount, RateLimitPolicy, Team, User, VirtualAccount, VirtualModel,
     },
+    settings::{Retention, SessionBounds, Settings},
 };
 use crate::{
     envelope::Epoch,
@@ -39,7 +41,7 @@ use crate::{
 };
 
 /// The version of the fold.
-pub const FOLD_VERSION: u16 = 4;
+pub const FOLD_VERSION: u16 = 5;
 
 /// The whole configuration as of one position.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -58,6 +60,7 @@ pub struct Organisation {
     teams: OrdMap<TeamId, Team>,
     memberships: OrdMap<(TeamId, UserId), Membership>,
     rate_limit_policies: OrdMap<RateLimitPolicyId, RateLimitPolicy>,
+    settings: Settings,
     /// Whose name and address are gone from `people`.
     erased: OrdSet<Stream>,
     /// The last stream version of what is gone: an id is never used again.
@@ -120,6 +123,7 @@ impl Organisation {
             Stream::Operator(id) => self.operators.get(&id).map(|it| it.life),
             Stream::Team(id) => self.teams.get(&id).map(|it| it.life),
             Stream::RateLimitPolicy(id) => self.rate_limit_policies.get(&id).map(|it| it.life),
+            Stream::Settings => self.settings.life,
         };
         life.map(|life| life.version)
             .or_else(|| self.gone.get(&stream).copied())

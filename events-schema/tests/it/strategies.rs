@@ -9,8 +9,8 @@ use events_schema::{
         Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LimitMode, LimitSegment, LimitUnit,
         LimitWindow, LimitedModels, LimitedSubject, LimitedSubjects, LogEvent, ModelEvent,
         ModelRef, ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent,
-        RateLimitPolicyEvent, RateLimitRule, Role, Routing, Subject, TeamEvent, TeamRole,
-        UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
+        RateLimitPolicyEvent, RateLimitRule, Role, Routing, SettingsEvent, Subject, TeamEvent,
+        TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
     },
     id::Id,
     money::{NanoUsd, Price},
@@ -67,6 +67,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         3 => (id(), operator()).prop_map(|(id, event)| Event::Operator(id, event)),
         4 => (id(), team()).prop_map(|(id, event)| Event::Team(id, event)),
         2 => (id(), policy()).prop_map(|(id, event)| Event::RateLimitPolicy(id, event)),
+        1 => settings().prop_map(Event::Settings),
     ]
 }
 
@@ -233,6 +234,25 @@ fn policy() -> impl Strategy<Value = RateLimitPolicyEvent> {
         1 => Just(E::RateLimitPolicyDisabled {}),
         1 => Just(E::RateLimitPolicyEnabled {}),
         1 => Just(E::RateLimitPolicyDeleted {}),
+    ]
+}
+
+fn settings() -> impl Strategy<Value = SettingsEvent> {
+    use SettingsEvent as E;
+    prop_oneof![
+        option::of(label()).prop_map(|name| E::OrganisationRenamed { name }),
+        (any::<u32>(), any::<u32>()).prop_map(|(requests_days, sums_days)| {
+            E::RetentionChanged {
+                requests_days,
+                sums_days,
+            }
+        }),
+        (any::<u32>(), any::<u32>()).prop_map(|(idle_minutes, longest_hours)| {
+            E::SessionBoundsChanged {
+                idle_minutes,
+                longest_hours,
+            }
+        }),
     ]
 }
 

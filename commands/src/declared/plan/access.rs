@@ -147,7 +147,7 @@ impl<'a> Planner<'a> {
         for (index, it) in grants.iter().enumerate() {
             let place = Place {
                 section: "grants",
-                index,
+                index: Some(index),
                 field: None,
             };
             match self.grant(place, it) {

@@ -78,6 +78,9 @@ pub(super) async fn apply(
     if plan.changes_operators {
         gate::check(&caller, Right::ChangeOperators)?;
     }
+    if plan.changes_settings {
+        gate::check(&caller, Right::ChangeSettings)?;
+    }
     let passwords = std::mem::take(&mut plan.passwords);
     for (order, operator, password) in passwords.into_iter().filter(|_| !dry_run) {
         let password = password.reveal().to_owned();

@@ -16,6 +16,7 @@ mod provider_accounts;
 mod rate_limit_policies;
 mod served;
 mod sessions;
+mod settings;
 mod state;
 mod status;
 mod teams;
@@ -66,6 +67,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(grants::one))
         .routes(routes!(rate_limit_policies::list))
         .routes(routes!(rate_limit_policies::one))
+        .routes(routes!(settings::read))
         .routes(routes!(used_by::used_by))
         .routes(routes!(operators::list))
         .routes(routes!(operators::one))

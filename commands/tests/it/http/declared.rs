@@ -11,6 +11,14 @@ use crate::support::{
 
 /// Something of everything.
 const DOCUMENT: &str = r#"sluice: v1
+settings:
+  organisation: Acme
+  retention:
+    requests_days: 90
+    sums_days: 365
+  console_sessions:
+    idle_minutes: 60
+    longest_hours: 24
 provider_accounts:
   - name: openai
     provider: openai
@@ -152,6 +160,7 @@ async fn a_document_is_applied_once_and_changes_nothing_the_second_time() {
     assert_eq!(
         names(&done),
         [
+            "change settings of the organisation",
             "create provider account openai",
             "create provider account local",
             "create model openai/gpt-5",
@@ -214,6 +223,7 @@ async fn what_differs_is_changed_and_told_before_and_after() {
         .replace("        - provider_account: local\n", "")
         .replace("      - user: bob@example.com\n        role: member\n", "")
         .replace("limit: 500", "limit: 50")
+        .replace("sums_days: 365", "sums_days: 400")
         .replace("name: Bob", "name: Robert")
         .replace("name: The Auditor", "name: Eve")
         .replace("role: auditor", "role: viewer");
@@ -221,6 +231,7 @@ async fn what_differs_is_changed_and_told_before_and_after() {
     assert_eq!(
         names(&done),
         [
+            "change settings of the organisation",
             "change provider account local",
             "change model openai/gpt-5",
             "change virtual model chat",
@@ -234,22 +245,30 @@ async fn what_differs_is_changed_and_told_before_and_after() {
     );
     let changes = done.json()["changes"].clone();
     assert_eq!(
-        changes[3]["fields"],
-        json!([{ "field": "name", "before": "Bob", "after": "Robert" }])
+        changes[0]["fields"],
+        json!([{
+            "field": "retention",
+            "before": "requests 90 days, sums by the minute 365 days",
+            "after": "requests 90 days, sums by the minute 400 days"
+        }])
     );
     assert_eq!(
         changes[4]["fields"],
-        json!([{ "field": "member bob@example.com", "before": "member", "after": null }])
+        json!([{ "field": "name", "before": "Bob", "after": "Robert" }])
     );
     assert_eq!(
         changes[5]["fields"],
+        json!([{ "field": "member bob@example.com", "before": "member", "after": null }])
+    );
+    assert_eq!(
+        changes[6]["fields"],
         json!([{ "field": "limits", "before": "600 requests a minute", "after": "60 requests a minute" }])
     );
     assert_eq!(
-        changes[1]["fields"][0]["before"],
+        changes[2]["fields"][0]["before"],
         "$2.50 in, $10.00 out, $0.25 cached per million tokens"
     );
-    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 10);
+    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 11);
     let export = owner.get("/export").await;
     let export = String::from_utf8(export.body.to_vec()).expect("text");
     assert!(
@@ -281,7 +300,7 @@ async fn one_mistake_and_nothing_is_done() {
     let unknown = DOCUMENT.replace("model: openai/gpt-5\n", "model: openai/gpt-6\n");
     check(
         &unknown,
-        25,
+        33,
         Some("virtual_models[0].targets"),
         "no model 'openai/gpt-6'",
     )
@@ -289,7 +308,7 @@ async fn one_mistake_and_nothing_is_done() {
     let money = DOCUMENT.replace("input: 2.50", "input: 2,50");
     check(
         &money,
-        15,
+        23,
         Some("models[0].prices"),
         "'2,50': an amount of dollars",
     )
@@ -301,6 +320,15 @@ async fn one_mistake_and_nothing_is_done() {
         7,
         Some("virtual_models[0]"),
         "At least one target needs a weight",
+    )
+    .await;
+    let settings =
+        "sluice: v1\nsettings:\n  retention:\n    requests_days: 400\n    sums_days: 30\n";
+    check(
+        settings,
+        4,
+        Some("settings.retention"),
+        "at least as long as the request records",
     )
     .await;
     let twice = "sluice: v1\nvirtual_accounts:\n- name: a\n- name: a\n";
@@ -352,6 +380,44 @@ async fn pruning_deletes_what_sections_do_not_name_and_leaves_the_others() {
     let body = json!({ "prune": true, "document": "sluice: v1\nrate_limit_policies: []\nteams: []\nusers: []\nmodels: []\nprovider_accounts: []\nvirtual_accounts: []\n" });
     assert_eq!(names(&owner.post("/apply", &body).await).len(), 8);
     assert_eq!(service.control.state().provider_accounts().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_a_document_does_not_name_stay_unless_pruning_is_asked_for() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    apply(&owner, DOCUMENT).await;
+    let document = "sluice: v1\nsettings:\n  retention: {requests_days: 90, sums_days: 90}\n";
+    apply(&owner, document).await;
+    let now = service.control.state().settings().clone();
+    assert_eq!(
+        now.organisation.as_ref().map(|it| it.as_str()),
+        Some("Acme")
+    );
+    assert_eq!(
+        (now.retention.sums_days, now.sessions.idle_minutes),
+        (90, 60)
+    );
+    let body = json!({ "prune": true, "document": document });
+    let done = owner.post("/apply", &body).await;
+    let fields = done.json()["changes"][0]["fields"].clone();
+    assert_eq!(
+        fields,
+        json!([
+            { "field": "organisation", "before": "Acme", "after": null },
+            {
+                "field": "console_sessions",
+                "before": "60 minutes without use, 24 hours in all",
+                "after": "720 minutes without use, 168 hours in all",
+            },
+        ])
+    );
+    // A document without the section says nothing of it.
+    let body = json!({ "prune": true, "document": "sluice: v1\n" });
+    assert_eq!(
+        names(&owner.post("/apply", &body).await),
+        Vec::<String>::new()
+    );
 }
 
 /// The state with everything blanked that two deployments cannot have in common: ids, times, positions, and references to
@@ -434,6 +500,9 @@ async fn roles_bound_what_a_document_may_change() {
     let operator = service.sign_in("op@example.com", PASSWORD).await;
     apply(&operator, DOCUMENT).await.refuses(403, "forbidden");
     let without = DOCUMENT.split("operators:").next().expect("a beginning");
+    apply(&operator, without).await.refuses(403, "forbidden");
+    let (_, rest) = without.split_once("provider_accounts:").expect("a section");
+    let without = &format!("sluice: v1\nprovider_accounts:{rest}");
     assert_eq!(apply(&operator, without).await.status, StatusCode::OK);
     operator
         .get("/export?key_hashes=true")

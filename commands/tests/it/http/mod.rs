@@ -11,3 +11,4 @@ mod reading;
 mod roles;
 mod schema;
 mod sessions;
+mod settings;

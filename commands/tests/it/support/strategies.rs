@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use commands::domain::{
     Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
-    ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, TeamCommand, UserCommand,
-    VirtualAccountCommand, VirtualModelCommand,
+    ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, SettingsCommand, TeamCommand,
+    UserCommand, VirtualAccountCommand, VirtualModelCommand,
 };
 use events_schema::{
     envelope::Epoch,
@@ -21,6 +21,7 @@ use events_schema::{
     money::{NanoUsd, Price},
     names::{BaseUrl, Label, ModelName, Slug},
     secrets::{KeyedHash, SealedRef},
+    state::{Retention, SessionBounds},
     time::Timestamp,
 };
 use proptest::{collection, option, prelude::*, sample::select};
@@ -79,6 +80,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         6 => (id(), operator()).prop_map(|(id, it)| Command::Operator(id, it)),
         4 => (id(), team()).prop_map(|(id, it)| Command::Team(id, it)),
         3 => (id(), policy()).prop_map(|(id, it)| Command::RateLimitPolicy(id, it)),
+        2 => settings().prop_map(Command::Settings),
     ]
 }
 
@@ -260,6 +262,28 @@ fn policy() -> impl Strategy<Value = RateLimitPolicyCommand> {
         1 => Just(C::Disable),
         1 => Just(C::Enable),
         1 => Just(C::Delete),
+    ]
+}
+
+fn settings() -> impl Strategy<Value = SettingsCommand> {
+    use SettingsCommand as C;
+    let days = || select(vec![13, 14, 30, 400, 3_650, 3_651]);
+    let retention = (days(), days()).prop_map(|(requests_days, sums_days)| Retention {
+        requests_days,
+        sums_days,
+    });
+    let bounds = (
+        select(vec![4, 5, 61, 10_080, 10_081]),
+        select(vec![0, 1, 168, 2_160, 2_161]),
+    );
+    let bounds = bounds.prop_map(|(idle_minutes, longest_hours)| SessionBounds {
+        idle_minutes,
+        longest_hours,
+    });
+    prop_oneof![
+        option::of(label()).prop_map(|name| C::RenameOrganisation { name }),
+        retention.prop_map(|retention| C::ChangeRetention { retention }),
+        bounds.prop_map(|bounds| C::ChangeSessionBounds { bounds }),
     ]
 }
 

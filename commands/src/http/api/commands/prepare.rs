@@ -7,7 +7,7 @@ use events_schema::{
     api::commands::NewCommand,
     id::{OperatorId, ProviderAccountId, UserId},
     names::{BaseUrl, Label},
-    state::Organisation,
+    state::{Organisation, Retention, SessionBounds},
 };
 use uuid::Uuid;
 
@@ -17,8 +17,8 @@ use crate::{
     control::{PasswordChange, Person, PersonChange, SideEffects},
     domain::{
         Command, Fingerprints, GrantCommand, KeyCommand, ModelCommand, OperatorCommand,
-        ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, TeamCommand, UserCommand,
-        VirtualAccountCommand, VirtualModelCommand,
+        ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, SettingsCommand,
+        TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand,
     },
     fresh,
     http::{App, app::Answer, names::unreadable, problem::ApiError},
@@ -435,6 +435,30 @@ pub(super) async fn prepare(
         }
         N::DeleteRateLimitPolicy { policy } => {
             Command::RateLimitPolicy(policy, RateLimitPolicyCommand::Delete).into()
+        }
+        N::RenameOrganisation { name } => {
+            let name = name.as_deref().map(|name| read("name", name)).transpose()?;
+            Command::Settings(SettingsCommand::RenameOrganisation { name }).into()
+        }
+        N::ChangeRetention {
+            requests_days,
+            sums_days,
+        } => {
+            let retention = Retention {
+                requests_days,
+                sums_days,
+            };
+            Command::Settings(SettingsCommand::ChangeRetention { retention }).into()
+        }
+        N::ChangeSessionBounds {
+            idle_minutes,
+            longest_hours,
+        } => {
+            let bounds = SessionBounds {
+                idle_minutes,
+                longest_hours,
+            };
+            Command::Settings(SettingsCommand::ChangeSessionBounds { bounds }).into()
         }
     })
 }

@@ -76,11 +76,13 @@ pub async fn ensure(
         return Ok(key);
     }
     let key = SecretText::new_api_key();
+    // Each process has a key of its own, and each key a label of its own.
+    let label = format!("{LABEL} …{}", key.hint());
     // First the file, then the key: a key that nobody knows would stay for ever.
     write(&path, &key)?;
     let order = KeyCommand::Issue {
         owner: Owner::VirtualAccount(account),
-        label: LABEL.parse::<Label>().expect("a label"),
+        label: label.parse::<Label>().expect("a label"),
         hash: secrets.api_key_hash(&key),
         hint: key.hint(),
         expires_at: None,

@@ -107,8 +107,15 @@ pub struct SideEffects {
 /// A change in the table `people`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PersonChange {
-    /// The person is new, or is called otherwise.
+    /// The person is new.
     Put(Person),
+    /// The person is called otherwise.
+    Name {
+        /// Who.
+        id: Uuid,
+        /// The new name; the former one is overwritten.
+        name: String,
+    },
     /// The person has another e-mail address.
     Email {
         /// Who.

@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod nats;
 pub mod postgres;
 pub mod rebuild;
+pub mod retention;
 pub mod snapshots;
 pub mod status;
 pub mod trust;

@@ -8,7 +8,7 @@ use projections::{
     clock,
     config::{Command, Config, LogFormat, Places, Rebuild},
     ledger::{self, LedgerPart},
-    nats, postgres, rebuild,
+    nats, postgres, rebuild, retention,
     snapshots::{self, PublisherConfig, PublisherPart, PublisherStatus, Rivals},
     status::{self, Part},
     trust::Trust,
@@ -99,14 +99,19 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
             status: Arc::default(),
         };
         let audit = audit::Config {
+            jetstream: jetstream.clone(),
+            warehouse: warehouse.clone(),
+            status: Arc::default(),
+        };
+        let retention = retention::Config {
             jetstream,
             warehouse,
-            status: Arc::default(),
         };
         parts.push(Arc::new(LedgerPart(Arc::clone(&ledger.status))));
         parts.push(Arc::new(AuditPart(Arc::clone(&audit.status))));
         workers.spawn(ledger::run(ledger, shutdown.clone()));
         workers.spawn(audit::run(audit, shutdown.clone()));
+        workers.spawn(retention::run(retention, shutdown.clone()));
         let listener = TcpListener::bind(places.listen).await;
         let listener =
             listener.map_err(|error| format!("listening on {}: {error}", places.listen))?;

@@ -9,6 +9,7 @@ use yew::prelude::*;
 use yew_nested_router::Router;
 
 use crate::api::{Client, Failure, LiveProvider};
+use crate::organisation::OrganisationProvider;
 use crate::remote;
 use crate::route::Screen;
 use crate::screens::sign_in::SignIn;
@@ -79,7 +80,10 @@ fn Gate() -> Html {
             let onsignin = Callback::from(move |info| access.set(Access::SignedIn(Rc::new(info))));
             html!(<SignIn {onsignin} />)
         }
-        Access::SignedIn(info) => signed_in(Rc::clone(info), ended),
+        Access::SignedIn(info) => {
+            let renamed = renamed(Rc::clone(info), access.setter());
+            signed_in(Rc::clone(info), ended, renamed)
+        }
         Access::Unknown(failure) => {
             let again = Action::new("Try again", Callback::from(move |()| round.set(*round + 1)));
             html!(
@@ -93,17 +97,34 @@ fn Gate() -> Html {
     }
 }
 
+/// What is called with another name of whoever is signed in.
+fn renamed(info: Rc<SessionInfo>, access: UseStateSetter<Access>) -> Callback<String> {
+    Callback::from(move |name| {
+        let info = SessionInfo {
+            name,
+            ..(*info).clone()
+        };
+        access.set(Access::SignedIn(Rc::new(info)));
+    })
+}
+
 /// Everything that needs a session.
-fn signed_in(info: Rc<SessionInfo>, ended: Callback<()>) -> Html {
+fn signed_in(info: Rc<SessionInfo>, ended: Callback<()>, renamed: Callback<String>) -> Html {
     let client = Client::with_session(&info.csrf_token, ended.clone());
-    let session = Session { info, ended };
+    let session = Session {
+        info,
+        ended,
+        renamed,
+    };
     html!(
         <ContextProvider<Session> context={session}>
             <ContextProvider<Client> context={client}>
                 <LiveProvider>
-                    <Router<Screen>>
-                        <Shell />
-                    </Router<Screen>>
+                    <OrganisationProvider>
+                        <Router<Screen>>
+                            <Shell />
+                        </Router<Screen>>
+                    </OrganisationProvider>
                 </LiveProvider>
             </ContextProvider<Client>>
         </ContextProvider<Session>>

@@ -5,6 +5,7 @@ mod app;
 mod browser;
 mod command;
 mod format;
+mod organisation;
 mod remote;
 mod route;
 mod screens;

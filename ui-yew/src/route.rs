@@ -53,6 +53,8 @@ pub(crate) enum Screen {
     Configuration,
     /// Who may use the console.
     Operators,
+    /// What holds for the whole organisation.
+    Settings,
     /// The operator's own password, sessions and tokens.
     Account,
 }
@@ -97,6 +99,7 @@ pub(crate) const NAVIGATION: [Group; 4] = [
             Screen::Gateways,
             Screen::Configuration,
             Screen::Operators,
+            Screen::Settings,
         ],
     },
 ];
@@ -123,6 +126,7 @@ impl Screen {
             Self::Gateways => "Gateways",
             Self::Configuration => "Configuration file",
             Self::Operators => "Operators",
+            Self::Settings => "Settings",
             Self::Account => "My account",
         }
     }
@@ -163,8 +167,11 @@ impl Screen {
             Self::Configuration => {
                 "Everything that this console changes, as one YAML document: look at the difference, then apply it."
             }
+            Self::Settings => {
+                "What holds for the whole organisation: its name, how long request records are kept, how long sessions last."
+            }
             Self::Operators => "People who may use this console, and what each may do.",
-            Self::Account => "Your password, your sessions and your automation tokens.",
+            Self::Account => "Your name, your password, your sessions and your automation tokens.",
         }
     }
 
@@ -186,6 +193,7 @@ impl Screen {
             Self::Gateways => Icon::Network,
             Self::Configuration => Icon::File,
             Self::Operators => Icon::Cog,
+            Self::Settings => Icon::Wrench,
             Self::Account => Icon::User,
         }
     }
@@ -209,6 +217,7 @@ impl Screen {
             | Self::Gateways
             | Self::Configuration
             | Self::Operators
+            | Self::Settings
             | Self::Account => None,
         }
     }

@@ -13,6 +13,8 @@ pub(crate) struct Session {
     pub(crate) info: Rc<SessionInfo>,
     /// Ends it in this page: shows the sign-in.
     pub(crate) ended: Callback<()>,
+    /// Shows another name of the operator's from now on.
+    pub(crate) renamed: Callback<String>,
 }
 
 /// The session above.
@@ -40,6 +42,11 @@ impl Session {
             Role::Owner => true,
             Role::Operator | Role::Auditor | Role::Viewer => false,
         }
+    }
+
+    /// Whether the operator may change what holds for the whole organisation.
+    pub(crate) fn may_change_settings(&self) -> bool {
+        self.may_change_operators()
     }
 
     /// Whether the operator may read the history, and so is told of events.

@@ -106,7 +106,8 @@ impl Shown {
         match self {
             Self::Nothing => Ok(None),
             Self::Cookie(secret) => {
-                let session = sessions::find(pool, secret, now).await?;
+                let bounds = state.settings().sessions;
+                let session = sessions::find(pool, secret, now, bounds).await?;
                 Ok(session.and_then(|session| by_session(state, session)))
             }
             Self::Token(secret) => {

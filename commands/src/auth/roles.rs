@@ -6,8 +6,8 @@
 //! | read the configuration, the dashboard, how the deployment is | yes | yes | yes | yes |
 //! | read who the operators are; history, past states, verify | yes | yes | yes | – |
 //! | change the configuration; playground (it costs money) | yes | yes | – | – |
-//! | change operators; erase people | yes | – | – | – |
-//! | one's own sessions, password and tokens | yes | yes | yes | yes |
+//! | change operators and settings; erase people | yes | – | – | – |
+//! | one's own name, sessions, password and tokens | yes | yes | yes | yes |
 //!
 //! What hands out a new secret or ends sessions asks for a session, not a token: a stolen token cannot outlive its
 //! own revocation by making another.
@@ -34,12 +34,14 @@ pub enum Right {
     ReadHistory,
     /// Send requests to models through the console.
     UsePlayground,
-    /// Change anything but operators.
+    /// Change anything but operators and settings.
     ChangeConfiguration,
     /// Change who may use the console, and how.
     ChangeOperators,
     /// Erase names and e-mail addresses, for ever.
     ErasePeople,
+    /// Change what holds for the whole organisation: when sessions end, and when request records are deleted for ever.
+    ChangeSettings,
 }
 
 /// Whether a role has a right. The one place that says so.
@@ -61,16 +63,16 @@ pub const fn allows(role: Role, right: Right) -> bool {
         (Right::ReadOperators | Right::ReadHistory, Role::Viewer) => false,
         (Right::UsePlayground | Right::ChangeConfiguration, Role::Owner | Role::Operator) => true,
         (Right::UsePlayground | Right::ChangeConfiguration, Role::Auditor | Role::Viewer) => false,
-        (Right::ChangeOperators | Right::ErasePeople, Role::Owner) => true,
+        (Right::ChangeOperators | Right::ErasePeople | Right::ChangeSettings, Role::Owner) => true,
         (
-            Right::ChangeOperators | Right::ErasePeople,
+            Right::ChangeOperators | Right::ErasePeople | Right::ChangeSettings,
             Role::Operator | Role::Auditor | Role::Viewer,
         ) => false,
     }
 }
 
 /// Every route under `/api/v1` and the right that it asks for. `POST /commands` asks for the command's own as well,
-/// `POST /apply` for [`Right::ChangeOperators`] where operators change.
+/// `POST /apply` for [`Right::ChangeOperators`] where operators change, and for [`Right::ChangeSettings`] where settings do.
 pub const ROUTES: &[(Method, &str, Right)] = &[
     (Method::GET, "/api/v1/openapi.json", Right::Public),
     (Method::POST, "/api/v1/sessions", Right::Public),
@@ -83,6 +85,7 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
         Right::OwnBySession,
     ),
     (Method::DELETE, "/api/v1/sessions/{id}", Right::OwnBySession),
+    (Method::PUT, "/api/v1/me/name", Right::OwnBySession),
     (Method::PUT, "/api/v1/me/password", Right::OwnBySession),
     (Method::GET, "/api/v1/tokens", Right::Own),
     (Method::POST, "/api/v1/tokens", Right::OwnBySession),
@@ -145,6 +148,7 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
         "/api/v1/rate-limit-policies/{id}",
         Right::ReadConfiguration,
     ),
+    (Method::GET, "/api/v1/settings", Right::ReadConfiguration),
     (Method::GET, "/api/v1/used-by", Right::ReadConfiguration),
     (Method::GET, "/api/v1/operators", Right::ReadOperators),
     (Method::GET, "/api/v1/operators/{id}", Right::ReadOperators),
@@ -200,10 +204,15 @@ pub const fn right_of_command(command: &NewCommand) -> Right {
     match command {
         C::AddOperator { .. }
         | C::ChangeOperatorRole { .. }
+        | C::RenameOperator { .. }
+        | C::ChangeOperatorEmail { .. }
         | C::SetOperatorPassword { .. }
         | C::DisableOperator { .. }
         | C::EnableOperator { .. }
         | C::RemoveOperator { .. } => Right::ChangeOperators,
+        C::RenameOrganisation { .. }
+        | C::ChangeRetention { .. }
+        | C::ChangeSessionBounds { .. } => Right::ChangeSettings,
         C::EraseUser { .. } | C::EraseOperator { .. } => Right::ErasePeople,
         C::RegisterProviderAccount { .. }
         | C::RenameProviderAccount { .. }
@@ -227,6 +236,7 @@ pub const fn right_of_command(command: &NewCommand) -> Right {
         | C::DeleteVirtualModel { .. }
         | C::AddUser { .. }
         | C::ChangeUserEmail { .. }
+        | C::RenameUser { .. }
         | C::DisableUser { .. }
         | C::EnableUser { .. }
         | C::DeleteUser { .. }

@@ -1,7 +1,7 @@
-//! Sessions of the console: 256 random bits in a cookie, stored as a hash. They end after 12 hours without use,
-//! seven days after sign-in, or when the operator, the password or somebody with the right says so.
+//! Sessions of the console: 256 random bits in a cookie, stored as a hash. They end after a while without use and some time
+//! after sign-in, as the settings say at the moment (also for sessions that began before), or when the operator, the password or somebody with the right says so.
 
-use events_schema::{id::OperatorId, time::Timestamp};
+use events_schema::{id::OperatorId, state::SessionBounds, time::Timestamp};
 use http::{HeaderMap, header};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -10,10 +10,6 @@ use crate::{fresh, secrets::SecretText};
 
 /// The cookie's name.
 pub const COOKIE: &str = "sluice_session";
-/// A session that is not used this long has ended: 12 hours.
-const IDLE_US: i64 = 12 * 60 * 60 * 1_000_000;
-/// A session ends this long after sign-in, used or not: 7 days.
-const LIFE_US: i64 = 7 * 24 * 60 * 60 * 1_000_000;
 /// The last use is written down when the one written down is this old: one minute.
 const TOUCH_US: i64 = 60 * 1_000_000;
 /// An operator has at most this many sessions; one more ends the oldest.
@@ -40,10 +36,13 @@ pub struct Session {
     pub user_agent: String,
 }
 
-type Row = (Uuid, Uuid, String, i64, i64, i64, String);
+type Row = (Uuid, Uuid, String, i64, i64, String);
 
 impl Session {
-    fn of((id, operator, csrf_token, created, used, expires, user_agent): Row) -> Self {
+    fn of(
+        (id, operator, csrf_token, created, used, user_agent): Row,
+        bounds: SessionBounds,
+    ) -> Self {
         let time = |micros| Timestamp::from_micros(micros).unwrap_or(Timestamp::MIN);
         Self {
             id,
@@ -51,7 +50,7 @@ impl Session {
             csrf_token,
             created_at: time(created),
             last_used_at: time(used),
-            expires_at: time(expires),
+            expires_at: time(created).plus_micros(bounds.longest_us()),
             user_agent,
         }
     }
@@ -81,7 +80,7 @@ pub async fn begin(
     operator: OperatorId,
     user_agent: &str,
     address: &str,
-    now: Timestamp,
+    (now, bounds): (Timestamp, SessionBounds),
 ) -> Result<(SecretText, Session), sqlx::Error> {
     let secret = SecretText::new_session();
     let session = Session {
@@ -90,7 +89,7 @@ pub async fn begin(
         csrf_token: hex::encode(fresh::bytes::<32>()),
         created_at: now,
         last_used_at: now,
-        expires_at: now.plus_micros(LIFE_US),
+        expires_at: now.plus_micros(bounds.longest_us()),
         user_agent: user_agent
             .chars()
             .filter(|c| !c.is_control())
@@ -98,28 +97,32 @@ pub async fn begin(
             .collect(),
     };
     sqlx::query(
-        "INSERT INTO sessions (id, token_hash, operator_id, csrf_token, created_us, last_used_us, expires_us, user_agent, address)
-         VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8)",
+        "INSERT INTO sessions (id, token_hash, operator_id, csrf_token, created_us, last_used_us, user_agent, address)
+         VALUES ($1, $2, $3, $4, $5, $5, $6, $7)",
     )
     .bind(session.id)
     .bind(secret.hash().as_slice())
     .bind(operator.uuid())
     .bind(&session.csrf_token)
     .bind(now.micros())
-    .bind(session.expires_at.micros())
     .bind(&session.user_agent)
     .bind(address)
     .execute(pool)
     .await?;
-    sweep(pool, operator, now).await?;
+    sweep(pool, operator, now, bounds).await?;
     Ok((secret, session))
 }
 
 /// Deletes sessions that have ended, and the operator's oldest past the limit.
-async fn sweep(pool: &PgPool, operator: OperatorId, now: Timestamp) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM sessions WHERE expires_us <= $1 OR last_used_us <= $2")
-        .bind(now.micros())
-        .bind(now.micros() - IDLE_US)
+async fn sweep(
+    pool: &PgPool,
+    operator: OperatorId,
+    now: Timestamp,
+    bounds: SessionBounds,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM sessions WHERE created_us <= $1 OR last_used_us <= $2")
+        .bind(now.micros() - bounds.longest_us())
+        .bind(now.micros() - bounds.idle_us())
         .execute(pool)
         .await?;
     sqlx::query(
@@ -141,17 +144,18 @@ pub async fn find(
     pool: &PgPool,
     secret: &SecretText,
     now: Timestamp,
+    bounds: SessionBounds,
 ) -> Result<Option<Session>, sqlx::Error> {
     let row: Option<Row> = sqlx::query_as(
-        "SELECT id, operator_id, csrf_token, created_us, last_used_us, expires_us, user_agent FROM sessions
-         WHERE token_hash = $1 AND expires_us > $2 AND last_used_us > $3",
+        "SELECT id, operator_id, csrf_token, created_us, last_used_us, user_agent FROM sessions
+         WHERE token_hash = $1 AND created_us > $2 AND last_used_us > $3",
     )
     .bind(secret.hash().as_slice())
-    .bind(now.micros())
-    .bind(now.micros() - IDLE_US)
+    .bind(now.micros() - bounds.longest_us())
+    .bind(now.micros() - bounds.idle_us())
     .fetch_optional(pool)
     .await?;
-    let Some(session) = row.map(Session::of) else {
+    let Some(session) = row.map(|row| Session::of(row, bounds)) else {
         return Ok(None);
     };
     if now.micros() - session.last_used_at.micros() >= TOUCH_US {
@@ -172,17 +176,21 @@ pub async fn list(
     pool: &PgPool,
     operator: OperatorId,
     now: Timestamp,
+    bounds: SessionBounds,
 ) -> Result<Vec<Session>, sqlx::Error> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT id, operator_id, csrf_token, created_us, last_used_us, expires_us, user_agent FROM sessions
-         WHERE operator_id = $1 AND expires_us > $2 AND last_used_us > $3 ORDER BY created_us DESC, id DESC",
+        "SELECT id, operator_id, csrf_token, created_us, last_used_us, user_agent FROM sessions
+         WHERE operator_id = $1 AND created_us > $2 AND last_used_us > $3 ORDER BY created_us DESC, id DESC",
     )
     .bind(operator.uuid())
-    .bind(now.micros())
-    .bind(now.micros() - IDLE_US)
+    .bind(now.micros() - bounds.longest_us())
+    .bind(now.micros() - bounds.idle_us())
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().map(Session::of).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| Session::of(row, bounds))
+        .collect())
 }
 
 /// Ends one session of the operator; whether there was one.

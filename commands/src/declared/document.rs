@@ -27,6 +27,8 @@ pub(super) enum Version {
 pub(super) struct Document {
     pub(super) sluice: Version,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) settings: Option<Settings>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) provider_accounts: Option<Vec<ProviderAccount>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) models: Option<Vec<Model>>,
@@ -46,6 +48,35 @@ pub(super) struct Document {
     pub(super) rate_limit_policies: Option<Vec<RateLimitPolicy>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) operators: Option<Vec<Operator>>,
+}
+
+/// What holds for the whole organisation. What is missing stays as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Settings {
+    /// What it is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) organisation: Option<Label>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) retention: Option<Retention>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) console_sessions: Option<ConsoleSessions>,
+}
+
+/// How long what the ledger counts is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retention {
+    pub(super) requests_days: u32,
+    pub(super) sums_days: u32,
+}
+
+/// How long sessions of the console last.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConsoleSessions {
+    pub(super) idle_minutes: u32,
+    pub(super) longest_hours: u32,
 }
 
 /// A provider account, known by its name.

@@ -5,16 +5,17 @@ use std::collections::{BTreeSet, HashMap};
 
 use events_schema::{
     events::{self, GrantedModels, LimitedModels, LimitedSubjects, Routing},
-    state::Organisation,
+    state::{self, Organisation},
     time::Timestamp,
 };
 use uuid::Uuid;
 
 use super::document::{
-    Document, Grant, Key, KeyName, KnownSecret, LimitedSubject, Member, Model, ModelRef, Models,
-    Operator, Owner, PricePoint, ProviderAccount, RateLimitPolicy, Subject, Subjects, Target, Team,
-    User, Version, VirtualAccount, VirtualModel,
+    ConsoleSessions, Document, Grant, Key, KeyName, KnownSecret, LimitedSubject, Member, Model,
+    ModelRef, Models, Operator, Owner, PricePoint, ProviderAccount, RateLimitPolicy, Retention,
+    Settings, Subject, Subjects, Target, Team, User, Version, VirtualAccount, VirtualModel,
 };
+use super::labels::{self, SharedLabels};
 use crate::{console_key, control::Person, domain::full_name};
 
 /// The virtual account that belongs to Sluice itself.
@@ -30,19 +31,22 @@ pub enum KeyHashes {
     LeftOut,
 }
 
-/// The document, in YAML. Keys that have expired are left out.
+/// The document, in YAML. Keys that have expired are left out, and so are grants to them.
+///
+/// # Errors
+/// When two keys could not be told apart in it.
 ///
 /// # Panics
 /// Never: a document holds nothing that YAML cannot.
-#[must_use]
 pub fn export(
     state: &Organisation,
     people: &HashMap<Uuid, Person>,
     hashes: KeyHashes,
     now: Timestamp,
-) -> String {
+) -> Result<String, SharedLabels> {
+    labels::check(state, &Names::of(state, people), now)?;
     let document = document(state, people, hashes, now);
-    serde_saphyr::to_string(&document).expect("a document is YAML")
+    Ok(serde_saphyr::to_string(&document).expect("a document is YAML"))
 }
 
 fn document(
@@ -54,6 +58,7 @@ fn document(
     let names = Names::of(state, people);
     Document {
         sluice: Version::V1,
+        settings: Some(settings(state)),
         provider_accounts: Some(sorted(state.provider_accounts().values(), |it| {
             (
                 it.name.to_string(),
@@ -117,9 +122,9 @@ fn document(
             (it.name.to_string(), (!is_own).then_some(account))
         })),
         keys: Some(sorted(state.keys().values(), |it| {
-            let owner = names.owner(it.owner).filter(|_| {
-                !is_own(state, it.owner) && it.expires_at.is_none_or(|expires| expires > now)
-            });
+            let owner = names
+                .owner(it.owner)
+                .filter(|_| !is_own(state, it.owner) && !has_expired(it, now));
             let key = owner.map(|owner| Key {
                 owner,
                 label: it.label.clone(),
@@ -139,7 +144,17 @@ fn document(
         grants: Some(sorted(state.grants().values(), |it| {
             let subject = names
                 .subject(it.subject)
-                .filter(|_| !is_own_subject(state, it.subject));
+                .filter(|_| !is_own_subject(state, it.subject))
+                .filter(|_| match it.subject {
+                    events::Subject::Key(id) => state
+                        .keys()
+                        .get(&id)
+                        .is_none_or(|key| !has_expired(key, now)),
+                    events::Subject::Everyone
+                    | events::Subject::User(_)
+                    | events::Subject::Team(_)
+                    | events::Subject::VirtualAccount(_) => true,
+                });
             let grant = subject.map(|to| Grant {
                 to,
                 models: models(state, &it.models),
@@ -194,6 +209,30 @@ fn sorted<T, I>(all: impl Iterator<Item = T>, item: impl Fn(T) -> (String, Optio
         .collect();
     items.sort_by(|(one, _), (other, _)| one.cmp(other));
     items.into_iter().map(|(_, item)| item).collect()
+}
+
+fn settings(state: &Organisation) -> Settings {
+    let state::Settings {
+        life: _,
+        organisation,
+        retention,
+        sessions,
+    } = state.settings();
+    Settings {
+        organisation: organisation.clone(),
+        retention: Some(Retention {
+            requests_days: retention.requests_days,
+            sums_days: retention.sums_days,
+        }),
+        console_sessions: Some(ConsoleSessions {
+            idle_minutes: sessions.idle_minutes,
+            longest_hours: sessions.longest_hours,
+        }),
+    }
+}
+
+fn has_expired(key: &events_schema::state::Key, now: Timestamp) -> bool {
+    key.expires_at.is_some_and(|expires| expires <= now)
 }
 
 fn model(it: &events_schema::state::Model, name: String) -> Model {

@@ -9,10 +9,12 @@
 //! - `document`: what stands in a document;
 //! - `read`: from YAML, and from a place in the document back to its line;
 //! - `plan`: the difference to a state, and the orders that make it;
-//! - `export`: a state as a document.
+//! - `export`: a state as a document;
+//! - `labels`: whether each key can be told from the others in it.
 
 mod document;
 mod export;
+mod labels;
 mod plan;
 mod read;
 
@@ -23,6 +25,7 @@ use uuid::Uuid;
 
 pub use self::{
     export::{KeyHashes, export},
+    labels::SharedLabels,
     plan::Plan,
     read::Fault,
 };

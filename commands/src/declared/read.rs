@@ -4,17 +4,17 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_saphyr::Spanned;
 
 use super::document::Document;
 
-/// A place in a document: an item of a section, and perhaps a field of it.
+/// A place in a document: an item of a section, or a section that is one, and perhaps a field of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) section: &'static str,
-    pub(super) index: usize,
+    pub(super) index: Option<usize>,
     pub(super) field: Option<&'static str>,
 }
 
@@ -34,9 +34,10 @@ impl Place {
             index,
             field,
         } = self;
+        let item = index.map_or_else(|| section.to_owned(), |index| format!("{section}[{index}]"));
         match field {
-            Some(field) => format!("{section}[{index}].{field}"),
-            None => format!("{section}[{index}]"),
+            Some(field) => format!("{item}.{field}"),
+            None => item,
         }
     }
 }
@@ -67,9 +68,12 @@ type Item = Spanned<BTreeMap<String, Spanned<IgnoredAny>>>;
 
 type Lines = BTreeMap<String, Section>;
 
-/// The items of a section; none for what is no list, as the version.
+/// The items of a section, or the fields of one that is an item itself; neither for the version.
 #[derive(Debug, Default)]
-struct Section(Vec<Item>);
+struct Section {
+    items: Vec<Item>,
+    fields: BTreeMap<String, Spanned<IgnoredAny>>,
+}
 
 impl<'de> Deserialize<'de> for Section {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -84,7 +88,15 @@ impl<'de> Deserialize<'de> for Section {
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Section, A::Error> {
                 let mut section = Section::default();
                 while let Some(item) = items.next_element()? {
-                    section.0.push(item);
+                    section.items.push(item);
+                }
+                Ok(section)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Section, A::Error> {
+                let mut section = Section::default();
+                while let Some((name, field)) = fields.next_entry()? {
+                    section.fields.insert(name, field);
                 }
                 Ok(section)
             }
@@ -114,11 +126,13 @@ pub(super) fn read(text: &str) -> Result<Read, Fault> {
 impl Read {
     /// What is wrong at a place.
     pub(super) fn fault(&self, place: Place, message: String) -> Fault {
-        let item = self
-            .lines
-            .get(place.section)
-            .and_then(|section| section.0.get(place.index));
-        let field = item.and_then(|item| item.value.get(place.field?));
+        let section = self.lines.get(place.section);
+        let item = section.and_then(|section| section.items.get(place.index?));
+        let fields = item.map_or_else(
+            || section.map(|section| &section.fields),
+            |item| Some(&item.value),
+        );
+        let field = fields.and_then(|fields| fields.get(place.field?));
         let location = field
             .map(|field| field.referenced)
             .or_else(|| item.map(|item| item.referenced));
@@ -188,7 +202,7 @@ mod tests {
         let read = read(text).expect("good");
         let place = Place {
             section: "virtual_accounts",
-            index: 1,
+            index: Some(1),
             field: None,
         };
         let at = |place| {
@@ -199,5 +213,21 @@ mod tests {
         let disabled = at(place.at("disabled"));
         assert_eq!(disabled, (5, Some("virtual_accounts[1].disabled".into())));
         assert_eq!(at(place.at("missing")).0, 4);
+    }
+
+    #[test]
+    fn a_section_that_is_one_item_has_fields_with_lines() {
+        let text = "sluice: v1\nsettings:\n  retention:\n    requests_days: 30\n    sums_days: 30\n  organisation: Acme\n";
+        let read = read(text).expect("good");
+        let place = Place {
+            section: "settings",
+            index: None,
+            field: Some("organisation"),
+        };
+        let fault = read.fault(place, String::new());
+        assert_eq!(
+            (fault.line, fault.field.as_deref()),
+            (6, Some("settings.organisation"))
+        );
     }
 }

@@ -16,6 +16,7 @@ use events_schema::{
     money::Price,
     names::{BaseUrl, Label, ModelName, Slug},
     secrets::{KeyedHash, SealedRef},
+    state::{Retention, SessionBounds},
     time::Timestamp,
 };
 
@@ -44,6 +45,8 @@ pub enum Command {
     Team(TeamId, TeamCommand),
     /// For a rate-limit policy.
     RateLimitPolicy(RateLimitPolicyId, RateLimitPolicyCommand),
+    /// For the organisation's settings.
+    Settings(SettingsCommand),
 }
 
 /// The fingerprints of one e-mail address: under the active key, and under those that were active before it.
@@ -208,6 +211,11 @@ pub enum UserCommand {
         /// The new address.
         email: Fingerprints,
     },
+    /// Give the person another name, which stands beside the log.
+    Rename {
+        /// Whether it is another than the one that stands there: only the shell can know.
+        differs: bool,
+    },
     /// Let none of the user's keys work.
     Disable,
     /// Let them work again.
@@ -338,6 +346,8 @@ pub enum KeyCommand {
     Relabel {
         /// The new label.
         label: Label,
+        /// The time now.
+        now: Timestamp,
     },
     /// Change its limits.
     ChangeLimits {
@@ -406,6 +416,16 @@ pub enum OperatorCommand {
         /// The new role.
         role: Role,
     },
+    /// Give the person another name, which stands beside the log.
+    Rename {
+        /// Whether it is another than the one that stands there: only the shell can know.
+        differs: bool,
+    },
+    /// Change the e-mail address.
+    ChangeEmail {
+        /// The new address.
+        email: Fingerprints,
+    },
     /// Record that the password was changed, by the operator or for the operator.
     ChangePassword,
     /// Let the operator not sign in.
@@ -431,6 +451,26 @@ pub enum OperatorCommand {
     RevokeToken {
         /// The token.
         token: TokenId,
+    },
+}
+
+/// Orders for the organisation's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettingsCommand {
+    /// Call the organisation otherwise.
+    RenameOrganisation {
+        /// What it is called; `None`: it has no name.
+        name: Option<Label>,
+    },
+    /// Keep what the ledger counts for another time.
+    ChangeRetention {
+        /// For how long.
+        retention: Retention,
+    },
+    /// Let sessions of the console end after another time.
+    ChangeSessionBounds {
+        /// After how long.
+        bounds: SessionBounds,
     },
 }
 
@@ -464,7 +504,8 @@ impl Command {
             | Self::Grant(..)
             | Self::Operator(..)
             | Self::Team(..)
-            | Self::RateLimitPolicy(..) => None,
+            | Self::RateLimitPolicy(..)
+            | Self::Settings(_) => None,
         }
     }
 }

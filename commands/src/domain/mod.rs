@@ -12,10 +12,10 @@ pub(crate) use self::decide::full_name;
 pub use self::{
     command::{
         Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
-        ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, TeamCommand, UserCommand,
-        VirtualAccountCommand, VirtualModelCommand,
+        ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, SettingsCommand,
+        TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand,
     },
     decide::decide,
-    rejection::{PolicyFault, Rejection, RejectionOutcome, RoutingFault, UsedBy},
+    rejection::{PolicyFault, Rejection, RejectionOutcome, RoutingFault, SettingFault, UsedBy},
     uses::{Relation, Use, uses},
 };

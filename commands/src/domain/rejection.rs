@@ -1,7 +1,10 @@
 //! Why a command is refused: one closed enum, one total table from it to code, HTTP status and field, and its
 //! wording for people.
 
-use events_schema::{events::Aggregate, names::Slug};
+use events_schema::{
+    events::Aggregate,
+    names::{Label, Slug},
+};
 
 /// Why a command is refused. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +31,14 @@ pub enum Rejection {
         name: String,
         /// The provider account within which the name is taken, for a model.
         account: Option<Slug>,
+    },
+    /// Another key of the owner's has this label.
+    #[error("This owner already has a key labelled '{label}'.{}", holds_its_label(*.expired))]
+    LabelTaken {
+        /// The label.
+        label: Label,
+        /// Whether that key has expired.
+        expired: bool,
     },
     /// Another person of the kind has this e-mail address.
     #[error("There is already {} {} with this e-mail address.", article(*.0), noun(*.0))]
@@ -115,6 +126,9 @@ pub enum Rejection {
     /// A rate-limit policy that cannot be followed.
     #[error("{0}.")]
     Policy(PolicyFault),
+    /// A setting out of its bounds.
+    #[error("{0}.")]
+    Setting(SettingFault),
     /// Nobody would be left to manage operators.
     #[error("This is the last owner who can sign in. Make somebody else an owner first.")]
     LastOwner,
@@ -218,6 +232,41 @@ pub enum PolicyFault {
     LongValue,
 }
 
+/// What is wrong with a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SettingFault {
+    /// Too short or too long.
+    #[error("Request records are kept for 14 to 3,650 days")]
+    RequestsDays,
+    /// Too short or too long.
+    #[error("Sums by the minute are kept for 14 to 3,650 days")]
+    SumsDays,
+    /// What was added up would outlive its sum.
+    #[error("Sums by the minute are kept at least as long as the request records")]
+    SumsShorter,
+    /// Too short or too long.
+    #[error("A session ends after 5 to 10,080 minutes (7 days) without use")]
+    Idle,
+    /// Too short or too long.
+    #[error("A session ends after 1 to 2,160 hours (90 days) in any case")]
+    Longest,
+    /// It would never be reached.
+    #[error("A session cannot go unused for longer than it lasts")]
+    IdleLonger,
+}
+
+impl SettingFault {
+    /// The field of the request that it belongs to.
+    const fn field(self) -> &'static str {
+        match self {
+            Self::RequestsDays => "requests_days",
+            Self::SumsDays | Self::SumsShorter => "sums_days",
+            Self::Idle | Self::IdleLonger => "idle_minutes",
+            Self::Longest => "longest_hours",
+        }
+    }
+}
+
 impl PolicyFault {
     /// The field of the request that it belongs to.
     const fn field(&self) -> &'static str {
@@ -261,6 +310,7 @@ impl Rejection {
             Self::NotFound(_) => row("not_found", 404, None),
             Self::MissingReference { field, .. } => row("missing_reference", 422, Some(*field)),
             Self::NameTaken { .. } => row("name_taken", 409, Some("name")),
+            Self::LabelTaken { .. } => row("label_taken", 409, Some("label")),
             Self::EmailTaken(_) => row("email_taken", 409, Some("email")),
             Self::IdUsed(_) | Self::TokenIdUsed => row("id_used", 409, None),
             Self::KeyNotUnique => row("key_not_unique", 409, None),
@@ -296,6 +346,7 @@ impl Rejection {
             Self::PersonErased => row("person_erased", 409, Some("user")),
             Self::StillAnOperator => row("still_an_operator", 409, Some("operator")),
             Self::Policy(fault) => row("bad_policy", 422, Some(fault.field())),
+            Self::Setting(fault) => row("bad_setting", 422, Some(fault.field())),
             Self::NotAMember(_) => row("not_a_member", 409, Some("user")),
             Self::TeamFull(_) => row("team_full", 409, Some("team")),
             Self::InTooManyTeams => row("in_too_many_teams", 409, Some("user")),
@@ -319,6 +370,7 @@ const fn noun(what: Aggregate) -> &'static str {
         Aggregate::Operator => "operator",
         Aggregate::Team => "team",
         Aggregate::RateLimitPolicy => "rate-limit policy",
+        Aggregate::Settings => "settings",
     }
 }
 
@@ -334,7 +386,8 @@ const fn article(what: Aggregate) -> &'static str {
         | Aggregate::Key
         | Aggregate::Grant
         | Aggregate::Team
-        | Aggregate::RateLimitPolicy => "a",
+        | Aggregate::RateLimitPolicy
+        | Aggregate::Settings => "a",
     }
 }
 
@@ -342,6 +395,14 @@ fn in_account(account: Option<&Slug>) -> String {
     account
         .map(|name| format!(" in the account '{name}'"))
         .unwrap_or_default()
+}
+
+const fn holds_its_label(expired: bool) -> &'static str {
+    if expired {
+        " That one has expired, and keeps its label until it is revoked or relabelled."
+    } else {
+        ""
+    }
 }
 
 fn policies_name(count: usize) -> String {

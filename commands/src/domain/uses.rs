@@ -86,7 +86,8 @@ fn names_subject(policy: &RateLimitPolicy, thing: Stream) -> bool {
         | Stream::Key(_)
         | Stream::Grant(_)
         | Stream::Operator(_)
-        | Stream::RateLimitPolicy(_) => return false,
+        | Stream::RateLimitPolicy(_)
+        | Stream::Settings => return false,
     };
     subjects.contains(&subject)
 }
@@ -106,7 +107,8 @@ fn names_model(policy: &RateLimitPolicy, thing: Stream) -> bool {
         | Stream::Key(_)
         | Stream::Grant(_)
         | Stream::Operator(_)
-        | Stream::RateLimitPolicy(_) => return false,
+        | Stream::RateLimitPolicy(_)
+        | Stream::Settings => return false,
     };
     models.contains(&model)
 }
@@ -149,9 +151,11 @@ fn others(state: &Organisation, thing: Stream) -> Box<dyn Iterator<Item = Use> +
             });
             Box::new(granted(state, Subject::Team(id)).chain(members))
         }
-        Stream::Log | Stream::Grant(_) | Stream::Operator(_) | Stream::RateLimitPolicy(_) => {
-            Box::new(std::iter::empty())
-        }
+        Stream::Log
+        | Stream::Grant(_)
+        | Stream::Operator(_)
+        | Stream::RateLimitPolicy(_)
+        | Stream::Settings => Box::new(std::iter::empty()),
     }
 }
 

@@ -83,6 +83,7 @@ pub(super) fn check(caller: &Caller, right: Right) -> Result<(), ApiError> {
     }
     Err(ApiError::Forbidden(match right {
         Right::ChangeOperators => "Only an owner may change operators.",
+        Right::ChangeSettings => "Only an owner may change the settings.",
         Right::ErasePeople => "Only an owner may erase people.",
         Right::ChangeConfiguration => "Only owners and operators may change the configuration.",
         Right::UsePlayground => "Only owners and operators may use the playground.",

@@ -108,7 +108,7 @@ impl<'a> Names<'a> {
     pub(super) fn stream(&self, stream: Stream) -> Option<String> {
         let state = self.state;
         match stream {
-            Stream::Log => None,
+            Stream::Log | Stream::Settings => None,
             Stream::ProviderAccount(id) => state
                 .provider_accounts()
                 .get(&id)
@@ -182,7 +182,8 @@ pub(super) fn people_of_stream(state: &Organisation, stream: Stream) -> Option<U
         | Stream::VirtualAccount(_)
         | Stream::Key(_)
         | Stream::Team(_)
-        | Stream::RateLimitPolicy(_) => None,
+        | Stream::RateLimitPolicy(_)
+        | Stream::Settings => None,
     }
 }
 

@@ -32,7 +32,7 @@ const COOKIE: &str = "session";
 /// The security scheme of tokens.
 const BEARER: &str = "token";
 
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     (
         "sessions",
         "Signing in and out, one's own password and automation tokens.",
@@ -51,6 +51,10 @@ const TAGS: [(&str, &str); 10] = [
         "Rate-limit policies: stored and checked, not enforced yet.",
     ),
     ("operators", "Who may use the console."),
+    (
+        "settings",
+        "What holds for the whole organisation: its name, how long request records are kept, how long sessions last.",
+    ),
     (
         "history",
         "Every event there was, the state as of any position, and the proof that nothing was altered.",
@@ -172,7 +176,8 @@ fn complete_operation(path: &str, method: &Method, operation: &mut Operation) {
             | Right::UsePlayground
             | Right::ChangeConfiguration
             | Right::ChangeOperators
-            | Right::ErasePeople,
+            | Right::ErasePeople
+            | Right::ChangeSettings,
         ) => [COOKIE, BEARER]
             .map(|scheme| SecurityRequirement::new::<_, [&str; 0], &str>(scheme, []))
             .into(),

@@ -54,6 +54,8 @@ pub enum ApiError {
     Rejected(Rejection),
     /// A document of the configuration is wrong: where, and why.
     Document(Vec<Fault>),
+    /// Keys that a document could not tell apart.
+    SharedLabels(String),
     /// The command's id was used with another body.
     CommandIdReused,
     /// The log has moved on from the state that the request was made for.
@@ -168,6 +170,7 @@ impl ApiError {
                 "bad_document",
                 "The document cannot be applied",
             ),
+            Self::SharedLabels(_) => (StatusCode::CONFLICT, "shared_labels", "Keys share a label"),
             Self::Moved(_) => (
                 StatusCode::CONFLICT,
                 "moved",
@@ -230,6 +233,7 @@ impl ApiError {
             Self::BadJson(detail)
             | Self::Csrf(detail)
             | Self::Busy(detail)
+            | Self::SharedLabels(detail)
             | Self::Moved(detail)
             | Self::AppendsStopped(detail)
             | Self::LogUnavailable(detail)
@@ -264,6 +268,7 @@ impl ApiError {
             | Self::TooManySignIns { .. }
             | Self::Busy(_)
             | Self::CommandIdReused
+            | Self::SharedLabels(_)
             | Self::Moved(_)
             | Self::AppendsStopped(_)
             | Self::LogUnavailable(_)
@@ -312,6 +317,7 @@ impl ApiError {
             | Self::Rejected(_)
             | Self::Document(_)
             | Self::CommandIdReused
+            | Self::SharedLabels(_)
             | Self::Moved(_)
             | Self::Internal => None,
         }

@@ -195,7 +195,8 @@ async fn is_superseded(
         | Event::Grant(..)
         | Event::Operator(..)
         | Event::Team(..)
-        | Event::RateLimitPolicy(..) => false,
+        | Event::RateLimitPolicy(..)
+        | Event::Settings(_) => false,
     })
 }
 

@@ -12,6 +12,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "large organisations",
         include_str!("../../migrations/0002_large_organisations.sql"),
     ),
+    (
+        3,
+        "session bounds",
+        include_str!("../../migrations/0003_session_bounds.sql"),
+    ),
 ];
 
 /// Any number that no other program is likely to choose: two migrators wait for each other.

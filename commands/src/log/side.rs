@@ -72,6 +72,9 @@ fn write_person(change: &PersonChange) -> Statement<'_> {
         .bind(id)
         .bind(email)
         .bind(name),
+        PersonChange::Name { id, name } => sqlx::query("UPDATE people SET name = $2 WHERE id = $1")
+            .bind(id)
+            .bind(name),
         PersonChange::Email { id, email } => {
             sqlx::query("UPDATE people SET email = $2 WHERE id = $1")
                 .bind(id)

@@ -68,7 +68,7 @@ proptest! {
             }
             match decide(&journal.state, command) {
                 Ok(events) => prop_assert!(
-                    events.is_empty() || is_change_of_password(command),
+                    events.is_empty() || changes_what_lies_beside_the_log(command),
                     "{command:?} again: {events:?}"
                 ),
                 // What it made is made, what it deleted is gone.
@@ -169,6 +169,7 @@ fn thing_of(command: &Command) -> Stream {
         Command::Operator(id, _) => Stream::Operator(*id),
         Command::Team(id, _) => Stream::Team(*id),
         Command::RateLimitPolicy(id, _) => Stream::RateLimitPolicy(*id),
+        Command::Settings(_) => Stream::Settings,
     }
 }
 
@@ -198,10 +199,11 @@ fn the_strategies_reach_every_kind_of_event_and_every_rejection() {
 const ENOUGH: u32 = 1_000;
 
 /// Every code that a rejection has, but for those of teams that are full: the world here is small.
-const CODES: [&str; 22] = [
+const CODES: [&str; 24] = [
     "bad_grant",
     "bad_policy",
     "bad_routing",
+    "bad_setting",
     "credential_for_elsewhere",
     "credential_needed",
     "email_taken",
@@ -210,6 +212,7 @@ const CODES: [&str; 22] = [
     "grace_too_long",
     "id_used",
     "key_not_unique",
+    "label_taken",
     "last_owner",
     "limit_too_low",
     "missing_reference",
@@ -224,12 +227,16 @@ const CODES: [&str; 22] = [
 ];
 
 /// How many kinds of events there are.
-const KINDS: usize = 70;
+const KINDS: usize = 76;
 
-fn is_change_of_password(command: &Command) -> bool {
+/// A password or a name: whether it is the same again is not to be seen in the state.
+fn changes_what_lies_beside_the_log(command: &Command) -> bool {
     matches!(
         command,
-        Command::Operator(_, OperatorCommand::ChangePassword)
+        Command::Operator(
+            _,
+            OperatorCommand::ChangePassword | OperatorCommand::Rename { .. }
+        ) | Command::User(_, UserCommand::Rename { .. })
     )
 }
 
@@ -342,6 +349,7 @@ fn names_are_unique_and_found(state: &Organisation) {
     unique(state.rate_limit_policies().values().map(|it| &it.name));
     unique(state.teams().values().map(|it| &it.name));
     unique(state.operators().values().map(|it| &it.email));
+    unique(state.keys().values().map(|it| (it.owner, &it.label)));
     unique(state.keys().values().flat_map(|it| {
         std::iter::once(&it.hash).chain(it.former.as_ref().map(|former| &former.hash))
     }));
@@ -408,6 +416,8 @@ fn names_are_unique_and_found(state: &Organisation) {
         );
     }
     for it in state.keys().values() {
+        let labelled = state.keys_labelled(it.owner, &it.label);
+        assert!(labelled.map(|found| found.id).eq([it.id]));
         assert_eq!(
             state.key_by_hash(&it.hash).map(|found| found.id),
             Some(it.id)
@@ -445,6 +455,12 @@ fn numbers_are_within_bounds(state: &Organisation) {
                 > 0
         );
     }
+    let settings = state.settings();
+    assert!((14..=3_650).contains(&settings.retention.requests_days));
+    assert!((settings.retention.requests_days..=3_650).contains(&settings.retention.sums_days));
+    assert!(settings.sessions.idle_us() >= 5 * 60_000_000);
+    assert!(settings.sessions.idle_us() <= settings.sessions.longest_us());
+    assert!(settings.sessions.longest_hours <= 2_160);
     for key in state.keys().values() {
         let limits = [key.limits.requests_per_minute, key.limits.tokens_per_minute];
         assert!(!limits.contains(&Some(0)), "{key:?}");

@@ -192,6 +192,13 @@ pub enum NewCommand {
         /// The new address.
         email: String,
     },
+    /// Give a user another name. The history notes that it changed, not what it is or was.
+    RenameUser {
+        /// Which.
+        user: UserId,
+        /// The new name.
+        name: String,
+    },
     /// Let none of a user's keys work.
     DisableUser {
         /// Which.
@@ -296,7 +303,7 @@ pub enum NewCommand {
     IssueKey {
         /// Who owns it.
         owner: Owner,
-        /// What to call it.
+        /// What to call it: another name than the owner's other keys have.
         label: String,
         /// When it ceases to work.
         expires_at: Option<Timestamp>,
@@ -308,7 +315,7 @@ pub enum NewCommand {
     RelabelKey {
         /// Which.
         key: KeyId,
-        /// The new label.
+        /// The new label: another one than the owner's other keys have.
         label: String,
     },
     /// Change a key's limits.
@@ -391,6 +398,20 @@ pub enum NewCommand {
         /// The new role.
         role: Role,
     },
+    /// Give an operator another name. The history notes that it changed, not what it is or was.
+    RenameOperator {
+        /// Which.
+        operator: OperatorId,
+        /// The new name.
+        name: String,
+    },
+    /// Change an operator's e-mail address, with which the operator signs in from then on.
+    ChangeOperatorEmail {
+        /// Which.
+        operator: OperatorId,
+        /// The new address.
+        email: String,
+    },
     /// Set another operator's password.
     SetOperatorPassword {
         /// Which.
@@ -464,6 +485,29 @@ pub enum NewCommand {
     DeleteRateLimitPolicy {
         /// Which.
         policy: RateLimitPolicyId,
+    },
+    /// Give the organisation another name.
+    RenameOrganisation {
+        /// The new name; `null`: none.
+        name: Option<String>,
+    },
+    /// Change how long the ledger keeps request records, and their sums by the minute. What is older is deleted, for ever.
+    ChangeRetention {
+        /// How long request records are kept: 14 to 3,650 days.
+        #[cfg_attr(feature = "openapi", schema(minimum = 14, maximum = 3_650))]
+        requests_days: u32,
+        /// How long their sums by the minute are kept: at least as long, at most 3,650 days.
+        #[cfg_attr(feature = "openapi", schema(minimum = 14, maximum = 3_650))]
+        sums_days: u32,
+    },
+    /// Change when sessions of the console end, also those that there are.
+    ChangeSessionBounds {
+        /// After so many minutes without use: 5 to 10,080 (7 days), and no more than `longest_hours`.
+        #[cfg_attr(feature = "openapi", schema(minimum = 5, maximum = 10_080))]
+        idle_minutes: u32,
+        /// After so many hours in any case: 1 to 2,160 (90 days).
+        #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 2_160))]
+        longest_hours: u32,
     },
 }
 

@@ -14,7 +14,7 @@ use crate::{
         VirtualAccountId, VirtualModelId,
     },
     money::Price,
-    state::{Life, PricePoint},
+    state::{Life, PricePoint, Retention, SessionBounds},
     time::Timestamp,
 };
 
@@ -369,4 +369,18 @@ pub enum Relation {
     MemberOf,
     /// It is a rate-limit policy that names it.
     Limits,
+}
+
+/// The organisation's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SettingsItem {
+    /// What the organisation is called; `null`: it has no name.
+    pub organisation: Option<String>,
+    /// How long what the ledger counts is kept.
+    pub retention: Retention,
+    /// How long sessions of the console last.
+    pub sessions: SessionBounds,
+    /// Where they stand in the history; `null`: they are what they were at the beginning.
+    pub life: Option<Life>,
 }

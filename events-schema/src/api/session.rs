@@ -55,6 +55,15 @@ pub struct SessionItem {
     pub current: bool,
 }
 
+/// Body of `PUT /me/name`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ChangeName {
+    /// What the operator is called from now on.
+    pub name: String,
+}
+
 /// Body of `PUT /me/password`.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -25,6 +25,8 @@ pub enum UserEvent {
         /// Fingerprint of the new address.
         email: KeyedHash,
     },
+    /// The person is called otherwise: the name in `people` was replaced, and the former one is kept nowhere.
+    UserRenamed {},
     /// None of the user's keys works any more.
     UserDisabled {},
     /// The user's keys work again.

@@ -75,6 +75,7 @@ pub fn encode(event: &Event) -> Encoded {
         Event::Operator(_, event) => to_json(event),
         Event::Team(_, event) => to_json(event),
         Event::RateLimitPolicy(_, event) => to_json(event),
+        Event::Settings(event) => to_json(event),
     };
     let (kind, payload) = untag(&tagged).expect("serde writes an enum as {\"kind\":{…}}");
     Encoded {
@@ -120,6 +121,7 @@ pub fn decode(
         Stream::RateLimitPolicy(id) => {
             Event::RateLimitPolicy(id, from_json(kind, &payload).map_err(malformed)?)
         }
+        Stream::Settings => Event::Settings(from_json(kind, &payload).map_err(malformed)?),
     })
 }
 

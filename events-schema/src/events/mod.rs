@@ -13,6 +13,7 @@ pub mod model;
 pub mod operator;
 pub mod provider_account;
 pub mod rate_limit_policy;
+pub mod settings;
 pub mod team;
 
 use std::{fmt, str::FromStr};
@@ -33,6 +34,7 @@ pub use self::{
         LimitMode, LimitSegment, LimitUnit, LimitWindow, LimitedModels, LimitedSubject,
         LimitedSubjects, RateLimitPolicyEvent, RateLimitRule,
     },
+    settings::SettingsEvent,
     team::{TeamEvent, TeamRole},
 };
 use crate::id::{
@@ -65,6 +67,8 @@ pub enum Event {
     Team(TeamId, TeamEvent),
     /// To a rate-limit policy.
     RateLimitPolicy(RateLimitPolicyId, RateLimitPolicyEvent),
+    /// To the organisation's settings.
+    Settings(SettingsEvent),
 }
 
 /// The kinds of things that have a life of their own.
@@ -94,11 +98,13 @@ pub enum Aggregate {
     Team,
     /// Rate-limit policies.
     RateLimitPolicy,
+    /// The organisation's settings, of which there is one.
+    Settings,
 }
 
 impl Aggregate {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Log,
         Self::ProviderAccount,
         Self::Model,
@@ -110,6 +116,7 @@ impl Aggregate {
         Self::Operator,
         Self::Team,
         Self::RateLimitPolicy,
+        Self::Settings,
     ];
 
     /// Its name in streams, subjects and the API.
@@ -127,6 +134,7 @@ impl Aggregate {
             Self::Operator => "operator",
             Self::Team => "team",
             Self::RateLimitPolicy => "rate_limit_policy",
+            Self::Settings => "settings",
         }
     }
 }
@@ -148,7 +156,7 @@ impl FromStr for Aggregate {
     }
 }
 
-/// One thing's own line of events: written `log`, or `<aggregate>.<id>`.
+/// One thing's own line of events: written `log`, `settings`, or `<aggregate>.<id>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
     /// The log's.
@@ -173,6 +181,8 @@ pub enum Stream {
     Team(TeamId),
     /// A rate-limit policy's.
     RateLimitPolicy(RateLimitPolicyId),
+    /// The settings'.
+    Settings,
 }
 
 impl Stream {
@@ -191,14 +201,15 @@ impl Stream {
             Self::Operator(_) => Aggregate::Operator,
             Self::Team(_) => Aggregate::Team,
             Self::RateLimitPolicy(_) => Aggregate::RateLimitPolicy,
+            Self::Settings => Aggregate::Settings,
         }
     }
 
-    /// The thing's id as text; `None` for the log.
+    /// The thing's id as text; `None` for what there is one of.
     #[must_use]
     pub fn id(self) -> Option<String> {
         match self {
-            Self::Log => None,
+            Self::Log | Self::Settings => None,
             Self::ProviderAccount(id) => Some(id.to_string()),
             Self::Model(id) => Some(id.to_string()),
             Self::VirtualModel(id) => Some(id.to_string()),
@@ -229,6 +240,7 @@ impl Event {
             Self::Operator(id, _) => Stream::Operator(*id),
             Self::Team(id, _) => Stream::Team(*id),
             Self::RateLimitPolicy(id, _) => Stream::RateLimitPolicy(*id),
+            Self::Settings(_) => Stream::Settings,
         }
     }
 }
@@ -244,7 +256,7 @@ impl fmt::Display for Stream {
 
 /// Text that names no stream, or no aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a stream is 'log' or '<aggregate>.<id>'")]
+#[error("a stream is 'log', 'settings' or '<aggregate>.<id>'")]
 pub struct InvalidStream;
 
 impl From<InvalidId> for InvalidStream {
@@ -258,14 +270,14 @@ impl FromStr for Stream {
 
     fn from_str(text: &str) -> Result<Self, InvalidStream> {
         let Some((aggregate, id)) = text.split_once('.') else {
-            return if text == "log" {
-                Ok(Self::Log)
-            } else {
-                Err(InvalidStream)
+            return match text {
+                "log" => Ok(Self::Log),
+                "settings" => Ok(Self::Settings),
+                _ => Err(InvalidStream),
             };
         };
         Ok(match aggregate.parse()? {
-            Aggregate::Log => return Err(InvalidStream),
+            Aggregate::Log | Aggregate::Settings => return Err(InvalidStream),
             Aggregate::ProviderAccount => Self::ProviderAccount(id.parse()?),
             Aggregate::Model => Self::Model(id.parse()?),
             Aggregate::VirtualModel => Self::VirtualModel(id.parse()?),
@@ -297,13 +309,18 @@ mod tests {
 
     #[test]
     fn a_stream_is_written_and_read_back() {
-        for stream in [Stream::Log, Stream::Key(KeyId::from_bytes([7; 16]))] {
+        for stream in [
+            Stream::Log,
+            Stream::Settings,
+            Stream::Key(KeyId::from_bytes([7; 16])),
+        ] {
             assert_eq!(stream.to_string().parse(), Ok(stream));
         }
         for text in [
             "",
             "key",
             "log.1",
+            "settings.1",
             "key.",
             "bob.00000000000000000000000000000000",
         ] {

@@ -36,6 +36,13 @@ pub enum OperatorEvent {
         /// The new role.
         role: Role,
     },
+    /// The person is called otherwise: the name in `people` was replaced, and the former one is kept nowhere.
+    OperatorRenamed {},
+    /// The person's e-mail address changed.
+    OperatorEmailChanged {
+        /// Fingerprint of the new address.
+        email: KeyedHash,
+    },
     /// The password was changed, by the operator or for the operator.
     OperatorPasswordChanged {},
     /// The operator may not sign in any more.

@@ -93,7 +93,10 @@ impl EntrySubject {
     pub fn of_event(event: &Event) -> impl Iterator<Item = Self> {
         let at = |kind, id| Some(Self { kind, id });
         let changed = match event {
-            Event::Log(_) | Event::Operator(..) | Event::RateLimitPolicy(..) => [None, None],
+            Event::Log(_)
+            | Event::Operator(..)
+            | Event::RateLimitPolicy(..)
+            | Event::Settings(_) => [None, None],
             Event::ProviderAccount(id, _) => [at(EntryKind::ProviderAccount, id.bytes()), None],
             Event::Model(id, _) => [at(EntryKind::Model, id.bytes()), None],
             Event::VirtualModel(id, _) => [at(EntryKind::VirtualModel, id.bytes()), None],

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
 use super::{
     FOLD_VERSION, Grant, Key, Membership, Model, Operator, Organisation, ProviderAccount,
-    RateLimitPolicy, Team, User, VirtualAccount, VirtualModel,
+    RateLimitPolicy, Settings, Team, User, VirtualAccount, VirtualModel,
 };
 use crate::{
     envelope::Epoch,
@@ -33,6 +33,7 @@ pub struct Checkpoint {
     teams: Vec<Team>,
     memberships: Vec<(TeamId, UserId, Membership)>,
     rate_limit_policies: Vec<RateLimitPolicy>,
+    settings: Settings,
     erased: Vec<String>,
     gone: Vec<(String, u64)>,
 }
@@ -69,11 +70,12 @@ impl Serialize for Organisation {
             teams,
             memberships,
             rate_limit_policies,
+            settings,
             erased,
             gone,
             index: _,
         } = self;
-        let mut json = serializer.serialize_struct("Checkpoint", 17)?;
+        let mut json = serializer.serialize_struct("Checkpoint", 18)?;
         json.serialize_field("fold_version", &FOLD_VERSION)?;
         json.serialize_field("position", position)?;
         json.serialize_field("epoch", epoch)?;
@@ -97,6 +99,7 @@ impl Serialize for Organisation {
             "rate_limit_policies",
             &Listed(|| rate_limit_policies.values()),
         )?;
+        json.serialize_field("settings", settings)?;
         json.serialize_field("erased", &Listed(|| erased.iter().map(ToString::to_string)))?;
         let gone = Listed(|| gone.iter().map(|(stream, it)| (stream.to_string(), it)));
         json.serialize_field("gone", &gone)?;
@@ -139,6 +142,7 @@ impl Organisation {
             teams,
             memberships,
             rate_limit_policies,
+            settings,
             erased,
             gone,
         } = checkpoint;
@@ -151,6 +155,7 @@ impl Organisation {
             position,
             epoch,
             log_version,
+            settings,
             ..Self::default()
         };
         for stream in erased {

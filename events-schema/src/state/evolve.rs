@@ -89,6 +89,7 @@ impl Organisation {
             Event::Operator(id, event) => self.operator(now, *id, event),
             Event::Team(id, event) => self.team(now, *id, event),
             Event::RateLimitPolicy(id, event) => self.rate_limit_policy(now, *id, event),
+            Event::Settings(event) => self.settings_changed(now, event),
         }
     }
 
@@ -350,6 +351,9 @@ impl Organisation {
                     ..it
                 });
             }
+            E::UserRenamed {} => {
+                change(&mut self.users, id, |it| it.life = now.lived(it.life));
+            }
             E::UserDisabled {} => {
                 change(&mut self.users, id, |it| {
                     (it.life, it.disabled) = (now.lived(it.life), true)
@@ -466,10 +470,16 @@ impl Organisation {
                 disabled: false,
                 former: None,
             }),
-            E::KeyRelabelled { label } => change(&mut self.keys, id, |it| {
-                it.life = now.lived(it.life);
-                it.label = label.clone();
-            }),
+            E::KeyRelabelled { label } => {
+                let Some(it) = self.keys.get(&id).cloned() else {
+                    return;
+                };
+                self.put_key(Key {
+                    life: now.lived(it.life),
+                    label: label.clone(),
+                    ..it
+                });
+            }
             E::KeyLimitsChanged { limits } => {
                 change(&mut self.keys, id, |it| {
                     (it.life, it.limits) = (now.lived(it.life), *limits)
@@ -535,6 +545,9 @@ impl Organisation {
             self.index.key_hashes.insert((hash.clone(), it.id));
         }
         self.index.keys_by_owner.insert((it.owner, it.id));
+        self.index
+            .key_labels
+            .insert(((it.owner, it.label.clone()), it.id));
         self.keys.insert(it.id, it);
     }
 
@@ -544,6 +557,7 @@ impl Organisation {
                 self.index.key_hashes.remove(&(hash.clone(), id));
             }
             self.index.keys_by_owner.remove(&(old.owner, id));
+            self.index.key_labels.remove(&((old.owner, old.label), id));
         }
     }
 
@@ -609,7 +623,17 @@ impl Organisation {
                     (it.life, it.role) = (now.lived(it.life), *role)
                 });
             }
-            E::OperatorPasswordChanged {} => {
+            E::OperatorEmailChanged { email } => {
+                let Some(it) = self.operators.get(&id).cloned() else {
+                    return;
+                };
+                self.put_operator(Operator {
+                    life: now.lived(it.life),
+                    email: email.clone(),
+                    ..it
+                });
+            }
+            E::OperatorRenamed {} | E::OperatorPasswordChanged {} => {
                 change(&mut self.operators, id, |it| it.life = now.lived(it.life));
             }
             E::OperatorDisabled {} => {

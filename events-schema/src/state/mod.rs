@@ -15,6 +15,7 @@ mod digest;
 mod entities;
 mod evolve;
 mod policies;
+mod settings;
 mod teams;
 
 use imbl::{OrdMap, OrdSet};
@@ -26,6 +27,7 @@ pub use self::{
         FormerSecret, Grant, Key, Life, Membership, Model, Operator, OperatorToken, PricePoint,
         ProviderAccount, RateLimitPolicy, Team, User, VirtualAccount, VirtualModel,
     },
+    settings::{Retention, SessionBounds, Settings},
 };
 use crate::{
     envelope::Epoch,
@@ -34,12 +36,12 @@ use crate::{
         GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId,
         UserId, VirtualAccountId, VirtualModelId,
     },
-    names::{ModelName, Slug},
+    names::{Label, ModelName, Slug},
     secrets::KeyedHash,
 };
 
 /// The version of the fold.
-pub const FOLD_VERSION: u16 = 4;
+pub const FOLD_VERSION: u16 = 5;
 
 /// The whole configuration as of one position.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -58,6 +60,7 @@ pub struct Organisation {
     teams: OrdMap<TeamId, Team>,
     memberships: OrdMap<(TeamId, UserId), Membership>,
     rate_limit_policies: OrdMap<RateLimitPolicyId, RateLimitPolicy>,
+    settings: Settings,
     /// Whose name and address are gone from `people`.
     erased: OrdSet<Stream>,
     /// The last stream version of what is gone: an id is never used again.
@@ -77,6 +80,7 @@ struct Index {
     operators: OrdSet<(KeyedHash, OperatorId)>,
     key_hashes: OrdSet<(KeyedHash, KeyId)>,
     keys_by_owner: OrdSet<(Owner, KeyId)>,
+    key_labels: OrdSet<((Owner, Label), KeyId)>,
     grants_by_subject: OrdSet<(Subject, GrantId)>,
     grants_by_model: OrdSet<(ModelRef, GrantId)>,
     virtual_models_by_target: OrdSet<(ModelId, VirtualModelId)>,
@@ -119,6 +123,7 @@ impl Organisation {
             Stream::Operator(id) => self.operators.get(&id).map(|it| it.life),
             Stream::Team(id) => self.teams.get(&id).map(|it| it.life),
             Stream::RateLimitPolicy(id) => self.rate_limit_policies.get(&id).map(|it| it.life),
+            Stream::Settings => self.settings.life,
         };
         life.map(|life| life.version)
             .or_else(|| self.gone.get(&stream).copied())
@@ -300,6 +305,17 @@ impl Organisation {
             .keys_by_owner
             .range(from..)
             .take_while(move |(of, _)| *of == owner)
+            .filter_map(|(_, id)| self.keys.get(id))
+    }
+
+    /// The keys of an owner with this label: one at most, but in logs from before labels were unique within an owner.
+    pub fn keys_labelled(&self, owner: Owner, label: &Label) -> impl Iterator<Item = &Key> {
+        let name = (owner, label.clone());
+        let from = (name.clone(), KeyId::from_bytes([0; 16]));
+        self.index
+            .key_labels
+            .range(from..)
+            .take_while(move |(of, _)| *of == name)
             .filter_map(|(_, id)| self.keys.get(id))
     }
 

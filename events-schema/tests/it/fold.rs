@@ -95,6 +95,9 @@ proptest! {
             let former = found.former.as_ref().map(|former| &former.hash);
             prop_assert!((found.hash == key.hash || former == Some(&key.hash)) && found.id <= *id);
             prop_assert!(state.keys_of(key.owner).any(|found| found.id == *id));
+            let labelled = state.keys().values().filter(|other| (other.owner, &other.label) == (key.owner, &key.label));
+            let found = state.keys_labelled(key.owner, &key.label);
+            prop_assert!(found.map(|found| found.id).eq(labelled.map(|other| other.id)));
             if let Some(former) = &key.former {
                 prop_assert!(state.key_by_hash(&former.hash).is_some_and(|found| found.id <= *id));
             }

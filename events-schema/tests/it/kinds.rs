@@ -4,7 +4,8 @@ use std::fmt;
 
 use events_schema::events::{
     Aggregate, GrantEvent, KeyEvent, LogEvent, ModelEvent, OperatorEvent, ProviderAccountEvent,
-    RateLimitPolicyEvent, TeamEvent, UserEvent, VirtualAccountEvent, VirtualModelEvent, codec,
+    RateLimitPolicyEvent, SettingsEvent, TeamEvent, UserEvent, VirtualAccountEvent,
+    VirtualModelEvent, codec,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -26,6 +27,7 @@ pub(crate) fn kinds_of(aggregate: Aggregate) -> &'static [&'static str] {
         Aggregate::Operator => variants::<OperatorEvent>(),
         Aggregate::Team => variants::<TeamEvent>(),
         Aggregate::RateLimitPolicy => variants::<RateLimitPolicyEvent>(),
+        Aggregate::Settings => variants::<SettingsEvent>(),
     }
 }
 

@@ -9,8 +9,8 @@ use events_schema::{
         Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LimitMode, LimitSegment, LimitUnit,
         LimitWindow, LimitedModels, LimitedSubject, LimitedSubjects, LogEvent, ModelEvent,
         ModelRef, ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent,
-        RateLimitPolicyEvent, RateLimitRule, Role, Routing, Subject, TeamEvent, TeamRole,
-        UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
+        RateLimitPolicyEvent, RateLimitRule, Role, Routing, SettingsEvent, Subject, TeamEvent,
+        TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
     },
     id::{
         GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, SecretId,
@@ -48,13 +48,60 @@ const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 5] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 7] {
     [
         ("first", history()),
         ("rotation", rotation()),
         ("teams", teams()),
         ("erasure", erasure()),
         ("policies", policies()),
+        ("renaming", renaming()),
+        ("settings", settings()),
+    ]
+}
+
+/// Settings that are changed, and a name that is taken away again.
+fn settings() -> Vec<Event> {
+    use SettingsEvent as E;
+    let its = [
+        E::OrganisationRenamed {
+            name: Some(name("Acme ☕")),
+        },
+        E::RetentionChanged {
+            requests_days: 30,
+            sums_days: 365,
+        },
+        E::SessionBoundsChanged {
+            idle_minutes: 15,
+            longest_hours: 8,
+        },
+        E::OrganisationRenamed { name: None },
+    ];
+    let begin = [Event::Log(LogEvent::LogInitialised { epoch: EPOCH })];
+    begin.into_iter().chain(its.map(Event::Settings)).collect()
+}
+
+/// A user and an operator who are called otherwise, and an operator with another address.
+fn renaming() -> Vec<Event> {
+    let operator = OperatorEvent::OperatorAdded {
+        role: Role::Owner,
+        email: fingerprint(4),
+    };
+    let user = UserEvent::UserAdded {
+        email: fingerprint(3),
+    };
+    vec![
+        Event::Log(LogEvent::LogInitialised { epoch: EPOCH }),
+        Event::Operator(OPERATOR, operator),
+        Event::User(USER, user),
+        Event::User(USER, UserEvent::UserRenamed {}),
+        Event::Operator(OPERATOR, OperatorEvent::OperatorRenamed {}),
+        Event::Operator(
+            OPERATOR,
+            OperatorEvent::OperatorEmailChanged {
+                email: fingerprint(5),
+            },
+        ),
     ]
 }
 

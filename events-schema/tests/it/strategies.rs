@@ -9,8 +9,8 @@ use events_schema::{
         Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LimitMode, LimitSegment, LimitUnit,
         LimitWindow, LimitedModels, LimitedSubject, LimitedSubjects, LogEvent, ModelEvent,
         ModelRef, ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent,
-        RateLimitPolicyEvent, RateLimitRule, Role, Routing, Subject, TeamEvent, TeamRole,
-        UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
+        RateLimitPolicyEvent, RateLimitRule, Role, Routing, SettingsEvent, Subject, TeamEvent,
+        TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
     },
     id::Id,
     money::{NanoUsd, Price},
@@ -67,6 +67,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         3 => (id(), operator()).prop_map(|(id, event)| Event::Operator(id, event)),
         4 => (id(), team()).prop_map(|(id, event)| Event::Team(id, event)),
         2 => (id(), policy()).prop_map(|(id, event)| Event::RateLimitPolicy(id, event)),
+        1 => settings().prop_map(Event::Settings),
     ]
 }
 
@@ -133,6 +134,7 @@ fn user() -> impl Strategy<Value = UserEvent> {
     prop_oneof![
         3 => keyed_hash().prop_map(|email| E::UserAdded { email }),
         1 => keyed_hash().prop_map(|email| E::UserEmailChanged { email }),
+        1 => Just(E::UserRenamed {}),
         1 => Just(E::UserDisabled {}),
         1 => Just(E::UserEnabled {}),
         1 => Just(E::UserErased {}),
@@ -192,6 +194,8 @@ fn operator() -> impl Strategy<Value = OperatorEvent> {
     prop_oneof![
         3 => (role(), keyed_hash()).prop_map(|(role, email)| E::OperatorAdded { role, email }),
         1 => role().prop_map(|role| E::OperatorRoleChanged { role }),
+        1 => Just(E::OperatorRenamed {}),
+        1 => keyed_hash().prop_map(|email| E::OperatorEmailChanged { email }),
         1 => Just(E::OperatorPasswordChanged {}),
         1 => Just(E::OperatorDisabled {}),
         1 => Just(E::OperatorEnabled {}),
@@ -233,6 +237,25 @@ fn policy() -> impl Strategy<Value = RateLimitPolicyEvent> {
     ]
 }
 
+fn settings() -> impl Strategy<Value = SettingsEvent> {
+    use SettingsEvent as E;
+    prop_oneof![
+        option::of(label()).prop_map(|name| E::OrganisationRenamed { name }),
+        (any::<u32>(), any::<u32>()).prop_map(|(requests_days, sums_days)| {
+            E::RetentionChanged {
+                requests_days,
+                sums_days,
+            }
+        }),
+        (any::<u32>(), any::<u32>()).prop_map(|(idle_minutes, longest_hours)| {
+            E::SessionBoundsChanged {
+                idle_minutes,
+                longest_hours,
+            }
+        }),
+    ]
+}
+
 // === what it is made of ===
 
 fn id<T: 'static>() -> impl Strategy<Value = Id<T>> {
@@ -263,7 +286,8 @@ fn model_name() -> impl Strategy<Value = ModelName> {
 }
 
 fn label() -> impl Strategy<Value = Label> {
-    "[!-~é☕]([ -~é☕]{0,30}[!-~é☕])?".prop_map(|text| text.parse().expect("a label"))
+    prop_oneof![2 => "[ab]", 1 => "[!-~é☕]([ -~é☕]{0,30}[!-~é☕])?"]
+        .prop_map(|text| text.parse().expect("a label"))
 }
 
 fn base_url() -> impl Strategy<Value = BaseUrl> {

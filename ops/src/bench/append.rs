@@ -23,8 +23,8 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
     let mut api = account.open().await?;
     // No request is sent to this provider.
     let scene = Scene::set(&mut api, stack.gateway()?).await?;
-    scene.issue_keys(&account, events / 10).await?;
-    let batch = scene.issue_keys(&account, events).await?;
+    scene.issue_keys(&account, "first", events / 10).await?;
+    let batch = scene.issue_keys(&account, "bench", events).await?;
 
     let mut figures = Figures::new();
     figures.insert("clients".to_owned(), WRITERS.into());

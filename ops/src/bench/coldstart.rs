@@ -51,7 +51,7 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
     say("starting gateways in a small organisation");
     let empty = trial.starts_from_stream(starts).await?;
 
-    let batch = scene.issue_keys(&account, keys).await?;
+    let batch = scene.issue_keys(&account, "bench", keys).await?;
     let newest = batch.newest()?;
     api.wait_until_served(newest.position).await?;
     let entries = held_entries(&mut api).await?;

@@ -98,7 +98,7 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
     let mut api = account.open().await?;
     let upstream = provider::Provider::start()?;
     let scene = Scene::set(&mut api, upstream.address).await?;
-    let batch = scene.issue_keys(&account, keys).await?;
+    let batch = scene.issue_keys(&account, "bench", keys).await?;
     let steady = scene.issue_key(&mut api, "steady".to_owned()).await?;
     let key = scene.issue_key(&mut api, "changing".to_owned()).await?;
     api.wait_until_served(key.position.max(batch.newest()?.position))

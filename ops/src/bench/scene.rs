@@ -121,11 +121,17 @@ impl Scene {
         }
     }
 
-    /// Makes keys from many connections at once.
-    pub(super) async fn issue_keys(&self, account: &Account, keys: u64) -> Outcome<Batch> {
+    /// Makes keys from many connections at once, labelled `<label> <number>`.
+    pub(super) async fn issue_keys(
+        &self,
+        account: &Account,
+        label: &str,
+        keys: u64,
+    ) -> Outcome<Batch> {
         say(&format!("making {keys} keys through the log"));
         let begun = Instant::now();
-        let writers = (0..WRITERS.min(keys)).map(|writer| self.write_keys(account, writer, keys));
+        let writers =
+            (0..WRITERS.min(keys)).map(|writer| self.write_keys(account, label, writer, keys));
         let parts = try_join_all(writers).await?;
         let elapsed = begun.elapsed();
         let mut batch = Batch {
@@ -149,6 +155,7 @@ impl Scene {
     async fn write_keys(
         &self,
         account: &Account,
+        label: &str,
         writer: u64,
         keys: u64,
     ) -> Outcome<(Option<Key>, Histogram<u64>)> {
@@ -156,7 +163,10 @@ impl Scene {
         let (mut last, mut times) = (None, histogram());
         for number in (writer..keys).step_by(usize::try_from(WRITERS).unwrap_or(usize::MAX)) {
             let begun = Instant::now();
-            last = Some(self.issue_key(&mut api, format!("bench {number}")).await?);
+            last = Some(
+                self.issue_key(&mut api, format!("{label} {number}"))
+                    .await?,
+            );
             times.saturating_record(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
         }
         Ok((last, times))

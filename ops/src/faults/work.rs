@@ -165,7 +165,8 @@ impl Worker {
             };
             (mine(KeyState::Works), mine(KeyState::Disabled))
         };
-        let number = dice.between(0, 1_000_000);
+        // No two keys of an owner have the same label, so that none is ever drawn twice.
+        let number = dice.roll();
         let draw = dice.between(0, 10);
         let issue = NewCommand::IssueKey {
             owner,

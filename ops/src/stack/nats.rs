@@ -172,6 +172,8 @@ impl User {
                 "$JS.API.STREAM.INFO.*",
                 "$JS.API.STREAM.CREATE.SNAPSHOTS",
                 "$JS.API.STREAM.CREATE.USAGE",
+                // How long it keeps its messages follows from the settings.
+                "$JS.API.STREAM.UPDATE.USAGE",
                 "$JS.API.STREAM.CREATE.USAGE_DEAD",
                 "$JS.API.STREAM.MSG.GET.*",
                 "$JS.API.DIRECT.GET.>",

@@ -1,5 +1,5 @@
-//! What is to be forgotten is forgotten everywhere: an erased person's name and address, a shredded credential, a
-//! rotated key's former secret. And what a team was granted opens models to whoever comes into it.
+//! What is to be forgotten is forgotten everywhere: an erased person's name and address, a renamed person's former ones, a
+//! shredded credential, a rotated key's former secret. And what a team was granted opens models to whoever comes into it.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,8 @@ const TRACE: &str = "quillfeather";
 /// The provider's credential; the mock provider takes any.
 const CREDENTIAL: &str = "sk-upstream-to-be-shredded";
 
-async fn order(session: &Session, command: NewCommand) -> CommandAnswer {
+/// Gives a command, and waits until every gateway serves it.
+pub(crate) async fn order(session: &Session, command: NewCommand) -> CommandAnswer {
     static SENT: AtomicU64 = AtomicU64::new(1);
     let id = format!("{:032x}", SENT.fetch_add(1, Ordering::Relaxed));
     let answer = session.try_command(&id, command).await;
@@ -123,6 +124,36 @@ fn an_erased_person_is_found_nowhere_and_the_history_is_whole() {
             200,
             "the key is as good as it was"
         );
+    });
+}
+
+#[test]
+fn a_former_name_is_found_nowhere() {
+    let stack = Stack::up();
+    block_on(async {
+        let session = stack.sign_in().await;
+        let add = NewCommand::AddUser {
+            email: ADDRESS.to_owned(),
+            name: NAME.to_owned(),
+        };
+        let user: UserId = made(&order(&session, add).await);
+        assert!(in_postgres(&stack).await, "the search finds what is there");
+        let name = "Zenobia Feather".to_owned();
+        order(&session, NewCommand::RenameUser { user, name }).await;
+        let email = "zenobia@example.com".to_owned();
+        order(&session, NewCommand::ChangeUserEmail { user, email }).await;
+        assert!(!in_postgres(&stack).await, "the name is left in Postgres");
+        let renamed =
+            "SELECT count() FROM admin_events WHERE kind = 'user_renamed' AND payload = '{}'";
+        wait_until("the audit trail knows that it changed", || async {
+            let found = stack.ledger(renamed).await;
+            (found == 1).then_some(()).ok_or_else(|| found.to_string())
+        })
+        .await;
+        for folder in ["nats", "clickhouse", "gateway", "logs", "secrets"] {
+            let found = files_with(&stack.data().join(folder), TRACE);
+            assert!(found.is_empty(), "the name is left in {found:?}");
+        }
     });
 }
 

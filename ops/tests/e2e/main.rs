@@ -22,6 +22,7 @@ mod permissions;
 mod rebuild;
 mod restore;
 mod sdk;
+mod settings;
 mod stack;
 mod supervisor;
 mod tamper;

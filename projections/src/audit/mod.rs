@@ -214,6 +214,11 @@ pub(crate) async fn read_head(warehouse: &Warehouse, table: &str) -> Result<Head
     Ok(head.unwrap_or_else(Head::genesis))
 }
 
+/// Up to which position the trail has come.
+pub(crate) async fn position(warehouse: &Warehouse) -> Result<u64, WarehouseError> {
+    read_head(warehouse, TABLE).await.map(|head| head.position)
+}
+
 /// The event that the trail ends with must be on `EVENTS`.
 async fn check_same(stream: &Stream, head: &Head) -> Result<(), SessionError> {
     let position = head.position;

@@ -11,12 +11,16 @@ use events_schema::subjects;
 
 use super::batch::Message;
 use crate::feed::FeedError;
+use crate::retention::is_missing;
 
 /// What dead letters may take of the disk: enough to find out what is wrong.
 const MAX_DEAD_BYTES: i64 = 1 << 30;
-/// Longest that `USAGE` keeps what was counted: far less than the ledger keeps its marks, so that
+/// Longest that `USAGE` keeps what was counted, in days: less than the ledger keeps its marks, so that
 /// reading all of it again never counts anything twice.
-const MAX_USAGE_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
+const MAX_USAGE_DAYS: u32 = 90;
+/// Requests outlive their messages by so many days, where they are kept for less than that and a week. A record may wait
+/// that long on a gateway's disk before it is sent.
+const REQUESTS_OUTLIVE_DAYS: u32 = 7;
 /// A dead letter is cut to this size: a message at the server's limit has no room for headers.
 const MAX_LETTER_BYTES: usize = 900 << 10;
 
@@ -38,7 +42,7 @@ pub(super) async fn ensure(config: &super::Config) -> Result<Stream, FeedError> 
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::Old,
         max_bytes: *max_bytes,
-        max_age: MAX_USAGE_AGE,
+        max_age: days(MAX_USAGE_DAYS),
         num_replicas: *replicas,
         first_sequence,
         allow_direct: true,
@@ -61,6 +65,37 @@ pub(super) async fn ensure(config: &super::Config) -> Result<Stream, FeedError> 
         .get_or_create_stream(usage)
         .await
         .map_err(FeedError::of("making the stream USAGE"))
+}
+
+/// Lets `USAGE` keep its messages for less than the requests that were read from them are kept.
+pub(crate) async fn keep_usage_for(
+    jetstream: &Context,
+    requests_days: u32,
+) -> Result<(), FeedError> {
+    let stream = match jetstream.get_stream(subjects::USAGE).await {
+        Ok(stream) => stream,
+        Err(error) if is_missing(&error.kind()) => return Ok(()),
+        Err(error) => return Err(FeedError::of("asking for the stream USAGE")(error)),
+    };
+    let kept = requests_days.saturating_sub(REQUESTS_OUTLIVE_DAYS).max(1);
+    let max_age = days(kept.min(MAX_USAGE_DAYS));
+    let config = &stream.cached_info().config;
+    if config.max_age == max_age {
+        return Ok(());
+    }
+    let config = Config {
+        max_age,
+        ..config.clone()
+    };
+    jetstream
+        .update_stream(config)
+        .await
+        .map(drop)
+        .map_err(FeedError::of("changing how long USAGE keeps its messages"))
+}
+
+const fn days(days: u32) -> Duration {
+    Duration::from_secs(days as u64 * 24 * 3_600)
 }
 
 /// Reads a range again; messages that are gone are left out.

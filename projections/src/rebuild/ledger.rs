@@ -13,7 +13,8 @@ use super::pause::Rest;
 use super::{RebuildError, Rebuilt, Say, TRIES};
 use crate::feed::FeedError;
 use crate::ledger::{CONSUMER, pass};
-use crate::warehouse::{Warehouse, WarehouseError, within};
+use crate::warehouse::{Warehouse, within};
+use crate::{clock, retention};
 
 /// The table beside the live one.
 const BESIDE: &str = "usage_1m_rebuild";
@@ -116,12 +117,15 @@ async fn build(
     Ok(built)
 }
 
-/// The minute from which on requests are whole, in seconds since 1970. They are deleted when they are 400 days old, in
-/// whatever order their parts are merged: of the days about there some may be gone and others not.
-async fn whole_since(warehouse: &Warehouse) -> Result<u32, WarehouseError> {
+/// The minute from which on requests are whole, in seconds since 1970: that of the oldest, unless older ones were deleted
+/// for their age.
+async fn whole_since(warehouse: &Warehouse) -> Result<u32, RebuildError> {
+    let decided = warehouse.retention_decisions().await?;
+    let since = retention::whole_since(&decided, clock::now());
     let sql = "SELECT if(count() = 0, toUInt32(4294967295), toUInt32(greatest( \
                toStartOfMinute(toDateTime(min(received_at), 'UTC')), \
-               toStartOfDay(now('UTC') - INTERVAL 398 DAY)))) FROM requests";
-    let query = warehouse.client().query(sql);
-    within("looking for the oldest requests", query.fetch_one()).await
+               toDateTime({since:UInt32}, 'UTC')))) FROM requests";
+    let query = warehouse.client().query(sql).param("since", since);
+    let doing = "looking for the oldest requests";
+    Ok(within(doing, query.fetch_one()).await?)
 }

@@ -25,7 +25,7 @@ pub(super) fn statements() -> [Cow<'static, str>; 7] {
 }
 
 /// One row a request: ordered for one owner's requests in a time range, cut by day for a time range
-/// over all owners, kept for a year and a month. Ids that belong to configuration are 32 hexadecimal digits; what does not apply
+/// over all owners, kept for a year and a month unless the settings say otherwise (see [`crate::retention`]). Ids that belong to configuration are 32 hexadecimal digits; what does not apply
 /// is empty. Money is in nano-dollars.
 const REQUESTS: &str = "
 CREATE TABLE IF NOT EXISTS requests (
@@ -69,7 +69,7 @@ ORDER BY (owner, received_at, request)
 TTL toDateTime(received_at) + INTERVAL 400 DAY
 SETTINGS non_replicated_deduplication_window = 1000";
 
-/// The dashboard's sums, by minute: three years and some, so that years can be compared.
+/// The dashboard's sums, by minute: three years and some, unless the settings say otherwise.
 const USAGE_1M: &str = "
 CREATE TABLE IF NOT EXISTS usage_1m (
     minute DateTime('UTC'),

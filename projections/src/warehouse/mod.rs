@@ -5,7 +5,11 @@
 
 mod beside;
 mod migrations;
+mod retention;
 mod rollup;
+
+pub(crate) use self::retention::Decided;
+pub use self::retention::RetentionError;
 
 use std::future::Future;
 use std::time::Duration;

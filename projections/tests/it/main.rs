@@ -7,6 +7,7 @@ mod history;
 mod ledger;
 mod ledger_killed;
 mod process;
+mod retention;
 mod servers;
 mod snapshots;
 mod teams;

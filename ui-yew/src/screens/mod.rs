@@ -12,6 +12,7 @@ mod operators;
 mod playground;
 mod policies;
 mod provider_accounts;
+mod settings;
 pub(crate) mod sign_in;
 mod teams;
 pub(crate) mod users;
@@ -52,6 +53,7 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
             html!(<history::History stream={Some(AttrValue::from(format!("{aggregate}.{id}")))} />)
         }
         Screen::Operators => html!(<operators::Operators />),
+        Screen::Settings => html!(<settings::Settings />),
         Screen::Gateways => html!(<gateways::Gateways />),
         Screen::Account => html!(<account::Account />),
     }

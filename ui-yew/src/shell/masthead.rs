@@ -8,6 +8,7 @@ use yew_nested_router::components::Link;
 use yew_nested_router::prelude::*;
 
 use crate::api::{Standing, use_client, use_live};
+use crate::organisation::use_organisation;
 use crate::route::Screen;
 use crate::session::{role_name, use_session};
 use crate::theme::{Choice, use_theme};
@@ -26,6 +27,7 @@ pub(crate) struct Props {
 /// The bar.
 #[component]
 pub(crate) fn Masthead(props: &Props) -> Html {
+    let organisation = use_organisation();
     html!(
         <header class="pf-v6-c-masthead pf-m-display-inline">
             <div class="pf-v6-c-masthead__main">
@@ -37,6 +39,9 @@ pub(crate) fn Masthead(props: &Props) -> Html {
                     <Link<Screen> class="pf-v6-c-masthead__logo sl-brand" to={Screen::Dashboard}>
                         { brand() }
                     </Link<Screen>>
+                    if let Some(organisation) = organisation {
+                        <span class="sl-quiet" data-organisation="">{ organisation.to_string() }</span>
+                    }
                 </div>
             </div>
             <div class="pf-v6-c-masthead__content sl-tools">

@@ -3,6 +3,7 @@
 use yew::prelude::*;
 use yew_nested_router::components::Link;
 
+use crate::organisation::use_organisation;
 use crate::route::Screen;
 
 /// Properties of [`Heading`].
@@ -26,10 +27,11 @@ pub(crate) fn Heading(props: &Props) -> Html {
         .clone()
         .unwrap_or_else(|| props.screen.title().into());
     {
-        let title = title.clone();
-        use_effect_with(title, |title| {
+        let organisation = use_organisation();
+        use_effect_with((title.clone(), organisation), |(title, organisation)| {
             if let Some(page) = web_sys::window().and_then(|window| window.document()) {
-                page.set_title(&format!("{title} · Sluice"));
+                let whose = organisation.as_deref().unwrap_or("Sluice");
+                page.set_title(&format!("{title} · {whose}"));
             }
         });
     }

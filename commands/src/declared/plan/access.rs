@@ -52,8 +52,7 @@ impl<'a> Planner<'a> {
     }
 
     fn keys_named(&self, owner: Owner, label: &Label) -> Vec<&'a state::Key> {
-        let keys = self.around.state.keys_of(owner);
-        keys.filter(|key| key.label == *label).collect()
+        self.around.state.keys_labelled(owner, label).collect()
     }
 
     fn new_key(
@@ -148,7 +147,7 @@ impl<'a> Planner<'a> {
         for (index, it) in grants.iter().enumerate() {
             let place = Place {
                 section: "grants",
-                index,
+                index: Some(index),
                 field: None,
             };
             match self.grant(place, it) {
@@ -299,7 +298,7 @@ fn limits(limits: KeyLimits) -> String {
 }
 
 /// What a key is called in a difference: its owner, and its label.
-pub(super) fn key_told(owner: &document::Owner, label: &Label) -> String {
+pub(in crate::declared) fn key_told(owner: &document::Owner, label: &Label) -> String {
     match owner {
         document::Owner::User(email) => format!("{email}: {label}"),
         document::Owner::VirtualAccount(name) => format!("{name}: {label}"),

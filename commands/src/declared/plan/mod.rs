@@ -7,8 +7,11 @@ mod models;
 mod owners;
 mod policies;
 mod prune;
+mod settings;
 
 use std::collections::{HashMap, HashSet};
+
+pub(super) use self::access::key_told;
 
 use events_schema::{
     api::declared::{Action, Change, FieldChange, NewSecret},
@@ -42,6 +45,8 @@ pub struct Plan {
     pub passwords: Vec<(usize, OperatorId, SecretText)>,
     /// Whether operators change.
     pub changes_operators: bool,
+    /// Whether settings change.
+    pub changes_settings: bool,
     /// Where each order comes from; `None`: from what the document does not name.
     places: Vec<Option<Fault>>,
 }
@@ -102,6 +107,7 @@ pub(super) fn plan(read: &Read, around: Surroundings<'_>) -> Result<Plan, Vec<Fa
     };
     let Document {
         sluice: _,
+        settings,
         provider_accounts,
         models,
         virtual_models,
@@ -113,6 +119,9 @@ pub(super) fn plan(read: &Read, around: Surroundings<'_>) -> Result<Plan, Vec<Fa
         rate_limit_policies,
         operators,
     } = &read.document;
+    if let Some(settings) = settings {
+        planner.settings(settings);
+    }
     planner.each("provider_accounts", provider_accounts, Planner::account);
     planner.each("models", models, Planner::model);
     planner.each("virtual_models", virtual_models, Planner::virtual_model);
@@ -150,7 +159,7 @@ impl<'a> Planner<'a> {
         for (index, it) in items.iter().flatten().enumerate() {
             let place = Place {
                 section,
-                index,
+                index: Some(index),
                 field: None,
             };
             if let Err((place, message)) = item(self, place, it) {

@@ -53,7 +53,9 @@ impl<'a> Planner<'a> {
             self.change(Action::Create, "user", &it.email, fields);
             return Ok(());
         };
-        self.same_name(place, known.id.uuid(), &it.name)?;
+        self.named(place, &mut fields, known.id.uuid(), &it.name, || {
+            Command::User(id, UserCommand::Rename { differs: true })
+        });
         self.switch(place, &mut fields, (known.disabled, it.disabled), disable);
         self.change(Action::Change, "user", &it.email, fields);
         Ok(())
@@ -187,7 +189,9 @@ impl<'a> Planner<'a> {
             Command::Operator(id, order)
         };
         if let Some(known) = known {
-            self.same_name(place, known.id.uuid(), &it.name)?;
+            self.named(place, &mut fields, known.id.uuid(), &it.name, || {
+                Command::Operator(id, OperatorCommand::Rename { differs: true })
+            });
             if fields.set("role", Some(word(&known.role)), Some(word(&it.role))) {
                 let order = OperatorCommand::ChangeRole { role: it.role };
                 self.order(Some(place.at("role")), Command::Operator(id, order));
@@ -243,17 +247,24 @@ impl<'a> Planner<'a> {
         Ok((email, prints))
     }
 
-    /// A person's name stands beside the log and is no part of the configuration.
-    fn same_name(&self, place: Place, id: Uuid, name: &Label) -> Result<(), Wrong> {
-        match self.around.people.get(&id) {
-            Some(person) if person.name != name.as_str() => {
-                let message = format!(
-                    "This person is called '{}' here; a document does not rename people.",
-                    person.name
-                );
-                Err((place.at("name"), message))
-            }
-            Some(_) | None => Ok(()),
+    /// Lets a person be called so, who may be called otherwise until now.
+    fn named(
+        &mut self,
+        place: Place,
+        fields: &mut Fields,
+        id: Uuid,
+        name: &Label,
+        rename: impl FnOnce() -> Command,
+    ) {
+        let before = self.around.people.get(&id).map(|it| it.name.clone());
+        let name = name.to_string();
+        if before.is_some() && fields.set("name", before, Some(name.clone())) {
+            let side = SideEffects {
+                person: Some(PersonChange::Name { id, name }),
+                ..SideEffects::default()
+            };
+            let command = rename();
+            self.order(Some(place.at("name")), Order { command, side });
         }
     }
 

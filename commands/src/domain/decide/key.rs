@@ -3,6 +3,7 @@
 use events_schema::{
     events::{Aggregate, Event, GrantEvent, KeyEvent as E, KeyLimits, Owner, Stream, Subject},
     id::KeyId,
+    names::Label,
     secrets::KeyedHash,
     state::Organisation,
     time::Timestamp,
@@ -34,6 +35,7 @@ pub(super) fn decide(state: &Organisation, id: KeyId, command: &C) -> Decision {
         } => {
             is_fresh(state, Stream::Key(id))?;
             owner_exists(state, *owner)?;
+            label_is_free(state, *owner, label, *now)?;
             is_unknown(state, hash)?;
             ends_later(*expires_at, *now)?;
             limits_let_something_pass(*limits)?;
@@ -46,11 +48,16 @@ pub(super) fn decide(state: &Organisation, id: KeyId, command: &C) -> Decision {
                 limits: *limits,
             })])
         }
-        C::Relabel { label } => Ok(when(known()?.label != *label, || {
-            event(E::KeyRelabelled {
+        C::Relabel { label, now } => {
+            let it = known()?;
+            if it.label == *label {
+                return Ok(Vec::new());
+            }
+            label_is_free(state, it.owner, label, *now)?;
+            Ok(vec![event(E::KeyRelabelled {
                 label: label.clone(),
-            })
-        })),
+            })])
+        }
         C::ChangeLimits { limits } => {
             let it = known()?;
             limits_let_something_pass(*limits)?;
@@ -94,6 +101,22 @@ pub(super) fn decide(state: &Organisation, id: KeyId, command: &C) -> Decision {
             known()?;
             Ok(revoked(state, id))
         }
+    }
+}
+
+/// No key of the owner's has this label. One that has expired keeps its own until it is revoked: it can be made to work again.
+fn label_is_free(
+    state: &Organisation,
+    owner: Owner,
+    label: &Label,
+    now: Timestamp,
+) -> Result<(), Rejection> {
+    match state.keys_labelled(owner, label).next() {
+        None => Ok(()),
+        Some(holder) => Err(Rejection::LabelTaken {
+            label: label.clone(),
+            expired: holder.expires_at.is_some_and(|end| end <= now),
+        }),
     }
 }
 

@@ -8,6 +8,7 @@ mod owners;
 mod provider_account;
 mod rate_limit_policy;
 mod routing;
+mod settings;
 mod team;
 
 use events_schema::{
@@ -42,6 +43,7 @@ pub fn decide(state: &Organisation, command: &Command) -> Decision {
         Command::Operator(id, command) => operator::decide(state, *id, command),
         Command::Team(id, command) => team::decide(state, *id, command),
         Command::RateLimitPolicy(id, command) => rate_limit_policy::decide(state, *id, command),
+        Command::Settings(command) => settings::decide(state, command),
     }
 }
 

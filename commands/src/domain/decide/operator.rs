@@ -7,7 +7,10 @@ use events_schema::{
 };
 
 use super::{Decision, is_fresh, key::ends_later, when};
-use crate::domain::{command::OperatorCommand as C, rejection::Rejection};
+use crate::domain::{
+    command::{Fingerprints, OperatorCommand as C},
+    rejection::Rejection,
+};
 
 pub(super) fn decide(state: &Organisation, id: OperatorId, command: &C) -> Decision {
     let event = |event| Event::Operator(id, event);
@@ -20,9 +23,7 @@ pub(super) fn decide(state: &Organisation, id: OperatorId, command: &C) -> Decis
     match command {
         C::Add { role, email } => {
             is_fresh(state, Stream::Operator(id))?;
-            if email.iter().any(|it| state.operator_by_email(it).is_some()) {
-                return Err(Rejection::EmailTaken(Aggregate::Operator));
-            }
+            email_is_free(state, id, email)?;
             Ok(vec![event(E::OperatorAdded {
                 role: *role,
                 email: email.active.clone(),
@@ -35,6 +36,19 @@ pub(super) fn decide(state: &Organisation, id: OperatorId, command: &C) -> Decis
             }
             Ok(when(it.role != *role, || {
                 event(E::OperatorRoleChanged { role: *role })
+            }))
+        }
+        C::Rename { differs } => {
+            known()?;
+            Ok(when(*differs, || event(E::OperatorRenamed {})))
+        }
+        C::ChangeEmail { email } => {
+            let it = known()?;
+            email_is_free(state, id, email)?;
+            Ok(when(it.email != email.active, || {
+                event(E::OperatorEmailChanged {
+                    email: email.active.clone(),
+                })
             }))
         }
         C::ChangePassword => known().map(|_| vec![event(E::OperatorPasswordChanged {})]),
@@ -82,6 +96,19 @@ pub(super) fn decide(state: &Organisation, id: OperatorId, command: &C) -> Decis
                 event(E::OperatorTokenRevoked { token: *token })
             }))
         }
+    }
+}
+
+fn email_is_free(
+    state: &Organisation,
+    id: OperatorId,
+    email: &Fingerprints,
+) -> Result<(), Rejection> {
+    let mut known = email.iter().filter_map(|it| state.operator_by_email(it));
+    if known.any(|other| other.id != id) {
+        Err(Rejection::EmailTaken(Aggregate::Operator))
+    } else {
+        Ok(())
     }
 }
 

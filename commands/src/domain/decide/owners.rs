@@ -42,6 +42,13 @@ pub(super) fn decide_user(state: &Organisation, id: UserId, command: &UserComman
                 })
             }))
         }
+        C::Rename { differs } => {
+            known()?;
+            if state.is_erased(Stream::User(id)) {
+                return Err(Rejection::PersonErased);
+            }
+            Ok(when(*differs, || event(U::UserRenamed {})))
+        }
         C::Disable => Ok(when(!known()?.disabled, || event(U::UserDisabled {}))),
         C::Enable => Ok(when(known()?.disabled, || event(U::UserEnabled {}))),
         C::Erase => {

@@ -78,6 +78,9 @@ pub(super) async fn apply(
     if plan.changes_operators {
         gate::check(&caller, Right::ChangeOperators)?;
     }
+    if plan.changes_settings {
+        gate::check(&caller, Right::ChangeSettings)?;
+    }
     let passwords = std::mem::take(&mut plan.passwords);
     for (order, operator, password) in passwords.into_iter().filter(|_| !dry_run) {
         let password = password.reveal().to_owned();
@@ -138,9 +141,13 @@ pub(super) struct ExportParams {
 
 /// Export the configuration as a document
 ///
-/// What `POST /apply` takes. Providers' credentials are not in it: they can be sealed, but not opened.
+/// What `POST /apply` takes. Providers' credentials are not in it: they can be sealed, but not opened. Keys that have expired
+/// are not either.
 #[utoipa::path(get, path = "/export", tag = "commands", operation_id = "export", params(ExportParams),
-    responses((status = 200, description = "The document.", content_type = "application/yaml", body = serde_json::Value)))]
+    responses((status = 200, description = "The document.", content_type = "application/yaml", body = serde_json::Value),
+        (status = 409, description = "Keys of one owner share a label, as they could in former versions, and a document \
+         could not tell them apart: `shared_labels`, with which they are.",
+         content_type = "application/problem+json", body = events_schema::api::problem::Problem)))]
 pub(super) async fn export(
     State(app): State<App>,
     caller: Caller,
@@ -158,7 +165,9 @@ pub(super) async fn export(
     } else {
         KeyHashes::LeftOut
     };
-    let mut response = Response::new(declared::export(&state, &people, hashes, clock::now()));
+    let document = declared::export(&state, &people, hashes, clock::now())
+        .map_err(|shared| ApiError::SharedLabels(shared.to_string()))?;
+    let mut response = Response::new(document);
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/yaml"),

@@ -277,7 +277,8 @@ fn member_of(event: &Envelope) -> Option<UserId> {
         | Event::Grant(..)
         | Event::Operator(..)
         | Event::Team(..)
-        | Event::RateLimitPolicy(..) => None,
+        | Event::RateLimitPolicy(..)
+        | Event::Settings(_) => None,
     }
 }
 
@@ -316,5 +317,6 @@ fn thing(state: &Organisation, stream: Stream) -> Option<Value> {
         Stream::Operator(id) => json(state.operators().get(&id)),
         Stream::Team(id) => json(state.teams().get(&id)),
         Stream::RateLimitPolicy(id) => json(state.rate_limit_policies().get(&id)),
+        Stream::Settings => json(Some(state.settings())),
     }
 }

@@ -3,10 +3,17 @@
 use std::time::Instant;
 
 use axum::extract::State;
-use events_schema::{actor::Actor, api::session::ChangePassword};
+use events_schema::{
+    actor::Actor,
+    api::session::{ChangeName, ChangePassword},
+    id::OperatorId,
+};
 use http::StatusCode;
 
-use super::{commands::submit, sessions::password_hash};
+use super::{
+    commands::{Prepared, rename, submit},
+    sessions::password_hash,
+};
 use crate::{
     auth::{
         Caller,
@@ -17,6 +24,46 @@ use crate::{
     fresh,
     http::{App, app::Answer, extract::Json, problem::ApiError},
 };
+
+/// Change one's own name
+///
+/// The history notes that it changed, not what it is or was.
+#[utoipa::path(put, path = "/me/name", tag = "sessions", operation_id = "change_name",
+    request_body = ChangeName,
+    responses((status = 204, description = "That is the name now.")))]
+pub(super) async fn change_name(
+    State(app): State<App>,
+    caller: Caller,
+    Json(ChangeName { name }): Json<ChangeName>,
+) -> Answer<StatusCode> {
+    let operator = caller.operator;
+    let Prepared {
+        command,
+        side,
+        secret: _,
+    } = rename(&app, operator.uuid(), &name, |differs| {
+        Command::Operator(operator, OperatorCommand::Rename { differs })
+    })
+    .await?;
+    submit(app.control()?, own(&app, operator, Order { command, side })).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// An order of an operator's for the own account.
+fn own(app: &App, operator: OperatorId, order: Order) -> Submission {
+    let command_id = fresh::id();
+    Submission {
+        command_id,
+        actor: Actor::Operator(operator),
+        correlation: None,
+        why: None,
+        request_hash: app
+            .secrets()
+            .request_hash(command_id.to_string().as_bytes()),
+        made_at: None,
+        orders: vec![order],
+    }
+}
 
 /// Change one's own password
 ///
@@ -47,28 +94,17 @@ pub(super) async fn change_password(
     }
     attempt.succeeded();
     let hash = app.passwords().hash(new).await.map_err(busy)?;
-    let command_id = fresh::id();
-    let submission = Submission {
-        command_id,
-        actor: Actor::Operator(caller.operator),
-        correlation: None,
-        why: None,
-        request_hash: app
-            .secrets()
-            .request_hash(command_id.to_string().as_bytes()),
-        made_at: None,
-        orders: vec![Order {
-            command: Command::Operator(caller.operator, OperatorCommand::ChangePassword),
-            side: SideEffects {
-                password: Some(PasswordChange {
-                    operator: caller.operator,
-                    hash,
-                    keep_session: Some(session.id),
-                }),
-                ..SideEffects::default()
-            },
-        }],
+    let order = Order {
+        command: Command::Operator(caller.operator, OperatorCommand::ChangePassword),
+        side: SideEffects {
+            password: Some(PasswordChange {
+                operator: caller.operator,
+                hash,
+                keep_session: Some(session.id),
+            }),
+            ..SideEffects::default()
+        },
     };
-    submit(control, submission).await?;
+    submit(control, own(&app, caller.operator, order)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -16,6 +16,7 @@ mod provider_accounts;
 mod rate_limit_policies;
 mod served;
 mod sessions;
+mod settings;
 mod state;
 mod status;
 mod teams;
@@ -42,6 +43,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         ))
         .routes(routes!(sessions::current, sessions::sign_out))
         .routes(routes!(sessions::end))
+        .routes(routes!(me::change_name))
         .routes(routes!(me::change_password))
         .routes(routes!(tokens::list, tokens::issue))
         .routes(routes!(tokens::revoke))
@@ -65,6 +67,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(grants::one))
         .routes(routes!(rate_limit_policies::list))
         .routes(routes!(rate_limit_policies::one))
+        .routes(routes!(settings::read))
         .routes(routes!(used_by::used_by))
         .routes(routes!(operators::list))
         .routes(routes!(operators::one))

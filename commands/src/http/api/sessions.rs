@@ -96,7 +96,7 @@ pub(super) async fn sign_in(
         operator.id,
         user_agent,
         &address.to_string(),
-        now,
+        (now, live.state.settings().sessions),
     )
     .await
     .map_err(database)?;
@@ -146,7 +146,9 @@ pub(super) async fn sign_out(
 #[utoipa::path(get, path = "/sessions", tag = "sessions", operation_id = "list_sessions",
     responses((status = 200, description = "The sessions of who asks, the newest first.", body = [SessionItem])))]
 pub(super) async fn list(State(app): State<App>, caller: Caller) -> Answer<Json<Vec<SessionItem>>> {
-    let found = sessions::list(app.control()?.pool(), caller.operator, clock::now())
+    let control = app.control()?;
+    let bounds = control.live().state.settings().sessions;
+    let found = sessions::list(control.pool(), caller.operator, clock::now(), bounds)
         .await
         .map_err(database)?;
     let current = caller.session().map(|session| session.id);

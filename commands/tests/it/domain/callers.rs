@@ -11,6 +11,7 @@ use events_schema::{
         Owner, Subject,
     },
     id::ModelId,
+    time::Timestamp,
 };
 use uuid::Uuid;
 
@@ -38,6 +39,24 @@ fn a_user_has_an_address_of_its_own() {
         &given,
         user(1, U::Add { email: address(4) }),
         "409 id_used: The id of the new user has been used before. Send the command again.",
+    );
+}
+
+#[test]
+fn a_user_is_called_otherwise_when_the_name_is_another_one() {
+    let given = [add_user(1)];
+    let rename = |differs| user(1, U::Rename { differs });
+    check(&given, rename(true), "user_renamed");
+    check(&given, rename(false), "nothing");
+    check(
+        &given,
+        user(2, U::Rename { differs: true }),
+        "404 not_found: There is no user with this id.",
+    );
+    check(
+        &and(given.to_vec(), [user(1, U::Erase)]),
+        rename(true),
+        "409 person_erased at user: The person's name and address were erased. Somebody who comes back is a new user.",
     );
 }
 
@@ -201,11 +220,78 @@ fn a_key_has_an_owner_an_end_in_the_future_and_limits_that_let_something_pass() 
     );
 }
 
+fn relabel(number: u8, to: &str) -> Command {
+    let label = name(to);
+    key(number, K::Relabel { label, now: NOW })
+}
+
+/// A key that is issued with the label of the key 1 that the world's callers have.
+fn issue_the_same(owner: Owner, expires_at: Option<Timestamp>, now: Timestamp) -> Command {
+    let issue = K::Issue {
+        owner,
+        label: name("Bob's laptop 1"),
+        hash: hash(9),
+        hint: "wxyz".into(),
+        expires_at,
+        limits: KeyLimits::default(),
+        now,
+    };
+    key(9, issue)
+}
+
+#[test]
+fn a_label_is_unique_within_its_owner_and_is_held_until_the_key_is_revoked() {
+    const TAKEN: &str =
+        "409 label_taken at label: This owner already has a key labelled 'Bob's laptop 1'.";
+    let owner = Owner::User(id(1));
+    let given = [
+        add_user(1),
+        add_user(2),
+        issue_key(1, owner),
+        issue_key(2, owner),
+    ];
+    check(&given, issue_the_same(owner, None, NOW), TAKEN);
+    check(&given, relabel(2, "Bob's laptop 1"), TAKEN);
+    check(&given, relabel(1, "Bob's laptop 1"), "nothing");
+    check(
+        &given,
+        issue_the_same(Owner::User(id(2)), None, NOW),
+        "key_issued",
+    );
+
+    // Who is disabled holds the label, and so does a label of old; a revoked key's is free, and so is one that was given up.
+    let disabled = and(given.to_vec(), [key(1, K::Disable)]);
+    check(&disabled, issue_the_same(owner, None, NOW), TAKEN);
+    let revoked = and(given.to_vec(), [key(1, K::Revoke)]);
+    check(&revoked, issue_the_same(owner, None, NOW), "key_issued");
+    let given_up = and(given.to_vec(), [relabel(1, "Bob's desk")]);
+    check(&given_up, issue_the_same(owner, None, NOW), "key_issued");
+    check(&given_up, relabel(2, "Bob's laptop 1"), "key_relabelled");
+
+    // So does one that has expired, which is told.
+    let soon = NOW.plus_micros(1);
+    let expiring = [
+        add_user(1),
+        issue_key_with(1, owner, Some(soon), KeyLimits::default()),
+        issue_key(2, owner),
+    ];
+    check(&expiring, issue_the_same(owner, None, NOW), TAKEN);
+    let expired = format!(
+        "{TAKEN} That one has expired, and keeps its label until it is revoked or relabelled."
+    );
+    check(&expiring, issue_the_same(owner, None, soon), &expired);
+    let late = K::Relabel {
+        label: name("Bob's laptop 1"),
+        now: soon,
+    };
+    check(&expiring, key(2, late), &expired);
+}
+
 #[test]
 fn a_key_is_changed_only_by_what_differs() {
     let given = callers();
-    let relabel = |to| key(1, K::Relabel { label: name(to) });
-    check(&given, relabel("Bob's laptop"), "nothing");
+    let relabel = |to| relabel(1, to);
+    check(&given, relabel("Bob's laptop 1"), "nothing");
     check(&given, relabel("Bob's desk"), "key_relabelled");
     let expire = |expires_at| {
         key(

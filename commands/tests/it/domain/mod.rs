@@ -4,6 +4,7 @@ mod callers;
 mod operators;
 mod policies;
 mod providers;
+mod settings;
 mod teams;
 
 use commands::domain::{

@@ -72,6 +72,37 @@ fn an_operator_has_an_address_of_its_own_which_a_user_may_have_too() {
 }
 
 #[test]
+fn an_operator_is_called_otherwise_and_gets_another_address() {
+    let given = [
+        add_operator(1, Role::Owner),
+        add_operator(2, Role::Viewer),
+        add_user(3),
+    ];
+    let rename = |number, differs| operator(number, O::Rename { differs });
+    check(&given, rename(1, true), "operator_renamed");
+    check(&given, rename(1, false), "nothing");
+    let change = |number, to| operator(number, O::ChangeEmail { email: address(to) });
+    check(&given, change(2, 2), "nothing");
+    check(&given, change(2, 3), "operator_email_changed");
+    check(
+        &given,
+        change(2, 1),
+        "409 email_taken at email: There is already an operator with this e-mail address.",
+    );
+    // The former address is free again.
+    let moved = and(given.to_vec(), [change(2, 4)]);
+    check(&moved, change(1, 2), "operator_email_changed");
+    let removed = and(given.to_vec(), [operator(2, O::Remove)]);
+    for command in [rename(2, true), change(2, 4), rename(7, true)] {
+        check(
+            &removed,
+            command,
+            "404 not_found: There is no operator with this id.",
+        );
+    }
+}
+
+#[test]
 fn a_token_ends_in_the_future_and_is_revoked_once() {
     let issue = |token, expires_at| {
         operator(

@@ -4,10 +4,21 @@ use events_schema::events::Role;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::service::{Answer, Caller, PASSWORD, Service};
+use crate::support::{
+    eventually,
+    service::{Answer, Caller, PASSWORD, Service},
+};
 
 /// Something of everything.
 const DOCUMENT: &str = r#"sluice: v1
+settings:
+  organisation: Acme
+  retention:
+    requests_days: 90
+    sums_days: 365
+  console_sessions:
+    idle_minutes: 60
+    longest_hours: 24
 provider_accounts:
   - name: openai
     provider: openai
@@ -149,6 +160,7 @@ async fn a_document_is_applied_once_and_changes_nothing_the_second_time() {
     assert_eq!(
         names(&done),
         [
+            "change settings of the organisation",
             "create provider account openai",
             "create provider account local",
             "create model openai/gpt-5",
@@ -211,14 +223,19 @@ async fn what_differs_is_changed_and_told_before_and_after() {
         .replace("        - provider_account: local\n", "")
         .replace("      - user: bob@example.com\n        role: member\n", "")
         .replace("limit: 500", "limit: 50")
+        .replace("sums_days: 365", "sums_days: 400")
+        .replace("name: Bob", "name: Robert")
+        .replace("name: The Auditor", "name: Eve")
         .replace("role: auditor", "role: viewer");
     let done = apply(&owner, &changed).await;
     assert_eq!(
         names(&done),
         [
+            "change settings of the organisation",
             "change provider account local",
             "change model openai/gpt-5",
             "change virtual model chat",
+            "change user bob@example.com",
             "change team research",
             "change key billing: production",
             "change grant billing: production",
@@ -228,18 +245,36 @@ async fn what_differs_is_changed_and_told_before_and_after() {
     );
     let changes = done.json()["changes"].clone();
     assert_eq!(
-        changes[3]["fields"],
-        json!([{ "field": "member bob@example.com", "before": "member", "after": null }])
+        changes[0]["fields"],
+        json!([{
+            "field": "retention",
+            "before": "requests 90 days, sums by the minute 365 days",
+            "after": "requests 90 days, sums by the minute 400 days"
+        }])
     );
     assert_eq!(
         changes[4]["fields"],
+        json!([{ "field": "name", "before": "Bob", "after": "Robert" }])
+    );
+    assert_eq!(
+        changes[5]["fields"],
+        json!([{ "field": "member bob@example.com", "before": "member", "after": null }])
+    );
+    assert_eq!(
+        changes[6]["fields"],
         json!([{ "field": "limits", "before": "600 requests a minute", "after": "60 requests a minute" }])
     );
     assert_eq!(
-        changes[1]["fields"][0]["before"],
+        changes[2]["fields"][0]["before"],
         "$2.50 in, $10.00 out, $0.25 cached per million tokens"
     );
-    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 8);
+    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 11);
+    let export = owner.get("/export").await;
+    let export = String::from_utf8(export.body.to_vec()).expect("text");
+    assert!(
+        export.contains("name: Robert") && export.contains("name: Eve"),
+        "{export}"
+    );
     assert_eq!(names(&apply(&owner, &changed).await), Vec::<String>::new());
 }
 
@@ -265,7 +300,7 @@ async fn one_mistake_and_nothing_is_done() {
     let unknown = DOCUMENT.replace("model: openai/gpt-5\n", "model: openai/gpt-6\n");
     check(
         &unknown,
-        25,
+        33,
         Some("virtual_models[0].targets"),
         "no model 'openai/gpt-6'",
     )
@@ -273,7 +308,7 @@ async fn one_mistake_and_nothing_is_done() {
     let money = DOCUMENT.replace("input: 2.50", "input: 2,50");
     check(
         &money,
-        15,
+        23,
         Some("models[0].prices"),
         "'2,50': an amount of dollars",
     )
@@ -285,6 +320,15 @@ async fn one_mistake_and_nothing_is_done() {
         7,
         Some("virtual_models[0]"),
         "At least one target needs a weight",
+    )
+    .await;
+    let settings =
+        "sluice: v1\nsettings:\n  retention:\n    requests_days: 400\n    sums_days: 30\n";
+    check(
+        settings,
+        4,
+        Some("settings.retention"),
+        "at least as long as the request records",
     )
     .await;
     let twice = "sluice: v1\nvirtual_accounts:\n- name: a\n- name: a\n";
@@ -336,6 +380,44 @@ async fn pruning_deletes_what_sections_do_not_name_and_leaves_the_others() {
     let body = json!({ "prune": true, "document": "sluice: v1\nrate_limit_policies: []\nteams: []\nusers: []\nmodels: []\nprovider_accounts: []\nvirtual_accounts: []\n" });
     assert_eq!(names(&owner.post("/apply", &body).await).len(), 8);
     assert_eq!(service.control.state().provider_accounts().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_a_document_does_not_name_stay_unless_pruning_is_asked_for() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    apply(&owner, DOCUMENT).await;
+    let document = "sluice: v1\nsettings:\n  retention: {requests_days: 90, sums_days: 90}\n";
+    apply(&owner, document).await;
+    let now = service.control.state().settings().clone();
+    assert_eq!(
+        now.organisation.as_ref().map(|it| it.as_str()),
+        Some("Acme")
+    );
+    assert_eq!(
+        (now.retention.sums_days, now.sessions.idle_minutes),
+        (90, 60)
+    );
+    let body = json!({ "prune": true, "document": document });
+    let done = owner.post("/apply", &body).await;
+    let fields = done.json()["changes"][0]["fields"].clone();
+    assert_eq!(
+        fields,
+        json!([
+            { "field": "organisation", "before": "Acme", "after": null },
+            {
+                "field": "console_sessions",
+                "before": "60 minutes without use, 24 hours in all",
+                "after": "720 minutes without use, 168 hours in all",
+            },
+        ])
+    );
+    // A document without the section says nothing of it.
+    let body = json!({ "prune": true, "document": "sluice: v1\n" });
+    assert_eq!(
+        names(&owner.post("/apply", &body).await),
+        Vec::<String>::new()
+    );
 }
 
 /// The state with everything blanked that two deployments cannot have in common: ids, times, positions, and references to
@@ -418,6 +500,9 @@ async fn roles_bound_what_a_document_may_change() {
     let operator = service.sign_in("op@example.com", PASSWORD).await;
     apply(&operator, DOCUMENT).await.refuses(403, "forbidden");
     let without = DOCUMENT.split("operators:").next().expect("a beginning");
+    apply(&operator, without).await.refuses(403, "forbidden");
+    let (_, rest) = without.split_once("provider_accounts:").expect("a section");
+    let without = &format!("sluice: v1\nprovider_accounts:{rest}");
     assert_eq!(apply(&operator, without).await.status, StatusCode::OK);
     operator
         .get("/export?key_hashes=true")
@@ -461,4 +546,121 @@ async fn somebody_who_was_erased_keeps_what_no_document_can_name() {
         assert_eq!(names(&answer), Vec::<String>::new(), "prune: {prune}");
     }
     assert_eq!(service.control.state().keys().len(), 2);
+}
+
+/// What a version without the rule on labels would have appended: a second key like the one of the event at `position`.
+async fn a_former_version_issues_it_again(service: &Service, position: u64, expires_at: Value) {
+    let read = async |position| {
+        let event = service.control.event(position).await.expect("it is read");
+        event.expect("it is there")
+    };
+    let last = read(service.control.head().position).await;
+    let mut row = read(position).await;
+    let mut payload: Value = serde_json::from_str(&row.payload).expect("JSON");
+    payload["hash"]["hash"] = json!("ab".repeat(32));
+    payload["hint"] = json!("twin");
+    payload["expires_at"] = expires_at;
+    row.payload = payload.to_string();
+    row.stream = events_schema::events::Stream::Key(commands::fresh::id());
+    row.event_id = commands::fresh::id();
+    (row.position, row.prev_hash, row.recorded_at) =
+        (last.position + 1, last.hash, last.recorded_at);
+    row.hash = row.computed_hash();
+    let position = i64::try_from(row.position).expect("a short log");
+    let mut connection = service.postgres.connect("sluice_service").await;
+    sqlx::query(
+        "WITH row AS (INSERT INTO events (position, event_id, stream, stream_version, kind, schema_version, recorded_at,
+             actor, cause, correlation, why, payload, prev_hash, hash)
+             VALUES ($1, $2, $3, 1, $4, 1, 'epoch'::timestamptz + $5 * interval '1 microsecond', $6, $7, $8, $9, $10, $11, $12)
+             RETURNING position, hash, recorded_at)
+         UPDATE log_head SET position = row.position, hash = row.hash, recorded_at = row.recorded_at FROM row",
+    )
+    .bind(position)
+    .bind(row.event_id.uuid())
+    .bind(row.stream.to_string())
+    .bind(&row.kind)
+    .bind(row.recorded_at.micros())
+    .bind(row.actor.to_string())
+    .bind(row.cause.uuid())
+    .bind(row.correlation)
+    .bind(&row.why)
+    .bind(&row.payload)
+    .bind(row.prev_hash.to_vec())
+    .bind(row.hash.to_vec())
+    .execute(&mut connection)
+    .await
+    .expect("the log takes it");
+    sqlx::query("SELECT pg_notify('sluice_log', $1)")
+        .bind(position.to_string())
+        .execute(&mut connection)
+        .await
+        .expect("a word to the others");
+    eventually("the service has followed", || async {
+        service.control.head().position == row.position
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_which_keys_share_a_label_loads_and_an_export_says_which_need_another() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    apply(&owner, DOCUMENT).await;
+    let keys = owner.get("/keys?search=production").await.json();
+    let first = keys["items"][0].clone();
+    let position = first["life"]["position"].as_u64().expect("a position");
+    a_former_version_issues_it_again(&service, position, Value::Null).await;
+    let keys = owner.get("/keys?search=production").await.json();
+    assert_eq!(keys["items"].as_array().expect("a list").len(), 2);
+
+    let refused = owner.get("/export").await;
+    refused.refuses(409, "shared_labels");
+    let said = refused.json()["detail"].as_str().expect("text").to_owned();
+    for part in [
+        "'billing: production'",
+        "twin",
+        first["hint"].as_str().expect("text"),
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains("laptop"), "{said}");
+    // What the document says of that key would be said of both.
+    let answer = apply(&owner, DOCUMENT).await;
+    answer.refuses(422, "bad_document");
+    // One is called otherwise, and both are known again.
+    let twin = owner.get("/keys?search=twin").await.json()["items"][0]["id"].clone();
+    let relabel = |label: &str| json!({ "type": "relabel_key", "key": twin, "label": label });
+    let taken = owner.try_command(relabel("laptop")).await;
+    assert_eq!(taken.status, StatusCode::OK, "that one is another owner's");
+    let taken = owner.try_command(relabel("production")).await;
+    taken.refuses_at(409, "label_taken", "label");
+    let export = owner.get("/export?key_hashes=true").await;
+    let document = String::from_utf8(export.body.to_vec()).expect("text");
+    assert_eq!(names(&apply(&owner, &document).await), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_key_keeps_its_label_and_stands_in_no_document_and_neither_do_its_grants() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    let soon = commands::clock::now().plus_micros(1_500_000);
+    let document = format!(
+        "sluice: v1\nvirtual_accounts:\n- name: ci\nkeys:\n- {{owner: {{virtual_account: ci}}, label: night, expires_at: {soon}}}\ngrants:\n- to: {{key: {{owner: {{virtual_account: ci}}, label: night}}}}\n  models: all\n"
+    );
+    assert_eq!(names(&apply(&owner, &document).await).len(), 3);
+    let key = owner.get("/keys").await.json()["items"][0]["owner"].clone();
+    let again = json!({ "type": "issue_key", "owner": key, "label": "night", "expires_at": null });
+    eventually("the key expires", || async {
+        let refused = owner.try_command(again.clone()).await;
+        refused.refuses_at(409, "label_taken", "label");
+        let said = refused.json()["detail"].as_str().expect("text").to_owned();
+        said.contains("expired")
+    })
+    .await;
+    let export = owner.get("/export").await;
+    let export = String::from_utf8(export.body.to_vec()).expect("text");
+    assert!(!export.contains("night"), "{export}");
+    let elsewhere = Service::start().await;
+    let there = elsewhere.owner().await;
+    assert_eq!(apply(&there, &export).await.status, StatusCode::OK);
 }

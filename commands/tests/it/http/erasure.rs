@@ -115,6 +115,68 @@ async fn an_erased_person_leaves_no_name_and_no_address_and_the_history_stays() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_former_name_and_a_former_address_are_kept_nowhere_and_the_history_says_that_they_changed()
+ {
+    let service = Service::start_with_nats().await;
+    let owner = service.owner().await;
+    let user = owner
+        .command(json!({ "type": "add_user", "email": "ada@byron.example", "name": "Ada Byron" }))
+        .await
+        .field("id");
+    let operator = service
+        .add_operator("grace@murray.example", Role::Viewer)
+        .await;
+    owner
+        .command(json!({ "type": "rename_operator", "operator": operator, "name": "Grace Murray" }))
+        .await;
+    let traces = ["byron", "murray"];
+    let found = everything_in_postgres(&service).await.to_lowercase();
+    assert!(traces.iter().all(|trace| found.contains(trace)), "{found}");
+
+    let why = json!({
+        "why": "married",
+        "command": { "type": "rename_user", "user": user, "name": "Ada Lovelace" },
+    });
+    let renamed = owner.post("/commands", &why).await;
+    assert_eq!(renamed.json()["events"][0]["kind"], "user_renamed");
+    let orders = [
+        json!({ "type": "change_user_email", "user": user, "email": "ada@example.com" }),
+        json!({ "type": "rename_operator", "operator": operator, "name": "Grace Hopper" }),
+        json!({ "type": "change_operator_email", "operator": operator, "email": "grace@example.com" }),
+    ];
+    for order in &orders {
+        owner.command(order.clone()).await;
+    }
+    let found = everything_in_postgres(&service).await.to_lowercase();
+    for trace in traces {
+        assert!(!found.contains(trace), "'{trace}' is left: {found}");
+    }
+    let path = format!("/events/{}", renamed.position());
+    let event = owner.get(&path).await.json();
+    assert_eq!(event["event"]["why"], "married");
+    assert_eq!(event["event"]["payload"], json!({}));
+    assert_eq!(event["event"]["subject_name"], "Ada Lovelace");
+    assert_eq!(
+        owner.get(&format!("/users/{user}")).await.field("name"),
+        "Ada Lovelace"
+    );
+    // What already is so changes nothing.
+    let position = service.control.head().position;
+    for order in &orders {
+        let again = owner.command(order.clone()).await;
+        assert_eq!(again.json()["events"], json!([]), "{order}");
+    }
+    assert_eq!(service.control.head().position, position);
+    owner
+        .command(json!({ "type": "erase_user", "user": user }))
+        .await;
+    owner
+        .try_command(why["command"].clone())
+        .await
+        .refuses_at(409, "person_erased", "user");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shredded_or_replaced_credential_leaves_no_ciphertext() {
     let service = Service::start().await;
     let owner = service.owner().await;

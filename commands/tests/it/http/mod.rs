@@ -12,3 +12,4 @@ mod roles;
 mod schema;
 mod searching;
 mod sessions;
+mod settings;

@@ -224,6 +224,7 @@ fn question(method: &str, path: &str) -> (&'static str, Option<Value>) {
         ("POST", "/playground/chat/completions") => {
             ("", Some(json!({ "model": "chat", "messages": [] })))
         }
+        ("PUT", "/me/name") => ("", Some(json!({ "name": "Third" }))),
         ("PUT", "/me/password") => (
             "",
             Some(json!({ "current": PASSWORD, "new": "a better horse battery" })),

@@ -62,7 +62,7 @@ async fn every_route_asks_for_a_sign_in_but_the_public_ones() {
     for (role, email) in ROLES {
         let id = service.add_operator(email, role).await;
         // A session after seven days, and one that nobody has used for twelve hours.
-        for (column, micros) in [("expires_us", hours(0)), ("last_used_us", hours(12))] {
+        for (column, micros) in [("created_us", hours(7 * 24)), ("last_used_us", hours(12))] {
             let caller = service.sign_in(email, PASSWORD).await;
             let sql = format!("UPDATE sessions SET {column} = $1 WHERE operator_id = $2");
             sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -191,9 +191,14 @@ fn smallest(document: &Value, schema: &Value) -> Value {
 }
 
 /// What only owners may do.
-const OWNERS_ALONE: [&str; 8] = [
+const OWNERS_ALONE: [&str; 13] = [
+    "rename_organisation",
+    "change_retention",
+    "change_session_bounds",
     "add_operator",
     "change_operator_role",
+    "rename_operator",
+    "change_operator_email",
     "set_operator_password",
     "disable_operator",
     "enable_operator",

@@ -165,6 +165,50 @@ async fn one_changes_ones_own_password_by_showing_the_old_one_and_other_sessions
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_role_one_changes_ones_own_name_and_nobody_elses() {
+    let service = Service::start().await;
+    service.add_operator("eve@example.com", Role::Viewer).await;
+    let viewer = service.sign_in("eve@example.com", PASSWORD).await;
+    let name = |name: &str| json!({ "name": name });
+    let refused = viewer.put("/me/name", &name(" ")).await;
+    refused.refuses_at(422, "invalid", "name");
+    assert_eq!(viewer.put("/me/name", &name("Eve")).await.status, 204);
+    assert_eq!(viewer.get("/sessions/current").await.field("name"), "Eve");
+    let head = service.control.head().position;
+    let event = service.control.event(head).await.expect("it is read");
+    let event = event.expect("it is there");
+    let operator = viewer.get("/sessions/current").await.field("operator");
+    assert_eq!(
+        (event.kind.as_str(), event.stream.to_string()),
+        ("operator_renamed", format!("operator.{operator}"))
+    );
+    // The same name again is no change.
+    assert_eq!(viewer.put("/me/name", &name("Eve")).await.status, 204);
+    assert_eq!(service.control.head().position, head);
+    viewer
+        .try_command(json!({ "type": "rename_operator", "operator": operator, "name": "Mallory" }))
+        .await
+        .refuses(403, "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_signs_in_with_the_new_address() {
+    let service = Service::start().await;
+    let id = service.add_operator("eve@example.com", Role::Viewer).await;
+    let owner = service.owner().await;
+    let change =
+        |email: &str| json!({ "type": "change_operator_email", "operator": id, "email": email });
+    let refused = owner.try_command(change(OWNER)).await;
+    refused.refuses_at(409, "email_taken", "email");
+    owner.command(change("Eve@Example.org")).await;
+    let old = service.try_to_sign_in("eve@example.com", PASSWORD).await;
+    old.refuses(401, "unauthenticated");
+    let eve = service.sign_in("eve@example.org", PASSWORD).await;
+    let shown = eve.get("/sessions/current").await.field("email");
+    assert_eq!(shown, "Eve@Example.org");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_passwords_from_within_a_session_are_counted_too() {
     let service = Service::start().await;
     let owner = service.owner().await;

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use commands::domain::{
     Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
-    ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, TeamCommand, UserCommand,
-    VirtualAccountCommand, VirtualModelCommand,
+    ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, SettingsCommand, TeamCommand,
+    UserCommand, VirtualAccountCommand, VirtualModelCommand,
 };
 use events_schema::{
     envelope::Epoch,
@@ -21,6 +21,7 @@ use events_schema::{
     money::{NanoUsd, Price},
     names::{BaseUrl, Label, ModelName, Slug},
     secrets::{KeyedHash, SealedRef},
+    state::{Retention, SessionBounds},
     time::Timestamp,
 };
 use proptest::{collection, option, prelude::*, sample::select};
@@ -79,6 +80,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         6 => (id(), operator()).prop_map(|(id, it)| Command::Operator(id, it)),
         4 => (id(), team()).prop_map(|(id, it)| Command::Team(id, it)),
         3 => (id(), policy()).prop_map(|(id, it)| Command::RateLimitPolicy(id, it)),
+        2 => settings().prop_map(Command::Settings),
     ]
 }
 
@@ -152,6 +154,7 @@ fn user() -> impl Strategy<Value = UserCommand> {
     prop_oneof![
         4 => address().prop_map(|email| C::Add { email }),
         2 => address().prop_map(|email| C::ChangeEmail { email }),
+        1 => any::<bool>().prop_map(|differs| C::Rename { differs }),
         1 => Just(C::Erase),
         1 => Just(C::Disable),
         1 => Just(C::Enable),
@@ -185,7 +188,7 @@ fn key() -> impl Strategy<Value = KeyCommand> {
     );
     prop_oneof![
         6 => issue,
-        1 => label().prop_map(|label| C::Relabel { label }),
+        1 => label().prop_map(|label| C::Relabel { label, now: NOW }),
         1 => limits().prop_map(|limits| C::ChangeLimits { limits }),
         1 => option::of(time()).prop_map(|expires_at| C::ChangeExpiry { expires_at, now: NOW }),
         3 => (hash(), select(vec![0, 1, 1, 7_776_000, 7_776_001])).prop_map(|(hash, grace_seconds)| C::Rotate {
@@ -223,6 +226,8 @@ fn operator() -> impl Strategy<Value = OperatorCommand> {
         4 => (role(), address()).prop_map(|(role, email)| C::Add { role, email }),
         2 => role().prop_map(|role| C::ChangeRole { role }),
         1 => Just(C::ChangePassword),
+        1 => any::<bool>().prop_map(|differs| C::Rename { differs }),
+        2 => address().prop_map(|email| C::ChangeEmail { email }),
         2 => Just(C::Disable),
         1 => Just(C::Enable),
         2 => Just(C::Remove),
@@ -257,6 +262,28 @@ fn policy() -> impl Strategy<Value = RateLimitPolicyCommand> {
         1 => Just(C::Disable),
         1 => Just(C::Enable),
         1 => Just(C::Delete),
+    ]
+}
+
+fn settings() -> impl Strategy<Value = SettingsCommand> {
+    use SettingsCommand as C;
+    let days = || select(vec![13, 14, 30, 400, 3_650, 3_651]);
+    let retention = (days(), days()).prop_map(|(requests_days, sums_days)| Retention {
+        requests_days,
+        sums_days,
+    });
+    let bounds = (
+        select(vec![4, 5, 61, 10_080, 10_081]),
+        select(vec![0, 1, 168, 2_160, 2_161]),
+    );
+    let bounds = bounds.prop_map(|(idle_minutes, longest_hours)| SessionBounds {
+        idle_minutes,
+        longest_hours,
+    });
+    prop_oneof![
+        option::of(label()).prop_map(|name| C::RenameOrganisation { name }),
+        retention.prop_map(|retention| C::ChangeRetention { retention }),
+        bounds.prop_map(|bounds| C::ChangeSessionBounds { bounds }),
     ]
 }
 

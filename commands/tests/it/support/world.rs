@@ -157,7 +157,7 @@ pub(crate) fn issue_key_with(
         number,
         KeyCommand::Issue {
             owner,
-            label: name("Bob's laptop"),
+            label: name(&format!("Bob's laptop {number}")),
             hash: hash(number),
             hint: "wxyz".into(),
             expires_at,

@@ -1,5 +1,6 @@
-//! The operator's own: password, sessions, automation tokens.
+//! The operator's own: name, password, sessions, automation tokens.
 
+mod name;
 mod password;
 mod sessions;
 mod token;
@@ -27,6 +28,7 @@ pub(crate) fn Account() -> Html {
                     </div>
                     <p class="sl-quiet">{ &session.info.email }</p>
                 </div>
+                <name::Name />
                 <password::Password />
                 <tokens::Tokens />
                 <sessions::Sessions />

@@ -36,7 +36,7 @@ const COLUMNS: &[&str] = &["Name", "E-mail address", "Role", "State"];
 enum Open {
     Add,
     Role(Rc<OperatorItem>),
-    Password(OneText),
+    OneText(OneText),
     Confirm(Question),
 }
 
@@ -81,7 +81,7 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
     match open {
         Open::Add => html!(<AddOperator {onclose} />),
         Open::Role(operator) => html!(<ChangeRole {operator} {onclose} />),
-        Open::Password(asked) => html!(<Rename {asked} {onclose} />),
+        Open::OneText(asked) => html!(<Rename {asked} {onclose} />),
         Open::Confirm(question) => html!(<Confirm {question} {onclose} />),
     }
 }
@@ -150,9 +150,32 @@ fn actions(operator: &OperatorItem, show: &Callback<Open>) -> Vec<MenuItem> {
             password,
         }),
     };
+    let rename = OneText {
+        title: format!("Rename {name}"),
+        consequence: "The history notes that the name changed, not what it is or was.",
+        fields: &["name", "why"],
+        label: "Name",
+        kind: "text",
+        now: operator.name.clone().unwrap_or_default(),
+        command: Rc::new(move |name| NewCommand::RenameOperator { operator: id, name }),
+    };
+    let email = OneText {
+        title: format!("Change the e-mail address of {name}"),
+        consequence: "The operator signs in with the new address from then on.",
+        fields: &["email", "why"],
+        label: "E-mail address",
+        kind: "email",
+        now: operator.email.clone().unwrap_or_default(),
+        command: Rc::new(move |email| NewCommand::ChangeOperatorEmail {
+            operator: id,
+            email,
+        }),
+    };
     vec![
+        item("Rename", show, Open::OneText(rename)),
+        item("Change e-mail address", show, Open::OneText(email)),
         item("Change role", show, Open::Role(Rc::new(operator.clone()))),
-        item("Set password", show, Open::Password(password)),
+        item("Set password", show, Open::OneText(password)),
         item(on_off.action, show, Open::Confirm(on_off)),
         item("Remove", show, Open::Confirm(remove)).dangerous(),
     ]

@@ -153,7 +153,17 @@ fn actions(user: &UserItem, show: &Callback<Open>) -> Vec<MenuItem> {
         now: user.email.clone().unwrap_or_default(),
         command: Rc::new(move |email| NewCommand::ChangeUserEmail { user: id, email }),
     };
+    let rename = OneText {
+        title: format!("Rename {name}"),
+        consequence: "The history notes that the name changed, not what it is or was.",
+        fields: &["name", "why"],
+        label: "Name",
+        kind: "text",
+        now: user.name.clone().unwrap_or_default(),
+        command: Rc::new(move |name| NewCommand::RenameUser { user: id, name }),
+    };
     vec![
+        item("Rename", show, Open::OneText(rename)),
         item("Change e-mail address", show, Open::OneText(email)),
         item(on_off.action, show, Open::Confirm(on_off)),
         item("Erase the person", show, Open::Confirm(erase)).dangerous(),

@@ -8,8 +8,8 @@ use events_schema::{
     id::CommandId,
 };
 
-pub(super) use self::prepare::hashed;
-use self::prepare::{Prepared, prepare};
+use self::prepare::prepare;
+pub(super) use self::prepare::{Prepared, hashed, rename};
 use crate::{
     auth::{Caller, roles::right_of_command},
     control::{CommandOutcome, Control, Order, Submission, SubmitError},

@@ -7,7 +7,7 @@ use events_schema::{
     api::commands::NewCommand,
     id::{OperatorId, ProviderAccountId, UserId},
     names::{BaseUrl, Label},
-    state::Organisation,
+    state::{Organisation, Retention, SessionBounds},
 };
 use uuid::Uuid;
 
@@ -16,23 +16,23 @@ use crate::{
     clock,
     control::{PasswordChange, Person, PersonChange, SideEffects},
     domain::{
-        Command, GrantCommand, KeyCommand, ModelCommand, OperatorCommand, ProviderAccountCommand,
-        RateLimitPolicyCommand, SealedCredential, TeamCommand, UserCommand, VirtualAccountCommand,
-        VirtualModelCommand,
+        Command, Fingerprints, GrantCommand, KeyCommand, ModelCommand, OperatorCommand,
+        ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, SettingsCommand,
+        TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand,
     },
     fresh,
-    http::{App, app::Answer, problem::ApiError},
+    http::{App, app::Answer, names::unreadable, problem::ApiError},
     secrets::{BadCredential, SecretText, seal_credential},
 };
 
 /// A command ready to be decided.
-pub(super) struct Prepared {
+pub(in crate::http::api) struct Prepared {
     /// The order.
-    pub(super) command: Command,
+    pub(in crate::http::api) command: Command,
     /// What must not stand in the log.
-    pub(super) side: SideEffects,
+    pub(in crate::http::api) side: SideEffects,
     /// What to show, once.
-    pub(super) secret: Option<SecretText>,
+    pub(in crate::http::api) secret: Option<SecretText>,
 }
 
 impl From<Command> for Prepared {
@@ -196,7 +196,15 @@ pub(super) async fn prepare(
             Command::VirtualModel(virtual_model, VirtualModelCommand::Delete).into()
         }
         N::AddUser { email, name } => add_user(app, &email, &name)?,
-        N::ChangeUserEmail { user, email } => change_email(app, user, &email)?,
+        N::ChangeUserEmail { user, email } => change_email(app, user.uuid(), &email, |email| {
+            Command::User(user, UserCommand::ChangeEmail { email })
+        })?,
+        N::RenameUser { user, name } => {
+            rename(app, user.uuid(), &name, |differs| {
+                Command::User(user, UserCommand::Rename { differs })
+            })
+            .await?
+        }
         N::DisableUser { user } => Command::User(user, UserCommand::Disable).into(),
         N::EnableUser { user } => Command::User(user, UserCommand::Enable).into(),
         N::EraseUser { user } => erasing(user.uuid(), Command::User(user, UserCommand::Erase)),
@@ -283,6 +291,7 @@ pub(super) async fn prepare(
             key,
             KeyCommand::Relabel {
                 label: read("label", &label)?,
+                now: clock::now(),
             },
         )
         .into(),
@@ -353,6 +362,17 @@ pub(super) async fn prepare(
         N::ChangeOperatorRole { operator, role } => {
             Command::Operator(operator, OperatorCommand::ChangeRole { role }).into()
         }
+        N::RenameOperator { operator, name } => {
+            rename(app, operator.uuid(), &name, |differs| {
+                Command::Operator(operator, OperatorCommand::Rename { differs })
+            })
+            .await?
+        }
+        N::ChangeOperatorEmail { operator, email } => {
+            change_email(app, operator.uuid(), &email, |email| {
+                Command::Operator(operator, OperatorCommand::ChangeEmail { email })
+            })?
+        }
         N::SetOperatorPassword { operator, password } => {
             set_password(app, caller, operator, password).await?
         }
@@ -415,6 +435,30 @@ pub(super) async fn prepare(
         }
         N::DeleteRateLimitPolicy { policy } => {
             Command::RateLimitPolicy(policy, RateLimitPolicyCommand::Delete).into()
+        }
+        N::RenameOrganisation { name } => {
+            let name = name.as_deref().map(|name| read("name", name)).transpose()?;
+            Command::Settings(SettingsCommand::RenameOrganisation { name }).into()
+        }
+        N::ChangeRetention {
+            requests_days,
+            sums_days,
+        } => {
+            let retention = Retention {
+                requests_days,
+                sums_days,
+            };
+            Command::Settings(SettingsCommand::ChangeRetention { retention }).into()
+        }
+        N::ChangeSessionBounds {
+            idle_minutes,
+            longest_hours,
+        } => {
+            let bounds = SessionBounds {
+                idle_minutes,
+                longest_hours,
+            };
+            Command::Settings(SettingsCommand::ChangeSessionBounds { bounds }).into()
         }
     })
 }
@@ -518,23 +562,50 @@ fn add_user(app: &App, email: &str, name: &str) -> Answer<Prepared> {
     })
 }
 
-fn change_email(app: &App, user: UserId, email: &str) -> Answer<Prepared> {
+fn change_email(
+    app: &App,
+    person: Uuid,
+    email: &str,
+    command: impl FnOnce(Fingerprints) -> Command,
+) -> Answer<Prepared> {
     let parsed: Email = read("email", email)?;
-    let id: Uuid = user.uuid();
     let change = PersonChange::Email {
-        id,
+        id: person,
         email: email.trim().to_owned(),
     };
     let side = SideEffects {
         person: Some(change),
         ..SideEffects::default()
     };
-    let order = UserCommand::ChangeEmail {
-        email: app.secrets().fingerprints(&parsed),
+    Ok(Prepared {
+        side,
+        ..command(app.secrets().fingerprints(&parsed)).into()
+    })
+}
+
+/// An order to call a person otherwise. The name stands in `people` alone, so it is looked at there whether it differs.
+pub(in crate::http::api) async fn rename(
+    app: &App,
+    person: Uuid,
+    name: &str,
+    command: impl FnOnce(bool) -> Command,
+) -> Answer<Prepared> {
+    let name: Label = read("name", name)?;
+    let known = app.control()?.people(&[person]).await.map_err(unreadable)?;
+    let differs = known
+        .get(&person)
+        .is_none_or(|known| known.name != name.as_str());
+    let change = PersonChange::Name {
+        id: person,
+        name: name.to_string(),
+    };
+    let side = SideEffects {
+        person: Some(change),
+        ..SideEffects::default()
     };
     Ok(Prepared {
         side,
-        ..Command::User(user, order).into()
+        ..command(differs).into()
     })
 }
 

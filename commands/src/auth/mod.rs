@@ -4,6 +4,7 @@ pub mod attempts;
 pub mod csrf;
 mod email;
 pub mod passwords;
+pub mod recent;
 pub mod roles;
 pub mod sessions;
 pub mod tokens;
@@ -91,6 +92,16 @@ impl Shown {
             return Self::Token(SecretText::shown(token.trim()));
         }
         sessions::cookie(headers).map_or(Self::Nothing, Self::Cookie)
+    }
+
+    /// What it is remembered by: a hash, and whether it was shown as a token.
+    #[must_use]
+    pub fn remembered_by(&self) -> Option<(bool, [u8; 32])> {
+        match self {
+            Self::Nothing => None,
+            Self::Cookie(secret) => Some((false, secret.hash())),
+            Self::Token(secret) => Some((true, secret.hash())),
+        }
     }
 
     /// The caller that it proves: one who may still use the console.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{metrics::Metrics, problem::ApiError};
 use crate::{
     analytics::Analytics,
-    auth::{attempts::Attempts, passwords::Passwords},
+    auth::{attempts::Attempts, passwords::Passwords, recent::Recent},
     control::Control,
     gateways::Gateways,
     playground::Playground,
@@ -50,6 +50,7 @@ struct Inner {
     not_ready: Mutex<String>,
     passwords: Passwords,
     attempts: Attempts,
+    recent: Recent,
     metrics: Metrics,
     document: OnceLock<Bytes>,
     /// The digest of the state is worth keeping: it takes time in proportion to the state.
@@ -68,6 +69,7 @@ impl App {
             not_ready: Mutex::new("the service is starting".into()),
             passwords: Passwords::default(),
             attempts: Attempts::default(),
+            recent: Recent::default(),
             metrics: Metrics::default(),
             document: OnceLock::new(),
             digest: Mutex::new(None),
@@ -127,6 +129,12 @@ impl App {
     #[must_use]
     pub fn attempts(&self) -> &Attempts {
         &self.0.attempts
+    }
+
+    /// Remembers callers for a moment.
+    #[must_use]
+    pub fn recent(&self) -> &Recent {
+        &self.0.recent
     }
 
     /// Counts requests.

@@ -55,10 +55,17 @@ pub(super) async fn admit(
 
 async fn identify(app: &App, shown: Shown) -> Result<Caller, ApiError> {
     let control = app.control()?;
+    let (live, now) = (control.live(), clock::now());
+    if let Some(caller) = app.recent().find(&shown, &live.state, now) {
+        return Ok(caller);
+    }
     let caller = shown
-        .caller(control.pool(), &control.live().state, clock::now())
+        .caller(control.pool(), &live.state, now)
         .await
         .map_err(database)?;
+    if let Some(caller) = &caller {
+        app.recent().keep(&shown, caller, &live.state);
+    }
     caller.ok_or(ApiError::Unauthenticated(match shown {
         Shown::Nothing => {
             "Sign in with POST /api/v1/sessions, or send 'authorization: Bearer slt-…'."

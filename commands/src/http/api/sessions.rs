@@ -100,6 +100,8 @@ pub(super) async fn sign_in(
     )
     .await
     .map_err(database)?;
+    // It may have taken the place of another, or of the oldest.
+    app.recent().forget();
     tracing::info!(operator = %operator.id, %address, "signed in");
     let caller = Caller {
         operator: operator.id,
@@ -135,6 +137,7 @@ pub(super) async fn sign_out(
     sessions::end(app.control()?.pool(), caller.operator, session.id)
         .await
         .map_err(database)?;
+    app.recent().forget();
     Ok((
         set_cookie(cookie("", false, is_https(&app, &headers))),
         StatusCode::NO_CONTENT,
@@ -168,6 +171,7 @@ pub(super) async fn end_others(State(app): State<App>, caller: Caller) -> Answer
     sessions::end_others(app.control()?.pool(), caller.operator, session.id)
         .await
         .map_err(database)?;
+    app.recent().forget();
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -183,6 +187,7 @@ pub(super) async fn end(
     let ended = sessions::end(app.control()?.pool(), caller.operator, id.of("session")?)
         .await
         .map_err(database)?;
+    app.recent().forget();
     if ended {
         Ok(StatusCode::NO_CONTENT)
     } else {

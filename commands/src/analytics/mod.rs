@@ -16,7 +16,7 @@ use clickhouse::Client;
 use events_schema::time::Timestamp;
 use tokio::time::timeout;
 
-pub use self::requests::{RequestFilter, RequestPage};
+pub use self::requests::{RequestFilter, RequestPage, RequestRecord};
 
 /// A question that takes longer is given up: someone looks at an empty chart meanwhile.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(15);

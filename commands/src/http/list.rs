@@ -3,7 +3,7 @@
 //! A cursor is opaque to callers; it holds the key of the last item shown, so items that come or go in between
 //! are neither shown twice nor do they push others out.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use events_schema::api::Page;
@@ -32,13 +32,13 @@ const AT_LEAST_TIME: Duration = Duration::from_secs(10);
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
     /// Only what has this text in its name, label, e-mail address or id; upper and lower case are the same.
-    search: Option<String>,
+    pub(super) search: Option<String>,
     /// The `next_cursor` of the page before.
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
     /// How many items at most: 1 to 200, else 50.
-    limit: Option<u32>,
+    pub(super) limit: Option<u32>,
     /// Wait until this position of the log is reached, at most 10 s.
-    at_least: Option<u64>,
+    pub(super) at_least: Option<u64>,
 }
 
 /// What single things take.
@@ -58,6 +58,8 @@ pub(super) struct Wanted<K> {
     pub(super) after: Option<K>,
     /// How many items.
     pub(super) limit: usize,
+    /// Only these; `None`: whichever.
+    pub(super) only: Option<BTreeSet<Uuid>>,
 }
 
 /// The state at `at_least` or later.
@@ -92,7 +94,8 @@ impl ListParams {
         Ok((live(app, self.at_least).await?, wanted))
     }
 
-    fn wanted<K: DeserializeOwned>(&self) -> Answer<Wanted<K>> {
+    /// Checks all but the position.
+    pub(super) fn wanted<K: DeserializeOwned>(&self) -> Answer<Wanted<K>> {
         let search = self
             .search
             .as_deref()
@@ -109,6 +112,7 @@ impl ListParams {
             search,
             after: read_cursor(self.cursor.as_deref())?,
             limit: read_limit(self.limit)?,
+            only: None,
         })
     }
 }
@@ -143,6 +147,11 @@ pub(super) fn write_cursor<K: Serialize>(key: &K) -> String {
 }
 
 impl<K> Wanted<K> {
+    /// Whether it is one of those that may be shown.
+    fn takes(&self, id: Uuid) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&id))
+    }
+
     /// Whether one of the texts holds what is searched for.
     pub(super) fn matches(&self, texts: &[&str]) -> bool {
         self.search.is_empty()
@@ -163,7 +172,9 @@ pub(super) fn by_name<T>(
             .as_ref()
             .is_none_or(|(last, last_id)| (name, id) > (last.as_str(), *last_id))
     };
-    let mut rest: Vec<_> = items.filter(|(name, id, _)| after(name, *id)).collect();
+    let mut rest: Vec<_> = items
+        .filter(|(name, id, _)| wanted.takes(*id) && after(name, *id))
+        .collect();
     rest.sort_unstable_by(|(one, one_id, _), (other, other_id, _)| {
         (one, one_id).cmp(&(other, other_id))
     });
@@ -178,13 +189,14 @@ pub(super) fn by_name<T>(
 
 /// The first items of an iterator that begins after the cursor, and the cursor for more.
 pub(super) fn first<T>(
-    limit: usize,
+    wanted: &Wanted<Uuid>,
     items: impl Iterator<Item = T>,
     id: impl Fn(&T) -> Uuid,
 ) -> (Vec<T>, Option<String>) {
-    let mut page: Vec<_> = items.take(limit + 1).collect();
-    let more = page.len() > limit;
-    page.truncate(limit);
+    let items = items.filter(|item| wanted.takes(id(item)));
+    let mut page: Vec<_> = items.take(wanted.limit + 1).collect();
+    let more = page.len() > wanted.limit;
+    page.truncate(wanted.limit);
     let next = page
         .last()
         .filter(|_| more)

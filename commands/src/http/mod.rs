@@ -9,11 +9,13 @@ pub mod assets;
 pub mod extract;
 mod gate;
 mod health;
+mod kind;
 mod list;
 pub mod metrics;
 mod names;
 mod observe;
 pub mod openapi;
+mod past;
 pub mod problem;
 mod sse;
 

@@ -57,6 +57,19 @@ impl<'a> Names<'a> {
         Ok(Self { state, people })
     }
 
+    /// Names for which no people are needed.
+    pub(super) fn without_people(state: &'a Organisation) -> Self {
+        Self {
+            state,
+            people: HashMap::new(),
+        }
+    }
+
+    /// The state whose names they are.
+    pub(super) const fn state(&self) -> &'a Organisation {
+        self.state
+    }
+
     /// The person of this id, unless erased.
     pub(super) fn person(&self, id: Uuid) -> Option<&Person> {
         self.people.get(&id)

@@ -1,23 +1,31 @@
 //! `/api/v1/grants`
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use events_schema::{
     api::{
         Page,
+        history::Thing,
         resources::{GrantItem, GrantedModelItem},
     },
-    events::{GrantedModels, ModelRef},
+    events::{GrantedModels, ModelRef, Stream},
     id::GrantId,
-    state::{Grant, Organisation},
+    state::{Grant, Life, Organisation},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    names::{self, Names, people_found, subject_person},
-    problem::ApiError,
+use crate::{
+    clock,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::{self, Names, subject_person},
+    },
 };
 
 /// List access grants
@@ -30,34 +38,8 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<GrantItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let (control, state) = (app.control()?, &live.state);
-    let people = people_found(control, &wanted.search).await?;
-    let nameless = Names::read(control, state, []).await?;
-    let end = wanted
-        .after
-        .map_or(GrantId::from_bytes([0xff; 16]), GrantId::from_uuid);
-    let found = state.grants().range(..end).rev().map(|(_, grant)| grant);
-    let found = found.filter(|it| {
-        wanted.search.is_empty()
-            || match subject_person(it.subject) {
-                Some(person) => people.contains(&person),
-                None => wanted.matches(&[&nameless.subject(it.subject)]),
-            }
-            || listed(&it.models).any(|model| wanted.matches(&[&names::model_ref(state, model)]))
-            || wanted.matches(&[&it.id.to_string()])
-    });
-    let (grants, next) = list::first(wanted.limit, found, |it| it.id.uuid());
-    let names = Names::read(
-        control,
-        state,
-        grants.iter().filter_map(|it| subject_person(it.subject)),
-    )
-    .await?;
-    let items = grants
-        .into_iter()
-        .map(|grant| item(state, &names, grant))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found = kind::page_of::<Grant>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read an access grant
@@ -69,14 +51,74 @@ pub(super) async fn one(
     id: PathId<GrantId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<GrantItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("grant")?);
-    let found = live
-        .state
-        .grants()
-        .get(&id)
-        .ok_or(ApiError::NotFound("grant"))?;
-    let names = Names::read(app.control()?, &live.state, subject_person(found.subject)).await?;
-    Ok(Json(item(&live.state, &names, found)))
+    let (live, id) = (
+        list::live(&app, params.at_least).await?,
+        id.of(Grant::WHAT)?,
+    );
+    let found = kind::one::<Grant>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for Grant {
+    type Item = GrantItem;
+    type Cursor = Uuid;
+    const WHAT: &'static str = "grant";
+    const OF_PEOPLE: bool = true;
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state.grants().get(&GrantId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.grants().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::Grant(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::Grant(item)
+    }
+
+    fn life(&self) -> Life {
+        self.life
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        subject_person(self.subject).into_iter().collect()
+    }
+
+    fn select<'s>(
+        state: &'s Organisation,
+        people: &BTreeSet<Uuid>,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> (Vec<&'s Self>, Option<String>) {
+        let nameless = Names::without_people(state);
+        let end = wanted
+            .after
+            .map_or(GrantId::from_bytes([0xff; 16]), GrantId::from_uuid);
+        let found = state.grants().range(..end).rev().map(|(_, grant)| grant);
+        let found = found.filter(|it| {
+            wanted.search.is_empty()
+                || match subject_person(it.subject) {
+                    Some(person) => people.contains(&person),
+                    None => wanted.matches(&[&nameless.subject(it.subject)]),
+                }
+                || listed(&it.models)
+                    .any(|model| wanted.matches(&[&names::model_ref(state, model)]))
+                || wanted.matches(&[&it.id.to_string()])
+        });
+        list::first(wanted, found, |it| it.id.uuid())
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> GrantItem {
+        item(names.state(), names, self)
+    }
 }
 
 fn listed(models: &GrantedModels) -> impl Iterator<Item = ModelRef> {

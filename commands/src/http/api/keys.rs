@@ -6,20 +6,26 @@ use axum::extract::State;
 use events_schema::{
     api::{
         Page,
+        history::Thing,
         resources::{FormerSecretItem, KeyItem},
     },
-    events::Owner,
+    events::{Owner, Stream},
     id::{KeyId, UserId},
-    state::{FormerSecret, Key, Organisation},
+    state::{FormerSecret, Key, Life, Organisation},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    names::{Names, owner_person, people_found},
-    problem::ApiError,
+use crate::{
+    clock,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::{Names, owner_person},
+    },
 };
 
 /// List API keys
@@ -32,28 +38,8 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<KeyItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let (control, state) = (app.control()?, &live.state);
-    let owners = owners_found(state, &wanted, people_found(control, &wanted.search).await?);
-    let end = wanted
-        .after
-        .map_or(KeyId::from_bytes([0xff; 16]), KeyId::from_uuid);
-    let found = state.keys().range(..end).rev().map(|(_, key)| key);
-    let found = found.filter(|it| {
-        owners.contains(&it.owner)
-            || wanted.matches(&[it.label.as_str(), &it.hint, &it.id.to_string()])
-    });
-    let (keys, next) = list::first(wanted.limit, found, |it| it.id.uuid());
-    let names = Names::read(
-        control,
-        state,
-        keys.iter().filter_map(|it| owner_person(it.owner)),
-    )
-    .await?;
-    let items = keys
-        .into_iter()
-        .map(|key| item(state, &names, key))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found = kind::page_of::<Key>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read an API key
@@ -65,21 +51,72 @@ pub(super) async fn one(
     id: PathId<KeyId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<KeyItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("key")?);
-    let found = live
-        .state
-        .keys()
-        .get(&id)
-        .ok_or(ApiError::NotFound("key"))?;
-    let names = Names::read(app.control()?, &live.state, owner_person(found.owner)).await?;
-    Ok(Json(item(&live.state, &names, found)))
+    let (live, id) = (list::live(&app, params.at_least).await?, id.of(Key::WHAT)?);
+    let found = kind::one::<Key>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for Key {
+    type Item = KeyItem;
+    type Cursor = Uuid;
+    const WHAT: &'static str = "key";
+    const OF_PEOPLE: bool = true;
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state.keys().get(&KeyId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.keys().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::Key(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::Key(item)
+    }
+
+    fn life(&self) -> Life {
+        self.life
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        owner_person(self.owner).into_iter().collect()
+    }
+
+    fn select<'s>(
+        state: &'s Organisation,
+        people: &BTreeSet<Uuid>,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> (Vec<&'s Self>, Option<String>) {
+        let owners = owners_found(state, wanted, people);
+        let end = wanted
+            .after
+            .map_or(KeyId::from_bytes([0xff; 16]), KeyId::from_uuid);
+        let found = state.keys().range(..end).rev().map(|(_, key)| key);
+        let found = found.filter(|it| {
+            owners.contains(&it.owner)
+                || wanted.matches(&[it.label.as_str(), &it.hint, &it.id.to_string()])
+        });
+        list::first(wanted, found, |it| it.id.uuid())
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> KeyItem {
+        item(names.state(), names, self)
+    }
 }
 
 /// The owners whose names hold what is searched for.
 fn owners_found<K>(
     state: &Organisation,
     wanted: &list::Wanted<K>,
-    people: BTreeSet<uuid::Uuid>,
+    people: &BTreeSet<Uuid>,
 ) -> BTreeSet<Owner> {
     if wanted.search.is_empty() {
         return BTreeSet::new();
@@ -90,8 +127,8 @@ fn owners_found<K>(
         .filter(|it| wanted.matches(&[&it.name]));
     let accounts = accounts.map(|it| Owner::VirtualAccount(it.id));
     people
-        .into_iter()
-        .map(|id| Owner::User(UserId::from_uuid(id)))
+        .iter()
+        .map(|id| Owner::User(UserId::from_uuid(*id)))
         .chain(accounts)
         .collect()
 }

@@ -1,19 +1,27 @@
 //! `/api/v1/operators`
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use events_schema::{
-    api::{Page, resources::OperatorItem},
+    api::{Page, history::Thing, resources::OperatorItem},
+    events::Stream,
     id::OperatorId,
-    state::Operator,
+    state::{Life, Operator, Organisation},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    names::{Names, people_found},
-    problem::ApiError,
+use crate::{
+    clock,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::Names,
+    },
 };
 
 /// List operators
@@ -26,31 +34,9 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<OperatorItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let control = app.control()?;
-    let people = people_found(control, &wanted.search).await?;
-    let end = wanted
-        .after
-        .map_or(OperatorId::from_bytes([0xff; 16]), OperatorId::from_uuid);
-    let found = live
-        .state
-        .operators()
-        .range(..end)
-        .rev()
-        .map(|(_, operator)| operator);
     let found =
-        found.filter(|it| people.contains(&it.id.uuid()) || wanted.matches(&[&it.id.to_string()]));
-    let (operators, next) = list::first(wanted.limit, found, |it| it.id.uuid());
-    let names = Names::read(
-        control,
-        &live.state,
-        operators.iter().map(|it| it.id.uuid()),
-    )
-    .await?;
-    let items = operators
-        .into_iter()
-        .map(|operator| item(&names, operator))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+        kind::page_of::<Operator>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read an operator
@@ -62,14 +48,65 @@ pub(super) async fn one(
     id: PathId<OperatorId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<OperatorItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("operator")?);
-    let found = live
-        .state
-        .operators()
-        .get(&id)
-        .ok_or(ApiError::NotFound("operator"))?;
-    let names = Names::read(app.control()?, &live.state, [id.uuid()]).await?;
-    Ok(Json(item(&names, found)))
+    let (live, id) = (
+        list::live(&app, params.at_least).await?,
+        id.of(Operator::WHAT)?,
+    );
+    let found = kind::one::<Operator>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for Operator {
+    type Item = OperatorItem;
+    type Cursor = Uuid;
+    const WHAT: &'static str = "operator";
+    const OF_PEOPLE: bool = true;
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state.operators().get(&OperatorId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.operators().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::Operator(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::Operator(item)
+    }
+
+    fn life(&self) -> Life {
+        self.life
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        vec![self.id.uuid()]
+    }
+
+    fn select<'s>(
+        state: &'s Organisation,
+        people: &BTreeSet<Uuid>,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> (Vec<&'s Self>, Option<String>) {
+        let end = wanted
+            .after
+            .map_or(OperatorId::from_bytes([0xff; 16]), OperatorId::from_uuid);
+        let found = state.operators().range(..end).rev().map(|(_, it)| it);
+        let found = found
+            .filter(|it| people.contains(&it.id.uuid()) || wanted.matches(&[&it.id.to_string()]));
+        list::first(wanted, found, |it| it.id.uuid())
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> OperatorItem {
+        item(names, self)
+    }
 }
 
 fn item(names: &Names<'_>, operator: &Operator) -> OperatorItem {

@@ -1,23 +1,32 @@
 //! `/api/v1/teams`
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use events_schema::{
     api::{
         Page,
+        history::Thing,
         resources::{TeamItem, TeamMemberItem},
     },
-    events::Subject,
+    events::{Stream, Subject},
     id::{TeamId, UserId},
-    state::{Membership, Organisation, Team},
+    state::{Life, Membership, Organisation, Team},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    names::{Names, people_found},
-    problem::ApiError,
+use crate::{
+    clock,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::{Names, people_found},
+        problem::ApiError,
+    },
 };
 
 /// List teams
@@ -30,17 +39,8 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<TeamItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let found = live.state.teams().values();
-    let found = found.filter(|it| wanted.matches(&[&it.name, &it.id.to_string()]));
-    let (teams, next) = list::by_name(
-        &wanted,
-        found.map(|it| (it.name.to_string(), it.id.uuid(), it)),
-    );
-    let items = teams
-        .into_iter()
-        .map(|team| item(&live.state, team))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found = kind::page_of::<Team>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read a team
@@ -52,13 +52,59 @@ pub(super) async fn one(
     id: PathId<TeamId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<TeamItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("team")?);
-    let found = live
-        .state
-        .teams()
-        .get(&id)
-        .ok_or(ApiError::NotFound("team"))?;
-    Ok(Json(item(&live.state, found)))
+    let (live, id) = (list::live(&app, params.at_least).await?, id.of(Team::WHAT)?);
+    let found = kind::one::<Team>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for Team {
+    type Item = TeamItem;
+    type Cursor = (String, Uuid);
+    const WHAT: &'static str = "team";
+    const OF_PEOPLE: bool = false;
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state.teams().get(&TeamId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.teams().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::Team(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::Team(item)
+    }
+
+    fn life(&self) -> Life {
+        self.life
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        Vec::new()
+    }
+
+    fn select<'s>(
+        state: &'s Organisation,
+        _: &BTreeSet<Uuid>,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> (Vec<&'s Self>, Option<String>) {
+        let found = state.teams().values();
+        let found = found.filter(|it| wanted.matches(&[&it.name, &it.id.to_string()]));
+        let named = found.map(|it| (it.name.to_string(), it.id.uuid(), it));
+        list::by_name(wanted, named)
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> TeamItem {
+        item(names.state(), self)
+    }
 }
 
 /// List the members of a team
@@ -81,7 +127,7 @@ pub(super) async fn members(
     let found = state.members_after(id, wanted.after.map(UserId::from_uuid));
     let found = found
         .filter(|(user, _)| people.contains(&user.uuid()) || wanted.matches(&[&user.to_string()]));
-    let (members, next) = list::first(wanted.limit, found, |(user, _)| user.uuid());
+    let (members, next) = list::first(&wanted, found, |(user, _)| user.uuid());
     let names = Names::read(control, state, members.iter().map(|(user, _)| user.uuid())).await?;
     let items = members
         .into_iter()

@@ -1,19 +1,27 @@
 //! `/api/v1/virtual-accounts`
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use events_schema::{
-    api::{Page, resources::VirtualAccountItem},
-    events::Owner,
+    api::{Page, history::Thing, resources::VirtualAccountItem},
+    events::{Owner, Stream},
     id::VirtualAccountId,
-    state::{Organisation, VirtualAccount},
+    state::{Life, Organisation, VirtualAccount},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    problem::ApiError,
+use crate::{
+    clock,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::Names,
+    },
 };
 
 /// List virtual accounts
@@ -27,17 +35,9 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<VirtualAccountItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let found = live.state.virtual_accounts().values();
-    let found = found.filter(|it| wanted.matches(&[&it.name, &it.id.to_string()]));
-    let (accounts, next) = list::by_name(
-        &wanted,
-        found.map(|it| (it.name.to_string(), it.id.uuid(), it)),
-    );
-    let items = accounts
-        .into_iter()
-        .map(|account| item(&live.state, account))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found =
+        kind::page_of::<VirtualAccount>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read a virtual account
@@ -51,14 +51,63 @@ pub(super) async fn one(
 ) -> Answer<Json<VirtualAccountItem>> {
     let (live, id) = (
         list::live(&app, params.at_least).await?,
-        id.of("virtual account")?,
+        id.of(VirtualAccount::WHAT)?,
     );
-    let found = live
-        .state
-        .virtual_accounts()
-        .get(&id)
-        .ok_or(ApiError::NotFound("virtual account"))?;
-    Ok(Json(item(&live.state, found)))
+    let found =
+        kind::one::<VirtualAccount>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for VirtualAccount {
+    type Item = VirtualAccountItem;
+    type Cursor = (String, Uuid);
+    const WHAT: &'static str = "virtual account";
+    const OF_PEOPLE: bool = false;
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state
+            .virtual_accounts()
+            .get(&VirtualAccountId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.virtual_accounts().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::VirtualAccount(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::VirtualAccount(item)
+    }
+
+    fn life(&self) -> Life {
+        self.life
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        Vec::new()
+    }
+
+    fn select<'s>(
+        state: &'s Organisation,
+        _: &BTreeSet<Uuid>,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> (Vec<&'s Self>, Option<String>) {
+        let found = state.virtual_accounts().values();
+        let found = found.filter(|it| wanted.matches(&[&it.name, &it.id.to_string()]));
+        let named = found.map(|it| (it.name.to_string(), it.id.uuid(), it));
+        list::by_name(wanted, named)
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> VirtualAccountItem {
+        item(names.state(), self)
+    }
 }
 
 fn item(state: &Organisation, account: &VirtualAccount) -> VirtualAccountItem {

@@ -5,6 +5,8 @@ mod app;
 mod browser;
 mod command;
 mod format;
+mod query;
+mod range;
 mod remote;
 mod route;
 mod screens;

@@ -13,6 +13,14 @@ pub(crate) enum Screen {
     /// Requests, tokens, cost, errors and latency over time.
     #[target(index)]
     Dashboard,
+    /// Requests, one by one.
+    Requests,
+    /// One request.
+    #[target(rename = "requests")]
+    Request {
+        /// Its id.
+        id: String,
+    },
     /// Chat with a model.
     Playground,
     /// Accounts at providers.
@@ -47,10 +55,15 @@ pub(crate) enum Screen {
         /// The thing's id; a segment of its own, because a dot in a path would name a file.
         id: String,
     },
+    /// What there was as of a moment.
+    State,
     /// What each gateway serves.
     Gateways,
     /// The configuration as one document.
     Configuration,
+    /// The API, as it describes itself.
+    #[target(rename = "api-reference")]
+    Reference,
     /// Who may use the console.
     Operators,
     /// The operator's own password, sessions and tokens.
@@ -69,7 +82,7 @@ pub(crate) struct Group {
 pub(crate) const NAVIGATION: [Group; 4] = [
     Group {
         title: "Observe",
-        screens: &[Screen::Dashboard, Screen::Playground],
+        screens: &[Screen::Dashboard, Screen::Requests, Screen::Playground],
     },
     Group {
         title: "Models",
@@ -94,8 +107,10 @@ pub(crate) const NAVIGATION: [Group; 4] = [
         title: "System",
         screens: &[
             Screen::History,
+            Screen::State,
             Screen::Gateways,
             Screen::Configuration,
+            Screen::Reference,
             Screen::Operators,
         ],
     },
@@ -108,6 +123,8 @@ impl Screen {
     pub(crate) const fn title(&self) -> &'static str {
         match self {
             Self::Dashboard => "Dashboard",
+            Self::Requests => "Requests",
+            Self::Request { .. } => "Request",
             Self::Playground => "Playground",
             Self::ProviderAccounts => "Provider accounts",
             Self::Models => "Models",
@@ -120,8 +137,10 @@ impl Screen {
             Self::Policies => "Rate-limit policies",
             Self::History => "History",
             Self::HistoryOf { .. } => "History of one thing",
+            Self::State => "State",
             Self::Gateways => "Gateways",
             Self::Configuration => "Configuration file",
+            Self::Reference => "API reference",
             Self::Operators => "Operators",
             Self::Account => "My account",
         }
@@ -133,6 +152,10 @@ impl Screen {
             Self::Dashboard => {
                 "What passes through the gateways: traffic, cost, errors and latency."
             }
+            Self::Requests => {
+                "Every request that passed through the gateways: who asked, what answered, what it took."
+            }
+            Self::Request { .. } => "Everything that the ledger knows of one request.",
             Self::Playground => {
                 "Talk to a model through the gateway, exactly as your applications do."
             }
@@ -157,11 +180,17 @@ impl Screen {
                 "Every change there ever was, who made it and why. Nothing can be edited or removed."
             }
             Self::HistoryOf { .. } => "Every change of one thing, from its beginning.",
+            Self::State => {
+                "Everything that there was as of any moment, and what has become of it since."
+            }
             Self::Gateways => {
                 "Which position of the history each gateway serves, and the digest that proves it."
             }
             Self::Configuration => {
                 "Everything that this console changes, as one YAML document: look at the difference, then apply it."
+            }
+            Self::Reference => {
+                "Every operation of the control plane's API, from the document that it serves itself."
             }
             Self::Operators => "People who may use this console, and what each may do.",
             Self::Account => "Your password, your sessions and your automation tokens.",
@@ -172,6 +201,7 @@ impl Screen {
     pub(crate) const fn icon(&self) -> Icon {
         match self {
             Self::Dashboard => Icon::TachometerAlt,
+            Self::Requests | Self::Request { .. } => Icon::List,
             Self::Playground => Icon::Play,
             Self::ProviderAccounts => Icon::Cubes,
             Self::Models => Icon::Microchip,
@@ -183,8 +213,10 @@ impl Screen {
             Self::Access => Icon::LockOpen,
             Self::Policies => Icon::ClipboardCheck,
             Self::History | Self::HistoryOf { .. } => Icon::History,
+            Self::State => Icon::Database,
             Self::Gateways => Icon::Network,
             Self::Configuration => Icon::File,
+            Self::Reference => Icon::Code,
             Self::Operators => Icon::Cog,
             Self::Account => Icon::User,
         }
@@ -194,7 +226,11 @@ impl Screen {
     pub(crate) const fn parent(&self) -> Option<Self> {
         match self {
             Self::HistoryOf { .. } => Some(Self::History),
+            Self::Request { .. } => Some(Self::Requests),
             Self::Dashboard
+            | Self::Requests
+            | Self::State
+            | Self::Reference
             | Self::Playground
             | Self::ProviderAccounts
             | Self::Models
@@ -257,5 +293,16 @@ mod tests {
             Some(one.clone())
         );
         assert_eq!(one.render_path(), ["history-of", "key", "00"]);
+    }
+
+    #[test]
+    fn one_request_lies_below_the_requests() {
+        let one = Screen::Request {
+            id: "00".to_owned(),
+        };
+        assert!(one.is_within(&Screen::Requests) && !one.is_within(&Screen::Dashboard));
+        assert_eq!(one.render_path(), ["requests", "00"]);
+        assert_eq!(Screen::parse_path(&["requests", "00"]), Some(one));
+        assert_eq!(Screen::parse_path(&["requests"]), Some(Screen::Requests));
     }
 }

@@ -12,7 +12,10 @@ mod operators;
 mod playground;
 mod policies;
 mod provider_accounts;
+mod reference;
+mod requests;
 pub(crate) mod sign_in;
+mod state;
 mod teams;
 pub(crate) mod users;
 mod virtual_accounts;
@@ -36,6 +39,8 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
     };
     match screen {
         Screen::Dashboard => html!(<dashboard::Dashboard />),
+        Screen::Requests => html!(<requests::Requests />),
+        Screen::Request { id } => html!(<requests::one::One id={id.clone()} />),
         Screen::Playground => html!(<playground::Playground />),
         Screen::ProviderAccounts => html!(<provider_accounts::ProviderAccounts />),
         Screen::Models => html!(<models::Models />),
@@ -52,6 +57,8 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
             html!(<history::History stream={Some(AttrValue::from(format!("{aggregate}.{id}")))} />)
         }
         Screen::Operators => html!(<operators::Operators />),
+        Screen::State => html!(<state::State />),
+        Screen::Reference => html!(<reference::Reference />),
         Screen::Gateways => html!(<gateways::Gateways />),
         Screen::Account => html!(<account::Account />),
     }

@@ -6,6 +6,8 @@ mod browser;
 mod command;
 mod format;
 mod organisation;
+mod query;
+mod range;
 mod remote;
 mod route;
 mod screens;

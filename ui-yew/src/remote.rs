@@ -152,6 +152,13 @@ pub(crate) fn forbidden(why: &str) -> Html {
 }
 
 fn failed(failure: &Failure, reload: &Callback<()>) -> Html {
+    if let Failure::Missing(why) = failure {
+        return html!(
+            <div class="sl-state" data-state="missing">
+                <EmptyState title="It is not there" icon={Icon::Search}>{ why }</EmptyState>
+            </div>
+        );
+    }
     let again = Action::new("Try again", reload.clone());
     html!(
         <div class="sl-state" data-state="failed">

@@ -13,6 +13,14 @@ pub(crate) enum Screen {
     /// Requests, tokens, cost, errors and latency over time.
     #[target(index)]
     Dashboard,
+    /// Requests, one by one.
+    Requests,
+    /// One request.
+    #[target(rename = "requests")]
+    Request {
+        /// Its id.
+        id: String,
+    },
     /// Chat with a model.
     Playground,
     /// Accounts at providers.
@@ -47,10 +55,15 @@ pub(crate) enum Screen {
         /// The thing's id; a segment of its own, because a dot in a path would name a file.
         id: String,
     },
+    /// What there was as of a moment.
+    State,
     /// What each gateway serves.
     Gateways,
     /// The configuration as one document.
     Configuration,
+    /// The API, as it describes itself.
+    #[target(rename = "api-reference")]
+    Reference,
     /// Who may use the console.
     Operators,
     /// What holds for the whole organisation.
@@ -71,7 +84,7 @@ pub(crate) struct Group {
 pub(crate) const NAVIGATION: [Group; 4] = [
     Group {
         title: "Observe",
-        screens: &[Screen::Dashboard, Screen::Playground],
+        screens: &[Screen::Dashboard, Screen::Requests, Screen::Playground],
     },
     Group {
         title: "Models",
@@ -96,8 +109,10 @@ pub(crate) const NAVIGATION: [Group; 4] = [
         title: "System",
         screens: &[
             Screen::History,
+            Screen::State,
             Screen::Gateways,
             Screen::Configuration,
+            Screen::Reference,
             Screen::Operators,
             Screen::Settings,
         ],
@@ -111,6 +126,8 @@ impl Screen {
     pub(crate) const fn title(&self) -> &'static str {
         match self {
             Self::Dashboard => "Dashboard",
+            Self::Requests => "Requests",
+            Self::Request { .. } => "Request",
             Self::Playground => "Playground",
             Self::ProviderAccounts => "Provider accounts",
             Self::Models => "Models",
@@ -123,8 +140,10 @@ impl Screen {
             Self::Policies => "Rate-limit policies",
             Self::History => "History",
             Self::HistoryOf { .. } => "History of one thing",
+            Self::State => "State",
             Self::Gateways => "Gateways",
             Self::Configuration => "Configuration file",
+            Self::Reference => "API reference",
             Self::Operators => "Operators",
             Self::Settings => "Settings",
             Self::Account => "My account",
@@ -137,6 +156,10 @@ impl Screen {
             Self::Dashboard => {
                 "What passes through the gateways: traffic, cost, errors and latency."
             }
+            Self::Requests => {
+                "Every request that passed through the gateways: who asked, what answered, what it took."
+            }
+            Self::Request { .. } => "Everything that the ledger knows of one request.",
             Self::Playground => {
                 "Talk to a model through the gateway, exactly as your applications do."
             }
@@ -161,6 +184,9 @@ impl Screen {
                 "Every change there ever was, who made it and why. Nothing can be edited or removed."
             }
             Self::HistoryOf { .. } => "Every change of one thing, from its beginning.",
+            Self::State => {
+                "Everything that there was as of any moment, and what has become of it since."
+            }
             Self::Gateways => {
                 "Which position of the history each gateway serves, and the digest that proves it."
             }
@@ -169,6 +195,9 @@ impl Screen {
             }
             Self::Settings => {
                 "What holds for the whole organisation: its name, how long request records are kept, how long sessions last."
+            }
+            Self::Reference => {
+                "Every operation of the control plane's API, from the document that it serves itself."
             }
             Self::Operators => "People who may use this console, and what each may do.",
             Self::Account => "Your name, your password, your sessions and your automation tokens.",
@@ -179,6 +208,7 @@ impl Screen {
     pub(crate) const fn icon(&self) -> Icon {
         match self {
             Self::Dashboard => Icon::TachometerAlt,
+            Self::Requests | Self::Request { .. } => Icon::List,
             Self::Playground => Icon::Play,
             Self::ProviderAccounts => Icon::Cubes,
             Self::Models => Icon::Microchip,
@@ -190,8 +220,10 @@ impl Screen {
             Self::Access => Icon::LockOpen,
             Self::Policies => Icon::ClipboardCheck,
             Self::History | Self::HistoryOf { .. } => Icon::History,
+            Self::State => Icon::Database,
             Self::Gateways => Icon::Network,
             Self::Configuration => Icon::File,
+            Self::Reference => Icon::Code,
             Self::Operators => Icon::Cog,
             Self::Settings => Icon::Wrench,
             Self::Account => Icon::User,
@@ -202,7 +234,11 @@ impl Screen {
     pub(crate) const fn parent(&self) -> Option<Self> {
         match self {
             Self::HistoryOf { .. } => Some(Self::History),
+            Self::Request { .. } => Some(Self::Requests),
             Self::Dashboard
+            | Self::Requests
+            | Self::State
+            | Self::Reference
             | Self::Playground
             | Self::ProviderAccounts
             | Self::Models
@@ -266,5 +302,16 @@ mod tests {
             Some(one.clone())
         );
         assert_eq!(one.render_path(), ["history-of", "key", "00"]);
+    }
+
+    #[test]
+    fn one_request_lies_below_the_requests() {
+        let one = Screen::Request {
+            id: "00".to_owned(),
+        };
+        assert!(one.is_within(&Screen::Requests) && !one.is_within(&Screen::Dashboard));
+        assert_eq!(one.render_path(), ["requests", "00"]);
+        assert_eq!(Screen::parse_path(&["requests", "00"]), Some(one));
+        assert_eq!(Screen::parse_path(&["requests"]), Some(Screen::Requests));
     }
 }

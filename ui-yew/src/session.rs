@@ -6,6 +6,8 @@ use events_schema::api::session::SessionInfo;
 use events_schema::events::Role;
 use yew::prelude::*;
 
+use crate::route::Screen;
+
 /// The session of the operator who looks.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Session {
@@ -49,12 +51,44 @@ impl Session {
         self.may_change_operators()
     }
 
+    /// Whether the operator may see what a screen shows.
+    pub(crate) fn may_see(&self, screen: &Screen) -> bool {
+        may_see(self.info.role, screen)
+    }
+
     /// Whether the operator may read the history, and so is told of events.
     pub(crate) fn may_read_history(&self) -> bool {
         match self.info.role {
             Role::Owner | Role::Operator | Role::Auditor => true,
             Role::Viewer => false,
         }
+    }
+}
+
+fn may_see(role: Role, screen: &Screen) -> bool {
+    match screen {
+        Screen::History
+        | Screen::HistoryOf { .. }
+        | Screen::State
+        | Screen::Configuration
+        | Screen::Operators => role != Role::Viewer,
+        Screen::Playground => may_change(role),
+        Screen::Dashboard
+        | Screen::Requests
+        | Screen::Request { .. }
+        | Screen::ProviderAccounts
+        | Screen::Models
+        | Screen::VirtualModels
+        | Screen::Users
+        | Screen::Teams
+        | Screen::VirtualAccounts
+        | Screen::Keys
+        | Screen::Access
+        | Screen::Policies
+        | Screen::Gateways
+        | Screen::Reference
+        | Screen::Settings
+        | Screen::Account => true,
     }
 }
 
@@ -98,5 +132,14 @@ mod tests {
     fn those_who_only_read_are_offered_no_changes() {
         let changing = [Role::Owner, Role::Operator, Role::Auditor, Role::Viewer].map(may_change);
         assert_eq!(changing, [true, true, false, false]);
+    }
+
+    #[test]
+    fn nobody_is_led_to_what_the_control_plane_would_refuse() {
+        let seeing = |screen: Screen| ROLES.map(|role| may_see(role, &screen));
+        assert_eq!(seeing(Screen::State), [true, true, true, false]);
+        assert_eq!(seeing(Screen::history_of("key.00")), seeing(Screen::State));
+        assert_eq!(seeing(Screen::Playground), [true, true, false, false]);
+        assert_eq!(seeing(Screen::Requests), [true; 4]);
     }
 }

@@ -17,7 +17,7 @@ use events_schema::{address::Address, time::Timestamp};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use tokio::time::timeout;
 
-pub use self::requests::{RequestFilter, RequestPage};
+pub use self::requests::{RequestFilter, RequestPage, RequestRecord};
 use crate::trust::{self, Trust, TrustError};
 
 /// A question that takes longer is given up: someone looks at an empty chart meanwhile.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use clickhouse::{Row, query::Query};
 use events_schema::{
     api::analytics::RequestItem,
+    envelope::Epoch,
+    id::ModelId,
     money::NanoUsd,
     time::Timestamp,
     usage::{Endpoint, Outcome, Tokens},
@@ -13,6 +15,16 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{Analytics, AnalyticsError, MAX_PAGE, Range, ask, or_empty, sql};
+
+/// The hexadecimal digits of an id.
+const ID_DIGITS: usize = 32;
+/// Before which of them a hyphen stands.
+const HYPHENS: [usize; 4] = [8, 12, 16, 20];
+/// How far a request's arrival may be from the time in its id, in microseconds: both are read from one clock, within
+/// one request.
+const NEAR_MICROS: i64 = 3_600_000_000;
+/// The year 2100, in microseconds since 1970: no request arrives later.
+const LATEST_MICROS: i64 = 4_102_444_800_000_000;
 
 /// Which requests are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,14 +37,49 @@ pub struct RequestFilter {
     pub owner: Option<String>,
     /// Made with this key, by its id.
     pub key: Option<String>,
+    /// Asked for this model, by the name that the caller gave.
+    pub requested_model: Option<String>,
     /// Answered by this model, by its full name.
     pub target: Option<String>,
     /// That ended so.
     pub outcome: Option<Outcome>,
+    /// That did not end well, or did.
+    pub failed: Option<bool>,
+    /// Answered with this HTTP status.
+    pub status: Option<u16>,
+    /// For which a stream was asked, or was not.
+    pub streamed: Option<bool>,
+    /// Through this gateway.
+    pub gateway: Option<Uuid>,
+    /// Whose id begins with these hexadecimal digits; hyphens do not count.
+    pub request: Option<String>,
     /// How many at most: 1 to [`MAX_PAGE`].
     pub limit: u32,
     /// Where the page before ended.
     pub cursor: Option<String>,
+}
+
+/// A request with what the list does not show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestRecord {
+    /// What the list shows.
+    pub item: RequestItem,
+    /// What the model's name stood for: `<aggregate>:<id>`.
+    pub resolved: Option<String>,
+    /// The model that answered.
+    pub answered_by: Option<ModelId>,
+    /// The rules that fired.
+    pub rules: Vec<String>,
+    /// The seed of the choice among targets.
+    pub seed: u64,
+    /// The epoch of the configuration that decided on it.
+    pub epoch: Option<Epoch>,
+    /// Where the gateway runs.
+    pub region: String,
+    /// The life of the gateway's process.
+    pub incarnation: Uuid,
+    /// The record's number in that life.
+    pub number: u64,
 }
 
 /// Some requests, newest first.
@@ -71,6 +118,30 @@ struct RequestRow {
     metadata: Vec<(String, String)>,
 }
 
+/// The columns of `requests` that [`RequestRow`] has not.
+#[derive(Debug, Row, Deserialize)]
+struct RestRow {
+    incarnation: (u64, u64),
+    number: u64,
+    region: String,
+    epoch: String,
+    resolved: String,
+    answered_by: String,
+    rules: Vec<String>,
+    seed: u64,
+}
+
+/// One thing that must hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Condition {
+    /// The name of its parameter.
+    name: &'static str,
+    /// The condition, which names the parameter.
+    sql: &'static str,
+    /// The parameter's value.
+    value: String,
+}
+
 /// The last request of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Cursor {
@@ -96,7 +167,7 @@ impl Analytics {
         let cursor = filter.cursor.as_deref().map(Cursor::parse).transpose()?;
         // One more than asked for tells whether there is another page.
         let query = filter
-            .query(self, range, cursor)
+            .query(self, range, cursor)?
             .param("limit", filter.limit + 1);
         let mut rows: Vec<RequestRow> = or_empty(ask(query.fetch_all()).await, Vec::new)?;
         let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
@@ -112,42 +183,113 @@ impl Analytics {
             .collect::<Result<_, _>>()?;
         Ok(RequestPage { items, next_cursor })
     }
+
+    /// The request of this id; `None`: the ledger has none, or no longer.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer, or holds what this version does not know.
+    pub async fn request(&self, id: Uuid) -> Result<Option<RequestRecord>, AnalyticsError> {
+        let (from, to) = arrival(id);
+        let sql = sql::requests(&[sql::IS_REQUEST]);
+        let asked = || {
+            self.client
+                .query(&sql)
+                .param("from", from)
+                .param("to", to)
+                .param("request", id.to_string())
+                .param("limit", 1)
+        };
+        let (row, rest) = (asked(), asked());
+        let (row, rest) = tokio::try_join!(
+            async { or_empty(ask(row.fetch_optional::<RequestRow>()).await, || None) },
+            async { or_empty(ask(rest.fetch_optional::<RestRow>()).await, || None) },
+        )?;
+        row.zip(rest)
+            .map(|(row, rest)| rest.record(row))
+            .transpose()
+    }
 }
 
 // === impl RequestFilter ===
 
 impl RequestFilter {
-    fn query(&self, analytics: &Analytics, range: Range, cursor: Option<Cursor>) -> Query {
-        let mut conditions = Vec::new();
-        let mut values: Vec<(&str, &str)> = Vec::new();
-        for (name, value, condition) in [
-            ("owner", self.owner.as_deref(), "owner = {owner:String}"),
-            ("key", self.key.as_deref(), "key = {key:String}"),
-            ("target", self.target.as_deref(), "target = {target:String}"),
+    /// What must hold: each condition with the name and the value of its parameter.
+    fn conditions(&self) -> Result<Vec<Condition>, AnalyticsError> {
+        let request = self.request.as_deref().map(id_prefix).transpose()?;
+        let outcome = self.outcome.map(|outcome| outcome.as_str().to_owned());
+        let text = |value: Option<bool>| value.map(|value| value.to_string());
+        let all = [
+            ("owner", "owner = {owner:String}", self.owner.clone()),
+            ("key", "key = {key:String}", self.key.clone()),
             (
-                "outcome",
-                self.outcome.map(Outcome::as_str),
-                "outcome = {outcome:String}",
+                "requested_model",
+                "requested_model = {requested_model:String}",
+                self.requested_model.clone(),
             ),
-        ] {
-            if let Some(value) = value {
-                conditions.push(condition);
-                values.push((name, value));
-            }
-        }
+            ("target", "target = {target:String}", self.target.clone()),
+            ("outcome", "outcome = {outcome:String}", outcome),
+            (
+                "failed",
+                "(outcome != 'success') = {failed:Bool}",
+                text(self.failed),
+            ),
+            (
+                "status",
+                "status = {status:UInt16}",
+                self.status.map(|status| status.to_string()),
+            ),
+            (
+                "streamed",
+                "streamed = {streamed:Bool}",
+                text(self.streamed),
+            ),
+            (
+                "gateway",
+                "gateway = {gateway:UUID}",
+                self.gateway.map(|gateway| gateway.to_string()),
+            ),
+            (
+                "request",
+                "startsWith(toString(request), {request:String})",
+                request,
+            ),
+        ];
+        let wanted = all.into_iter().filter_map(|(name, sql, value)| {
+            Some(Condition {
+                name,
+                sql,
+                value: value?,
+            })
+        });
+        Ok(wanted.collect())
+    }
+
+    fn query(
+        &self,
+        analytics: &Analytics,
+        range: Range,
+        cursor: Option<Cursor>,
+    ) -> Result<Query, AnalyticsError> {
+        let conditions = self.conditions()?;
+        let mut all: Vec<&str> = conditions.iter().map(|it| it.sql).collect();
         if cursor.is_some() {
-            conditions.push(
+            all.push(
                 "(received_at, request) < (fromUnixTimestamp64Micro({last_time:Int64}, 'UTC'), {last_request:UUID})",
             );
         }
-        let mut query = analytics.client.query(&sql::requests(&conditions));
+        let mut query = analytics.client.query(&sql::requests(&all));
         query = query
             .param("from", range.from.micros())
             .param("to", range.to.micros());
-        for (name, value) in values {
+        for Condition {
+            name,
+            sql: _,
+            value,
+        } in conditions
+        {
             query = query.param(name, value);
         }
-        match cursor {
+        Ok(match cursor {
             Some(Cursor {
                 received_at,
                 request,
@@ -155,8 +297,48 @@ impl RequestFilter {
                 .param("last_time", received_at)
                 .param("last_request", request.to_string()),
             None => query,
-        }
+        })
     }
+}
+
+/// The beginning of an id, as ClickHouse writes ids.
+fn id_prefix(text: &str) -> Result<String, AnalyticsError> {
+    let digits: String = text
+        .chars()
+        .filter(|digit| *digit != '-')
+        .map(|digit| digit.to_ascii_lowercase())
+        .collect();
+    if !(1..=ID_DIGITS).contains(&digits.len()) || !digits.chars().all(|it| it.is_ascii_hexdigit())
+    {
+        return Err(AnalyticsError::question(
+            "request",
+            "an id, or the beginning of one, is 1 to 32 hexadecimal digits",
+        ));
+    }
+    let mut prefix = String::with_capacity(digits.len() + HYPHENS.len());
+    for (at, digit) in digits.chars().enumerate() {
+        if HYPHENS.contains(&at) {
+            prefix.push('-');
+        }
+        prefix.push(digit);
+    }
+    Ok(prefix)
+}
+
+/// When a request with this id can have arrived, in microseconds since 1970: an id of version 7 tells the time.
+fn arrival(id: Uuid) -> (i64, i64) {
+    let told = id.get_timestamp().filter(|_| id.get_version_num() == 7);
+    let Some((seconds, nanos)) = told.map(|time| time.to_unix()) else {
+        return (0, LATEST_MICROS);
+    };
+    let micros = i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(LATEST_MICROS);
+    let micros = micros
+        .saturating_add(i64::from(nanos / 1_000))
+        .clamp(0, LATEST_MICROS);
+    (
+        (micros - NEAR_MICROS).max(0),
+        (micros + NEAR_MICROS).min(LATEST_MICROS),
+    )
 }
 
 // === impl RequestRow ===
@@ -203,6 +385,30 @@ impl RequestRow {
             position: self.position,
             gateway: uuid(self.gateway),
             metadata: BTreeMap::from_iter(self.metadata),
+        })
+    }
+}
+
+// === impl RestRow ===
+
+impl RestRow {
+    fn record(self, row: RequestRow) -> Result<RequestRecord, AnalyticsError> {
+        let item = row.item()?;
+        let unreadable = |what: &str| {
+            AnalyticsError::Unreadable(format!("{} has an unknown {what}", item.request))
+        };
+        let epoch = some(self.epoch).map(|epoch| epoch.parse());
+        let answered_by = some(self.answered_by).map(|model| model.parse());
+        Ok(RequestRecord {
+            resolved: some(self.resolved),
+            answered_by: answered_by.transpose().map_err(|_| unreadable("model"))?,
+            rules: self.rules,
+            seed: self.seed,
+            epoch: epoch.transpose().map_err(|_| unreadable("epoch"))?,
+            region: self.region,
+            incarnation: uuid(self.incarnation),
+            number: self.number,
+            item,
         })
     }
 }
@@ -262,6 +468,75 @@ mod tests {
         );
         for wrong in ["", "1", "x-00000000000000000000000000000007", "1-x"] {
             assert!(Cursor::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    fn filter() -> RequestFilter {
+        RequestFilter {
+            from: Timestamp::MIN,
+            to: Timestamp::MAX,
+            owner: None,
+            key: None,
+            requested_model: None,
+            target: None,
+            outcome: None,
+            failed: None,
+            status: None,
+            streamed: None,
+            gateway: None,
+            request: None,
+            limit: 1,
+            cursor: None,
+        }
+    }
+
+    #[test]
+    fn values_go_in_as_parameters_and_never_as_text() {
+        assert_eq!(filter().conditions().expect("no question"), []);
+        let nasty = Some("' OR 1 = 1 --".to_owned());
+        let everything = RequestFilter {
+            owner: nasty.clone(),
+            key: nasty.clone(),
+            requested_model: nasty.clone(),
+            target: nasty,
+            outcome: Some(Outcome::StreamCut),
+            failed: Some(true),
+            status: Some(503),
+            streamed: Some(false),
+            gateway: Some(Uuid::from_u128(7)),
+            request: Some("0".to_owned()),
+            ..filter()
+        };
+        let conditions = everything.conditions().expect("conditions");
+        assert_eq!(conditions.len(), 10);
+        for Condition { name, sql, value } in conditions {
+            assert!(sql.contains(&format!("{{{name}:")), "{sql}");
+            assert!(!value.is_empty() && !sql.contains("OR 1"), "{sql}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_an_id_is_written_as_clickhouse_writes_ids() {
+        let id = Uuid::from_u128(0x0193_7c4e_8a00_7000_8000_0123_4567_89ab);
+        let (plain, hyphenated) = (id.simple().to_string(), id.to_string());
+        for digits in 1..=32 {
+            let prefix = id_prefix(&plain[..digits].to_uppercase()).expect("a beginning");
+            assert!(hyphenated.starts_with(&prefix), "{prefix}");
+        }
+        assert_eq!(id_prefix(&hyphenated).expect("an id"), hyphenated);
+        for wrong in ["", "-", "x", "0 OR 1", &"0".repeat(33)] {
+            assert!(id_prefix(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_version_7_tells_when_the_request_arrived() {
+        let millis = 1_795_348_800_123_u128;
+        let id = Uuid::from_u128(millis << 80 | 7 << 76 | 2 << 62);
+        let micros = 1_795_348_800_123_000;
+        assert_eq!(arrival(id), (micros - NEAR_MICROS, micros + NEAR_MICROS));
+        for other in [Uuid::nil(), Uuid::from_u128(4 << 76 | 2 << 62 | 1 << 100)] {
+            assert_eq!(arrival(other), (0, LATEST_MICROS));
         }
     }
 }

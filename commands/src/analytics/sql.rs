@@ -54,6 +54,9 @@ fn key(by: GroupBy) -> String {
     )
 }
 
+/// That it is one request: parameter `request`.
+pub(super) const IS_REQUEST: &str = "request = {request:UUID}";
+
 /// Requests of a range, newest first: parameters `from` and `to` in microseconds, `limit`, and those of
 /// the conditions.
 pub(super) fn requests(conditions: &[&str]) -> String {

@@ -156,6 +156,8 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
     (Method::GET, "/api/v1/events/live", Right::ReadHistory),
     (Method::GET, "/api/v1/events/{position}", Right::ReadHistory),
     (Method::GET, "/api/v1/state", Right::ReadHistory),
+    (Method::GET, "/api/v1/state/summary", Right::ReadHistory),
+    (Method::GET, "/api/v1/state/{kind}", Right::ReadHistory),
     (Method::POST, "/api/v1/verify", Right::ReadHistory),
     (Method::GET, "/api/v1/status", Right::ReadConfiguration),
     (Method::GET, "/api/v1/gateways", Right::ReadConfiguration),
@@ -173,6 +175,11 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
     (
         Method::GET,
         "/api/v1/analytics/requests",
+        Right::ReadDashboard,
+    ),
+    (
+        Method::GET,
+        "/api/v1/analytics/requests/{id}",
         Right::ReadDashboard,
     ),
     (

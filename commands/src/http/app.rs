@@ -11,7 +11,7 @@ use events_schema::{
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{metrics::Metrics, problem::ApiError};
+use super::{metrics::Metrics, past::Past, problem::ApiError};
 use crate::{
     analytics::Analytics,
     auth::{attempts::Attempts, passwords::Passwords, recent::Recent},
@@ -55,6 +55,8 @@ struct Inner {
     document: OnceLock<Bytes>,
     /// The digest of the state is worth keeping: it takes time in proportion to the state.
     digest: Mutex<Option<(u64, StateDigest)>>,
+    /// Past states that were asked for.
+    past: Past,
     /// One verification at a time.
     verifying: Semaphore,
 }
@@ -73,6 +75,7 @@ impl App {
             metrics: Metrics::default(),
             document: OnceLock::new(),
             digest: Mutex::new(None),
+            past: Past::default(),
             verifying: Semaphore::new(1),
         }))
     }
@@ -141,6 +144,11 @@ impl App {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// Past states.
+    pub(super) fn past(&self) -> &Past {
+        &self.0.past
     }
 
     /// The turn to verify the log.

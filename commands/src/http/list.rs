@@ -3,7 +3,13 @@
 //! A cursor is opaque to callers; it holds the key of the last item shown, so items that come or go in between
 //! are neither shown twice nor do they push others out.
 
-use std::{borrow::Cow, cmp::Ordering, collections::BinaryHeap, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    cmp::Ordering,
+    collections::{BTreeSet, BinaryHeap},
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use events_schema::api::Page;
@@ -35,13 +41,13 @@ const AT_LEAST_TIME: Duration = Duration::from_secs(10);
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParams {
     /// Only what has this text in its name, label, e-mail address or id; upper and lower case are the same.
-    search: Option<String>,
+    pub(super) search: Option<String>,
     /// The `next_cursor` of the page before.
-    cursor: Option<String>,
+    pub(super) cursor: Option<String>,
     /// How many items at most: 1 to 200, else 50.
-    limit: Option<u32>,
+    pub(super) limit: Option<u32>,
     /// Wait until this position of the log is reached, at most 10 s.
-    at_least: Option<u64>,
+    pub(super) at_least: Option<u64>,
 }
 
 /// What single things take.
@@ -61,6 +67,8 @@ pub(super) struct Wanted<K> {
     pub(super) after: Option<K>,
     /// How many items.
     pub(super) limit: usize,
+    /// Only these; `None`: whichever.
+    pub(super) only: Option<BTreeSet<Uuid>>,
 }
 
 /// The state at `at_least` or later.
@@ -95,7 +103,8 @@ impl ListParams {
         Ok((live(app, self.at_least).await?, wanted))
     }
 
-    fn wanted<K: DeserializeOwned>(&self) -> Answer<Wanted<K>> {
+    /// Checks all but the position.
+    pub(super) fn wanted<K: DeserializeOwned>(&self) -> Answer<Wanted<K>> {
         let search = self.search.as_deref().unwrap_or_default().trim();
         if search.chars().count() > SEARCH_CHARS {
             return Err(ApiError::invalid(
@@ -107,6 +116,7 @@ impl ListParams {
             search: Search::new(search),
             after: read_cursor(self.cursor.as_deref())?,
             limit: read_limit(self.limit)?,
+            only: None,
         })
     }
 }
@@ -141,6 +151,11 @@ pub(super) fn write_cursor<K: Serialize>(key: &K) -> String {
 }
 
 impl<K> Wanted<K> {
+    /// Whether it is one of those that may be shown.
+    fn takes(&self, id: Uuid) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&id))
+    }
+
     /// Whether one of the texts holds what is searched for.
     pub(super) fn matches(&self, texts: &[&str]) -> bool {
         self.search.is_empty() || texts.iter().any(|text| self.search.is_in(text))
@@ -165,7 +180,7 @@ pub(super) fn by_name<'a, T>(
             .is_none_or(|(last, last_id)| (name, id) > (last.as_str(), *last_id))
     };
     let mut least = BinaryHeap::with_capacity(wanted.limit + 2);
-    for (name, id, item) in items.filter(|(name, id, _)| after(name, *id)) {
+    for (name, id, item) in items.filter(|(name, id, _)| wanted.takes(*id) && after(name, *id)) {
         let item = Named { name, id, item };
         if least.len() <= wanted.limit || least.peek().is_some_and(|last| item < *last) {
             least.push(item);
@@ -211,30 +226,33 @@ impl<T> PartialEq for Named<'_, T> {
 
 impl<T> Eq for Named<'_, T> {}
 
-/// The items that the search finds, one more than a page holds at most: by what they are, or by the person that they
-/// belong to.
-pub(super) async fn found<T, K>(
+/// The page's items of an iterator that begins after the cursor, and the cursor for more: those that the search finds by
+/// themselves, or by the person that they belong to.
+///
+/// # Errors
+/// When the people cannot be read.
+pub(super) async fn found<T>(
     control: &Control,
-    wanted: &Wanted<K>,
-    mut items: impl Iterator<Item = T>,
-    itself: impl Fn(&T) -> bool,
-    person: impl Fn(&T) -> Option<Uuid>,
-) -> Answer<Vec<T>> {
-    let enough = wanted.limit + 1;
+    wanted: &Wanted<Uuid>,
+    items: impl Iterator<Item = T>,
+    id: impl Fn(&T) -> Uuid,
+    (itself, person): (impl Fn(&T) -> bool, impl Fn(&T) -> Option<Uuid>),
+) -> Answer<(Vec<T>, Option<String>)> {
     if wanted.search.is_empty() {
-        return Ok(items.take(enough).collect());
+        return Ok(first(wanted, items, id));
     }
-    match People::found(control, &wanted.search).await? {
+    let mut items = items.filter(|item| wanted.takes(id(item)));
+    let found = match People::found(control, &wanted.search).await? {
         People::These(people) => {
             let of_them = |item: &T| person(item).is_some_and(|id| people.contains(&id));
-            Ok(items
+            items
                 .filter(|item| itself(item) || of_them(item))
-                .take(enough)
-                .collect())
+                .take(wanted.limit + 1)
+                .collect()
         }
         People::Many => {
             let mut found = Vec::new();
-            while found.len() < enough {
+            while found.len() <= wanted.limit {
                 let some: Vec<T> = items.by_ref().take(SOME_ITEMS).collect();
                 if some.is_empty() {
                     break;
@@ -247,21 +265,22 @@ pub(super) async fn found<T, K>(
                         .filter(|item| itself(item) || of_them(item)),
                 );
             }
-            found.truncate(enough);
-            Ok(found)
+            found
         }
-    }
+    };
+    Ok(first(wanted, found, id))
 }
 
 /// The first items of an iterator that begins after the cursor, and the cursor for more.
 pub(super) fn first<T>(
-    limit: usize,
+    wanted: &Wanted<Uuid>,
     items: impl IntoIterator<Item = T>,
     id: impl Fn(&T) -> Uuid,
 ) -> (Vec<T>, Option<String>) {
-    let mut page: Vec<_> = items.into_iter().take(limit + 1).collect();
-    let more = page.len() > limit;
-    page.truncate(limit);
+    let items = items.into_iter().filter(|item| wanted.takes(id(item)));
+    let mut page: Vec<_> = items.take(wanted.limit + 1).collect();
+    let more = page.len() > wanted.limit;
+    page.truncate(wanted.limit);
     let next = page
         .last()
         .filter(|_| more)

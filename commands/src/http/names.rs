@@ -54,6 +54,11 @@ impl<'a> Names<'a> {
         Ok(Self { state, people })
     }
 
+    /// The state whose names they are.
+    pub(super) const fn state(&self) -> &'a Organisation {
+        self.state
+    }
+
     /// The person of this id, unless erased.
     pub(super) fn person(&self, id: Uuid) -> Option<&Person> {
         self.people.get(&id)

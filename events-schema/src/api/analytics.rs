@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    api::resources::TargetItem,
+    envelope::Epoch,
     money::NanoUsd,
     time::Timestamp,
     usage::{Attempt, Endpoint, Outcome, Tokens},
@@ -133,4 +135,54 @@ pub struct RequestItem {
     pub gateway: Uuid,
     /// What the caller said about it.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// A request with everything that its record holds: answer of `GET /analytics/requests/{id}`.
+///
+/// Things are called as they were called at the position that decided on it, people as they are called now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RequestDetail {
+    /// What the list shows of it.
+    pub request: RequestItem,
+    /// The key's label.
+    pub key_label: Option<String>,
+    /// What the model's name stood for: a model, a virtual model, or a provider account.
+    pub resolved: Option<NamedThing>,
+    /// The model that answered.
+    pub answered_by: Option<NamedThing>,
+    /// The rules that fired, in their order.
+    pub rules: Vec<FiredRule>,
+    /// The targets of the virtual model that was asked for, as they were then.
+    pub targets: Vec<TargetItem>,
+    /// The seed of the choice among the targets, in decimal digits: with the position it gives the same choice again.
+    pub seed: String,
+    /// The epoch of the configuration that decided on it; `None`: the gateway had none yet.
+    pub epoch: Option<Epoch>,
+    /// Where the gateway runs.
+    pub region: String,
+    /// The life of the gateway's process.
+    pub incarnation: Uuid,
+    /// The number of the record in that life, from 1.
+    pub number: u64,
+}
+
+/// A thing and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NamedThing {
+    /// The thing: `<aggregate>.<id>`.
+    pub stream: String,
+    /// Its name; `None`: the history that knows it cannot be read.
+    pub name: Option<String>,
+}
+
+/// A rule that had a say in what became of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FiredRule {
+    /// As the gateway wrote it down: `grant:<id>`, `key:requests_per_minute`, `key:tokens_per_minute`.
+    pub rule: String,
+    /// The thing that it is a rule of, where there is one; a grant is called after whom it is made to.
+    pub of: Option<NamedThing>,
 }

@@ -4,6 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    api::resources::{
+        GrantItem, KeyItem, ModelItem, OperatorItem, ProviderAccountItem, RateLimitPolicyItem,
+        SettingsItem, TeamItem, UserItem, VirtualAccountItem, VirtualModelItem,
+    },
+    envelope::Epoch,
     events::Aggregate,
     id::{CommandId, EventId},
     time::Timestamp,
@@ -65,6 +70,98 @@ pub struct StateAt {
     pub state_digest: String,
     /// The state.
     pub state: Value,
+}
+
+/// What there was as of a position, in numbers: answer of `GET /state/summary`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StateSummary {
+    /// The position.
+    pub position: u64,
+    /// When its event was recorded; `None` at position 0.
+    pub recorded_at: Option<Timestamp>,
+    /// The epoch as of then; `None` before the log began.
+    pub epoch: Option<Epoch>,
+    /// The digest of the state, as hexadecimal digits.
+    pub state_digest: String,
+    /// The event at the position; `None` at position 0.
+    pub event: Option<HistoryEvent>,
+    /// The position of the log's end: what is called now.
+    pub now: u64,
+    /// How much there was of each kind of thing.
+    pub kinds: Vec<KindAt>,
+}
+
+/// How much there was of a kind of thing, and what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KindAt {
+    /// The kind.
+    pub aggregate: Aggregate,
+    /// How many there were.
+    pub things: u64,
+    /// Of these, how many have changed since and are still there.
+    pub changed: u64,
+    /// Of these, how many are gone since.
+    pub gone: u64,
+    /// How many have come since and are there now.
+    pub came: u64,
+}
+
+/// A thing as of a position: item of `GET /state/{kind}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ThingAt {
+    /// The thing: `<aggregate>.<id>`.
+    pub stream: String,
+    /// What became of it since.
+    pub since: Since,
+    /// The thing as it was then.
+    pub then: Thing,
+    /// The thing as it is now; `None`: it is gone.
+    pub now: Option<Thing>,
+}
+
+/// What became of a thing since a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Since {
+    /// It has no event since.
+    Same,
+    /// It has events since, and is still there.
+    Changed,
+    /// It is gone.
+    Gone,
+}
+
+/// A thing of any kind, as its own list shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Thing {
+    /// A provider account.
+    ProviderAccount(ProviderAccountItem),
+    /// A model.
+    Model(ModelItem),
+    /// A virtual model.
+    VirtualModel(VirtualModelItem),
+    /// A user.
+    User(UserItem),
+    /// A virtual account.
+    VirtualAccount(VirtualAccountItem),
+    /// An API key.
+    Key(KeyItem),
+    /// An access grant.
+    Grant(GrantItem),
+    /// An operator.
+    Operator(OperatorItem),
+    /// A team.
+    Team(TeamItem),
+    /// A rate-limit policy.
+    RateLimitPolicy(RateLimitPolicyItem),
+    /// The settings.
+    Settings(SettingsItem),
 }
 
 /// What `POST /verify` found.

@@ -186,6 +186,26 @@ impl Browser {
         self.press(action).await
     }
 
+    /// Where it is.
+    pub(crate) async fn address(&self) -> Outcome<String> {
+        Ok(self.chromium.page.current_url().await?.to_string())
+    }
+
+    /// Waits until the address holds this.
+    pub(crate) async fn until_address(&self, part: &str) -> Outcome {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let address = self.address().await?;
+            if address.contains(part) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(format!("{address} does not hold {part}").into());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Loads the page again.
     pub(crate) async fn reload(&self) -> Outcome {
         self.chromium.page.refresh().await?;

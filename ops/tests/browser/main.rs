@@ -6,6 +6,8 @@
 //! Chromium and chromedriver must be installed: Debian's `chromium` and `chromium-driver`.
 
 mod browser;
+mod looking_back;
+mod reference;
 mod stack;
 #[path = "../../src/webdriver.rs"]
 mod webdriver;
@@ -38,7 +40,10 @@ async fn first_quarter_of_an_hour(browser: &Browser, stack: &Stack) -> Outcome {
     issue_a_key(browser).await?;
     chat(browser).await?;
     the_request_is_in_the_dashboard(browser).await?;
+    looking_back::a_request_leads_to_the_state_that_decided_on_it(browser).await?;
     the_events_are_in_the_history(browser).await?;
+    looking_back::an_event_leads_to_the_state_after_it(browser).await?;
+    reference::the_api_is_read_and_a_question_is_tried(browser).await?;
     the_theme_is_remembered(browser).await?;
     a_document_is_applied(browser).await?;
     what_is_not_needed_goes_away(browser).await?;
@@ -154,22 +159,17 @@ async fn the_request_is_in_the_dashboard(browser: &Browser) -> Outcome {
     browser
         .until_text("tr[data-request]", "browser/fast")
         .await?;
-    browser
-        .see("tr[data-request] button")
-        .await?
-        .click()
-        .await?;
-    browser
-        .until_text("dialog[open] [aria-label='Attempts']", "HTTP 200")
-        .await?;
-    browser.picture("request").await?;
-    browser.press("Close").await?;
     browser.see("[data-chart='Requests'] canvas").await?;
     browser.press("By model").await?;
     browser
         .until_text("[data-chart='Requests'] .sl-legend", "browser/fast")
         .await?;
-    browser.picture("dashboard").await
+    browser.picture("dashboard").await?;
+    browser.see("tr[data-request] a").await?.click().await?;
+    browser.until_text("h1", "Request for").await?;
+    browser
+        .until_text("[aria-label='Attempts']", "HTTP 200")
+        .await
 }
 
 async fn the_events_are_in_the_history(browser: &Browser) -> Outcome {
@@ -202,6 +202,7 @@ async fn the_events_are_in_the_history(browser: &Browser) -> Outcome {
 }
 
 async fn the_theme_is_remembered(browser: &Browser) -> Outcome {
+    browser.go("History").await?;
     browser
         .see("button[aria-label='Dark theme']")
         .await?

@@ -11,6 +11,8 @@ pub(crate) enum Failure {
     SignedOut,
     /// The session may not do this.
     Forbidden(String),
+    /// There is no such thing.
+    Missing(String),
     /// The command or the question was understood and refused.
     Rejected(Rejection),
     /// The control plane could not be reached.
@@ -48,6 +50,7 @@ impl Failure {
         match status {
             401 => Self::SignedOut,
             403 => Self::Forbidden(detail),
+            404 => Self::Missing(detail),
             400..500 => Self::Rejected(Rejection {
                 detail,
                 field,
@@ -74,7 +77,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SignedOut => f.write_str("your session has ended: sign in again"),
-            Self::Forbidden(detail) | Self::Unavailable(detail) => f.write_str(detail),
+            Self::Forbidden(detail) | Self::Missing(detail) | Self::Unavailable(detail) => {
+                f.write_str(detail)
+            }
             Self::Rejected(rejection) => f.write_str(&rejection.detail),
             Self::Unreachable => f.write_str(
                 "the control plane cannot be reached: check that it runs, then try again",
@@ -146,6 +151,10 @@ mod tests {
     #[test]
     fn statuses_come_to_failures() {
         assert_eq!(Failure::from_problem(401, None), Failure::SignedOut);
+        assert!(matches!(
+            Failure::from_problem(404, None),
+            Failure::Missing(_)
+        ));
         assert!(matches!(
             Failure::from_problem(409, None),
             Failure::Rejected(_)

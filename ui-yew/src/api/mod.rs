@@ -9,5 +9,5 @@ mod stream;
 
 pub(crate) use failure::{Failure, Rejection};
 pub(crate) use live::{LiveProvider, Seen, Standing, use_live};
-pub(crate) use requests::{Client, use_client};
+pub(crate) use requests::{Answered, Client, use_client};
 pub(crate) use stream::{LineReader, read_chunks};

@@ -4,16 +4,41 @@ use std::rc::Rc;
 
 use gloo_net::http::{Method, RequestBuilder, Response};
 use serde::{Serialize, de::DeserializeOwned};
+use wasm_bindgen::JsValue;
 use web_sys::AbortSignal;
 use yew::prelude::*;
 
 use super::Failure;
+use crate::browser;
 
 /// Where the API begins, on the console's own origin.
 const BASE: &str = "/api/v1";
 
 /// The header that proves that a request comes from this console's own pages.
 const CSRF_HEADER: &str = "x-csrf-token";
+
+/// The headers of an answer that say something to people.
+const TOLD_HEADERS: [&str; 6] = [
+    "content-type",
+    "x-request-id",
+    "cache-control",
+    "etag",
+    "retry-after",
+    "allow",
+];
+
+/// An answer as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answered {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The headers that say something to people.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// The body; JSON is laid out for reading.
+    pub(crate) body: String,
+    /// How long it took, in microseconds.
+    pub(crate) took_us: u64,
+}
 
 /// Sends requests for one session, or for none yet.
 #[derive(Clone, PartialEq)]
@@ -63,6 +88,27 @@ impl Client {
             .text()
             .await
             .map_err(|error| Failure::Unreadable(error.to_string()))
+    }
+
+    /// Reads `url` (of this origin, with its query) and tells the answer whatever it is.
+    pub(crate) async fn ask(&self, url: &str) -> Result<Answered, Failure> {
+        let begin = browser::now();
+        let request = RequestBuilder::new(url).build();
+        let request = request.map_err(|error| Failure::Unreadable(error.to_string()))?;
+        let response = request.send().await.map_err(|_| Failure::Unreachable)?;
+        let text = response
+            .text()
+            .await
+            .map_err(|error| Failure::Unreadable(error.to_string()))?;
+        let took = (browser::now() - begin).num_microseconds().unwrap_or(0);
+        let headers = response.headers();
+        let told = |name: &'static str| Some((name, headers.get(name)?));
+        Ok(Answered {
+            status: response.status(),
+            headers: TOLD_HEADERS.into_iter().filter_map(told).collect(),
+            body: laid_out(text),
+            took_us: took.max(0).unsigned_abs(),
+        })
     }
 
     /// Sends `body` and reads the answer.
@@ -138,4 +184,12 @@ impl Client {
         let request = request.map_err(|error| Failure::Unreadable(error.to_string()))?;
         request.send().await.map_err(|_| Failure::Unreachable)
     }
+}
+
+/// JSON over several lines, its fields in the order in which they came; anything else as it is.
+fn laid_out(text: String) -> String {
+    let laid_out = js_sys::JSON::parse(&text).ok().and_then(|value| {
+        js_sys::JSON::stringify_with_replacer_and_space(&value, &JsValue::NULL, &2.into()).ok()
+    });
+    laid_out.map_or(text, String::from)
 }

@@ -12,8 +12,11 @@ mod operators;
 mod playground;
 mod policies;
 mod provider_accounts;
+mod reference;
+mod requests;
 mod settings;
 pub(crate) mod sign_in;
+mod state;
 mod teams;
 pub(crate) mod users;
 mod virtual_accounts;
@@ -37,6 +40,8 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
     };
     match screen {
         Screen::Dashboard => html!(<dashboard::Dashboard />),
+        Screen::Requests => html!(<requests::Requests />),
+        Screen::Request { id } => html!(<requests::one::One id={id.clone()} />),
         Screen::Playground => html!(<playground::Playground />),
         Screen::ProviderAccounts => html!(<provider_accounts::ProviderAccounts />),
         Screen::Models => html!(<models::Models />),
@@ -54,6 +59,8 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
         }
         Screen::Operators => html!(<operators::Operators />),
         Screen::Settings => html!(<settings::Settings />),
+        Screen::State => html!(<state::State />),
+        Screen::Reference => html!(<reference::Reference />),
         Screen::Gateways => html!(<gateways::Gateways />),
         Screen::Account => html!(<account::Account />),
     }

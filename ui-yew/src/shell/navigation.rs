@@ -6,6 +6,7 @@ use yew_nested_router::prelude::*;
 
 use crate::browser;
 use crate::route::{Group, NAVIGATION, Screen};
+use crate::session::use_session;
 
 /// Properties of [`Navigation`].
 #[derive(Clone, PartialEq, Properties)]
@@ -21,6 +22,7 @@ pub(crate) struct Props {
 pub(crate) fn Navigation(props: &Props) -> Html {
     let router = use_router::<Screen>().expect("the navigation lies within the router");
     let shown = router.active().clone().unwrap_or(Screen::Dashboard);
+    let session = use_session();
     let entry = |screen: &Screen| {
         let current = shown.is_within(screen);
         let class = classes!("pf-v6-c-nav__link", current.then_some("pf-m-current"));
@@ -37,7 +39,7 @@ pub(crate) fn Navigation(props: &Props) -> Html {
         html!(
             <section class="pf-v6-c-nav__section" aria-label={group.title}>
                 <h2 class="pf-v6-c-nav__section-title">{ group.title }</h2>
-                <ul class="pf-v6-c-nav__list" role="list">{ for group.screens.iter().map(entry) }</ul>
+                <ul class="pf-v6-c-nav__list" role="list">{ for group.screens.iter().filter(|screen| session.may_see(screen)).map(entry) }</ul>
             </section>
         )
     };

@@ -12,6 +12,18 @@ pub(crate) fn enabled(is_enabled: bool) -> Html {
     }
 }
 
+/// A text in which backticks set off what is a machine's.
+pub(crate) fn marked(text: &str) -> Html {
+    let part = |(index, part): (usize, &str)| {
+        if index % 2 == 1 {
+            code(part)
+        } else {
+            html!(part.to_owned())
+        }
+    };
+    html!({ for text.split('`').enumerate().map(part) })
+}
+
 /// A name or number of a machine's, in a fixed-width face.
 pub(crate) fn code(text: &str) -> Html {
     html!(<code class="sl-code">{ text }</code>)

@@ -5,9 +5,9 @@ use patternfly_yew::prelude::Icon;
 use wasm_bindgen::JsCast;
 use web_sys::HtmlElement;
 use yew::prelude::*;
-use yew_nested_router::components::Link;
 
 use super::focus::{focus, focused};
+use super::link::To;
 use crate::route::Screen;
 
 /// One thing that can be done.
@@ -62,8 +62,8 @@ pub(crate) struct LinkProps {
 /// A thing's name, which leads to all that ever happened to it.
 #[component]
 pub(crate) fn HistoryLink(props: &LinkProps) -> Html {
-    let to = Screen::history_of(&props.stream);
-    html!(<Link<Screen> class="sl-name" {to}>{ &props.name }</Link<Screen>>)
+    let screen = Screen::history_of(&props.stream);
+    html!(<To {screen} class="sl-name">{ &props.name }</To>)
 }
 
 /// Properties of [`RowMenu`].

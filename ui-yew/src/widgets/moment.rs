@@ -13,12 +13,16 @@ const REFRESH_MS: u32 = 10_000;
 /// What `<input type="datetime-local">` reads and writes; taken as UTC.
 const INPUT_FORMAT: &str = "%Y-%m-%dT%H:%M";
 
+/// The same to the second, where the input goes so far.
+const WITH_SECONDS: &str = "%Y-%m-%dT%H:%M:%S";
+
 /// Reads what was typed: empty is no moment (`Some(None)`), anything unreadable is `None`.
 pub(crate) fn parse(text: &str) -> Option<Option<Timestamp>> {
     if text.is_empty() {
         return Some(None);
     }
-    let time = NaiveDateTime::parse_from_str(text, INPUT_FORMAT).ok()?;
+    let read = |format| NaiveDateTime::parse_from_str(text, format).ok();
+    let time = read(INPUT_FORMAT).or_else(|| read(WITH_SECONDS))?;
     Timestamp::from_chrono(time.and_utc()).ok().map(Some)
 }
 
@@ -58,5 +62,10 @@ mod tests {
         assert_eq!(to_input(moment), "2027-01-31T12:30");
         assert_eq!(parse(""), Some(None));
         assert_eq!(parse("tomorrow"), None);
+        let exact = parse("2027-01-31T12:30:05").flatten();
+        assert_eq!(
+            exact.map(|moment| moment.to_string()).as_deref(),
+            Some("2027-01-31T12:30:05.000000Z")
+        );
     }
 }

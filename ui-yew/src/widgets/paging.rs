@@ -1,10 +1,12 @@
-//! Where one is in a list that comes in pages. Pure.
+//! Where one is in a list that comes in pages.
 //!
 //! The control plane hands out a cursor to the next page only; the way back is remembered here.
 
 use std::rc::Rc;
 
-use yew::Reducible;
+use yew::prelude::*;
+
+use super::button::{Button, Variant};
 
 /// What is searched for, and the pages behind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -74,6 +76,27 @@ impl Reducible for Paging {
     fn reduce(self: Rc<Self>, turn: Turn) -> Rc<Self> {
         Rc::new(self.after(turn))
     }
+}
+
+/// The way through a list that begins with the newest; nothing where there is but one page.
+pub(crate) fn newer_and_older(paging: &UseReducerHandle<Paging>, next: Option<String>) -> Html {
+    if paging.number() == 1 && next.is_none() {
+        return Html::default();
+    }
+    let turn = |turn: Turn| {
+        let paging = paging.clone();
+        Callback::from(move |_: MouseEvent| paging.dispatch(turn.clone()))
+    };
+    html!(
+        <div class="sl-toolbar sl-toolbar-end">
+            <div class="sl-pages">
+                <span>{ format!("Page {}", paging.number()) }</span>
+                <Button variant={Variant::Secondary} label="Newer" disabled={paging.number() == 1} onclick={turn(Turn::Back)} />
+                <Button variant={Variant::Secondary} label="Older" disabled={next.is_none()}
+                    onclick={turn(Turn::Next(next.unwrap_or_default()))} />
+            </div>
+        </div>
+    )
 }
 
 /// Percent-encodes a value of a query (RFC 3986: all but the unreserved characters).

@@ -1,28 +1,24 @@
 //! `/api/v1/analytics`: what the dashboard shows, from the ledger. The ledger knows ids; names are added here.
+//! Single requests are in [`super::requests`].
 
 use std::time::Duration;
 
 use axum::extract::State;
 use events_schema::{
-    api::{
-        Page,
-        analytics::{GroupBy, RequestItem, Series, Summary},
-    },
+    api::analytics::{GroupBy, Series, Summary},
     events::Owner,
     time::Timestamp,
-    usage::Outcome,
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
-    analytics::{AnalyticsError, RequestFilter, RequestPage},
+    analytics::AnalyticsError,
     causes,
     http::{
         App,
         app::Answer,
         extract::{Json, Params},
-        list,
         names::{Names, owner_person},
         problem::ApiError,
     },
@@ -56,29 +52,6 @@ pub(super) struct SeriesParams {
     /// By what to group; else not at all.
     #[serde(default)]
     by: GroupBy,
-}
-
-/// Which requests.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct RequestParams {
-    /// From when, inclusive.
-    from: Timestamp,
-    /// Until when, exclusive.
-    to: Timestamp,
-    /// Of this owner: `user:<id>` or `virtual_account:<id>`.
-    owner: Option<String>,
-    /// Made with this key, by its id.
-    key: Option<String>,
-    /// Answered by this model, by its full name.
-    target: Option<String>,
-    /// That ended so.
-    outcome: Option<Outcome>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// How many requests at most: 1 to 200, else 50.
-    limit: Option<u32>,
 }
 
 /// Sum up a time range
@@ -130,65 +103,6 @@ pub(super) async fn series(
     Ok(Json(series))
 }
 
-/// List requests
-///
-/// The newest first.
-#[utoipa::path(get, path = "/analytics/requests", tag = "analytics", operation_id = "list_requests",
-    params(RequestParams),
-    responses((status = 200, description = "A page of requests.", body = Page<RequestItem>)))]
-pub(super) async fn requests(
-    State(app): State<App>,
-    Params(params): Params<RequestParams>,
-) -> Answer<Json<Page<RequestItem>>> {
-    let RequestParams {
-        from,
-        to,
-        owner: of,
-        key,
-        target,
-        outcome,
-        cursor,
-        limit,
-    } = params;
-    let limit = u32::try_from(list::read_limit(limit)?).unwrap_or(list::MOST);
-    let filter = RequestFilter {
-        from,
-        to,
-        owner: of,
-        key,
-        target,
-        outcome,
-        limit,
-        cursor,
-    };
-    let RequestPage {
-        mut items,
-        next_cursor,
-    } = app
-        .parts()
-        .analytics
-        .requests(&filter)
-        .await
-        .map_err(unanswered)?;
-    let control = app.control()?;
-    let live = control.live();
-    let owner_of = |item: &RequestItem| item.owner.as_deref().and_then(owner);
-    let names = Names::read(
-        control,
-        &live.state,
-        items.iter().filter_map(owner_of).filter_map(owner_person),
-    )
-    .await?;
-    for item in &mut items {
-        item.owner_name = owner_of(item).map(|owner| names.owner(owner));
-    }
-    Ok(Json(Page {
-        items,
-        next_cursor,
-        position: live.head.position,
-    }))
-}
-
 /// Since when the ledger has records, or why it cannot be asked.
 pub(super) async fn since(app: &App) -> (Option<Timestamp>, Option<String>) {
     match tokio::time::timeout(STATUS_TIME, app.parts().analytics.records_since()).await {
@@ -202,7 +116,7 @@ pub(super) async fn since(app: &App) -> (Option<Timestamp>, Option<String>) {
 }
 
 /// The owner that the ledger writes as `user:<id>` or `virtual_account:<id>`.
-fn owner(text: &str) -> Option<Owner> {
+pub(super) fn owner(text: &str) -> Option<Owner> {
     match text.split_once(':')? {
         ("user", id) => id.parse().ok().map(Owner::User),
         ("virtual_account", id) => id.parse().ok().map(Owner::VirtualAccount),
@@ -210,7 +124,8 @@ fn owner(text: &str) -> Option<Owner> {
     }
 }
 
-fn unanswered(error: AnalyticsError) -> ApiError {
+/// An answer that the ledger did not give, as a problem; the log line has the details.
+pub(super) fn unanswered(error: AnalyticsError) -> ApiError {
     match error {
         AnalyticsError::Question { field, problem } => ApiError::invalid(field, problem),
         AnalyticsError::Url

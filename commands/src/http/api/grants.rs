@@ -6,20 +6,27 @@ use axum::extract::State;
 use events_schema::{
     api::{
         Page,
+        history::Thing,
         resources::{GrantItem, GrantedModelItem},
     },
-    events::{GrantedModels, ModelRef, Subject},
+    events::{GrantedModels, ModelRef, Stream, Subject},
     id::GrantId,
     state::{Grant, Organisation},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams, Wanted},
-    names::{self, Names, subject_person},
-    problem::ApiError,
+use crate::{
+    clock,
+    control::Control,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::{self, Names, subject_person},
+    },
 };
 
 /// List access grants
@@ -32,27 +39,8 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<GrantItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let (control, state) = (app.control()?, &live.state);
-    let named = Named::found(state, &wanted);
-    let end = wanted
-        .after
-        .map_or(GrantId::from_bytes([0xff; 16]), GrantId::from_uuid);
-    let found = state.grants().range(..end).rev().map(|(_, grant)| grant);
-    let itself = |it: &&Grant| named.has(state, &wanted, it) || wanted.matches_id(it.id.uuid());
-    let person = |it: &&Grant| subject_person(it.subject);
-    let found = list::found(control, &wanted, found, itself, person).await?;
-    let (grants, next) = list::first(wanted.limit, found, |it| it.id.uuid());
-    let names = Names::read(
-        control,
-        state,
-        grants.iter().filter_map(|it| subject_person(it.subject)),
-    )
-    .await?;
-    let items = grants
-        .into_iter()
-        .map(|grant| item(state, &names, grant))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found = kind::page_of::<Grant>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read an access grant
@@ -64,14 +52,66 @@ pub(super) async fn one(
     id: PathId<GrantId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<GrantItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("grant")?);
-    let found = live
-        .state
-        .grants()
-        .get(&id)
-        .ok_or(ApiError::NotFound("grant"))?;
-    let names = Names::read(app.control()?, &live.state, subject_person(found.subject)).await?;
-    Ok(Json(item(&live.state, &names, found)))
+    let (live, id) = (
+        list::live(&app, params.at_least).await?,
+        id.of(Grant::WHAT)?,
+    );
+    let found = kind::one::<Grant>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for Grant {
+    type Item = GrantItem;
+    type Cursor = Uuid;
+    const WHAT: &'static str = "grant";
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state.grants().get(&GrantId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.grants().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::Grant(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::Grant(item)
+    }
+
+    fn version(&self) -> u64 {
+        self.life.version
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        subject_person(self.subject).into_iter().collect()
+    }
+
+    async fn select<'s>(
+        control: &Control,
+        state: &'s Organisation,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> Answer<(Vec<&'s Self>, Option<String>)> {
+        let named = Named::found(state, wanted);
+        let end = wanted
+            .after
+            .map_or(GrantId::from_bytes([0xff; 16]), GrantId::from_uuid);
+        let found = state.grants().range(..end).rev().map(|(_, grant)| grant);
+        let itself =
+            |it: &&'s Self| named.has(state, wanted, it) || wanted.matches_id(it.id.uuid());
+        let person = |it: &&'s Self| subject_person(it.subject);
+        list::found(control, wanted, found, |it| it.id.uuid(), (itself, person)).await
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> GrantItem {
+        item(names.state(), names, self)
+    }
 }
 
 /// What is called as is searched for, looked up once and not for every grant.

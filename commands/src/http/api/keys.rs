@@ -6,20 +6,27 @@ use axum::extract::State;
 use events_schema::{
     api::{
         Page,
+        history::Thing,
         resources::{FormerSecretItem, KeyItem},
     },
-    events::Owner,
+    events::{Owner, Stream},
     id::KeyId,
     state::{FormerSecret, Key, Organisation},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    names::{Names, owner_person},
-    problem::ApiError,
+use crate::{
+    clock,
+    control::Control,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::{Names, owner_person},
+    },
 };
 
 /// List API keys
@@ -32,31 +39,8 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<KeyItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let (control, state) = (app.control()?, &live.state);
-    let accounts = accounts_found(state, &wanted);
-    let end = wanted
-        .after
-        .map_or(KeyId::from_bytes([0xff; 16]), KeyId::from_uuid);
-    let found = state.keys().range(..end).rev().map(|(_, key)| key);
-    let itself = |it: &&Key| {
-        wanted.matches(&[it.label.as_str(), &it.hint])
-            || wanted.matches_id(it.id.uuid())
-            || accounts.contains(&it.owner)
-    };
-    let person = |it: &&Key| owner_person(it.owner);
-    let found = list::found(control, &wanted, found, itself, person).await?;
-    let (keys, next) = list::first(wanted.limit, found, |it| it.id.uuid());
-    let names = Names::read(
-        control,
-        state,
-        keys.iter().filter_map(|it| owner_person(it.owner)),
-    )
-    .await?;
-    let items = keys
-        .into_iter()
-        .map(|key| item(state, &names, key))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found = kind::page_of::<Key>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read an API key
@@ -68,18 +52,70 @@ pub(super) async fn one(
     id: PathId<KeyId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<KeyItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("key")?);
-    let found = live
-        .state
-        .keys()
-        .get(&id)
-        .ok_or(ApiError::NotFound("key"))?;
-    let names = Names::read(app.control()?, &live.state, owner_person(found.owner)).await?;
-    Ok(Json(item(&live.state, &names, found)))
+    let (live, id) = (list::live(&app, params.at_least).await?, id.of(Key::WHAT)?);
+    let found = kind::one::<Key>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for Key {
+    type Item = KeyItem;
+    type Cursor = Uuid;
+    const WHAT: &'static str = "key";
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state.keys().get(&KeyId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.keys().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::Key(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::Key(item)
+    }
+
+    fn version(&self) -> u64 {
+        self.life.version
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        owner_person(self.owner).into_iter().collect()
+    }
+
+    async fn select<'s>(
+        control: &Control,
+        state: &'s Organisation,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> Answer<(Vec<&'s Self>, Option<String>)> {
+        let accounts = accounts_found(state, wanted);
+        let end = wanted
+            .after
+            .map_or(KeyId::from_bytes([0xff; 16]), KeyId::from_uuid);
+        let found = state.keys().range(..end).rev().map(|(_, key)| key);
+        let itself = |it: &&'s Self| {
+            wanted.matches(&[it.label.as_str(), &it.hint])
+                || wanted.matches_id(it.id.uuid())
+                || accounts.contains(&it.owner)
+        };
+        let person = |it: &&'s Self| owner_person(it.owner);
+        list::found(control, wanted, found, |it| it.id.uuid(), (itself, person)).await
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> KeyItem {
+        item(names.state(), names, self)
+    }
 }
 
 /// The virtual accounts whose names hold what is searched for.
-fn accounts_found<K>(state: &Organisation, wanted: &list::Wanted<K>) -> BTreeSet<Owner> {
+fn accounts_found<K>(state: &Organisation, wanted: &Wanted<K>) -> BTreeSet<Owner> {
     let accounts = state.virtual_accounts().values();
     let found = accounts.filter(|it| !wanted.search.is_empty() && wanted.matches(&[&it.name]));
     found.map(|it| Owner::VirtualAccount(it.id)).collect()

@@ -14,6 +14,7 @@ mod operators;
 mod playground;
 mod provider_accounts;
 mod rate_limit_policies;
+mod requests;
 mod served;
 mod sessions;
 mod settings;
@@ -75,13 +76,16 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(events::live))
         .routes(routes!(events::one))
         .routes(routes!(state::at))
+        .routes(routes!(state::summary))
+        .routes(routes!(state::things))
         .routes(routes!(verify::verify))
         .routes(routes!(status::status))
         .routes(routes!(gateways::list))
         .routes(routes!(served::served))
         .routes(routes!(analytics::summary))
         .routes(routes!(analytics::series))
-        .routes(routes!(analytics::requests))
+        .routes(routes!(requests::list))
+        .routes(routes!(requests::one))
         .routes(routes!(playground::chat_completions));
     let documents = OpenApiRouter::new()
         .routes(routes!(declared::apply))

@@ -4,20 +4,24 @@ use std::borrow::Cow;
 
 use axum::extract::State;
 use events_schema::{
-    api::{Page, resources::ModelItem},
+    api::{Page, history::Thing, resources::ModelItem},
+    events::Stream,
     id::ModelId,
     state::{Model, Organisation},
     time::Timestamp,
 };
+use uuid::Uuid;
 
 use crate::{
     clock,
+    control::Control,
     http::{
         App,
         app::Answer,
         extract::{Json, Params, PathId},
-        list::{self, ItemParams, ListParams},
-        problem::ApiError,
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::Names,
     },
 };
 
@@ -31,20 +35,8 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<ModelItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let (state, now) = (&live.state, clock::now());
-    let found = state
-        .models()
-        .values()
-        .map(|it| (full_name(state, it).into(), it.id.uuid(), it));
-    let found = found.filter(|(name, id, it): &(Cow<'_, str>, _, _)| {
-        wanted.matches(&[name, it.upstream_name.as_str()]) || wanted.matches_id(*id)
-    });
-    let (models, next) = list::by_name(&wanted, found);
-    let items = models
-        .into_iter()
-        .map(|model| item(state, model, now))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found = kind::page_of::<Model>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read a model
@@ -56,13 +48,63 @@ pub(super) async fn one(
     id: PathId<ModelId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<ModelItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("model")?);
-    let found = live
-        .state
-        .models()
-        .get(&id)
-        .ok_or(ApiError::NotFound("model"))?;
-    Ok(Json(item(&live.state, found, clock::now())))
+    let (live, id) = (
+        list::live(&app, params.at_least).await?,
+        id.of(Model::WHAT)?,
+    );
+    let found = kind::one::<Model>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for Model {
+    type Item = ModelItem;
+    type Cursor = (String, Uuid);
+    const WHAT: &'static str = "model";
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state.models().get(&ModelId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.models().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::Model(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::Model(item)
+    }
+
+    fn version(&self) -> u64 {
+        self.life.version
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        Vec::new()
+    }
+
+    async fn select<'s>(
+        _: &Control,
+        state: &'s Organisation,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> Answer<(Vec<&'s Self>, Option<String>)> {
+        let found = state.models().values();
+        let found = found.map(|it| (full_name(state, it).into(), it.id.uuid(), it));
+        let found = found.filter(|(name, id, it): &(Cow<'_, str>, _, _)| {
+            wanted.matches(&[name, it.upstream_name.as_str()]) || wanted.matches_id(*id)
+        });
+        Ok(list::by_name(wanted, found))
+    }
+
+    fn item(&self, names: &Names<'_>, at: Timestamp) -> ModelItem {
+        item(names.state(), self, at)
+    }
 }
 
 fn account_name(state: &Organisation, model: &Model) -> String {

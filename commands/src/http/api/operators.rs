@@ -2,18 +2,25 @@
 
 use axum::extract::State;
 use events_schema::{
-    api::{Page, resources::OperatorItem},
+    api::{Page, history::Thing, resources::OperatorItem},
+    events::Stream,
     id::OperatorId,
-    state::Operator,
+    state::{Operator, Organisation},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    names::Names,
-    problem::ApiError,
+use crate::{
+    clock,
+    control::Control,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::Names,
+    },
 };
 
 /// List operators
@@ -26,30 +33,9 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<OperatorItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let control = app.control()?;
-    let end = wanted
-        .after
-        .map_or(OperatorId::from_bytes([0xff; 16]), OperatorId::from_uuid);
-    let found = live
-        .state
-        .operators()
-        .range(..end)
-        .rev()
-        .map(|(_, operator)| operator);
-    let itself = |it: &&Operator| wanted.matches_id(it.id.uuid());
-    let found = list::found(control, &wanted, found, itself, |it| Some(it.id.uuid())).await?;
-    let (operators, next) = list::first(wanted.limit, found, |it| it.id.uuid());
-    let names = Names::read(
-        control,
-        &live.state,
-        operators.iter().map(|it| it.id.uuid()),
-    )
-    .await?;
-    let items = operators
-        .into_iter()
-        .map(|operator| item(&names, operator))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found =
+        kind::page_of::<Operator>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read an operator
@@ -61,14 +47,64 @@ pub(super) async fn one(
     id: PathId<OperatorId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<OperatorItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("operator")?);
-    let found = live
-        .state
-        .operators()
-        .get(&id)
-        .ok_or(ApiError::NotFound("operator"))?;
-    let names = Names::read(app.control()?, &live.state, [id.uuid()]).await?;
-    Ok(Json(item(&names, found)))
+    let (live, id) = (
+        list::live(&app, params.at_least).await?,
+        id.of(Operator::WHAT)?,
+    );
+    let found = kind::one::<Operator>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for Operator {
+    type Item = OperatorItem;
+    type Cursor = Uuid;
+    const WHAT: &'static str = "operator";
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state.operators().get(&OperatorId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.operators().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::Operator(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::Operator(item)
+    }
+
+    fn version(&self) -> u64 {
+        self.life.version
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        vec![self.id.uuid()]
+    }
+
+    async fn select<'s>(
+        control: &Control,
+        state: &'s Organisation,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> Answer<(Vec<&'s Self>, Option<String>)> {
+        let end = wanted
+            .after
+            .map_or(OperatorId::from_bytes([0xff; 16]), OperatorId::from_uuid);
+        let found = state.operators().range(..end).rev().map(|(_, it)| it);
+        let itself = |it: &&'s Self| wanted.matches_id(it.id.uuid());
+        let person = |it: &&'s Self| Some(it.id.uuid());
+        list::found(control, wanted, found, |it| it.id.uuid(), (itself, person)).await
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> OperatorItem {
+        item(names, self)
+    }
 }
 
 fn item(names: &Names<'_>, operator: &Operator) -> OperatorItem {

@@ -2,17 +2,25 @@
 
 use axum::extract::State;
 use events_schema::{
-    api::{Page, resources::ProviderAccountItem},
+    api::{Page, history::Thing, resources::ProviderAccountItem},
+    events::Stream,
     id::ProviderAccountId,
     state::{Organisation, ProviderAccount},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    problem::ApiError,
+use crate::{
+    clock,
+    control::Control,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::Names,
+    },
 };
 
 /// List provider accounts
@@ -26,18 +34,10 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<ProviderAccountItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let found = live.state.provider_accounts().values();
-    let found = found
-        .filter(|it| wanted.matches(&[&it.name, &it.base_url]) || wanted.matches_id(it.id.uuid()));
-    let (accounts, next) = list::by_name(
-        &wanted,
-        found.map(|it| ((&*it.name).into(), it.id.uuid(), it)),
-    );
-    let items = accounts
-        .into_iter()
-        .map(|account| item(&live.state, account))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found =
+        kind::page_of::<ProviderAccount>(app.control()?, &live.state, &wanted, clock::now())
+            .await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read a provider account
@@ -51,14 +51,64 @@ pub(super) async fn one(
 ) -> Answer<Json<ProviderAccountItem>> {
     let (live, id) = (
         list::live(&app, params.at_least).await?,
-        id.of("provider account")?,
+        id.of(ProviderAccount::WHAT)?,
     );
-    let found = live
-        .state
-        .provider_accounts()
-        .get(&id)
-        .ok_or(ApiError::NotFound("provider account"))?;
-    Ok(Json(item(&live.state, found)))
+    let found =
+        kind::one::<ProviderAccount>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for ProviderAccount {
+    type Item = ProviderAccountItem;
+    type Cursor = (String, Uuid);
+    const WHAT: &'static str = "provider account";
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state
+            .provider_accounts()
+            .get(&ProviderAccountId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.provider_accounts().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::ProviderAccount(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::ProviderAccount(item)
+    }
+
+    fn version(&self) -> u64 {
+        self.life.version
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        Vec::new()
+    }
+
+    async fn select<'s>(
+        _: &Control,
+        state: &'s Organisation,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> Answer<(Vec<&'s Self>, Option<String>)> {
+        let found = state.provider_accounts().values();
+        let found = found.filter(|it| {
+            wanted.matches(&[&it.name, &it.base_url]) || wanted.matches_id(it.id.uuid())
+        });
+        let named = found.map(|it| ((&*it.name).into(), it.id.uuid(), it));
+        Ok(list::by_name(wanted, named))
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> ProviderAccountItem {
+        item(names.state(), self)
+    }
 }
 
 fn item(state: &Organisation, account: &ProviderAccount) -> ProviderAccountItem {

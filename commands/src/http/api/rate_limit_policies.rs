@@ -4,21 +4,27 @@ use axum::extract::State;
 use events_schema::{
     api::{
         Page,
+        history::Thing,
         resources::{GrantedModelItem, LimitedSubjectItem, RateLimitPolicyItem},
     },
-    events::{LimitedModels, LimitedSubject, LimitedSubjects, ModelRef},
+    events::{LimitedModels, LimitedSubject, LimitedSubjects, ModelRef, Stream},
     id::RateLimitPolicyId,
     state::{Organisation, RateLimitPolicy},
+    time::Timestamp,
 };
 use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    names::{self, Names},
-    problem::ApiError,
+use crate::{
+    clock,
+    control::Control,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::{self, Names},
+    },
 };
 
 /// List rate-limit policies
@@ -33,18 +39,10 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<RateLimitPolicyItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let state = &live.state;
-    let found = state.rate_limit_policies().values();
-    let found = found.filter(|it| wanted.matches(&[&it.name]) || wanted.matches_id(it.id.uuid()));
-    let in_order = found.map(|it| (format!("{:010}", it.order).into(), it.id.uuid(), it));
-    let (policies, next) = list::by_name(&wanted, in_order);
-    let people = policies.iter().flat_map(|policy| people_in(policy));
-    let names = Names::read(app.control()?, state, people).await?;
-    let items = policies
-        .iter()
-        .map(|policy| item(state, &names, policy))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found =
+        kind::page_of::<RateLimitPolicy>(app.control()?, &live.state, &wanted, clock::now())
+            .await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read a rate-limit policy
@@ -58,15 +56,63 @@ pub(super) async fn one(
 ) -> Answer<Json<RateLimitPolicyItem>> {
     let (live, id) = (
         list::live(&app, params.at_least).await?,
-        id.of("rate-limit policy")?,
+        id.of(RateLimitPolicy::WHAT)?,
     );
-    let found = live
-        .state
-        .rate_limit_policies()
-        .get(&id)
-        .ok_or(ApiError::NotFound("rate-limit policy"))?;
-    let names = Names::read(app.control()?, &live.state, people_in(found)).await?;
-    Ok(Json(item(&live.state, &names, found)))
+    let found =
+        kind::one::<RateLimitPolicy>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for RateLimitPolicy {
+    type Item = RateLimitPolicyItem;
+    type Cursor = (String, Uuid);
+    const WHAT: &'static str = "rate-limit policy";
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state
+            .rate_limit_policies()
+            .get(&RateLimitPolicyId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.rate_limit_policies().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::RateLimitPolicy(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::RateLimitPolicy(item)
+    }
+
+    fn version(&self) -> u64 {
+        self.life.version
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        people_in(self).collect()
+    }
+
+    async fn select<'s>(
+        _: &Control,
+        state: &'s Organisation,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> Answer<(Vec<&'s Self>, Option<String>)> {
+        let found = state.rate_limit_policies().values();
+        let found =
+            found.filter(|it| wanted.matches(&[&it.name]) || wanted.matches_id(it.id.uuid()));
+        let in_order = found.map(|it| (format!("{:010}", it.order).into(), it.id.uuid(), it));
+        Ok(list::by_name(wanted, in_order))
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> RateLimitPolicyItem {
+        item(names.state(), names, self)
+    }
 }
 
 fn subjects(policy: &RateLimitPolicy) -> impl Iterator<Item = LimitedSubject> {

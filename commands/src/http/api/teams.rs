@@ -4,20 +4,28 @@ use axum::extract::State;
 use events_schema::{
     api::{
         Page,
+        history::Thing,
         resources::{TeamItem, TeamMemberItem},
     },
-    events::Subject,
+    events::{Stream, Subject},
     id::{TeamId, UserId},
     state::{Membership, Organisation, Team},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    names::Names,
-    problem::ApiError,
+use crate::{
+    clock,
+    control::Control,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::Names,
+        problem::ApiError,
+    },
 };
 
 /// List teams
@@ -30,17 +38,8 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<TeamItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let found = live.state.teams().values();
-    let found = found.filter(|it| wanted.matches(&[&it.name]) || wanted.matches_id(it.id.uuid()));
-    let (teams, next) = list::by_name(
-        &wanted,
-        found.map(|it| ((&*it.name).into(), it.id.uuid(), it)),
-    );
-    let items = teams
-        .into_iter()
-        .map(|team| item(&live.state, team))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found = kind::page_of::<Team>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read a team
@@ -52,13 +51,59 @@ pub(super) async fn one(
     id: PathId<TeamId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<TeamItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("team")?);
-    let found = live
-        .state
-        .teams()
-        .get(&id)
-        .ok_or(ApiError::NotFound("team"))?;
-    Ok(Json(item(&live.state, found)))
+    let (live, id) = (list::live(&app, params.at_least).await?, id.of(Team::WHAT)?);
+    let found = kind::one::<Team>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for Team {
+    type Item = TeamItem;
+    type Cursor = (String, Uuid);
+    const WHAT: &'static str = "team";
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state.teams().get(&TeamId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.teams().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::Team(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::Team(item)
+    }
+
+    fn version(&self) -> u64 {
+        self.life.version
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        Vec::new()
+    }
+
+    async fn select<'s>(
+        _: &Control,
+        state: &'s Organisation,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> Answer<(Vec<&'s Self>, Option<String>)> {
+        let found = state.teams().values();
+        let found =
+            found.filter(|it| wanted.matches(&[&it.name]) || wanted.matches_id(it.id.uuid()));
+        let named = found.map(|it| ((&*it.name).into(), it.id.uuid(), it));
+        Ok(list::by_name(wanted, named))
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> TeamItem {
+        item(names.state(), self)
+    }
 }
 
 /// List the members of a team
@@ -80,8 +125,8 @@ pub(super) async fn members(
     let found = state.members_after(id, wanted.after.map(UserId::from_uuid));
     let itself = |(user, _): &(UserId, _)| wanted.matches_id(user.uuid());
     let person = |(user, _): &(UserId, _)| Some(user.uuid());
-    let found = list::found(control, &wanted, found, itself, person).await?;
-    let (members, next) = list::first(wanted.limit, found, |(user, _)| user.uuid());
+    let id_of = |(user, _): &(UserId, _)| user.uuid();
+    let (members, next) = list::found(control, &wanted, found, id_of, (itself, person)).await?;
     let names = Names::read(control, state, members.iter().map(|(user, _)| user.uuid())).await?;
     let items = members
         .into_iter()

@@ -4,20 +4,27 @@ use axum::extract::State;
 use events_schema::{
     api::{
         Page,
+        history::Thing,
         resources::{UserItem, UserTeamItem},
     },
-    events::Owner,
+    events::{Owner, Stream},
     id::UserId,
     state::{Membership, Organisation, Team, User},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    names::Names,
-    problem::ApiError,
+use crate::{
+    clock,
+    control::Control,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::Names,
+    },
 };
 
 /// List users
@@ -30,20 +37,8 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<UserItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let control = app.control()?;
-    let end = wanted
-        .after
-        .map_or(UserId::from_bytes([0xff; 16]), UserId::from_uuid);
-    let found = live.state.users().range(..end).rev().map(|(_, user)| user);
-    let itself = |it: &&User| wanted.matches_id(it.id.uuid());
-    let found = list::found(control, &wanted, found, itself, |it| Some(it.id.uuid())).await?;
-    let (users, next) = list::first(wanted.limit, found, |it| it.id.uuid());
-    let names = Names::read(control, &live.state, users.iter().map(|it| it.id.uuid())).await?;
-    let items = users
-        .into_iter()
-        .map(|user| item(&live.state, &names, user))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found = kind::page_of::<User>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read a user
@@ -55,14 +50,61 @@ pub(super) async fn one(
     id: PathId<UserId>,
     Params(params): Params<ItemParams>,
 ) -> Answer<Json<UserItem>> {
-    let (live, id) = (list::live(&app, params.at_least).await?, id.of("user")?);
-    let found = live
-        .state
-        .users()
-        .get(&id)
-        .ok_or(ApiError::NotFound("user"))?;
-    let names = Names::read(app.control()?, &live.state, [id.uuid()]).await?;
-    Ok(Json(item(&live.state, &names, found)))
+    let (live, id) = (list::live(&app, params.at_least).await?, id.of(User::WHAT)?);
+    let found = kind::one::<User>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for User {
+    type Item = UserItem;
+    type Cursor = Uuid;
+    const WHAT: &'static str = "user";
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state.users().get(&UserId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.users().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::User(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::User(item)
+    }
+
+    fn version(&self) -> u64 {
+        self.life.version
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        vec![self.id.uuid()]
+    }
+
+    async fn select<'s>(
+        control: &Control,
+        state: &'s Organisation,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> Answer<(Vec<&'s Self>, Option<String>)> {
+        let end = wanted
+            .after
+            .map_or(UserId::from_bytes([0xff; 16]), UserId::from_uuid);
+        let found = state.users().range(..end).rev().map(|(_, user)| user);
+        let itself = |it: &&'s Self| wanted.matches_id(it.id.uuid());
+        let person = |it: &&'s Self| Some(it.id.uuid());
+        list::found(control, wanted, found, |it| it.id.uuid(), (itself, person)).await
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> UserItem {
+        item(names.state(), names, self)
+    }
 }
 
 fn item(state: &Organisation, names: &Names<'_>, user: &User) -> UserItem {

@@ -2,18 +2,25 @@
 
 use axum::extract::State;
 use events_schema::{
-    api::{Page, resources::VirtualAccountItem},
-    events::Owner,
+    api::{Page, history::Thing, resources::VirtualAccountItem},
+    events::{Owner, Stream},
     id::VirtualAccountId,
     state::{Organisation, VirtualAccount},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    problem::ApiError,
+use crate::{
+    clock,
+    control::Control,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::Names,
+    },
 };
 
 /// List virtual accounts
@@ -27,17 +34,9 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<VirtualAccountItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let found = live.state.virtual_accounts().values();
-    let found = found.filter(|it| wanted.matches(&[&it.name]) || wanted.matches_id(it.id.uuid()));
-    let (accounts, next) = list::by_name(
-        &wanted,
-        found.map(|it| ((&*it.name).into(), it.id.uuid(), it)),
-    );
-    let items = accounts
-        .into_iter()
-        .map(|account| item(&live.state, account))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found =
+        kind::page_of::<VirtualAccount>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read a virtual account
@@ -51,14 +50,63 @@ pub(super) async fn one(
 ) -> Answer<Json<VirtualAccountItem>> {
     let (live, id) = (
         list::live(&app, params.at_least).await?,
-        id.of("virtual account")?,
+        id.of(VirtualAccount::WHAT)?,
     );
-    let found = live
-        .state
-        .virtual_accounts()
-        .get(&id)
-        .ok_or(ApiError::NotFound("virtual account"))?;
-    Ok(Json(item(&live.state, found)))
+    let found =
+        kind::one::<VirtualAccount>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for VirtualAccount {
+    type Item = VirtualAccountItem;
+    type Cursor = (String, Uuid);
+    const WHAT: &'static str = "virtual account";
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state
+            .virtual_accounts()
+            .get(&VirtualAccountId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.virtual_accounts().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::VirtualAccount(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::VirtualAccount(item)
+    }
+
+    fn version(&self) -> u64 {
+        self.life.version
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        Vec::new()
+    }
+
+    async fn select<'s>(
+        _: &Control,
+        state: &'s Organisation,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> Answer<(Vec<&'s Self>, Option<String>)> {
+        let found = state.virtual_accounts().values();
+        let found =
+            found.filter(|it| wanted.matches(&[&it.name]) || wanted.matches_id(it.id.uuid()));
+        let named = found.map(|it| ((&*it.name).into(), it.id.uuid(), it));
+        Ok(list::by_name(wanted, named))
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> VirtualAccountItem {
+        item(names.state(), self)
+    }
 }
 
 fn item(state: &Organisation, account: &VirtualAccount) -> VirtualAccountItem {

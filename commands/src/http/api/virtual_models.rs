@@ -4,20 +4,27 @@ use axum::extract::State;
 use events_schema::{
     api::{
         Page,
+        history::Thing,
         resources::{TargetItem, VirtualModelItem},
     },
-    events::{Routing, WeightedTarget},
+    events::{Routing, Stream, WeightedTarget},
     id::VirtualModelId,
     state::{Organisation, VirtualModel},
+    time::Timestamp,
 };
+use uuid::Uuid;
 
-use crate::http::{
-    App,
-    app::Answer,
-    extract::{Json, Params, PathId},
-    list::{self, ItemParams, ListParams},
-    names,
-    problem::ApiError,
+use crate::{
+    clock,
+    control::Control,
+    http::{
+        App,
+        app::Answer,
+        extract::{Json, Params, PathId},
+        kind::{self, Kind},
+        list::{self, ItemParams, ListParams, Wanted},
+        names::{self, Names},
+    },
 };
 
 /// List virtual models
@@ -31,17 +38,9 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<Json<Page<VirtualModelItem>>> {
     let (live, wanted) = params.read(&app).await?;
-    let found = live.state.virtual_models().values();
-    let found = found.filter(|it| wanted.matches(&[&it.name]) || wanted.matches_id(it.id.uuid()));
-    let (models, next) = list::by_name(
-        &wanted,
-        found.map(|it| ((&*it.name).into(), it.id.uuid(), it)),
-    );
-    let items = models
-        .into_iter()
-        .map(|model| item(&live.state, model))
-        .collect();
-    Ok(Json(list::page(&live, (items, next))))
+    let found =
+        kind::page_of::<VirtualModel>(app.control()?, &live.state, &wanted, clock::now()).await?;
+    Ok(Json(list::page(&live, found)))
 }
 
 /// Read a virtual model
@@ -55,14 +54,61 @@ pub(super) async fn one(
 ) -> Answer<Json<VirtualModelItem>> {
     let (live, id) = (
         list::live(&app, params.at_least).await?,
-        id.of("virtual model")?,
+        id.of(VirtualModel::WHAT)?,
     );
-    let found = live
-        .state
-        .virtual_models()
-        .get(&id)
-        .ok_or(ApiError::NotFound("virtual model"))?;
-    Ok(Json(item(&live.state, found)))
+    let found =
+        kind::one::<VirtualModel>(app.control()?, &live.state, id.uuid(), clock::now()).await?;
+    Ok(Json(found))
+}
+
+impl Kind for VirtualModel {
+    type Item = VirtualModelItem;
+    type Cursor = (String, Uuid);
+    const WHAT: &'static str = "virtual model";
+
+    fn get(state: &Organisation, id: Uuid) -> Option<&Self> {
+        state.virtual_models().get(&VirtualModelId::from_uuid(id))
+    }
+
+    fn each(state: &Organisation) -> impl Iterator<Item = &Self> {
+        state.virtual_models().values()
+    }
+
+    fn uuid(&self) -> Uuid {
+        self.id.uuid()
+    }
+
+    fn stream(&self) -> Stream {
+        Stream::VirtualModel(self.id)
+    }
+
+    fn thing(item: Self::Item) -> Thing {
+        Thing::VirtualModel(item)
+    }
+
+    fn version(&self) -> u64 {
+        self.life.version
+    }
+
+    fn people(&self) -> Vec<Uuid> {
+        Vec::new()
+    }
+
+    async fn select<'s>(
+        _: &Control,
+        state: &'s Organisation,
+        wanted: &Wanted<Self::Cursor>,
+    ) -> Answer<(Vec<&'s Self>, Option<String>)> {
+        let found = state.virtual_models().values();
+        let found =
+            found.filter(|it| wanted.matches(&[&it.name]) || wanted.matches_id(it.id.uuid()));
+        let named = found.map(|it| ((&*it.name).into(), it.id.uuid(), it));
+        Ok(list::by_name(wanted, named))
+    }
+
+    fn item(&self, names: &Names<'_>, _: Timestamp) -> VirtualModelItem {
+        item(names.state(), self)
+    }
 }
 
 fn item(state: &Organisation, virtual_model: &VirtualModel) -> VirtualModelItem {
@@ -70,17 +116,22 @@ fn item(state: &Organisation, virtual_model: &VirtualModel) -> VirtualModelItem 
         id,
         life,
         name,
-        routing,
+        routing: _,
         disabled,
     } = virtual_model;
-    let Routing::Weighted { targets } = routing;
     VirtualModelItem {
         id: *id,
         name: name.to_string(),
-        targets: targets.iter().map(|it| target(state, it)).collect(),
+        targets: targets(state, virtual_model),
         disabled: *disabled,
         life: *life,
     }
+}
+
+/// Its targets.
+pub(super) fn targets(state: &Organisation, virtual_model: &VirtualModel) -> Vec<TargetItem> {
+    let Routing::Weighted { targets } = &virtual_model.routing;
+    targets.iter().map(|it| target(state, it)).collect()
 }
 
 fn target(state: &Organisation, target: &WeightedTarget) -> TargetItem {

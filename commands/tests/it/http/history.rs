@@ -183,6 +183,117 @@ async fn the_state_as_of_a_position_or_a_time_is_what_it_was_then() {
     both.refuses_at(422, "invalid", "at");
 }
 
+/// A page of things as of a position: names as of then, what became of them, and names as of now.
+async fn as_of(caller: &Caller<'_>, query: &str) -> Vec<(Value, Value, Value)> {
+    let answer = caller.get(&format!("/state/{query}")).await;
+    assert_eq!(answer.status, 200, "{query}: {answer:?}");
+    let items = answer.json()["items"].as_array().expect("items").clone();
+    let kind = query.split('?').next().unwrap_or_default();
+    let name = |thing: &Value| {
+        let item = &thing[kind];
+        ["name", "full_name", "label", "subject_name", "owner_name"]
+            .into_iter()
+            .filter_map(|field| item.get(field).cloned())
+            .collect::<Value>()
+    };
+    items
+        .iter()
+        .map(|it| (name(&it["then"]), it["since"].clone(), name(&it["now"])))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_there_was_is_shown_with_the_names_of_then_and_what_became_of_it() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    let make = async |command: Value| owner.command(command).await.field("id");
+    let one = make(json!({ "type": "create_virtual_account", "name": "one" })).await;
+    let two = make(json!({ "type": "create_virtual_account", "name": "two" })).await;
+    make(json!({ "type": "create_virtual_account", "name": "three" })).await;
+    let user = make(json!({ "type": "add_user", "email": "bob@example.com", "name": "Bob" })).await;
+    for (number, whose) in [json!({ "virtual_account": one }), json!({ "user": user })]
+        .into_iter()
+        .enumerate()
+    {
+        let label = format!("key {number}");
+        make(json!({ "type": "issue_key", "owner": whose, "label": label, "expires_at": null }))
+            .await;
+    }
+    let then = service.control.head().position;
+    let rename = json!({ "type": "rename_virtual_account", "virtual_account": one, "name": "uno" });
+    owner.command(rename).await;
+    let delete = json!({ "type": "delete_virtual_account", "virtual_account": two });
+    owner.command(delete).await;
+    make(json!({ "type": "create_virtual_account", "name": "four" })).await;
+    let erase = json!({ "type": "erase_user", "user": user });
+    owner.command(erase).await;
+
+    let summary = owner.get(&format!("/state/summary?position={then}")).await;
+    let state = owner.get(&format!("/state?position={then}")).await;
+    assert_eq!(summary.field("state_digest"), state.field("state_digest"));
+    let summary = summary.json();
+    assert_eq!(summary["event"]["position"], then);
+    assert_eq!(summary["now"], service.control.head().position);
+    let of = |kind: &str| {
+        let kinds = summary["kinds"].as_array().expect("kinds");
+        let found = kinds.iter().find(|it| it["aggregate"] == kind);
+        let found = found.unwrap_or_else(|| panic!("no {kind}"));
+        ["things", "changed", "gone", "came"].map(|it| found[it].as_u64().unwrap_or(99))
+    };
+    assert_eq!(of("virtual_account"), [3, 1, 1, 1]);
+    assert_eq!((of("operator"), of("model")), ([1, 0, 0, 0], [0; 4]));
+    // Whoever is erased stays as an id; the own keys are as before.
+    assert_eq!((of("user"), of("key")), ([1, 1, 0, 0], [2, 0, 0, 0]));
+
+    let query = |kind: &str, rest: &str| format!("{kind}?position={then}{rest}");
+    let told = |it: &[(&str, &str, Option<&str>)]| -> Vec<(Value, Value, Value)> {
+        let names = |name: Option<&str>| name.map_or_else(|| json!([]), |name| json!([name]));
+        it.iter()
+            .map(|(then, since, now)| (json!([then]), json!(since), names(*now)))
+            .collect()
+    };
+    let accounts = [
+        ("one", "changed", Some("uno")),
+        ("three", "same", Some("three")),
+        ("two", "gone", None),
+    ];
+    let found = as_of(&owner, &query("virtual_account", "")).await;
+    assert_eq!(found, told(&accounts));
+    for (rest, expected) in [
+        ("&search=ONE", &accounts[..1]),
+        ("&search=uno", &[]),
+        ("&differs=false", &accounts[1..2]),
+        ("&limit=1", &accounts[..1]),
+    ] {
+        let found = as_of(&owner, &query("virtual_account", rest)).await;
+        assert_eq!(found, told(expected), "{rest}");
+    }
+    let differs = as_of(&owner, &query("virtual_account", "&differs=true")).await;
+    assert_eq!(differs, told(&[accounts[0], accounts[2]]));
+    let path = format!("/state/virtual_account?position={then}&differs=true&limit=1");
+    let first = owner.get(&path).await.json();
+    let cursor = first["next_cursor"].as_str().expect("there is more");
+    let rest = format!("&differs=true&limit=1&cursor={cursor}");
+    let second = as_of(&owner, &query("virtual_account", &rest)).await;
+    assert_eq!(second, told(&accounts[2..]));
+
+    // The key's owner is called as then; the person, who was erased, by nothing but the id.
+    let keys = as_of(&owner, &query("key", "")).await;
+    let erased = format!("erased person {user}");
+    let (of_erased, of_one) = (json!(["key 1", erased]), json!(["key 0", "one"]));
+    assert_eq!(keys[0], (of_erased.clone(), json!("same"), of_erased));
+    assert_eq!(keys[1], (of_one, json!("same"), json!(["key 0", "uno"])));
+    let users = as_of(&owner, &query("user", "")).await;
+    assert_eq!(users, [(json!([null]), json!("changed"), json!([null]))]);
+
+    let now = owner.get("/state/virtual_account").await.json();
+    assert_eq!(now["position"], service.control.head().position);
+    assert_eq!(now["items"].as_array().map(Vec::len), Some(3));
+    for unknown in ["/state/log", "/state/rocket"] {
+        owner.get(unknown).await.refuses(404, "not_found");
+    }
+}
+
 /// A stream of server-sent events.
 struct Live {
     body: hyper::body::Incoming,

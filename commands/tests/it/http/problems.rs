@@ -75,6 +75,20 @@ async fn a_bad_path_method_or_parameter_is_a_problem() {
         ("/keys?colour=blue", "colour"),
         ("/served", "query"),
         ("/analytics/summary?from=x&to=x", "from"),
+        (&asked_of_the_ledger("owner=bob"), "owner"),
+        (&asked_of_the_ledger("key=bob"), "key"),
+        (&asked_of_the_ledger("outcome=sideways"), "outcome"),
+        (&asked_of_the_ledger("failed=perhaps"), "failed"),
+        (&asked_of_the_ledger("status=70000"), "status"),
+        (&asked_of_the_ledger("streamed=2"), "streamed"),
+        (&asked_of_the_ledger("gateway=here"), "gateway"),
+        (&asked_of_the_ledger("request='x'"), "request"),
+        (&asked_of_the_ledger("cursor=x"), "cursor"),
+        (&asked_of_the_ledger("limit=201"), "limit"),
+        ("/state/key?differs=perhaps", "differs"),
+        ("/state/key?cursor=x", "cursor"),
+        ("/state/key?position=999", "position"),
+        ("/state/summary?position=1&at=2026-01-01T00:00:00Z", "at"),
         (
             "/analytics/summary?from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z",
             "to",
@@ -83,6 +97,11 @@ async fn a_bad_path_method_or_parameter_is_a_problem() {
         let answer = owner.get(path).await;
         answer.refuses_at(422, "invalid", field);
     }
+}
+
+/// A list of requests of a day.
+fn asked_of_the_ledger(filter: &str) -> String {
+    format!("/analytics/requests?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&{filter}")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,6 +113,10 @@ async fn what_is_away_is_said_so_and_the_rest_goes_on() {
         // Nothing listens at the ledger's and the gateway's URLs.
         let answer = owner.get(&format!("/analytics/summary?{range}")).await;
         answer.refuses(503, "ledger_unavailable");
+        let request = format!("/analytics/requests/{}", "0".repeat(32));
+        owner.get(&request).await.refuses(503, "ledger_unavailable");
+        let no_id = owner.get("/analytics/requests/no-id").await;
+        no_id.refuses(404, "not_found");
         let status = owner.get("/status").await;
         assert_eq!(status.status, 200);
         assert_ne!(status.field("ledger_error"), "null");

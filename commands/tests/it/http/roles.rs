@@ -19,6 +19,7 @@ fn filled(path: &str) -> String {
     path.trim_start_matches("/api/v1")
         .replace("{id}", "00000000000000000000000000000000")
         .replace("{position}", "1")
+        .replace("{kind}", "key")
 }
 
 /// A request to a route with a body that is empty: whoever may come in is told what is missing, and nothing changes.

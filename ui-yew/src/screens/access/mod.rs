@@ -36,7 +36,7 @@ const SHOWS: &[Aggregate] = &[
 ];
 
 /// The headings.
-const COLUMNS: &[&str] = &["Who", "May use", "Since"];
+pub(super) const COLUMNS: &[&str] = &["Who", "May use", "Since"];
 
 /// Which dialog is open.
 #[derive(Clone, PartialEq)]
@@ -118,7 +118,8 @@ fn subject_name(grant: &GrantItem) -> String {
     }
 }
 
-fn row(grant: &GrantItem, actions: Vec<MenuItem>) -> Row {
+/// One of them in a row.
+pub(super) fn row(grant: &GrantItem, actions: Vec<MenuItem>) -> Row {
     let name = subject_name(grant);
     let stream = format!("grant.{}", grant.id);
     Row {

@@ -3,7 +3,7 @@
 use events_schema::api::analytics::{Figures, GroupBy, Series, SeriesGroup};
 use yew::prelude::*;
 
-use super::range::Window;
+use crate::range::Window;
 use crate::widgets::chart::{Chart, Plot, Series as Line, Unit, legend};
 
 /// Nano-dollars of a dollar, and microseconds of a millisecond, as charts want them.

@@ -1,21 +1,19 @@
 //! What passes through the gateways, over time.
 
 mod charts;
-mod range;
 mod recent;
-mod request;
 mod tiles;
 
 use events_schema::api::analytics::{GroupBy, Series, Summary};
 use events_schema::api::status::Status;
 use patternfly_yew::prelude::*;
-use range::Range;
 use yew::prelude::*;
 use yew_nested_router::prelude::*;
 
 use crate::api::Client;
 use crate::browser::use_now;
 use crate::format;
+use crate::range::Range;
 use crate::remote::{Content, Remote, use_remote};
 use crate::route::Screen;
 use crate::widgets::heading::Heading;

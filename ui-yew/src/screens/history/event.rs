@@ -6,24 +6,25 @@ use patternfly_yew::prelude::*;
 use yew::prelude::*;
 use yew_nested_router::components::Link;
 
-use super::diff::{Change, Line, diff};
 use crate::api::Client;
 use crate::format;
 use crate::remote::{Content, use_remote};
 use crate::route::Screen;
 use crate::widgets::button::{Button, Variant};
+use crate::widgets::diff::{self, diff};
+use crate::widgets::link::state_after;
 use crate::widgets::moment::Ago;
 
 /// Properties of [`EventCard`] and what it opens.
 #[derive(Clone, PartialEq, Properties)]
-pub(super) struct Props {
+pub(crate) struct Props {
     /// The event.
-    pub(super) event: HistoryEvent,
+    pub(crate) event: HistoryEvent,
 }
 
 /// An event: what, to what, who, when, why.
 #[component]
-pub(super) fn EventCard(props: &Props) -> Html {
+pub(crate) fn EventCard(props: &Props) -> Html {
     let event = &props.event;
     let open = use_state_eq(|| false);
     let onclick = {
@@ -62,6 +63,19 @@ pub(super) fn EventCard(props: &Props) -> Html {
             <Button variant={Variant::Link} label={if *open { "Hide" } else { "What changed" }}
                 aria_expanded={open.to_string()} {onclick} />
         </li>
+    )
+}
+
+/// The ways to the state that the event led to.
+fn state_links(event: &HistoryEvent) -> Html {
+    let thing = event.stream.split_once('.');
+    html!(
+        <>
+            if let Some((kind, id)) = thing {
+                { state_after(event.position, &[("kind", kind), ("search", id)], "As it was then") }
+            }
+            { state_after(event.position, &[], "State after this event") }
+        </>
     )
 }
 
@@ -122,7 +136,12 @@ fn EventDetail(props: &Props) -> Html {
         let lines = diff(detail.before.as_ref(), detail.after.as_ref());
         html!(
             <div class="sl-detail">
-                { lines_table(&lines) }
+                if lines.is_empty() {
+                    <p class="sl-quiet">{ "The thing itself looks the same as before." }</p>
+                } else {
+                    { diff::table(&lines, ["Before", "After"]) }
+                }
+                <p class="sl-links">{ state_links(&detail.event) }</p>
                 <dl class="sl-facts">
                     <dt>{ "Recorded" }</dt><dd>{ format::time(detail.event.recorded_at.to_chrono()) }</dd>
                     <dt>{ "Command" }</dt><dd class="sl-mono">{ detail.event.command_id.to_string() }</dd>
@@ -132,32 +151,6 @@ fn EventDetail(props: &Props) -> Html {
             </div>
         )
     })
-}
-
-fn lines_table(lines: &[Line]) -> Html {
-    if lines.is_empty() {
-        return html!(<p class="sl-quiet">{ "The thing itself looks the same as before." }</p>);
-    }
-    let row = |line: &Line| {
-        let (class, before, after) = match &line.change {
-            Change::Added(after) => ("pf-m-added", None, Some(after)),
-            Change::Removed(before) => ("pf-m-removed", Some(before), None),
-            Change::Changed(before, after) => ("pf-m-both", Some(before), Some(after)),
-        };
-        html!(
-            <tr {class}>
-                <th scope="row">{ &line.path }</th>
-                <td class="sl-before">{ for before.map(|text| html!(<del>{ text }</del>)) }</td>
-                <td class="sl-after">{ for after.map(|text| html!(<ins>{ text }</ins>)) }</td>
-            </tr>
-        )
-    };
-    html!(
-        <table class="sl-diff" aria-label="What changed">
-            <thead><tr><th scope="col">{ "Field" }</th><th scope="col">{ "Before" }</th><th scope="col">{ "After" }</th></tr></thead>
-            <tbody>{ for lines.iter().map(row) }</tbody>
-        </table>
-    )
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The history: a timeline of events, newest first, which grows while one looks.
 
-mod diff;
-mod event;
+pub(crate) mod event;
 mod filter;
 
 use event::EventCard;
@@ -22,7 +21,7 @@ use crate::session::use_session;
 use crate::widgets::button::{Button, Variant};
 use crate::widgets::draft::use_draft;
 use crate::widgets::heading::Heading;
-use crate::widgets::paging::{Paging, Turn};
+use crate::widgets::paging::{Paging, Turn, newer_and_older};
 
 /// Properties of [`History`].
 #[derive(Clone, PartialEq, Properties)]
@@ -78,7 +77,7 @@ pub(crate) fn History(props: &Props) -> Html {
                 <div class="sl-card">
                     <FilterBar {filter} of_one_thing={props.stream.is_some()} />
                     { events.show(none, |page| timeline(page)) }
-                    { pages(&paging, events.state.ready().and_then(|page| page.next_cursor.clone())) }
+                    { newer_and_older(&paging, events.state.ready().and_then(|page| page.next_cursor.clone())) }
                 </div>
             </section>
         </>
@@ -100,25 +99,6 @@ fn timeline(page: &Page<HistoryEvent>) -> Html {
         <ol class="sl-timeline">
             { for page.items.iter().map(|event| html!(<EventCard key={event.position} event={event.clone()} />)) }
         </ol>
-    )
-}
-
-fn pages(paging: &UseReducerHandle<Paging>, next: Option<String>) -> Html {
-    if paging.number() == 1 && next.is_none() {
-        return Html::default();
-    }
-    let turn = |turn: Turn| {
-        let paging = paging.clone();
-        Callback::from(move |_: MouseEvent| paging.dispatch(turn.clone()))
-    };
-    html!(
-        <div class="sl-toolbar sl-toolbar-end">
-            <div class="sl-pages">
-                <Button variant={Variant::Secondary} label="Newer" disabled={paging.number() == 1} onclick={turn(Turn::Back)} />
-                <Button variant={Variant::Secondary} label="Older" disabled={next.is_none()}
-                    onclick={turn(Turn::Next(next.unwrap_or_default()))} />
-            </div>
-        </div>
     )
 }
 

@@ -6,6 +6,7 @@ mod rotate;
 
 use std::rc::Rc;
 
+use chrono::{DateTime, Utc};
 use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::KeyItem;
 use events_schema::events::{Aggregate, KeyLimits};
@@ -32,7 +33,7 @@ use crate::{browser, format};
 const SHOWS: &[Aggregate] = &[Aggregate::Key, Aggregate::User, Aggregate::VirtualAccount];
 
 /// The headings.
-const COLUMNS: &[&str] = &["Label", "Owner", "Ends in", "Limits", "Expires", "State"];
+pub(super) const COLUMNS: &[&str] = &["Label", "Owner", "Ends in", "Limits", "Expires", "State"];
 
 /// Which dialog is open.
 #[derive(Clone, PartialEq)]
@@ -58,7 +59,7 @@ pub(crate) fn Keys() -> Html {
             } else {
                 Vec::new()
             };
-            row(key, actions)
+            row(key, actions, browser::now())
         })
     };
     html!(
@@ -99,17 +100,18 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
     }
 }
 
-fn row(key: KeyItem, actions: Vec<MenuItem>) -> Row {
+/// One of them in a row; `at`: the time as of which it is shown.
+pub(super) fn row(key: KeyItem, actions: Vec<MenuItem>, at: DateTime<Utc>) -> Row {
     let stream = format!("key.{}", key.id);
     Row {
         id: key.id.to_string(),
         cells: vec![
             html!(<HistoryLink name={key.label.clone()} {stream} />),
             html!(&key.owner_name),
-            secrets_cell(&key),
+            secrets_cell(&key, at),
             limits_cell(key.limits),
             expiry_cell(key.expires_at),
-            state(&key),
+            state(&key, at),
         ],
         name: key.label,
         actions,
@@ -117,14 +119,14 @@ fn row(key: KeyItem, actions: Vec<MenuItem>) -> Row {
 }
 
 /// The secret's end, and that of the one before it while both work.
-fn secrets_cell(key: &KeyItem) -> Html {
+fn secrets_cell(key: &KeyItem, at: DateTime<Utc>) -> Html {
     let former = key
         .former_secret
         .as_ref()
-        .filter(|former| former.works_until.to_chrono() > browser::now());
+        .filter(|former| former.works_until.to_chrono() > at);
     html!(
         <>
-            { label::code(&format!("…{}", key.hint)) }
+            <span class="sl-nowrap">{ label::code(&format!("…{}", key.hint)) }</span>
             if let Some(former) = former {
                 <div class="sl-quiet">{ format!("…{} until {}", former.hint, format::time(former.works_until.to_chrono())) }</div>
             }
@@ -154,10 +156,10 @@ fn expiry_cell(expires_at: Option<Timestamp>) -> Html {
     }
 }
 
-fn state(key: &KeyItem) -> Html {
+fn state(key: &KeyItem, at: DateTime<Utc>) -> Html {
     if key
         .expires_at
-        .is_some_and(|at| at.to_chrono() <= browser::now())
+        .is_some_and(|expires_at| expires_at.to_chrono() <= at)
     {
         return html!(<Label label="Expired" color={Color::Grey} compact={true} />);
     }

@@ -32,7 +32,7 @@ use crate::{browser, format};
 const SHOWS: &[Aggregate] = &[Aggregate::Model, Aggregate::ProviderAccount];
 
 /// The headings.
-const COLUMNS: &[&str] = &[
+pub(super) const COLUMNS: &[&str] = &[
     "Name",
     "At the provider",
     "For",
@@ -63,7 +63,7 @@ pub(crate) fn Models() -> Html {
             } else {
                 Vec::new()
             };
-            row(model, actions)
+            row(model, actions, browser::now())
         })
     };
     html!(
@@ -103,7 +103,8 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
     }
 }
 
-fn row(model: ModelItem, actions: Vec<MenuItem>) -> Row {
+/// One of them in a row; `at`: the time as of which it is shown.
+pub(super) fn row(model: ModelItem, actions: Vec<MenuItem>, at: DateTime<Utc>) -> Row {
     let stream = format!("model.{}", model.id);
     let types = model
         .model_types
@@ -115,7 +116,7 @@ fn row(model: ModelItem, actions: Vec<MenuItem>) -> Row {
             html!(<HistoryLink name={model.full_name.clone()} {stream} />),
             label::code(&model.upstream_name),
             html!(<span class="sl-labels">{ for types }</span>),
-            price_cell(model.price, next_price(&model.prices, browser::now())),
+            price_cell(model.price, next_price(&model.prices, at)),
             label::enabled(!model.disabled),
         ],
         name: model.full_name,

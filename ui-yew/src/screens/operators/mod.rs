@@ -29,7 +29,7 @@ use crate::widgets::rename::{OneText, Rename};
 const SHOWS: &[Aggregate] = &[Aggregate::Operator];
 
 /// The headings.
-const COLUMNS: &[&str] = &["Name", "E-mail address", "Role", "State"];
+pub(super) const COLUMNS: &[&str] = &["Name", "E-mail address", "Role", "State"];
 
 /// Which dialog is open.
 #[derive(Clone, PartialEq)]
@@ -86,7 +86,8 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
     }
 }
 
-fn row(operator: OperatorItem, is_own: bool, actions: Vec<MenuItem>) -> Row {
+/// One of them in a row.
+pub(super) fn row(operator: OperatorItem, is_own: bool, actions: Vec<MenuItem>) -> Row {
     let name = operator.name.unwrap_or_else(|| ERASED.to_owned());
     let stream = format!("operator.{}", operator.id);
     Row {

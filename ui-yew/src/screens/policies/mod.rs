@@ -38,7 +38,7 @@ const SHOWS: &[Aggregate] = &[
 ];
 
 /// The headings.
-const COLUMNS: &[&str] = &[
+pub(super) const COLUMNS: &[&str] = &[
     "Order",
     "Name",
     "Limit",
@@ -113,7 +113,8 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
     }
 }
 
-fn row(policy: RateLimitPolicyItem, actions: Vec<MenuItem>) -> Row {
+/// One of them in a row.
+pub(super) fn row(policy: RateLimitPolicyItem, actions: Vec<MenuItem>) -> Row {
     let stream = format!("rate_limit_policy.{}", policy.id);
     let rule = &policy.rule;
     let subjects: Vec<_> = policy.subjects.iter().map(|it| it.name.clone()).collect();

@@ -30,7 +30,7 @@ use crate::widgets::rename::{OneText, Rename};
 const SHOWS: &[Aggregate] = &[Aggregate::ProviderAccount, Aggregate::Model];
 
 /// The headings.
-const COLUMNS: &[&str] = &[
+pub(super) const COLUMNS: &[&str] = &[
     "Name",
     "Provider",
     "Base URL",
@@ -106,7 +106,8 @@ fn dialog(open: &Open, onclose: Callback<()>) -> Html {
     }
 }
 
-fn row(account: ProviderAccountItem, actions: Vec<MenuItem>) -> Row {
+/// One of them in a row.
+pub(super) fn row(account: ProviderAccountItem, actions: Vec<MenuItem>) -> Row {
     let credential = if account.credential_shredded {
         html!(<Label label="Shredded" color={Color::Red} compact={true} />)
     } else if account.has_credential {

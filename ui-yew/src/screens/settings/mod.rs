@@ -19,7 +19,35 @@ use crate::widgets::button::{Button, Variant};
 use crate::widgets::confirm::{Confirm, Question};
 use crate::widgets::dialog::{Dialogs, use_dialogs};
 use crate::widgets::heading::Heading;
+use crate::widgets::listing::Row;
 use crate::widgets::rename::{OneText, Rename};
+
+/// The headings of a past state's settings.
+pub(crate) const COLUMNS: &[&str] = &["Settings", "Requests kept", "Sums kept", "Sessions"];
+
+/// The settings as a row among other things of a past state.
+pub(crate) fn row(item: &SettingsItem) -> Row {
+    let name = item
+        .organisation
+        .clone()
+        .unwrap_or_else(|| "no name".to_owned());
+    let (kept, sessions) = (item.retention, item.sessions);
+    let (idle, longest) = (
+        counted(sessions.idle_minutes, "minute"),
+        counted(sessions.longest_hours, "hour"),
+    );
+    Row {
+        id: "settings".to_owned(),
+        cells: vec![
+            html!(name.clone()),
+            html!(counted(kept.requests_days, "day")),
+            html!(counted(kept.sums_days, "day")),
+            html!(format!("{idle} unused, {longest} at most")),
+        ],
+        name,
+        actions: Vec::new(),
+    }
+}
 
 /// Which dialog is open.
 #[derive(Clone, PartialEq)]

@@ -27,7 +27,7 @@ use crate::widgets::rename::{OneText, Rename};
 const SHOWS: &[Aggregate] = &[Aggregate::Team, Aggregate::Grant];
 
 /// The headings.
-const COLUMNS: &[&str] = &["Name", "Members", "Grants", "State"];
+pub(super) const COLUMNS: &[&str] = &["Name", "Members", "Grants", "State"];
 
 /// Which dialog is open.
 #[derive(Clone, PartialEq)]
@@ -47,7 +47,8 @@ pub(crate) fn Teams() -> Html {
         let show = show.clone();
         Callback::from(move |team: TeamItem| {
             let actions = actions(&team, may_change, &show);
-            row(team, &show, actions)
+            let members = members(&team, &show);
+            row(team, members, actions)
         })
     };
     html!(
@@ -95,17 +96,23 @@ fn create() -> OneText {
     }
 }
 
-fn row(team: TeamItem, show: &Callback<Open>, actions: Vec<MenuItem>) -> Row {
-    let stream = format!("team.{}", team.id);
+/// How many members it has, which leads to who they are.
+fn members(team: &TeamItem, show: &Callback<Open>) -> Html {
     let onclick = {
         let team = Rc::new(team.clone());
         show.reform(move |_: MouseEvent| Open::Members(Rc::clone(&team)))
     };
+    html!(<button class="sl-link" type="button" {onclick}>{ format::count(team.members) }</button>)
+}
+
+/// One of them in a row.
+pub(super) fn row(team: TeamItem, members: Html, actions: Vec<MenuItem>) -> Row {
+    let stream = format!("team.{}", team.id);
     Row {
         id: team.id.to_string(),
         cells: vec![
             html!(<HistoryLink name={team.name.clone()} {stream} />),
-            html!(<button class="sl-link" type="button" {onclick}>{ format::count(team.members) }</button>),
+            members,
             html!(format::count(team.grants)),
             label::enabled(!team.disabled),
         ],

@@ -29,7 +29,7 @@ pub(crate) const ERASED: &str = "(erased)";
 const SHOWS: &[Aggregate] = &[Aggregate::User, Aggregate::Team, Aggregate::Key];
 
 /// The headings.
-const COLUMNS: &[&str] = &["Name", "E-mail address", "Teams", "Keys", "State"];
+pub(super) const COLUMNS: &[&str] = &["Name", "E-mail address", "Teams", "Keys", "State"];
 
 /// Which dialog is open.
 #[derive(Clone, PartialEq)]
@@ -89,7 +89,8 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
     }
 }
 
-fn row(user: UserItem, actions: Vec<MenuItem>) -> Row {
+/// One of them in a row.
+pub(super) fn row(user: UserItem, actions: Vec<MenuItem>) -> Row {
     let name = user.name.unwrap_or_else(|| ERASED.to_owned());
     let stream = format!("user.{}", user.id);
     Row {

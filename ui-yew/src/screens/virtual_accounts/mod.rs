@@ -23,7 +23,7 @@ use crate::widgets::rename::{OneText, Rename};
 const SHOWS: &[Aggregate] = &[Aggregate::VirtualAccount, Aggregate::Key];
 
 /// The headings.
-const COLUMNS: &[&str] = &["Name", "Keys", "State"];
+pub(super) const COLUMNS: &[&str] = &["Name", "Keys", "State"];
 
 /// Which dialog is open.
 #[derive(Clone, PartialEq)]
@@ -94,7 +94,8 @@ fn create() -> OneText {
     }
 }
 
-fn row(account: VirtualAccountItem, actions: Vec<MenuItem>) -> Row {
+/// One of them in a row.
+pub(super) fn row(account: VirtualAccountItem, actions: Vec<MenuItem>) -> Row {
     let stream = format!("virtual_account.{}", account.id);
     Row {
         id: account.id.to_string(),

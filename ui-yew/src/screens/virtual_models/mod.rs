@@ -32,7 +32,7 @@ const SHOWS: &[Aggregate] = &[
 ];
 
 /// The headings.
-const COLUMNS: &[&str] = &["Name", "Targets", "State"];
+pub(super) const COLUMNS: &[&str] = &["Name", "Targets", "State"];
 
 /// Which dialog is open.
 #[derive(Clone, PartialEq)]
@@ -96,7 +96,8 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
     }
 }
 
-fn row(model: VirtualModelItem, actions: Vec<MenuItem>) -> Row {
+/// One of them in a row.
+pub(super) fn row(model: VirtualModelItem, actions: Vec<MenuItem>) -> Row {
     let stream = format!("virtual_model.{}", model.id);
     let total: u64 = model
         .targets

@@ -7,7 +7,7 @@ use crate::widgets::paging::encode;
 
 /// How far back one looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Range {
+pub(crate) enum Range {
     /// 15 minutes.
     Quarter,
     /// An hour.
@@ -24,20 +24,20 @@ pub(super) enum Range {
 
 /// A range that has been laid on the clock: it begins and ends at a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// Its beginning, in Unix seconds.
-    pub(super) from: u64,
+    pub(crate) from: u64,
     /// Its end, in Unix seconds.
-    pub(super) to: u64,
+    pub(crate) to: u64,
     /// The length of a step, in seconds.
-    pub(super) step: u64,
+    pub(crate) step: u64,
 }
 
 // === impl Range ===
 
 impl Range {
     /// All of them, with what people call them.
-    pub(super) const ALL: [(Self, &'static str); 6] = [
+    pub(crate) const ALL: [(Self, &'static str); 6] = [
         (Self::Quarter, "15 min"),
         (Self::Hour, "1 h"),
         (Self::SixHours, "6 h"),
@@ -45,6 +45,24 @@ impl Range {
         (Self::Week, "7 d"),
         (Self::Month, "30 d"),
     ];
+
+    /// What it is called in an address.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Quarter => "15m",
+            Self::Hour => "1h",
+            Self::SixHours => "6h",
+            Self::Day => "24h",
+            Self::Week => "7d",
+            Self::Month => "30d",
+        }
+    }
+
+    /// The range of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = Self::ALL.into_iter().map(|(range, _)| range);
+        all.into_iter().find(|range| range.name() == name)
+    }
 
     /// Its length and that of its steps, in seconds: about 60 steps where that
     /// is not less than a minute, the ledger's own step.
@@ -60,7 +78,7 @@ impl Range {
     }
 
     /// The range that ends with the step that `now` lies in.
-    pub(super) fn window(self, now: DateTime<Utc>) -> Window {
+    pub(crate) fn window(self, now: DateTime<Utc>) -> Window {
         let (length, step) = self.lengths();
         let now = now.timestamp().max(0).unsigned_abs();
         let to = (now / step + 1) * step;
@@ -76,12 +94,12 @@ impl Range {
 
 impl Window {
     /// The query of its sums.
-    pub(super) fn query(self) -> String {
+    pub(crate) fn query(self) -> String {
         format!("from={}&to={}", rfc3339(self.from), rfc3339(self.to))
     }
 
     /// The query of its steps.
-    pub(super) fn series_query(self) -> String {
+    pub(crate) fn series_query(self) -> String {
         format!("{}&step_seconds={}", self.query(), self.step)
     }
 }
@@ -100,6 +118,14 @@ mod tests {
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).expect("a time")
+    }
+
+    #[test]
+    fn every_range_is_found_by_its_name() {
+        for (range, _) in Range::ALL {
+            assert_eq!(Range::named(range.name()), Some(range));
+        }
+        assert_eq!(Range::named("2h"), None);
     }
 
     #[test]

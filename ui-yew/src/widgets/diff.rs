@@ -1,21 +1,22 @@
-//! What changed between two states of a thing, as lines that people can read. Pure.
+//! What differs between two states of a thing, as lines that people can read.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use yew::prelude::*;
 
 /// One field that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Where: `limits.requests_per_minute`, `targets[0].weight`.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// How.
-    pub(super) change: Change,
+    pub(crate) change: Change,
 }
 
 /// How a field differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// It was not there before.
     Added(String),
     /// It is not there any more.
@@ -28,7 +29,7 @@ pub(super) enum Change {
 const BOOKKEEPING: &str = "life";
 
 /// The fields that differ, in the order of their paths.
-pub(super) fn diff(before: Option<&Value>, after: Option<&Value>) -> Vec<Line> {
+pub(crate) fn diff(before: Option<&Value>, after: Option<&Value>) -> Vec<Line> {
     let (before, mut after) = (leaves(before), leaves(after));
     let mut lines = Vec::new();
     for (path, old) in before {
@@ -86,6 +87,30 @@ fn collect(value: &Value, path: String, found: &mut BTreeMap<String, String>) {
         Value::String(text) => drop(found.insert(path, text.clone())),
         Value::Bool(_) | Value::Number(_) => drop(found.insert(path, value.to_string())),
     }
+}
+
+/// What differs, line by line; `columns`: what the two sides are called.
+pub(crate) fn table(lines: &[Line], columns: [&'static str; 2]) -> Html {
+    let row = |line: &Line| {
+        let (class, before, after) = match &line.change {
+            Change::Added(after) => ("pf-m-added", None, Some(after)),
+            Change::Removed(before) => ("pf-m-removed", Some(before), None),
+            Change::Changed(before, after) => ("pf-m-both", Some(before), Some(after)),
+        };
+        html!(
+            <tr {class}>
+                <th scope="row">{ &line.path }</th>
+                <td class="sl-before">{ for before.map(|text| html!(<del>{ text }</del>)) }</td>
+                <td class="sl-after">{ for after.map(|text| html!(<ins>{ text }</ins>)) }</td>
+            </tr>
+        )
+    };
+    html!(
+        <table class="sl-diff" aria-label="What changed">
+            <thead><tr><th scope="col">{ "Field" }</th>{ for columns.iter().map(|column| html!(<th scope="col">{ *column }</th>)) }</tr></thead>
+            <tbody>{ for lines.iter().map(row) }</tbody>
+        </table>
+    )
 }
 
 #[cfg(test)]

@@ -1,0 +1,100 @@
+//! From a request to the configuration that decided on it, and from an event to the state after it.
+
+use crate::Outcome;
+use crate::browser::{Browser, at_text};
+
+/// The log of requests, filtered; one of them; the state as of its position.
+pub(crate) async fn a_request_leads_to_the_state_that_decided_on_it(browser: &Browser) -> Outcome {
+    browser.go("Requests").await?;
+    let requests = "tr[data-request]";
+    browser.until_text(requests, "browser/fast").await?;
+    browser.choose("target", "browser/fast").await?;
+    browser.until_address("target=browser%2Ffast").await?;
+    browser.choose("outcome", "Anything but success").await?;
+    browser.until_address("failed=true").await?;
+    browser.until_text("main", "No requests match").await?;
+    browser.picture("requests-none").await?;
+    browser.choose("outcome", "Success").await?;
+    browser.until_text(requests, "browser/fast").await?;
+    // What stands in the address is what is shown, also after the page was loaded again.
+    browser.reload().await?;
+    browser.until_text(requests, "browser/fast").await?;
+    browser.until_address("outcome=success").await?;
+    browser.picture("requests").await?;
+
+    browser.see("tr[data-request] a").await?.click().await?;
+    browser.until_text("h1", "Request for browser/fast").await?;
+    browser
+        .until_text("[data-part='attempts']", "asked for by its own name")
+        .await?;
+    browser
+        .until_text("[data-part='decision']", "Allowed by the grant to")
+        .await?;
+    browser.picture("request").await?;
+    let address = browser.address().await?;
+    let id = address.rsplit('/').next().unwrap_or_default().to_owned();
+
+    // By how its id begins, the request is found again.
+    browser.go("Requests").await?;
+    browser.fill("request", &id[..20]).await?;
+    browser
+        .see(&format!("tr[data-request='{id}'] a"))
+        .await?
+        .click()
+        .await?;
+    browser
+        .until_text("[data-part='decision']", "as of position #")
+        .await?;
+    let decision = browser.see("[data-part='decision']").await?;
+    decision
+        .find(at_text("a", "The state as of then").as_locator())
+        .await?
+        .click()
+        .await?;
+    browser.until_text("h1", "State").await?;
+    browser.until_address("position=").await?;
+    browser
+        .see("button[data-kind='model']")
+        .await?
+        .click()
+        .await?;
+    browser.see("tr[data-name='browser/fast']").await?;
+    browser.picture("state-of-a-request").await
+}
+
+/// The event by which the model had its price: the model as it was then, and what has become of it.
+pub(crate) async fn an_event_leads_to_the_state_after_it(browser: &Browser) -> Outcome {
+    browser.go("History").await?;
+    let event = browser.see("li[data-kind='model_added']").await?;
+    event
+        .find(at_text("button", "What changed").as_locator())
+        .await?
+        .click()
+        .await?;
+    browser.see("li[data-kind='model_added'] .sl-links").await?;
+    let event = browser.see("li[data-kind='model_added']").await?;
+    event
+        .find(at_text("a", "As it was then").as_locator())
+        .await?
+        .click()
+        .await?;
+    browser.until_text("h1", "State").await?;
+    let model = "tr[data-name='browser/fast']";
+    browser.until_text(model, "No price").await?;
+    browser.until_text(model, "Changed").await?;
+    browser.press("What differs").await?;
+    browser.until_text(".sl-differences", "2500000000").await?;
+    browser.picture("state").await?;
+    // One event later it has its price; at the beginning there was nothing.
+    browser
+        .see("button[aria-label='One event later']")
+        .await?
+        .click()
+        .await?;
+    browser.until_text(model, "$10.00").await?;
+    browser.fill("position", "1").await?;
+    browser.until_text("[data-part='position']", "#1").await?;
+    browser.until_text("main", "Nothing matches").await?;
+    browser.press("Now").await?;
+    browser.until_text("main", "Now").await
+}

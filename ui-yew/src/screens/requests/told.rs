@@ -1,0 +1,251 @@
+//! A request in words and signs.
+
+use events_schema::api::analytics::{FiredRule, RequestDetail, RequestItem};
+use events_schema::events::Aggregate;
+use events_schema::usage::{Attempt, Outcome};
+use patternfly_yew::prelude::*;
+use yew::prelude::*;
+
+use crate::format;
+
+/// The owner's name, as far as it is known.
+pub(crate) fn owner(item: &RequestItem) -> String {
+    let known = item.owner_name.clone().or_else(|| item.owner.clone());
+    known.unwrap_or_else(|| format::NOTHING.to_owned())
+}
+
+/// What it cost, where the model has a price.
+pub(crate) fn cost(item: &RequestItem) -> String {
+    item.cost.map_or_else(
+        || format::NOTHING.to_owned(),
+        |cost| format::usd(cost.nanos()),
+    )
+}
+
+/// How it ended, in the colour that it deserves.
+pub(crate) fn outcome(item: &RequestItem) -> Html {
+    let color = match item.outcome {
+        Outcome::Success => Color::Green,
+        Outcome::ClientGone => Color::Grey,
+        Outcome::BadRequest
+        | Outcome::Unauthenticated
+        | Outcome::Forbidden
+        | Outcome::UnknownModel
+        | Outcome::LimitExceeded => Color::Orange,
+        Outcome::ProviderError | Outcome::ProviderUnreachable | Outcome::StreamCut => Color::Red,
+    };
+    let label = match item.outcome {
+        Outcome::Success => "Success".to_owned(),
+        Outcome::ClientGone
+        | Outcome::BadRequest
+        | Outcome::Unauthenticated
+        | Outcome::Forbidden
+        | Outcome::UnknownModel
+        | Outcome::LimitExceeded
+        | Outcome::ProviderError
+        | Outcome::ProviderUnreachable
+        | Outcome::StreamCut => {
+            format!("{} ({})", format::words(item.outcome.as_str()), item.status)
+        }
+    };
+    html!(<Label {label} {color} compact={true} />)
+}
+
+/// What the model's name stood for, in words that follow it.
+pub(crate) fn stood_for(detail: &RequestDetail) -> &'static str {
+    let kind = detail
+        .resolved
+        .as_ref()
+        .and_then(|it| it.stream.split_once('.'))
+        .and_then(|(kind, _)| kind.parse().ok());
+    match kind {
+        Some(Aggregate::VirtualModel) => "which was the virtual model",
+        Some(Aggregate::Model) => "which was the model",
+        Some(Aggregate::ProviderAccount) => "which was any model of the provider account",
+        Some(
+            Aggregate::Log
+            | Aggregate::User
+            | Aggregate::VirtualAccount
+            | Aggregate::Key
+            | Aggregate::Grant
+            | Aggregate::Operator
+            | Aggregate::Team
+            | Aggregate::RateLimitPolicy
+            | Aggregate::Settings,
+        )
+        | None => "which stood for nothing that there was, or was not looked up",
+    }
+}
+
+/// What a rule had to say.
+pub(crate) fn rule(rule: &FiredRule) -> String {
+    match rule.rule.as_str() {
+        "key:requests_per_minute" => {
+            "Refused by the key's own limit of requests a minute".to_owned()
+        }
+        "key:tokens_per_minute" => "Refused by the key's own limit of tokens a minute".to_owned(),
+        _ if rule.of.is_some() => "Allowed by the grant to".to_owned(),
+        other => format!("Rule {other}"),
+    }
+}
+
+/// Why each attempt was made, in their order.
+pub(crate) fn why_tried(detail: &RequestDetail) -> Vec<String> {
+    let attempts = &detail.request.attempts;
+    let first = if detail.targets.is_empty() {
+        "It was asked for by its own name.".to_owned()
+    } else {
+        "Drawn among the targets, by their weights.".to_owned()
+    };
+    let fell_back = attempts.iter().map(|before| {
+        format!(
+            "Stood in, after {} had failed: {}.",
+            before.target,
+            answer(before)
+        )
+    });
+    std::iter::once(first)
+        .chain(fell_back)
+        .take(attempts.len())
+        .collect()
+}
+
+/// What a model answered.
+pub(crate) fn answer(attempt: &Attempt) -> String {
+    match (attempt.status, &attempt.error) {
+        (Some(status), None) => format!("HTTP {status}"),
+        (Some(status), Some(error)) => format!("HTTP {status}, {}", format::words(error)),
+        (None, Some(error)) => format::words(error),
+        (None, None) => format::NOTHING.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::api::analytics::NamedThing;
+    use events_schema::api::resources::TargetItem;
+    use events_schema::id::ModelId;
+    use events_schema::time::Timestamp;
+    use events_schema::usage::{Endpoint, Tokens};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn item() -> RequestItem {
+        RequestItem {
+            request: Uuid::nil(),
+            received_at: Timestamp::from_micros(0).expect("a time"),
+            endpoint: Endpoint::ChatCompletions,
+            streamed: true,
+            key: None,
+            owner: None,
+            owner_name: None,
+            requested_model: "chat".to_owned(),
+            target: None,
+            attempts: Vec::new(),
+            outcome: Outcome::Success,
+            status: 200,
+            error_code: None,
+            tokens: Tokens {
+                input: 1_200,
+                output: 30,
+                ..Tokens::default()
+            },
+            cost: None,
+            duration_us: 1,
+            first_byte_us: None,
+            position: 1,
+            gateway: Uuid::nil(),
+            metadata: std::collections::BTreeMap::new(),
+        }
+    }
+
+    fn attempt(target: &str, status: Option<u16>, error: Option<&str>) -> Attempt {
+        Attempt {
+            model: ModelId::from_bytes([0; 16]),
+            target: target.to_owned(),
+            status,
+            error: error.map(str::to_owned),
+            began_us: 0,
+            first_byte_us: None,
+            duration_us: 0,
+        }
+    }
+
+    fn detail(targets: usize, attempts: Vec<Attempt>) -> RequestDetail {
+        let target = TargetItem {
+            model: ModelId::from_bytes([0; 16]),
+            full_name: "a/fast".to_owned(),
+            weight: 1,
+            fallback_status_codes: None,
+            fallback_candidate: true,
+        };
+        RequestDetail {
+            request: RequestItem { attempts, ..item() },
+            key_label: None,
+            resolved: None,
+            answered_by: None,
+            rules: Vec::new(),
+            targets: vec![target; targets],
+            seed: "0".to_owned(),
+            epoch: None,
+            region: "default".to_owned(),
+            incarnation: Uuid::nil(),
+            number: 1,
+        }
+    }
+
+    #[test]
+    fn every_attempt_has_its_reason() {
+        assert!(why_tried(&detail(2, Vec::new())).is_empty());
+        let attempts = vec![
+            attempt("a/fast", Some(503), None),
+            attempt("a/slow", None, Some("timeout")),
+            attempt("b/fast", Some(200), None),
+        ];
+        assert_eq!(
+            why_tried(&detail(3, attempts.clone())),
+            [
+                "Drawn among the targets, by their weights.",
+                "Stood in, after a/fast had failed: HTTP 503.",
+                "Stood in, after a/slow had failed: Timeout.",
+            ]
+        );
+        assert_eq!(
+            why_tried(&detail(0, attempts))[0],
+            "It was asked for by its own name."
+        );
+    }
+
+    #[test]
+    fn rules_are_told_in_words() {
+        let told = |text: &str, of: Option<&str>| {
+            rule(&FiredRule {
+                rule: text.to_owned(),
+                of: of.map(|stream| NamedThing {
+                    stream: stream.to_owned(),
+                    name: None,
+                }),
+            })
+        };
+        assert_eq!(
+            told("grant:00", Some("grant.00")),
+            "Allowed by the grant to"
+        );
+        assert!(told("key:tokens_per_minute", None).contains("tokens a minute"));
+        assert_eq!(told("something:new", None), "Rule something:new");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_made_up() {
+        let mut item = item();
+        assert_eq!(
+            (owner(&item), cost(&item)),
+            ("–".to_owned(), "–".to_owned())
+        );
+        item.owner = Some("user:00".to_owned());
+        assert_eq!(owner(&item), "user:00");
+        item.owner_name = Some("Ada".to_owned());
+        assert_eq!(owner(&item), "Ada");
+    }
+}

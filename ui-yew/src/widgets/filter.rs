@@ -1,0 +1,84 @@
+//! Inputs above a list, small and with their label over them.
+
+use web_sys::HtmlInputElement;
+use yew::prelude::*;
+
+use super::field::Choice;
+use crate::format;
+
+/// Properties of [`FilterInput`].
+#[derive(Clone, PartialEq, Properties)]
+pub(crate) struct Props {
+    /// Its name.
+    pub(crate) name: AttrValue,
+    /// What people call it.
+    pub(crate) label: AttrValue,
+    /// What stands in it.
+    pub(crate) value: AttrValue,
+    /// `text`, `number`, `search` or `datetime-local`.
+    #[prop_or(AttrValue::Static("text"))]
+    pub(crate) kind: AttrValue,
+    /// An example, shown while it is empty.
+    #[prop_or_default]
+    pub(crate) placeholder: Option<AttrValue>,
+    /// Called with each change.
+    pub(crate) onchange: Callback<String>,
+}
+
+/// One line of text.
+#[component]
+pub(crate) fn FilterInput(props: &Props) -> Html {
+    let oninput = props
+        .onchange
+        .reform(|event: InputEvent| event.target_unchecked_into::<HtmlInputElement>().value());
+    html!(
+        <label class="sl-filter">
+            <span>{ &props.label }</span>
+            <span class="pf-v6-c-form-control">
+                <input type={props.kind.clone()} name={props.name.clone()} value={props.value.clone()} {oninput}
+                    placeholder={props.placeholder.clone()} autocomplete="off" spellcheck="false" />
+            </span>
+        </label>
+    )
+}
+
+/// The choices with the chosen one among them, also where it is of a thing that is gone.
+pub(crate) fn offered(mut choices: Vec<Choice>, chosen: &str) -> Vec<Choice> {
+    if !chosen.is_empty() && !choices.iter().any(|choice| choice.value == chosen) {
+        let id = chosen.rsplit(':').next().unwrap_or(chosen);
+        let label = if id.len() == 32 {
+            format!("{}… (gone)", format::short_id(id))
+        } else {
+            chosen.to_owned()
+        };
+        choices.push(Choice {
+            value: chosen.to_owned().into(),
+            label: label.into(),
+        });
+    }
+    choices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_chosen_can_be_seen_even_when_it_is_gone() {
+        let known = Choice {
+            value: "a".into(),
+            label: "A".into(),
+        };
+        let labels = |chosen: &str| -> Vec<String> {
+            let all = offered(vec![known.clone()], chosen);
+            all.iter().map(|choice| choice.label.to_string()).collect()
+        };
+        assert_eq!(labels(""), ["A"]);
+        assert_eq!(labels("a"), ["A"]);
+        assert_eq!(labels("mock/old"), ["A", "mock/old"]);
+        assert_eq!(
+            labels("user:0123456789abcdef0123456789abcdef"),
+            ["A", "01234567… (gone)"]
+        );
+    }
+}

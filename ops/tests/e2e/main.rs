@@ -20,6 +20,7 @@ mod load;
 mod outages;
 mod permissions;
 mod rebuild;
+mod requests;
 mod restore;
 mod sdk;
 mod settings;

@@ -22,8 +22,8 @@ use crate::trust::{self, Trust, TrustError};
 
 /// A question that takes longer is given up: someone looks at an empty chart meanwhile.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(15);
-/// The longest time range: the ledger keeps requests for 400 days.
-const MAX_RANGE_SECONDS: u64 = 400 * 86_400;
+/// The longest time range: the longest that the settings let the ledger keep requests, 3,650 days.
+const MAX_RANGE_SECONDS: u64 = 3_650 * 86_400;
 /// The most steps in one chart: a screen has no more columns.
 const MAX_STEPS: u64 = 2_000;
 /// The most requests in one page.

@@ -5,7 +5,10 @@
 //! another one, which is compared. What ends a session without an event, signing out, forgets everything here; at other
 //! replicas of this service such a session ends within [`FOR`].
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use events_schema::{
     state::{Organisation, SessionBounds},
@@ -23,7 +26,11 @@ const MOST: u64 = 10_000;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Recent(Cache<(bool, [u8; 32]), Proven>);
+pub struct Recent {
+    proven: Cache<(bool, [u8; 32]), Proven>,
+    /// How often everybody was forgotten.
+    forgotten: AtomicU64,
+}
 
 /// What was found out, and what it depends on.
 #[derive(Debug, Clone)]
@@ -37,7 +44,10 @@ struct Proven {
 impl Default for Recent {
     fn default() -> Self {
         let cache = Cache::builder().max_capacity(MOST).time_to_live(FOR);
-        Self(cache.build())
+        Self {
+            proven: cache.build(),
+            forgotten: AtomicU64::new(0),
+        }
     }
 }
 
@@ -49,7 +59,7 @@ impl Recent {
             caller,
             position,
             bounds,
-        } = self.0.get(&shown.remembered_by()?)?;
+        } = self.proven.get(&shown.remembered_by()?)?;
         let operator = state.operators().get(&caller.operator)?;
         let ends = match &caller.via {
             Via::Session(session) => Some(
@@ -63,21 +73,31 @@ impl Recent {
         (same && ends.is_none_or(|end| now < end)).then_some(caller)
     }
 
-    /// Remembers who showed this. `state` is the one with which that was found out.
-    pub fn keep(&self, shown: &Shown, caller: &Caller, state: &Organisation) {
+    /// Before the database is asked: what is found out is kept only if nobody was forgotten meanwhile.
+    #[must_use]
+    pub fn moment(&self) -> u64 {
+        self.forgotten.load(Ordering::SeqCst)
+    }
+
+    /// Remembers who showed this. `state` is the one with which that was found out, `asked` the [`Recent::moment`] before.
+    pub fn keep(&self, shown: &Shown, caller: &Caller, state: &Organisation, asked: u64) {
         let operator = state.operators().get(&caller.operator);
+        if self.moment() != asked {
+            return;
+        }
         if let (Some(key), Some(operator)) = (shown.remembered_by(), operator) {
             let proven = Proven {
                 caller: caller.clone(),
                 position: operator.life.position,
                 bounds: state.settings().sessions,
             };
-            self.0.insert(key, proven);
+            self.proven.insert(key, proven);
         }
     }
 
     /// Forgets everybody: a session was ended.
     pub fn forget(&self) {
-        self.0.invalidate_all();
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.proven.invalidate_all();
     }
 }

@@ -42,6 +42,7 @@ pub(super) async fn admit(
     if right == Right::Public {
         return Ok(next.run(request).await);
     }
+    app.past().sweep();
     let caller = identify(&app, shown).await?;
     if let (true, Via::Session(session)) = (changes, &caller.via) {
         csrf::check_token(request.headers(), &session.csrf_token)
@@ -59,12 +60,13 @@ async fn identify(app: &App, shown: Shown) -> Result<Caller, ApiError> {
     if let Some(caller) = app.recent().find(&shown, &live.state, now) {
         return Ok(caller);
     }
+    let asked = app.recent().moment();
     let caller = shown
         .caller(control.pool(), &live.state, now)
         .await
         .map_err(database)?;
     if let Some(caller) = &caller {
-        app.recent().keep(&shown, caller, &live.state);
+        app.recent().keep(&shown, caller, &live.state, asked);
     }
     caller.ok_or(ApiError::Unauthenticated(match shown {
         Shown::Nothing => {

@@ -3,30 +3,67 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use events_schema::{state::Organisation, time::Timestamp};
+use events_schema::{
+    state::{Organisation, StateDigest},
+    time::Timestamp,
+};
+use tokio::sync::Semaphore;
 
 use super::{
-    app::{Answer, App},
+    app::{Answer, App, digest_of},
     list,
     names::unreadable,
     problem::ApiError,
 };
-use crate::control::{Control, Live};
+use crate::{
+    clock,
+    control::{Control, Live},
+};
 
 /// How many past states are kept, in memory: each may be as large as the state of now.
-const KEPT: usize = 4;
+const KEPT: usize = 2;
 
-/// Past states by position, the newest asked for last.
+/// A state that nobody has asked for this long is let go.
+const IDLE: Duration = Duration::from_secs(5 * 60);
+
+/// How long a question waits for its turn to fold a past state: one does at a time, for each takes time and memory in
+/// proportion to the organisation.
+const TURN_TIME: Duration = Duration::from_secs(15);
+
+/// Past states, the newest asked for last.
 #[derive(Default)]
-pub(super) struct Past(Mutex<VecDeque<(u64, Organisation)>>);
+pub(super) struct Past {
+    kept: Mutex<VecDeque<Kept>>,
+    turn: OneAtATime,
+}
+
+/// One at a time.
+struct OneAtATime(Semaphore);
+
+impl Default for OneAtATime {
+    fn default() -> Self {
+        Self(Semaphore::new(1))
+    }
+}
+
+/// A state that was folded, and its digest once that was asked for.
+struct Kept {
+    position: u64,
+    state: Organisation,
+    digest: Option<StateDigest>,
+    asked: Instant,
+}
 
 /// The state as of a moment, and that of now.
 pub(super) struct Moment {
     /// The position.
     pub(super) position: u64,
+    /// The time, where one was asked for, or it is now; else that of the event at the position counts.
+    pub(super) time: Option<Timestamp>,
     /// The state as of it.
     pub(super) then: Organisation,
     /// The state of now.
@@ -34,25 +71,43 @@ pub(super) struct Moment {
 }
 
 impl Past {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn get(&self, position: u64) -> Option<Organisation> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = kept.iter().find(|(of, _)| *of == position);
-        found.map(|(_, state)| state.clone())
+        let mut kept = self.kept();
+        let place = kept.iter().position(|it| it.position == position)?;
+        let mut found = kept.remove(place)?;
+        found.asked = Instant::now();
+        let state = found.state.clone();
+        kept.push_back(found);
+        Some(state)
     }
 
     fn keep(&self, position: u64, state: &Organisation) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(of, _)| *of != position);
+        let mut kept = self.kept();
+        kept.retain(|it| it.position != position);
         if kept.len() == KEPT {
             kept.pop_front();
         }
-        kept.push_back((position, state.clone()));
+        kept.push_back(Kept {
+            position,
+            state: state.clone(),
+            digest: None,
+            asked: Instant::now(),
+        });
+    }
+
+    /// Lets go what nobody has asked for in a while.
+    pub(super) fn sweep(&self) {
+        self.kept().retain(|it| it.asked.elapsed() < IDLE);
     }
 
     /// The state as of a position, kept or read; `None` past the end of the log.
     ///
     /// # Errors
-    /// When the log cannot be read.
+    /// When the log cannot be read, or too many ask at once.
     pub(super) async fn state_at(
         &self,
         control: &Control,
@@ -65,6 +120,13 @@ impl Past {
         if let Some(state) = self.get(position) {
             return Ok(Some(state));
         }
+        let busy = || ApiError::Busy("Other past states are being read; try again soon.".into());
+        let turn = tokio::time::timeout(TURN_TIME, self.turn.0.acquire()).await;
+        let _turn = turn.map_err(|_| busy())?.map_err(|_| ApiError::Internal)?;
+        // Somebody else may have asked for the same one.
+        if let Some(state) = self.get(position) {
+            return Ok(Some(state));
+        }
         let found = control.state_at(position).await.map_err(|error| {
             tracing::warn!(%error, position, "a past state could not be read");
             ApiError::LogUnavailable("The state cannot be read; try again in a moment.".into())
@@ -73,6 +135,30 @@ impl Past {
             self.keep(position, state);
         }
         Ok(found)
+    }
+
+    /// The digest of a state, computed once while the state is kept.
+    pub(super) async fn digest(&self, app: &App, state: &Organisation) -> StateDigest {
+        let position = state.position();
+        let is_live = app
+            .control()
+            .is_ok_and(|control| control.head().position == position);
+        if is_live {
+            return app.digest(state.clone()).await;
+        }
+        let known = self
+            .kept()
+            .iter()
+            .find(|it| it.position == position)
+            .and_then(|it| it.digest);
+        if let Some(digest) = known {
+            return digest;
+        }
+        let digest = digest_of(state.clone()).await;
+        if let Some(kept) = self.kept().iter_mut().find(|it| it.position == position) {
+            kept.digest = Some(digest);
+        }
+        digest
     }
 }
 
@@ -110,8 +196,10 @@ pub(super) async fn moment(
             )
         })?
     };
+    let time = at.or((position == live.head.position).then(clock::now));
     Ok(Moment {
         position,
+        time,
         then,
         live,
     })
@@ -124,12 +212,14 @@ mod tests {
     #[test]
     fn the_states_asked_for_last_are_kept_and_no_more_than_that() {
         let past = Past::default();
-        for position in 1..=KEPT as u64 {
-            past.keep(position, &Organisation::default());
-        }
+        let kept = |past: &Past| past.kept().iter().map(|it| it.position).collect::<Vec<_>>();
         past.keep(1, &Organisation::default());
+        past.keep(2, &Organisation::default());
+        assert!(past.get(1).is_some() && past.get(3).is_none());
+        assert_eq!(kept(&past), [2, 1]);
         past.keep(9, &Organisation::default());
-        let kept: Vec<u64> = (0..10).filter(|it| past.get(*it).is_some()).collect();
-        assert_eq!(kept, [1, 3, 4, 9]);
+        assert_eq!(kept(&past), [1, 9]);
+        past.sweep();
+        assert_eq!(kept(&past), [1, 9], "they were asked for just now");
     }
 }

@@ -10,6 +10,9 @@ use crate::control::Control;
 /// The most people whose ids are fetched at once; where more are found, they are asked for as they are needed.
 const FEW_PEOPLE: usize = 10_000;
 
+/// Fewer hexadecimal digits than this are no part of an id: `ada` is somebody's name.
+const LEAST_OF_AN_ID: usize = 6;
+
 /// A text to search for; upper and lower case are the same.
 #[derive(Debug, Default)]
 pub(super) struct Search {
@@ -23,8 +26,7 @@ impl Search {
     pub(super) fn new(text: &str) -> Self {
         let text = text.to_lowercase();
         let digits: String = text.chars().filter(|c| *c != '-').collect();
-        let is_id = !digits.is_empty()
-            && digits.len() <= 32
+        let is_id = (LEAST_OF_AN_ID..=32).contains(&digits.len())
             && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         Self {
             id: is_id.then_some(digits),
@@ -122,13 +124,19 @@ mod tests {
         for part in [
             "01939d3f",
             "9D3F-0a6a",
-            "6071",
+            "5f6071",
             &id.to_string(),
             &id.simple().to_string(),
         ] {
             assert!(Search::new(part).is_in_id(id), "{part}");
         }
-        for other in ["6072", "laptop", "01939d3f0a6a7c7e8f1b2c3d4e5f60711", ""] {
+        for other in [
+            "5f6072",
+            "6071",
+            "laptop",
+            "01939d3f0a6a7c7e8f1b2c3d4e5f60711",
+            "",
+        ] {
             assert!(!Search::new(other).is_in_id(id), "{other}");
         }
     }

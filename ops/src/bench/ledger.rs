@@ -244,18 +244,7 @@ impl Bench {
         let _worker = self.start_worker()?;
         self.drained(&source).await?;
         let Found { records, numbers } = self.found(&source).await?;
-        let rolled_up: u64 = self
-            .clickhouse
-            .query("SELECT toUInt64(sum(requests)) FROM usage_1m")
-            .fetch_one()
-            .await
-            .doing(|| "asking the rollup".to_owned())?;
-        let all: u64 = self
-            .clickhouse
-            .query("SELECT count() FROM requests")
-            .fetch_one()
-            .await
-            .doing(|| "asking the ledger".to_owned())?;
+        let (all, rolled_up) = self.settled().await?;
         let lost = source.made - numbers.min(source.made);
         Ok((
             lost + all.saturating_sub(rolled_up),
@@ -274,6 +263,26 @@ impl Bench {
         }
         say("the ledger does not have every record in time");
         Ok(())
+    }
+
+    /// How many requests there are, and how many the rollup counts: a batch shows in the one a moment before it shows in the
+    /// other, so they are given the time to agree.
+    async fn settled(&self) -> Outcome<(u64, u64)> {
+        let deadline = Instant::now() + DRAINED_WITHIN;
+        loop {
+            let all = self.number("SELECT count() FROM requests").await?;
+            let rolled_up = "SELECT toUInt64(sum(requests)) FROM usage_1m";
+            let rolled_up = self.number(rolled_up).await?;
+            if all == rolled_up || Instant::now() > deadline {
+                return Ok((all, rolled_up));
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+    }
+
+    async fn number(&self, question: &str) -> Outcome<u64> {
+        let asked = self.clickhouse.query(question).fetch_one();
+        asked.await.doing(|| "asking the ledger".to_owned())
     }
 
     async fn found(&self, source: &Source) -> Outcome<Found> {

@@ -65,7 +65,7 @@ impl Browser {
 
     /// Ends it.
     pub(crate) async fn stop(self) -> Outcome {
-        Ok(self.chromium.stop().await?)
+        self.chromium.stop().await
     }
 
     /// Waits until there is something that a person can see.

@@ -99,7 +99,7 @@ pub(crate) async fn are_recorded_once(stack: &Stack, chats: &Chats) {
         ids.join(",")
     );
     wait_until("the ledger has every request", || async {
-        let found = stack.ledger(&question).await;
+        let found = stack.try_ledger(&question).await?;
         if found >= all {
             Ok(())
         } else {

@@ -6,6 +6,9 @@
 mod benches;
 #[path = "../../src/client.rs"]
 mod client;
+#[expect(dead_code, reason = "the tool itself uses more of it")]
+#[path = "../../src/clock.rs"]
+mod clock;
 mod crash;
 mod declared;
 #[expect(dead_code, reason = "the tool itself uses more of it")]

@@ -2,14 +2,21 @@
 
 use events_schema::api::Page;
 use events_schema::api::analytics::{RequestDetail, RequestItem};
+use events_schema::time::Timestamp;
 
+use crate::clock;
 use crate::stack::{Session, Stack, block_on, chat, chat_as, wait_until};
 
-/// Longer than any test.
-const RANGE: &str = "from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z";
+/// The day before the test and the day after.
+fn range() -> String {
+    const DAY_US: i64 = 86_400_000_000;
+    let now = i64::try_from(clock::now_us()).expect("it is no such time");
+    let told = |micros| Timestamp::from_micros(micros).expect("a time");
+    format!("from={}&to={}", told(now - DAY_US), told(now + DAY_US))
+}
 
 async fn found(session: &Session, filter: &str) -> Vec<RequestItem> {
-    let path = format!("/analytics/requests?{RANGE}&limit=200{filter}");
+    let path = format!("/analytics/requests?{}&limit=200{filter}", range());
     let page: Page<RequestItem> = session.get(&path).await;
     page.items
 }
@@ -86,9 +93,9 @@ fn requests_are_found_by_everything_that_the_ledger_knows_of_them() {
         }
 
         // Page by page, without gap or repeat.
-        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        let (mut seen, mut cursor, range) = (Vec::new(), String::new(), range());
         loop {
-            let path = format!("/analytics/requests?{RANGE}&limit=2{cursor}");
+            let path = format!("/analytics/requests?{range}&limit=2{cursor}");
             let page: Page<RequestItem> = session.get(&path).await;
             seen.extend(page.items);
             match page.next_cursor {

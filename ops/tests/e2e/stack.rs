@@ -246,12 +246,14 @@ impl Stack {
 
     /// A question to the embedded ClickHouse; the answer is one number.
     pub(crate) async fn ledger(&self, question: &str) -> u64 {
-        let client = self.info.clickhouse();
-        client
-            .query(question)
-            .fetch_one::<u64>()
-            .await
-            .expect("the ledger answers")
+        let answer = self.try_ledger(question).await;
+        answer.expect("the ledger answers")
+    }
+
+    /// The same of one that may be on its way up.
+    pub(crate) async fn try_ledger(&self, question: &str) -> Result<u64, String> {
+        let asked = self.info.clickhouse().query(question).fetch_one::<u64>();
+        asked.await.map_err(|error| error.to_string())
     }
 
     /// A statement to the embedded ClickHouse.

@@ -19,7 +19,8 @@ const PLACE: Place = Place {
 };
 
 impl Planner<'_> {
-    /// What is missing stays; where everything is to go that is not named, it goes back to what it was at the beginning.
+    /// What is missing stays: a number that is not named is no thing that could be deleted, and a shorter retention deletes
+    /// what no document brings back. Only the name goes, where everything is to go that is not named.
     pub(super) fn settings(&mut self, it: &Settings) {
         let (now, prune) = (self.around.state.settings(), self.around.prune);
         let orders = self.plan.orders.len();
@@ -35,7 +36,7 @@ impl Planner<'_> {
             requests_days: it.requests_days,
             sums_days: it.sums_days,
         });
-        if let Some(retention) = named.or(prune.then(Retention::default)) {
+        if let Some(retention) = named {
             let before = Some(retention_told(now.retention));
             if fields.set("retention", before, Some(retention_told(retention))) {
                 let order = SettingsCommand::ChangeRetention { retention };
@@ -46,7 +47,7 @@ impl Planner<'_> {
             idle_minutes: it.idle_minutes,
             longest_hours: it.longest_hours,
         });
-        if let Some(bounds) = named.or(prune.then(SessionBounds::default)) {
+        if let Some(bounds) = named {
             let before = Some(sessions_told(now.sessions));
             if fields.set("console_sessions", before, Some(sessions_told(bounds))) {
                 let order = SettingsCommand::ChangeSessionBounds { bounds };

@@ -7,7 +7,7 @@ use events_schema::{
         analytics::{FiredRule, NamedThing, RequestDetail, RequestItem},
         resources::TargetItem,
     },
-    events::Stream,
+    events::{Owner, Stream},
     id::KeyId,
     state::Organisation,
     time::Timestamp,
@@ -23,6 +23,10 @@ use super::{
 };
 use crate::{
     analytics::{RequestFilter, RequestPage, RequestRecord},
+    auth::{
+        Caller,
+        roles::{Right, allows},
+    },
     http::{
         App,
         app::Answer,
@@ -104,32 +108,45 @@ pub(super) async fn list(
 
 /// Read one request, with everything that its record holds
 ///
-/// Things are called as they were at the position of the configuration that decided on it. The ledger keeps requests for
-/// 400 days.
+/// Things are called as they were at the position of the configuration that decided on it; to those who may not read the
+/// history, as they are now. How long the ledger keeps requests is a setting.
 #[utoipa::path(get, path = "/analytics/requests/{id}", tag = "analytics", operation_id = "get_request",
     params(("id" = Uuid, Path, description = "The request's id, as in the header `x-request-id` of its answer.")),
     responses((status = 200, description = "The request.", body = RequestDetail)))]
-pub(super) async fn one(State(app): State<App>, id: PathId<Uuid>) -> Answer<Json<RequestDetail>> {
+pub(super) async fn one(
+    State(app): State<App>,
+    caller: Caller,
+    id: PathId<Uuid>,
+) -> Answer<Json<RequestDetail>> {
     let id = id.of("request")?;
     let found = app.parts().analytics.request(id).await;
     let record = found
         .map_err(unanswered)?
         .ok_or(ApiError::NotFound("request"))?;
     let control = app.control()?;
-    let position = record.item.position;
-    // What a log that was forked or restored does not know any more has no name; the record is shown all the same.
-    let then = match app.past().state_at(control, position).await {
-        Ok(found) => found.unwrap_or_default(),
-        Err(error) => {
-            tracing::warn!(?error, position, "a request is shown without names");
-            Organisation::default()
-        }
+    let then = if allows(caller.role, Right::ReadHistory) {
+        as_decided(&app, &record).await?
+    } else {
+        control.live().state.clone()
     };
     let people = person_of(&record.item).into_iter();
     let grants = record.rules.iter().filter_map(|rule| stream_of(rule));
     let people = people.chain(grants.filter_map(|grant| people_of_stream(&then, grant)));
     let names = Names::read(control, &then, people.collect::<Vec<_>>()).await?;
     Ok(Json(detail(&names, record)))
+}
+
+/// The configuration that decided on a request. What a log that was forked or restored does not know any more has no name;
+/// the record is shown all the same.
+async fn as_decided(app: &App, record: &RequestRecord) -> Answer<Organisation> {
+    let position = record.item.position;
+    let found = app.past().state_at(app.control()?, position).await;
+    let then = found.unwrap_or_else(|error| {
+        tracing::warn!(?error, position, "a request is shown without names");
+        None
+    });
+    let same = |state: &Organisation| record.epoch.is_none() || record.epoch == state.epoch();
+    Ok(then.filter(same).unwrap_or_default())
 }
 
 impl RequestParams {
@@ -151,12 +168,11 @@ impl RequestParams {
             cursor,
             limit,
         } = self;
-        if of.as_deref().is_some_and(|of| owner(of).is_none()) {
-            return Err(ApiError::invalid(
-                "owner",
-                "an owner is user:<id> or virtual_account:<id>",
-            ));
-        }
+        let wrong = || ApiError::invalid("owner", "an owner is user:<id> or virtual_account:<id>");
+        let of = match of {
+            Some(of) => Some(told(owner(&of).ok_or_else(wrong)?)),
+            None => None,
+        };
         let limit = u32::try_from(list::read_limit(limit)?).unwrap_or(list::MOST);
         Ok(RequestFilter {
             from,
@@ -174,6 +190,14 @@ impl RequestParams {
             limit,
             cursor,
         })
+    }
+}
+
+/// An owner as the ledger writes it.
+fn told(owner: Owner) -> String {
+    match owner {
+        Owner::User(id) => format!("user:{id}"),
+        Owner::VirtualAccount(id) => format!("virtual_account:{id}"),
     }
 }
 

@@ -16,6 +16,7 @@ use events_schema::{
     time::Timestamp,
 };
 use serde::Deserialize;
+use tokio::task;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -24,7 +25,7 @@ use crate::{
     clock,
     http::{
         App,
-        app::{Answer, digest_of},
+        app::Answer,
         extract::{Json, Params, PathId},
         kind::{self, Kind},
         list::ListParams,
@@ -84,8 +85,8 @@ pub(super) async fn at(
     } = params;
     let Moment { position, then, .. } = moment(&app, position, at, at_least).await?;
     let event = app.control()?.event(position).await.map_err(unreadable)?;
-    let digest = digest_of(then.clone()).await;
-    let checkpoint = tokio::task::spawn_blocking(move || serde_json::to_value(&then));
+    let digest = app.past().digest(&app, &then).await;
+    let checkpoint = task::spawn_blocking(move || serde_json::to_value(&then));
     let state = checkpoint
         .await
         .ok()
@@ -118,21 +119,24 @@ pub(super) async fn summary(
         position,
         then,
         live,
+        time: _,
     } = moment(&app, position, at, at_least).await?;
     let found = app.control()?.event(position).await.map_err(unreadable)?;
     let event = match &found {
         Some(event) => history(&app, std::slice::from_ref(event)).await?.pop(),
         None => None,
     };
-    let digest = digest_of(then.clone()).await;
-    let kinds = KINDS.map(|kind| count(kind, &then, &live.state));
+    let digest = app.past().digest(&app, &then).await;
+    let (epoch, now) = (then.epoch(), live.head.position);
+    let counting = task::spawn_blocking(move || KINDS.map(|kind| count(kind, &then, &live.state)));
+    let kinds = counting.await.map_err(|_| ApiError::Internal)?;
     Ok(Json(StateSummary {
         position,
         recorded_at: found.map(|event| event.recorded_at),
-        epoch: then.epoch(),
+        epoch,
         state_digest: digest.to_string(),
         event,
-        now: live.head.position,
+        now,
         kinds: kinds.into(),
     }))
 }
@@ -230,7 +234,10 @@ impl Question {
             found.map(K::uuid).collect::<BTreeSet<_>>()
         });
         let (found, next) = K::select(control, then, &wanted).await?;
-        let as_of = found_at(app, self.moment.position).await?;
+        let as_of = match self.moment.time {
+            Some(time) => time,
+            None => found_at(app, self.moment.position).await?,
+        };
         let items = kind::items(control, then, &found, as_of).await?;
         let still: Vec<&K> = found
             .iter()

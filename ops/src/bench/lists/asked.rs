@@ -29,7 +29,7 @@ const LISTS: [(&str, bool); 11] = [
 ];
 
 /// The console's pages have so many items.
-const PAGE: u32 = 50;
+const PAGE: u32 = 25;
 
 /// Draws what is searched for.
 const SEED: u64 = 3;

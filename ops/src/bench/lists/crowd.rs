@@ -13,7 +13,7 @@ use super::super::scene::WRITERS;
 use crate::failure::{Failure, Outcome};
 
 const FIRST_NAMES: [&str; 16] = [
-    "Ada",
+    "Amelia",
     "Alan",
     "Barbara",
     "Claude",
@@ -76,7 +76,7 @@ impl Person {
         Self {
             name: format!("{first} {last}"),
             email: format!("{address}@example.com"),
-            label: format!("laptop {number}"),
+            label: format!("laptop {number:07}"),
         }
     }
 }

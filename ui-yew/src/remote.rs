@@ -1,11 +1,13 @@
 //! What comes over the network, in every state that a screen must be able to show.
 //!
 //! [`Remote`] is the state; [`use_remote`] loads it, loads it again when its key or the configuration
-//! changes, and drops answers that were overtaken; [`show`] draws each state that is not the content.
+//! changes, and drops answers that were overtaken; [`use_polled`] also asks again by itself, a while after each
+//! answer; [`show`] draws each state that is not the content.
 
 use std::future::Future;
 use std::rc::Rc;
 
+use gloo_timers::callback::Timeout;
 use patternfly_yew::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
@@ -43,6 +45,15 @@ pub(crate) struct Loaded<T> {
     pub(crate) reload: Callback<()>,
 }
 
+/// The questions that were asked, by their numbers from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Questions {
+    /// The newest that was asked.
+    asked: u64,
+    /// The newest that was answered.
+    answered: u64,
+}
+
 /// Loads `fetch(client, key)`, and again whenever the key changes.
 #[hook]
 pub(crate) fn use_remote<K, T, F, A>(key: K, fetch: F) -> Loaded<T>
@@ -52,28 +63,81 @@ where
     F: Fn(Client, K) -> A + 'static,
     A: Future<Output = Result<T, Failure>> + 'static,
 {
+    use_polled(key, None, fetch)
+}
+
+/// Loads `fetch(client, key)`, again whenever the key changes, and again `pause_ms` milliseconds after each answer
+/// (`None`: not by itself). While an answer is awaited nothing is asked again, however long it takes.
+#[hook]
+pub(crate) fn use_polled<K, T, F, A>(key: K, pause_ms: Option<u32>, fetch: F) -> Loaded<T>
+where
+    K: Clone + PartialEq + 'static,
+    T: Content + 'static,
+    F: Fn(Client, K) -> A + 'static,
+    A: Future<Output = Result<T, Failure>> + 'static,
+{
     let client = use_client();
     let state = use_state(|| Remote::Loading);
     let round = use_state_eq(|| 0_u64);
-    let newest = use_mut_ref(|| 0_u64);
+    let answered = use_state_eq(|| 0_u64);
+    let questions = use_mut_ref(Questions::default);
     {
-        let state = state.clone();
+        let (state, answered) = (state.clone(), answered.setter());
+        let questions = Rc::clone(&questions);
         use_effect_with((key, *round), move |(key, _)| {
-            *newest.borrow_mut() += 1;
-            let mine = *newest.borrow();
+            let mine = questions.borrow_mut().ask();
             let answer = fetch(client, key.clone());
             spawn_local(async move {
                 let answer = answer.await;
-                if *newest.borrow() == mine {
+                if questions.borrow_mut().answer(mine) {
                     state.set(Remote::settled(answer));
+                    answered.set(mine);
                 }
             });
+        });
+    }
+    {
+        let round = round.clone();
+        use_effect_with((pause_ms, *answered), move |(pause_ms, answered)| {
+            let pause_ms = pause_ms.filter(|_| *answered > 0);
+            let again = pause_ms.map(|pause_ms| {
+                Timeout::new(pause_ms, move || {
+                    if !questions.borrow().is_pending() {
+                        round.set(*round + 1);
+                    }
+                })
+            });
+            move || drop(again)
         });
     }
     let reload = Callback::from(move |()| round.set(*round + 1));
     Loaded {
         state: (*state).clone(),
         reload,
+    }
+}
+
+// === impl Questions ===
+
+impl Questions {
+    /// Asks another; answers to those before are not waited for any more.
+    fn ask(&mut self) -> u64 {
+        self.asked += 1;
+        self.asked
+    }
+
+    /// Takes note of the answer to one; `false`: it was overtaken.
+    fn answer(&mut self, number: u64) -> bool {
+        let is_newest = number == self.asked;
+        if is_newest {
+            self.answered = number;
+        }
+        is_newest
+    }
+
+    /// Whether an answer is awaited.
+    const fn is_pending(self) -> bool {
+        self.answered < self.asked
     }
 }
 
@@ -177,6 +241,21 @@ mod tests {
         fn is_empty(&self) -> bool {
             self.as_slice().is_empty()
         }
+    }
+
+    #[test]
+    fn an_answer_is_awaited_until_the_newest_question_has_one() {
+        let mut questions = Questions::default();
+        assert!(!questions.is_pending());
+        let (first, second) = (questions.ask(), questions.ask());
+        assert!(!questions.answer(first), "it was overtaken");
+        assert!(questions.is_pending());
+        assert!(questions.answer(second));
+        assert!(!questions.is_pending());
+        let third = questions.ask();
+        assert!(questions.is_pending());
+        assert!(!questions.answer(second));
+        assert!(questions.answer(third) && !questions.is_pending());
     }
 
     #[test]

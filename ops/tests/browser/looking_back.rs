@@ -1,7 +1,18 @@
 //! From a request to the configuration that decided on it, and from an event to the state after it.
 
+use std::time::Duration;
+
 use crate::Outcome;
 use crate::browser::{Browser, at_text};
+
+/// How long the address may take to change.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The key, as WebDriver writes it.
+const ENTER: &str = "\u{e007}";
 
 /// The log of requests, filtered; one of them; the state as of its position.
 pub(crate) async fn a_request_leads_to_the_state_that_decided_on_it(browser: &Browser) -> Outcome {
@@ -36,6 +47,7 @@ pub(crate) async fn a_request_leads_to_the_state_that_decided_on_it(browser: &Br
 
     // By how its id begins, the request is found again.
     browser.go("Requests").await?;
+    more_filters_stay_open(browser).await?;
     browser.fill("request", &id[..20]).await?;
     browser
         .see(&format!("tr[data-request='{id}'] a"))
@@ -60,6 +72,23 @@ pub(crate) async fn a_request_leads_to_the_state_that_decided_on_it(browser: &Br
         .await?;
     browser.see("tr[data-name='browser/fast']").await?;
     browser.picture("state-of-a-request").await
+}
+
+/// The last value among them is deleted: the field is still there to type another.
+async fn more_filters_stay_open(browser: &Browser) -> Outcome {
+    browser
+        .see("details.sl-more-filters summary")
+        .await?
+        .click()
+        .await?;
+    browser.fill("status", "200").await?;
+    browser.until_address("status=200").await?;
+    browser.fill("status", "").await?;
+    until_without(browser, "status=").await?;
+    browser.see("details.sl-more-filters[open]").await?;
+    browser.fill("status", "5").await?;
+    browser.fill("status", "").await?;
+    until_without(browser, "status=").await
 }
 
 /// The event by which the model had its price: the model as it was then, and what has become of it.
@@ -93,8 +122,42 @@ pub(crate) async fn an_event_leads_to_the_state_after_it(browser: &Browser) -> O
         .await?;
     browser.until_text(model, "$10.00").await?;
     browser.fill("position", "1").await?;
+    browser
+        .see("input[name='position']")
+        .await?
+        .send_keys(ENTER)
+        .await?;
+    browser.until_address("position=1").await?;
     browser.until_text("[data-part='position']", "#1").await?;
     browser.until_text("main", "Nothing matches").await?;
     browser.press("Now").await?;
-    browser.until_text("main", "Now").await
+    until_now(browser, "#1").await
+}
+
+/// Waits until the address names no position, and the position that is shown is the log's end rather than `before`.
+async fn until_now(browser: &Browser, before: &str) -> Outcome {
+    until_without(browser, "position=").await?;
+    // The label beside the position; the button that says the same is none.
+    let label = "dl.sl-facts .pf-v6-c-label";
+    browser.until_text(label, "Now").await?;
+    let shown = browser.see("[data-part='position']").await?.text().await?;
+    if shown == before || !shown.starts_with('#') {
+        return Err(format!("now is {shown:?}, where {before} was shown before").into());
+    }
+    Ok(())
+}
+
+/// Waits until the address does not hold this.
+async fn until_without(browser: &Browser, part: &str) -> Outcome {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let address = browser.address().await?;
+        if !address.contains(part) {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(format!("{address} still holds {part}").into());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }

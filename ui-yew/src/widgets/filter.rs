@@ -21,6 +21,9 @@ pub(crate) struct Props {
     /// An example, shown while it is empty.
     #[prop_or_default]
     pub(crate) placeholder: Option<AttrValue>,
+    /// Whether only what was typed to the end counts: with Enter, or when the field is left. Else each letter does.
+    #[prop_or_default]
+    pub(crate) when_done: bool,
     /// Called with each change.
     pub(crate) onchange: Callback<String>,
 }
@@ -28,26 +31,50 @@ pub(crate) struct Props {
 /// One line of text.
 #[component]
 pub(crate) fn FilterInput(props: &Props) -> Html {
-    let oninput = props
-        .onchange
-        .reform(|event: InputEvent| event.target_unchecked_into::<HtmlInputElement>().value());
+    // What was typed and does not count yet. It gives way to what is set from outside.
+    let typed = use_state_eq(|| None::<String>);
+    {
+        let typed = typed.setter();
+        use_effect_with(props.value.clone(), move |_| typed.set(None));
+    }
+    let oninput = {
+        let (typed, changed) = (typed.setter(), props.onchange.clone());
+        let when_done = props.when_done;
+        Callback::from(move |event: InputEvent| {
+            let value = event.target_unchecked_into::<HtmlInputElement>().value();
+            if when_done {
+                typed.set(Some(value));
+            } else {
+                changed.emit(value);
+            }
+        })
+    };
+    let onchange = props.when_done.then(|| {
+        props
+            .onchange
+            .reform(|event: Event| event.target_unchecked_into::<HtmlInputElement>().value())
+    });
+    let value = (*typed)
+        .clone()
+        .map_or_else(|| props.value.clone(), AttrValue::from);
     html!(
         <label class="sl-filter">
             <span>{ &props.label }</span>
             <span class="pf-v6-c-form-control">
-                <input type={props.kind.clone()} name={props.name.clone()} value={props.value.clone()} {oninput}
+                <input type={props.kind.clone()} name={props.name.clone()} {value} {oninput} {onchange}
                     placeholder={props.placeholder.clone()} autocomplete="off" spellcheck="false" />
             </span>
         </label>
     )
 }
 
-/// The choices with the chosen one among them, also where it is of a thing that is gone.
+/// The choices with the chosen one among them, also where it is of a thing that is not offered: one that is gone, or
+/// one of more than there is room for.
 pub(crate) fn offered(mut choices: Vec<Choice>, chosen: &str) -> Vec<Choice> {
     if !chosen.is_empty() && !choices.iter().any(|choice| choice.value == chosen) {
         let id = chosen.rsplit(':').next().unwrap_or(chosen);
         let label = if id.len() == 32 {
-            format!("{}… (gone)", format::short_id(id))
+            format!("{}…", format::short_id(id))
         } else {
             chosen.to_owned()
         };
@@ -64,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_chosen_can_be_seen_even_when_it_is_gone() {
+    fn what_is_chosen_can_be_seen_even_when_it_is_not_offered() {
         let known = Choice {
             value: "a".into(),
             label: "A".into(),
@@ -78,7 +105,7 @@ mod tests {
         assert_eq!(labels("mock/old"), ["A", "mock/old"]);
         assert_eq!(
             labels("user:0123456789abcdef0123456789abcdef"),
-            ["A", "01234567… (gone)"]
+            ["A", "01234567…"]
         );
     }
 }

@@ -110,8 +110,18 @@ fn More(props: &Props) -> Html {
             )
         };
     let is_used = MORE.iter().any(|name| !query.get(name).is_empty());
+    // A value opens it; that the last one was deleted does not close it under the hand that types another.
+    let was_used = use_state_eq(|| is_used);
+    {
+        let was_used = was_used.setter();
+        use_effect_with(is_used, move |is_used| {
+            if *is_used {
+                was_used.set(true);
+            }
+        });
+    }
     html!(
-        <details class="sl-more sl-more-filters" open={is_used}>
+        <details class="sl-more sl-more-filters" open={is_used || *was_used}>
             <summary>{ "More filters" }</summary>
             <div class="sl-filters">
                 <FilterInput name="requested_model" label="Asked for" placeholder="chat"

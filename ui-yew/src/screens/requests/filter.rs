@@ -14,7 +14,8 @@ pub(super) const DEFAULT_RANGE: Range = Range::Day;
 /// What the address calls a range between two moments.
 pub(super) const BETWEEN: &str = "between";
 
-/// How far back a range goes that has an end and no beginning, in days: a day less than the ledger keeps requests.
+/// How far back a range goes that has no beginning, in days: a day less than the longest that may be asked for. How
+/// long the ledger keeps requests is a setting, and may be less or more.
 const FARTHEST_DAYS: i64 = 399;
 
 /// The filters that go to the control plane under the names that they have in the address.

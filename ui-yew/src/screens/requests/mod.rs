@@ -14,14 +14,14 @@ use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
 use crate::api::Client;
-use crate::browser::{use_now, use_query};
+use crate::browser::{now, use_query};
 use crate::query::Query;
-use crate::remote::use_remote;
+use crate::remote::use_polled;
 use crate::route::Screen;
 use crate::widgets::heading::Heading;
 use crate::widgets::paging::{Paging, Turn, newer_and_older};
 
-/// How often the first page is asked for again, in milliseconds.
+/// How long after its last answer the first page is asked for again, in milliseconds.
 const REFRESH_MS: u32 = 3_000;
 
 /// The list with its filters.
@@ -29,15 +29,13 @@ const REFRESH_MS: u32 = 3_000;
 pub(crate) fn Requests() -> Html {
     let address = use_query();
     let paging = use_reducer_eq(Paging::default);
-    let now = use_now(REFRESH_MS);
     // Pages after the first stay as they are: nothing new comes in there.
-    let tick = (paging.number() == 1).then_some(now);
-    let path = format!(
-        "/analytics/requests{}&{}",
-        paging.query(),
-        filter::question(&address.query, now)
-    );
-    let requests = use_remote((path, tick), |client: Client, (path, _)| async move {
+    let pause_ms = (paging.number() == 1).then_some(REFRESH_MS);
+    // What is asked holds the time, and is therefore not the key: that would change without end.
+    let key = (paging.query(), address.query.clone());
+    let requests = use_polled(key, pause_ms, |client: Client, (page, query)| async move {
+        let question = filter::question(&query, now());
+        let path = format!("/analytics/requests{page}&{question}");
         client.get::<Page<RequestItem>>(&path).await
     });
     {

@@ -53,12 +53,7 @@ pub(crate) fn outcome(item: &RequestItem) -> Html {
 
 /// What the model's name stood for, in words that follow it.
 pub(crate) fn stood_for(detail: &RequestDetail) -> &'static str {
-    let kind = detail
-        .resolved
-        .as_ref()
-        .and_then(|it| it.stream.split_once('.'))
-        .and_then(|(kind, _)| kind.parse().ok());
-    match kind {
+    match resolved_kind(detail) {
         Some(Aggregate::VirtualModel) => "which was the virtual model",
         Some(Aggregate::Model) => "which was the model",
         Some(Aggregate::ProviderAccount) => "which was any model of the provider account",
@@ -77,6 +72,12 @@ pub(crate) fn stood_for(detail: &RequestDetail) -> &'static str {
     }
 }
 
+/// The kind of thing that the model's name stood for; `None`: it stood for nothing, or was not looked up.
+fn resolved_kind(detail: &RequestDetail) -> Option<Aggregate> {
+    let (kind, _) = detail.resolved.as_ref()?.stream.split_once('.')?;
+    kind.parse().ok()
+}
+
 /// What a rule had to say.
 pub(crate) fn rule(rule: &FiredRule) -> String {
     match rule.rule.as_str() {
@@ -92,10 +93,13 @@ pub(crate) fn rule(rule: &FiredRule) -> String {
 /// Why each attempt was made, in their order.
 pub(crate) fn why_tried(detail: &RequestDetail) -> Vec<String> {
     let attempts = &detail.request.attempts;
-    let first = if detail.targets.is_empty() {
-        "It was asked for by its own name.".to_owned()
-    } else {
-        "Drawn among the targets, by their weights.".to_owned()
+    let is_virtual = resolved_kind(detail) == Some(Aggregate::VirtualModel);
+    let first = match (is_virtual, detail.targets.is_empty()) {
+        (false, _) => "It was asked for by its own name.",
+        (true, false) => "Drawn among the targets, by their weights.",
+        (true, true) => {
+            "Drawn among the targets of the virtual model, which are not known any more."
+        }
     };
     let fell_back = attempts.iter().map(|before| {
         format!(
@@ -104,7 +108,7 @@ pub(crate) fn why_tried(detail: &RequestDetail) -> Vec<String> {
             answer(before)
         )
     });
-    std::iter::once(first)
+    std::iter::once(first.to_owned())
         .chain(fell_back)
         .take(attempts.len())
         .collect()
@@ -172,7 +176,7 @@ mod tests {
         }
     }
 
-    fn detail(targets: usize, attempts: Vec<Attempt>) -> RequestDetail {
+    fn detail(resolved: &str, targets: usize, attempts: Vec<Attempt>) -> RequestDetail {
         let target = TargetItem {
             model: ModelId::from_bytes([0; 16]),
             full_name: "a/fast".to_owned(),
@@ -183,7 +187,10 @@ mod tests {
         RequestDetail {
             request: RequestItem { attempts, ..item() },
             key_label: None,
-            resolved: None,
+            resolved: Some(NamedThing {
+                stream: format!("{resolved}.{}", "0".repeat(32)),
+                name: None,
+            }),
             answered_by: None,
             rules: Vec::new(),
             targets: vec![target; targets],
@@ -197,14 +204,14 @@ mod tests {
 
     #[test]
     fn every_attempt_has_its_reason() {
-        assert!(why_tried(&detail(2, Vec::new())).is_empty());
+        assert!(why_tried(&detail("virtual_model", 2, Vec::new())).is_empty());
         let attempts = vec![
             attempt("a/fast", Some(503), None),
             attempt("a/slow", None, Some("timeout")),
             attempt("b/fast", Some(200), None),
         ];
         assert_eq!(
-            why_tried(&detail(3, attempts.clone())),
+            why_tried(&detail("virtual_model", 3, attempts.clone())),
             [
                 "Drawn among the targets, by their weights.",
                 "Stood in, after a/fast had failed: HTTP 503.",
@@ -212,7 +219,11 @@ mod tests {
             ]
         );
         assert_eq!(
-            why_tried(&detail(0, attempts))[0],
+            why_tried(&detail("virtual_model", 0, attempts.clone()))[0],
+            "Drawn among the targets of the virtual model, which are not known any more."
+        );
+        assert_eq!(
+            why_tried(&detail("model", 0, attempts))[0],
             "It was asked for by its own name."
         );
     }

@@ -2,11 +2,13 @@
 //!
 //! The moment, the kind and the search stand in the address, so that a state can be linked to.
 
+mod follow;
 mod rows;
 mod things;
 
 use events_schema::api::history::{KindAt, StateSummary};
 use events_schema::events::Aggregate;
+use follow::use_at_least;
 use patternfly_yew::prelude::*;
 use things::Things;
 use yew::prelude::*;
@@ -32,7 +34,9 @@ impl Content for StateSummary {}
 pub(crate) fn State() -> Html {
     let address = use_query();
     let newest = use_live().newest(&Aggregate::ALL);
-    let path = format!("/state/summary?at_least={newest}{}", when(&address.query));
+    let when = when(&address.query);
+    let at_least = use_at_least(&when, newest);
+    let path = format!("/state/summary?at_least={at_least}{when}");
     let summary = use_remote(path, |client: Client, path| async move {
         client.get::<StateSummary>(&path).await
     });
@@ -105,7 +109,7 @@ fn picker(address: &AddressQuery, summary: Option<&StateSummary>) -> Html {
     html!(
         <div class="sl-toolbar sl-filters">
             <FilterInput name="position" label="As of position" kind="number" value={query.get("position").to_owned()} placeholder={here}
-                onchange={typed("position", "at")} />
+                when_done={true} onchange={typed("position", "at")} />
             <FilterInput name="at" label="Or as of a time (UTC)" kind="datetime-local" value={query.get("at").to_owned()}
                 onchange={typed("at", "position")} />
             <div class="sl-filter-buttons">

@@ -64,8 +64,8 @@ pub(super) fn Things(props: &Props) -> Html {
         );
     }
     let choices = [
-        ("true", "Only what differs from now"),
-        ("false", "Only what is as now"),
+        ("true", "Only what was changed since, or is gone"),
+        ("false", "Only what was not changed itself"),
     ];
     let choices = choices.map(|(value, label)| Choice {
         value: value.into(),
@@ -166,7 +166,7 @@ fn ThingRow(props: &RowProps) -> Html {
                 if !props.is_now {
                     <td class="pf-v6-c-table__td" role="cell" data-label={SINCE}>
                         <span class="sl-labels">
-                            { since(thing.since) }
+                            { since(thing.since, !lines.is_empty()) }
                             if !lines.is_empty() {
                                 <Button variant={Variant::Link} label={if *open { "Hide" } else { "What differs" }}
                                     aria_expanded={open.to_string()} onclick={toggle} />
@@ -194,8 +194,14 @@ const fn since_name(since: Since) -> &'static str {
     }
 }
 
-fn since(since: Since) -> Html {
+/// What became of a thing; `differs`: whether it shows something else now, which may also come from other things.
+fn since(since: Since, differs: bool) -> Html {
     match since {
+        Since::Same if differs => html!(
+            <span class="sl-quiet" title="It has no event of its own since. What differs follows from other things.">
+                { "Not changed itself" }
+            </span>
+        ),
         Since::Same => html!(<span class="sl-quiet">{ "As now" }</span>),
         Since::Changed => html!(<Label label="Changed" color={Color::Blue} compact={true} />),
         Since::Gone => html!(<Label label="Gone" color={Color::Red} compact={true} />),

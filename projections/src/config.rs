@@ -63,8 +63,8 @@ pub struct Places {
         hide_env_values = true
     )]
     pub nats_url: String,
-    /// Postgres, of which only the sealed credentials are read. To another machine the connection is verified
-    /// (sslmode=verify-full) unless this says another sslmode.
+    /// Postgres, of which only the sealed credentials and where the log ends are read. To another machine the connection
+    /// is verified (sslmode=verify-full) unless this says another sslmode.
     #[arg(
         long,
         global = true,

@@ -8,12 +8,14 @@ use projections::{
     clock,
     config::{Command, Config, LogFormat, Places, Rebuild},
     ledger::{self, LedgerPart},
+    log_head::LogHead,
     nats, postgres, rebuild, retention,
     snapshots::{self, PublisherConfig, PublisherPart, PublisherStatus, Rivals},
     status::{self, Part},
     trust::Trust,
     warehouse::Warehouse,
 };
+use sqlx::postgres::PgConnectOptions;
 use tokio::{net::TcpListener, signal::unix, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -106,6 +108,8 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
         let retention = retention::Config {
             jetstream,
             warehouse,
+            log_head: LogHead::new(postgres_options(places, &trust)?),
+            now: clock::now,
         };
         parts.push(Arc::new(LedgerPart(Arc::clone(&ledger.status))));
         parts.push(Arc::new(AuditPart(Arc::clone(&audit.status))));
@@ -126,12 +130,15 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
 fn publisher(places: &Places, trust: &Trust, rivals: Rivals) -> Result<PublisherConfig, AnyError> {
     Ok(PublisherConfig {
         ring: places.snapshot_mac()?,
-        postgres: postgres::secured(&places.postgres_url, trust)
-            .parse()
-            .map_err(|_| "the Postgres URL cannot be read")?,
+        postgres: postgres_options(places, trust)?,
         replicas: places.stream_replicas,
         rivals,
     })
+}
+
+fn postgres_options(places: &Places, trust: &Trust) -> Result<PgConnectOptions, AnyError> {
+    let options = postgres::secured(&places.postgres_url, trust).parse();
+    Ok(options.map_err(|_| "the Postgres URL cannot be read")?)
 }
 
 /// Builds something again, and says what came of it.

@@ -3,23 +3,26 @@
 //! What the settings say is read from the audit trail, and compared with what the tables do, again and again: so a change
 //! arrives also where ClickHouse was away, or where a table was made anew. Any number of processes may do that.
 //!
-//! A trail is believed only when it has reached the end of `EVENTS`. One that is being filled again passes through what
-//! was valid once, and what is deleted for a setting of last year does not come back.
+//! A trail is believed only when it holds the head of the log itself, as Postgres says it, and no further than that. One
+//! that is being filled again passes through what was valid once; one that is longer than the log, or has forked, tells of
+//! decisions that nobody took; and what is deleted for either does not come back. Where nothing was ever decided, tables
+//! stay as they are.
 
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::context::GetStreamErrorKind;
-use events_schema::{state::Retention, subjects, time::Timestamp};
+use events_schema::{state::Retention, time::Timestamp};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit;
 use crate::feed::{FeedError, chain};
-use crate::ledger;
+use crate::ledger::{self, UsageKept};
+use crate::log_head::{Head, LogHead, LogHeadError};
 use crate::warehouse::{Decided, RetentionError, Warehouse, WarehouseError};
 
-/// How often tables and settings are compared: three small questions to ClickHouse.
+/// How often tables and settings are compared: some small questions to ClickHouse, and one to Postgres.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// A day, in seconds.
@@ -31,6 +34,10 @@ pub struct Config {
     pub jetstream: Context,
     /// ClickHouse.
     pub warehouse: Warehouse,
+    /// Postgres.
+    pub log_head: LogHead,
+    /// Reads the clock.
+    pub now: fn() -> Timestamp,
 }
 
 /// Why the two could not be compared.
@@ -42,9 +49,15 @@ pub enum LookError {
     /// ClickHouse did not do its part.
     #[error(transparent)]
     Warehouse(#[from] WarehouseError),
+    /// Postgres did not say where the log ends.
+    #[error("reading where the log ends")]
+    LogHead(#[from] LogHeadError),
     /// NATS did not do its part.
     #[error("{0}")]
     Feed(String),
+    /// `USAGE` holds what the ledger has not read.
+    #[error("USAGE keeps its messages for longer until the ledger has read what waits")]
+    Unread,
 }
 
 impl From<FeedError> for LookError {
@@ -55,9 +68,9 @@ impl From<FeedError> for LookError {
 
 /// Works until `stop`.
 pub async fn run(config: Config, stop: CancellationToken) {
-    let (mut end, mut trouble) = (None, None);
+    let (mut before, mut trouble) = (None, None);
     while !stop.is_cancelled() {
-        match look(&config, &mut end).await {
+        match look(&config, &mut before).await {
             Ok(_) => trouble = None,
             Err(error) => {
                 let said = chain(&error);
@@ -77,36 +90,46 @@ pub async fn run(config: Config, stop: CancellationToken) {
     }
 }
 
-/// One comparison. `end`: where `EVENTS` ended at the one before, which the trail must have reached. Returns whether it had,
-/// and so whether tables and `USAGE` are now as the settings say.
+/// One comparison. `before`: where the log ended at the one before; at a busy moment the trail has come so far and no
+/// further. Returns whether the trail could be believed, and so whether tables and `USAGE` are now as the settings say
+/// (`USAGE` may take longer, see [`crate::ledger`]).
 ///
 /// # Errors
 /// See [`LookError`]; what was not changed is changed at the next one.
-pub async fn look(config: &Config, end: &mut Option<u64>) -> Result<bool, LookError> {
-    let Config {
-        jetstream,
-        warehouse,
-    } = config;
-    let Some(now) = end_of_events(jetstream).await? else {
-        return Ok(false);
-    };
-    let Some(before) = end.replace(now) else {
-        // A first one may come before there are tables.
+pub async fn look(config: &Config, before: &mut Option<Head>) -> Result<bool, LookError> {
+    let warehouse = &config.warehouse;
+    let before_that = before.take();
+    if before_that.is_none() {
+        // This may come before there are tables.
         warehouse.migrate().await?;
-        return Ok(false);
-    };
-    if audit::position(warehouse).await? < before {
+    }
+    // The trail first: it follows the log, so it cannot be longer.
+    let end = audit::position(warehouse).await?;
+    let now = config.log_head.read().await?;
+    *before = Some(now.clone());
+    if end > now.position {
         return Ok(false);
     }
-    let decided = warehouse.retention_decisions().await?;
-    let retention = decided
-        .last()
-        .map_or_else(Retention::default, |it| it.retention);
-    for table in warehouse.keep_for(retention).await? {
-        let Retention {
-            requests_days,
-            sums_days,
-        } = retention;
+    for head in [Some(now), before_that].into_iter().flatten() {
+        if audit::holds(warehouse, head.position, &head.hash).await? {
+            settle(config, head.position).await?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Lets tables and `USAGE` keep what they hold as was decided last, up to the position `end`.
+async fn settle(config: &Config, end: u64) -> Result<(), LookError> {
+    let decided = config.warehouse.retention_decisions(end).await?;
+    let Some(retention) = decided.last().map(|it| it.retention) else {
+        return Ok(());
+    };
+    let Retention {
+        requests_days,
+        sums_days,
+    } = retention;
+    for table in config.warehouse.keep_for(retention).await? {
         tracing::info!(
             table,
             requests_days,
@@ -114,16 +137,10 @@ pub async fn look(config: &Config, end: &mut Option<u64>) -> Result<bool, LookEr
             "rows are kept for another time"
         );
     }
-    ledger::keep_usage_for(jetstream, retention.requests_days).await?;
-    Ok(true)
-}
-
-/// The sequence of the last event; `None` before there are any.
-async fn end_of_events(jetstream: &Context) -> Result<Option<u64>, FeedError> {
-    match jetstream.get_stream(subjects::EVENTS).await {
-        Ok(stream) => Ok(Some(stream.cached_info().state.last_sequence)),
-        Err(error) if is_missing(&error.kind()) => Ok(None),
-        Err(error) => Err(FeedError::of("asking for the stream EVENTS")(error)),
+    let now = (config.now)();
+    match ledger::keep_usage_for(&config.jetstream, requests_days, now).await? {
+        UsageKept::AsAsked => Ok(()),
+        UsageKept::Longer => Err(LookError::Unread),
     }
 }
 

@@ -17,6 +17,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "session bounds",
         include_str!("../../migrations/0003_session_bounds.sql"),
     ),
+    (
+        4,
+        "the head for readers",
+        include_str!("../../migrations/0004_head_for_readers.sql"),
+    ),
 ];
 
 /// Any number that no other program is likely to choose: two migrators wait for each other.

@@ -219,6 +219,20 @@ pub(crate) async fn position(warehouse: &Warehouse) -> Result<u64, WarehouseErro
     read_head(warehouse, TABLE).await.map(|head| head.position)
 }
 
+/// Whether the event at this position of the trail has this hash, in hexadecimal digits; `false` where there is none. A row
+/// may stand twice until ClickHouse merges the two: both must.
+pub(crate) async fn holds(
+    warehouse: &Warehouse,
+    position: u64,
+    hash: &str,
+) -> Result<bool, WarehouseError> {
+    let sql = format!("SELECT DISTINCT hash FROM {TABLE} WHERE position = {{position:UInt64}}");
+    let query = warehouse.client().query(&sql).param("position", position);
+    let doing = "comparing the audit trail with the log";
+    let there: Vec<String> = within(doing, query.fetch_all()).await?;
+    Ok(there == [hash])
+}
+
 /// The event that the trail ends with must be on `EVENTS`.
 async fn check_same(stream: &Stream, head: &Head) -> Result<(), SessionError> {
     let position = head.position;

@@ -120,7 +120,7 @@ async fn build(
 /// The minute from which on requests are whole, in seconds since 1970: that of the oldest, unless older ones were deleted
 /// for their age.
 async fn whole_since(warehouse: &Warehouse) -> Result<u32, RebuildError> {
-    let decided = warehouse.retention_decisions().await?;
+    let decided = warehouse.retention_decisions(u64::MAX).await?;
     let since = retention::whole_since(&decided, clock::now());
     let sql = "SELECT if(count() = 0, toUInt32(4294967295), toUInt32(greatest( \
                toStartOfMinute(toDateTime(min(received_at), 'UTC')), \

@@ -46,18 +46,21 @@ struct EventRow {
     payload: String,
 }
 
-/// All decisions, the oldest first. A row may stand twice until ClickHouse merges the two.
+/// All decisions up to a position, the oldest first. A row may stand twice until ClickHouse merges the two.
 const DECISIONS: &str = "SELECT position, kind, schema_version, toUnixTimestamp64Micro(recorded_at) AS recorded_us, payload \
-    FROM admin_events WHERE aggregate = 'settings' ORDER BY position LIMIT 1 BY position";
+    FROM admin_events WHERE aggregate = 'settings' AND position <= {end:UInt64} ORDER BY position LIMIT 1 BY position";
 
 /// After how many days a table's rows are deleted; nothing for a table that is not there.
 const KEPT_DAYS: &str = "SELECT toUInt32OrZero(extract(engine_full, 'toIntervalDay[(]([0-9]+)[)]')) \
     FROM system.tables WHERE database = currentDatabase() AND name = {table:String}";
 
 impl Warehouse {
-    /// What was decided about retention, the oldest first.
-    pub(crate) async fn retention_decisions(&self) -> Result<Vec<Decided>, RetentionError> {
-        let query = self.client().query(DECISIONS);
+    /// What was decided about retention up to the position `end`, the oldest first.
+    pub(crate) async fn retention_decisions(
+        &self,
+        end: u64,
+    ) -> Result<Vec<Decided>, RetentionError> {
+        let query = self.client().query(DECISIONS).param("end", end);
         let rows: Vec<EventRow> = within("reading the settings", query.fetch_all()).await?;
         let mut decided = Vec::new();
         for row in rows {

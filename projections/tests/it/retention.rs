@@ -1,5 +1,7 @@
 //! Requests and sums are kept for as long as the settings say, whatever was away or made anew meanwhile.
 
+use std::{fs, path::Path};
+
 use async_nats::jetstream::{Context, stream::Config as StreamConfig};
 use events_schema::{
     actor::{Actor, System},
@@ -9,13 +11,18 @@ use events_schema::{
     subjects,
     time::Timestamp,
 };
-use projections::{audit, retention};
+use projections::{
+    audit, clock,
+    log_head::{Head, LogHead},
+    retention::{self, LookError},
+};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::ledger::Worker as Ledger;
-use crate::servers::{ClickHouse, Nats, eventually};
+use crate::ledger::{REQUESTS, Worker as Ledger, publish};
+use crate::servers::{ClickHouse, Nats, eventually, new_database};
 
 const REQUESTS_KEPT: &str = "SELECT toUInt64(extract(engine_full, 'toIntervalDay[(]([0-9]+)[)]')) FROM system.tables \
     WHERE database = currentDatabase() AND name = 'requests'";
@@ -31,18 +38,23 @@ struct Workers {
 }
 
 impl Workers {
-    async fn start(nats: &Nats, clickhouse: &ClickHouse) -> Self {
+    async fn start(nats: &Nats, clickhouse: &ClickHouse, log: &Log) -> Self {
+        let mut workers = Self::start_audit(nats, clickhouse).await;
+        let retention = config(nats, clickhouse, log).await;
+        let retention = retention::run(retention, workers.stop.clone());
+        workers.tasks.push(tokio::spawn(retention));
+        workers
+    }
+
+    /// The audit trail alone: the test looks by itself.
+    async fn start_audit(nats: &Nats, clickhouse: &ClickHouse) -> Self {
         let stop = CancellationToken::new();
-        let retention = config(nats, clickhouse).await;
         let audit = audit::Config {
             jetstream: nats.jetstream().await,
             warehouse: clickhouse.warehouse(),
             status: std::sync::Arc::default(),
         };
-        let tasks = vec![
-            tokio::spawn(audit::run(audit, stop.clone())),
-            tokio::spawn(retention::run(retention, stop.clone())),
-        ];
+        let tasks = vec![tokio::spawn(audit::run(audit, stop.clone()))];
         Self { stop, tasks }
     }
 
@@ -54,37 +66,81 @@ impl Workers {
     }
 }
 
-async fn config(nats: &Nats, clickhouse: &ClickHouse) -> retention::Config {
+async fn config(nats: &Nats, clickhouse: &ClickHouse, log: &Log) -> retention::Config {
     retention::Config {
         jetstream: nats.jetstream().await,
         warehouse: clickhouse.warehouse(),
+        log_head: LogHead::new(log.url.parse().expect("a URL")),
+        now: clock::now,
     }
 }
 
-/// A log of settings, published as the relay does.
+/// A log of settings: its head in Postgres as `commands` keeps it, its events published as the relay does.
 struct Log {
     jetstream: Context,
+    postgres: PgConnection,
+    url: String,
     position: u64,
     hash: [u8; 32],
+    /// What was published, to be published again.
+    rows: Vec<(String, Vec<u8>)>,
 }
 
 impl Log {
     async fn new(nats: &Nats) -> Self {
-        let jetstream = nats.jetstream().await;
+        let url = new_database().await;
+        let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../commands/migrations");
+        let all = fs::read_to_string(migrations.join("0001_log.sql")).expect("the log's tables");
+        let begin = all.find("CREATE TABLE log_head").expect("the table");
+        let end = all.find("-- The truth.").expect("what comes next");
+        let mut postgres = PgConnection::connect(&url).await.expect("it is there");
+        let table = sqlx::AssertSqlSafe(all[begin..end].to_owned());
+        postgres.execute(table).await.expect("a new table");
+        let log = Self {
+            jetstream: nats.jetstream().await,
+            postgres,
+            url,
+            position: 0,
+            hash: GENESIS,
+            rows: Vec::new(),
+        };
+        log.make_events().await;
+        log
+    }
+
+    /// Makes an empty `EVENTS`.
+    async fn make_events(&self) {
         let config = StreamConfig {
             name: subjects::EVENTS.to_owned(),
             subjects: vec![subjects::EVENTS_SUBJECTS.to_owned()],
             ..StreamConfig::default()
         };
-        jetstream
-            .create_stream(config)
-            .await
-            .expect("EVENTS is made");
-        Self {
-            jetstream,
-            position: 0,
-            hash: GENESIS,
-        }
+        let made = self.jetstream.create_stream(config).await;
+        made.expect("EVENTS is made");
+    }
+
+    /// Loses `EVENTS`, and begins it again.
+    async fn lose_events(&self) {
+        let gone = self.jetstream.delete_stream(subjects::EVENTS).await;
+        gone.expect("deleted");
+        self.make_events().await;
+    }
+
+    /// Publishes the event at this position again.
+    async fn relay_again(&self, position: u64) {
+        let at = usize::try_from(position - 1).expect("few");
+        let (subject, row) = self.rows[at].clone();
+        let sent = self.jetstream.publish(subject, row.into()).await;
+        let stored = sent.expect("sent").await;
+        assert_eq!(stored.expect("stored").sequence, position);
+    }
+
+    /// Lets the log end there.
+    async fn end_at(&mut self, position: u64, hash: [u8; 32]) {
+        let update = sqlx::query("UPDATE log_head SET position = $1, hash = $2")
+            .bind(i64::try_from(position).expect("few"))
+            .bind(hash.as_slice());
+        update.execute(&mut self.postgres).await.expect("updated");
     }
 
     async fn keep(&mut self, requests_days: u32, sums_days: u32) {
@@ -122,9 +178,9 @@ impl Log {
         };
         let row = EventRow::new(epoch, envelope).expect("JSON").to_json();
         let subject = subjects::events(event.stream().aggregate());
-        let sent = self.jetstream.publish(subject, row.into()).await;
-        let stored = sent.expect("sent").await;
-        assert_eq!(stored.expect("stored").sequence, self.position);
+        self.rows.push((subject, row));
+        self.end_at(self.position, self.hash).await;
+        self.relay_again(self.position).await;
     }
 }
 
@@ -152,7 +208,7 @@ async fn rows_are_kept_as_the_settings_say_and_what_is_older_goes() {
     log.append(SettingsEvent::OrganisationRenamed { name })
         .await;
     let ledger = Ledger::start(&nats, &clickhouse, 1).await;
-    let workers = Workers::start(&nats, &clickhouse).await;
+    let workers = Workers::start(&nats, &clickhouse, &log).await;
     clickhouse.becomes(REQUESTS_KEPT, 400).await;
     clickhouse.becomes(SUMS_KEPT, 1_200).await;
     two_requests(&clickhouse).await;
@@ -190,7 +246,7 @@ async fn a_change_arrives_when_clickhouse_was_away_and_when_a_table_was_made_ane
     let mut log = Log::new(&nats).await;
     log.keep(100, 200).await;
     let ledger = Ledger::start(&nats, &clickhouse, 1).await;
-    let workers = Workers::start(&nats, &clickhouse).await;
+    let workers = Workers::start(&nats, &clickhouse, &log).await;
     clickhouse.becomes(REQUESTS_KEPT, 100).await;
 
     clickhouse.kill();
@@ -216,7 +272,7 @@ async fn a_trail_that_is_being_filled_again_is_not_believed_before_its_end() {
         log.keep(requests, sums).await;
     }
     let ledger = Ledger::start(&nats, &clickhouse, 1).await;
-    let workers = Workers::start(&nats, &clickhouse).await;
+    let workers = Workers::start(&nats, &clickhouse, &log).await;
     clickhouse.becomes(REQUESTS_KEPT, 500).await;
     two_requests(&clickhouse).await;
     workers.stop().await;
@@ -225,21 +281,222 @@ async fn a_trail_that_is_being_filled_again_is_not_believed_before_its_end() {
     clickhouse
         .execute("ALTER TABLE admin_events DELETE WHERE position > 1 SETTINGS mutations_sync = 1")
         .await;
-    let (config, mut end) = (config(&nats, &clickhouse).await, None);
-    for _ in 0..3 {
-        let believed = retention::look(&config, &mut end).await;
-        assert!(!believed.expect("all servers answer"));
-    }
-    assert_eq!(end, Some(2));
+    let (config, mut before) = (config(&nats, &clickhouse, &log).await, None);
+    is_not_believed(&config, &mut before).await;
     assert_eq!(clickhouse.number(REQUESTS_KEPT).await, Some(500));
-    let workers = Workers::start(&nats, &clickhouse).await;
+    let workers = Workers::start(&nats, &clickhouse, &log).await;
     clickhouse
         .becomes("SELECT uniqExact(position) FROM admin_events", 2)
         .await;
-    let believed = retention::look(&config, &mut end).await;
+    let believed = retention::look(&config, &mut before).await;
     assert!(believed.expect("all servers answer"), "it is whole");
     assert_eq!(clickhouse.number(REQUESTS_KEPT).await, Some(500));
     assert_eq!(clickhouse.number(OLD).await, Some(1), "nothing was deleted");
     workers.stop().await;
     ledger.stop().await;
+}
+
+/// Several looks do not believe the trail.
+async fn is_not_believed(config: &retention::Config, before: &mut Option<Head>) {
+    for _ in 0..3 {
+        let believed = retention::look(config, before).await;
+        assert!(!believed.expect("all servers answer"));
+    }
+}
+
+#[tokio::test]
+async fn a_trail_that_is_filled_again_together_with_events_is_not_believed_before_the_logs_end() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let mut log = Log::new(&nats).await;
+    log.keep(30, 365).await;
+    log.keep(3_650, 3_650).await;
+    let ledger = Ledger::start(&nats, &clickhouse, 1).await;
+    let workers = Workers::start(&nats, &clickhouse, &log).await;
+    clickhouse.becomes(REQUESTS_KEPT, 3_650).await;
+    two_requests(&clickhouse).await;
+    workers.stop().await;
+
+    // NATS and the trail were lost; the relay begins, and the trail keeps pace with it.
+    log.lose_events().await;
+    clickhouse.execute("TRUNCATE TABLE admin_events").await;
+    let (config, mut before) = (config(&nats, &clickhouse, &log).await, None);
+    is_not_believed(&config, &mut before).await;
+    let workers = Workers::start(&nats, &clickhouse, &log).await;
+    log.relay_again(1).await;
+    clickhouse
+        .becomes("SELECT count() FROM admin_events", 1)
+        .await;
+    is_not_believed(&config, &mut before).await;
+    assert_eq!(clickhouse.number(REQUESTS_KEPT).await, Some(3_650));
+    log.relay_again(2).await;
+    clickhouse
+        .becomes("SELECT count() FROM admin_events", 2)
+        .await;
+    let believed = retention::look(&config, &mut before).await;
+    assert!(believed.expect("all servers answer"), "it is whole");
+    assert_eq!(clickhouse.number(REQUESTS_KEPT).await, Some(3_650));
+    assert_eq!(clickhouse.number(OLD).await, Some(1), "nothing was deleted");
+    workers.stop().await;
+    ledger.stop().await;
+}
+
+#[tokio::test]
+async fn a_trail_of_another_log_is_not_believed() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let mut log = Log::new(&nats).await;
+    log.keep(500, 600).await;
+    let ledger = Ledger::start(&nats, &clickhouse, 1).await;
+    let workers = Workers::start(&nats, &clickhouse, &log).await;
+    clickhouse.becomes(REQUESTS_KEPT, 500).await;
+    workers.stop().await;
+    let first = log.hash;
+    // What was decided last is lost with Postgres' tail; the trail has it.
+    log.keep(30, 365).await;
+    let audit = Workers::start_audit(&nats, &clickhouse).await;
+    clickhouse
+        .becomes("SELECT count() FROM admin_events", 2)
+        .await;
+    let config = config(&nats, &clickhouse, &log).await;
+    for (position, hash, what) in [
+        (0, GENESIS, "an empty log"),
+        (1, first, "shorter than the trail"),
+        (2, [7; 32], "forked"),
+        (3, [7; 32], "forked, and longer"),
+    ] {
+        log.end_at(position, hash).await;
+        let mut before = None;
+        is_not_believed(&config, &mut before).await;
+        assert_eq!(before.map(|it| it.position), Some(position), "{what}");
+        assert_eq!(clickhouse.number(REQUESTS_KEPT).await, Some(500), "{what}");
+    }
+    // It was the trail's own log after all.
+    log.end_at(2, log.hash).await;
+    let believed = retention::look(&config, &mut None).await;
+    assert!(believed.expect("all servers answer"));
+    assert_eq!(clickhouse.number(REQUESTS_KEPT).await, Some(30));
+    audit.stop().await;
+    ledger.stop().await;
+}
+
+#[tokio::test]
+async fn a_trail_that_holds_where_the_log_ended_before_is_believed_so_far() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let mut log = Log::new(&nats).await;
+    log.keep(500, 600).await;
+    let audit = Workers::start_audit(&nats, &clickhouse).await;
+    clickhouse
+        .becomes("SELECT count() FROM admin_events", 1)
+        .await;
+    let (config, mut before) = (config(&nats, &clickhouse, &log).await, None);
+    let believed = retention::look(&config, &mut before).await;
+    assert!(believed.expect("all servers answer"));
+    // The log goes on all the time, and the trail comes after it.
+    clickhouse
+        .execute("ALTER TABLE requests MODIFY TTL toDateTime(received_at) + INTERVAL 900 DAY")
+        .await;
+    log.end_at(2, [7; 32]).await;
+    let believed = retention::look(&config, &mut before).await;
+    assert!(believed.expect("all servers answer"));
+    assert_eq!(clickhouse.number(REQUESTS_KEPT).await, Some(500));
+    let believed = retention::look(&config, &mut before).await;
+    assert!(!believed.expect("all servers answer"), "it does not come");
+    audit.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_changed_for_lack_of_a_decision_or_of_postgres() {
+    const FOREVER: &str =
+        "ALTER TABLE requests MODIFY TTL toDateTime(received_at) + INTERVAL 3650 DAY";
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let mut log = Log::new(&nats).await;
+    let name = Some("Acme".parse().expect("a name"));
+    log.append(SettingsEvent::OrganisationRenamed { name })
+        .await;
+    let audit = Workers::start_audit(&nats, &clickhouse).await;
+    clickhouse
+        .becomes("SELECT count() FROM admin_events", 1)
+        .await;
+    clickhouse.execute(FOREVER).await;
+    let mut config = config(&nats, &clickhouse, &log).await;
+    let believed = retention::look(&config, &mut None).await;
+    assert!(believed.expect("all servers answer"));
+    assert_eq!(clickhouse.number(REQUESTS_KEPT).await, Some(3_650));
+
+    log.keep(30, 365).await;
+    clickhouse
+        .becomes("SELECT count() FROM admin_events", 2)
+        .await;
+    let there = config.log_head;
+    let nobody = "postgres://nobody@127.0.0.1:1/none";
+    config.log_head = LogHead::new(nobody.parse().expect("a URL"));
+    let mut before = None;
+    let refused = retention::look(&config, &mut before).await;
+    assert!(matches!(refused, Err(LookError::LogHead(_))), "{refused:?}");
+    assert_eq!(before, None);
+    assert_eq!(clickhouse.number(REQUESTS_KEPT).await, Some(3_650));
+    config.log_head = there;
+    let believed = retention::look(&config, &mut before).await;
+    assert!(believed.expect("all servers answer"));
+    assert_eq!(clickhouse.number(REQUESTS_KEPT).await, Some(30));
+    audit.stop().await;
+}
+
+#[tokio::test]
+async fn usage_keeps_what_the_ledger_has_not_read() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let mut log = Log::new(&nats).await;
+    log.keep(14, 365).await;
+    let audit = Workers::start_audit(&nats, &clickhouse).await;
+    clickhouse
+        .becomes("SELECT count() FROM admin_events", 1)
+        .await;
+    let ledger = Ledger::start(&nats, &clickhouse, 1).await;
+    let jetstream = nats.jetstream().await;
+    publish(&jetstream, 1, 1..4).await;
+    clickhouse.becomes(REQUESTS, 3).await;
+    // ClickHouse's part stops here, and two hours go by.
+    ledger.stop().await;
+    publish(&jetstream, 1, 4..6).await;
+    let mut config = config(&nats, &clickhouse, &log).await;
+    config.now = in_two_hours;
+    let unread = retention::look(&config, &mut None).await;
+    assert!(matches!(unread, Err(LookError::Unread)), "{unread:?}");
+    assert_eq!(clickhouse.number(REQUESTS_KEPT).await, Some(14));
+    assert_eq!(usage_days(&nats).await, Some(90));
+
+    // It keeps pace again: what waits is of this moment.
+    config.now = clock::now;
+    let believed = retention::look(&config, &mut None).await;
+    assert!(believed.expect("all servers answer"));
+    assert_eq!(usage_days(&nats).await, Some(7));
+
+    // For longer it is at once, whatever waits.
+    config.now = in_two_hours;
+    log.keep(60, 365).await;
+    clickhouse
+        .becomes("SELECT count() FROM admin_events", 2)
+        .await;
+    let believed = retention::look(&config, &mut None).await;
+    assert!(believed.expect("all servers answer"));
+    assert_eq!(usage_days(&nats).await, Some(53));
+
+    // All is read.
+    log.keep(14, 365).await;
+    clickhouse
+        .becomes("SELECT count() FROM admin_events", 3)
+        .await;
+    let ledger = Ledger::start(&nats, &clickhouse, 2).await;
+    clickhouse.becomes(REQUESTS, 5).await;
+    eventually("nothing waits", async || {
+        retention::look(&config, &mut None).await.ok()
+    })
+    .await;
+    assert_eq!(usage_days(&nats).await, Some(7));
+    ledger.stop().await;
+    audit.stop().await;
+}
+
+fn in_two_hours() -> Timestamp {
+    let micros = clock::now().micros() + 2 * 3_600 * 1_000_000;
+    Timestamp::from_micros(micros).expect("in range")
 }

@@ -126,7 +126,7 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
 fn publisher(places: &Places, trust: &Trust, rivals: Rivals) -> Result<PublisherConfig, AnyError> {
     Ok(PublisherConfig {
         ring: places.snapshot_mac()?,
-        postgres: postgres::secured(&places.postgres_url, trust)
+        postgres: postgres::secured(&places.postgres_url, trust)?
             .parse()
             .map_err(|_| "the Postgres URL cannot be read")?,
         replicas: places.stream_replicas,

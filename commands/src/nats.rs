@@ -59,8 +59,12 @@ fn options(address: &Address, trust: &Trust) -> Result<ConnectOptions, TrustErro
     if let Some(config) = trust.nats_config(address.is_encrypted())? {
         options = options.tls_client_config(config);
     }
-    // Also of servers that the first one tells of: theirs have no scheme.
-    Ok(options.require_tls(address.is_encrypted()))
+    if address.is_encrypted() {
+        // A server names the others of its cluster before anything is encrypted: whoever is on the way could name one of
+        // their own, with a good certificate for its own name, and be told the password.
+        options = options.require_tls(true).ignore_discovered_servers();
+    }
+    Ok(options)
 }
 
 fn as_user(options: ConnectOptions, address: &Address) -> ConnectOptions {

@@ -86,26 +86,45 @@ pub enum Protection {
     None,
 }
 
+/// A URL of Postgres that does not say by itself where it leads. It is not quoted: it may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPostgresUrl {
+    /// The server would be whatever the environment says (`PGHOST`), and so would what protects the connection.
+    #[error(
+        "a Postgres URL names its host: postgres://user:password@host/database, or for a socket \
+         postgres://user@/database?host=/its/folder"
+    )]
+    NoHost,
+    /// What follows a `#` is not read, an `sslmode` for instance.
+    #[error("a Postgres URL has no #: write %23 for one in a password or a path")]
+    Fragment,
+}
+
 /// A URL of Postgres with what protects the connection: to another machine it asks for `sslmode=verify-full` unless it
 /// says something else itself, and it names `ca_file` unless it names its own `sslrootcert`.
-#[must_use]
-pub fn postgres(url: &str, ca_file: Option<&str>) -> (String, Protection) {
+///
+/// # Errors
+/// When it names no host, or has a `#`.
+pub fn postgres(
+    url: &str,
+    ca_file: Option<&str>,
+) -> Result<(String, Protection), InvalidPostgresUrl> {
+    if url.contains('#') {
+        return Err(InvalidPostgresUrl::Fragment);
+    }
     let (before, query) = url.split_once('?').unwrap_or((url, ""));
     let said = |names: &[&str]| {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let mut values = pairs.filter(|(name, _)| names.contains(name));
+        let mut values =
+            pairs.filter(|(name, _)| decoded(name).is_ok_and(|name| names.contains(&&*name)));
         values.next_back().map(|(_, value)| value)
     };
-    let authority = before.split_once("://").map_or("", |(_, rest)| rest);
-    let authority = authority.split('/').next().unwrap_or_default();
-    let place = authority.rsplit('@').next().unwrap_or_default();
-    let host = match place.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => host,
-        _ => place,
-    };
-    let host = said(&["hostaddr", "host"]).unwrap_or(host);
+    let host = said(&["hostaddr", "host"]).unwrap_or_else(|| host_of(before));
     let host = decoded(host).unwrap_or_default();
-    let is_local = host.is_empty() || is_this_machine(&host);
+    if host.is_empty() {
+        return Err(InvalidPostgresUrl::NoHost);
+    }
+    let is_local = is_this_machine(&host);
 
     let mut url = url.to_owned();
     let mut add = |name: &str, value: &str| {
@@ -125,7 +144,18 @@ pub fn postgres(url: &str, ca_file: Option<&str>) -> (String, Protection) {
         Some("require" | "verify-ca") => Protection::Unverified,
         Some(_) => Protection::None,
     };
-    (url, protection)
+    Ok((url, protection))
+}
+
+/// The host between `scheme://[user:password@]` and `[:port][/path]`, as it is written.
+fn host_of(url: &str) -> &str {
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = authority.split('/').next().unwrap_or_default();
+    let place = authority.rsplit('@').next().unwrap_or_default();
+    match place.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => host,
+        _ => place,
+    }
 }
 
 /// Whether a host is the machine that asks: a loopback address, `localhost`, or the folder of a socket.
@@ -196,8 +226,9 @@ fn read_credentials(text: &str) -> Result<Credentials, InvalidAddress> {
     })
 }
 
-/// With percent-encoding, for a query.
-fn encoded(text: &str) -> String {
+/// With percent-encoding, for a value in a query.
+#[must_use]
+pub fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
@@ -280,10 +311,11 @@ mod tests {
     fn a_connection_to_postgres_on_another_machine_is_verified_unless_its_url_says_otherwise() {
         let check = |url: &str, secured: &str, protection: Protection| {
             let expected = (secured.to_owned(), protection);
-            assert_eq!(postgres(url, None), expected, "{url}");
+            assert_eq!(postgres(url, None), Ok(expected), "{url}");
         };
         for url in [
             "postgres://a:b@127.0.0.1:5432/d",
+            "postgres://a@/d?host=/run/postgresql",
             "postgres://a@localhost/d",
             "postgres://a@[::1]:5432/d",
             "postgres:///d?host=/run/postgresql",
@@ -317,13 +349,52 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_to_postgres_that_the_environment_would_lead_away_is_refused() {
+        for url in [
+            "",
+            "postgres://",
+            "postgres:///d",
+            "postgres://a:secret@/d",
+            "postgres://a:secret@:5432/d",
+            "postgres:///d?application_name=x",
+            "postgres://db/d?host=",
+        ] {
+            assert_eq!(
+                postgres(url, None),
+                Err(InvalidPostgresUrl::NoHost),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_asked_of_postgres_hides_behind_a_fragment() {
+        for url in [
+            "postgres://a@db/d#",
+            "postgres://a@db/d?sslmode=verify-full#x",
+            "postgres://a:sec#ret@db/d",
+            "postgres://a@127.0.0.1/d#x",
+        ] {
+            let expected = Err(InvalidPostgresUrl::Fragment);
+            assert_eq!(postgres(url, Some("/ca.pem")), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_counts_however_its_name_is_written() {
+        let (_, protection) = postgres("postgres://localhost/d?h%6Fst=db", None).expect("a host");
+        assert_eq!(protection, Protection::Verified);
+    }
+
+    #[test]
     fn the_own_authority_is_named_unless_the_url_names_another() {
         let file = Some("/etc/sluice/our ca.pem");
-        let (url, _) = postgres("postgres://a@db/d?sslmode=verify-full", file);
+        let secured = |url: &str| postgres(url, file).expect("it has a host").0;
+        let url = secured("postgres://a@db/d?sslmode=verify-full");
         let named = "&sslrootcert=/etc/sluice/our%20ca.pem";
         assert_eq!(url, format!("postgres://a@db/d?sslmode=verify-full{named}"));
         let own = "postgres://a@127.0.0.1/d?sslrootcert=/x.pem";
-        assert_eq!(postgres(own, file).0, own);
+        assert_eq!(secured(own), own);
     }
 
     #[test]

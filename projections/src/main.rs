@@ -137,7 +137,7 @@ fn publisher(places: &Places, trust: &Trust, rivals: Rivals) -> Result<Publisher
 }
 
 fn postgres_options(places: &Places, trust: &Trust) -> Result<PgConnectOptions, AnyError> {
-    let options = postgres::secured(&places.postgres_url, trust).parse();
+    let options = postgres::secured(&places.postgres_url, trust)?.parse();
     Ok(options.map_err(|_| "the Postgres URL cannot be read")?)
 }
 

@@ -80,8 +80,11 @@ impl Server {
         if let Some(config) = self.trust.nats_config(self.address.is_encrypted())? {
             options = options.tls_client_config(config);
         }
-        // Also of servers that the first one tells of: theirs have no scheme.
-        options = options.require_tls(self.address.is_encrypted());
+        if self.address.is_encrypted() {
+            // A server names the others of its cluster before anything is encrypted: whoever is on the way could name
+            // one of their own, with a good certificate for its own name, and be told the password.
+            options = options.require_tls(true).ignore_discovered_servers();
+        }
         let Some(who) = self.address.credentials() else {
             return Ok(options);
         };

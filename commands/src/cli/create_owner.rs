@@ -43,8 +43,10 @@ pub(super) async fn run(options: CreateOwner, trust: &Trust) -> Result<(), Failu
     let hash = Passwords::default().hash(read_password()?).await?;
     // The relay and the comparison with EVENTS are the service's business.
     let options = ControlOptions {
-        postgres_url: postgres::secured(&postgres_url, trust),
-        postgres_owner_url: postgres_owner_url.map(|url| postgres::secured(&url, trust)),
+        postgres_url: postgres::secured(&postgres_url, trust)?,
+        postgres_owner_url: postgres_owner_url
+            .map(|url| postgres::secured(&url, trust))
+            .transpose()?,
         nats: None,
         relay: false,
     };

@@ -9,6 +9,7 @@ mod verify;
 
 use std::{io, io::Write as _, net::SocketAddr};
 
+use events_schema::address::InvalidPostgresUrl;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -34,6 +35,8 @@ enum Failure {
     LogFilter(#[from] tracing_subscriber::filter::ParseError),
     #[error(transparent)]
     Trust(#[from] TrustError),
+    #[error(transparent)]
+    Postgres(#[from] InvalidPostgresUrl),
     #[error(transparent)]
     Nats(#[from] NatsError),
     #[error("ClickHouse cannot be asked: {0}")]

@@ -71,8 +71,10 @@ pub(super) async fn run(options: Serve, trust: &Trust) -> Result<(), Failure> {
     tracing::info!(%listen, "listening");
     tokio::spawn(app.parts().gateways.clone().listen(nats.clone()));
     let control = ControlOptions {
-        postgres_url: postgres::secured(&postgres_url, trust),
-        postgres_owner_url: postgres_owner_url.map(|url| postgres::secured(&url, trust)),
+        postgres_url: postgres::secured(&postgres_url, trust)?,
+        postgres_owner_url: postgres_owner_url
+            .map(|url| postgres::secured(&url, trust))
+            .transpose()?,
         nats: Some(nats),
         relay: true,
     };

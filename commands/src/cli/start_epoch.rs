@@ -16,7 +16,7 @@ pub(super) async fn run(options: StartEpoch, trust: &Trust) -> Result<(), Failur
         why,
     } = options;
     let log = log::start(
-        &postgres::secured(&postgres_url, trust),
+        &postgres::secured(&postgres_url, trust)?,
         Some(nats::connect(&nats_url, trust).await?),
     )
     .await?;

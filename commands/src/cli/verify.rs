@@ -9,7 +9,7 @@ pub(super) async fn run(options: Log, trust: &Trust) -> Result<(), Failure> {
         nats_url,
     } = options;
     let (pool, nats) = (
-        log::open_pool(&postgres::secured(&postgres_url, trust)).await?,
+        log::open_pool(&postgres::secured(&postgres_url, trust)?).await?,
         nats::connect(&nats_url, trust).await?,
     );
     let report = verify::verify(&pool, Some(&nats), None).await?;

@@ -13,7 +13,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use super::{DUMP, MANIFEST, Manifest, SECRETS, copy_closed, digest, succeed};
 use crate::failure::{Doing, Failure, Outcome};
-use crate::parts::{Cache, Part};
+use crate::parts::Cache;
 use crate::paths;
 use crate::progress::Progress;
 use crate::stack::DataDir;
@@ -33,6 +33,9 @@ pub(crate) struct RestoreArgs {
     /// The stack's data folder; it must hold no log.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// The stack is one of `up --tls`, which runs another Postgres.
+    #[arg(long)]
+    tls: bool,
 }
 
 /// Where the head is said to have been published one event after the backup's last: no event has this hash, so that
@@ -52,7 +55,7 @@ pub(crate) fn run(args: &RestoreArgs) -> Outcome {
     let _alone = data.lock()?;
     must_be_free(&data)?;
     let progress = Progress::on_stderr();
-    let bin = Cache::open()?.part(Part::Postgres, &progress)?;
+    let bin = Cache::open()?.part(postgres::part(&data, args.tls)?, &progress)?;
     restore_secrets(&from.join(SECRETS), &data)?;
     let passwords = secrets::postgres_passwords(&data)?;
     let step = progress.step("log");

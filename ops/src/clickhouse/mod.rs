@@ -36,7 +36,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::engine::Engine;
 use self::server::{MAX_QUERIES, Shared};
-use self::users::{NewUser, Users};
+use self::users::Users;
 use crate::failure::{Doing as _, Outcome};
 use crate::tls::ServerTls;
 
@@ -70,10 +70,10 @@ pub(crate) struct Args {
         long = "user",
         value_name = "USER",
         env = "SLUICE_CLICKHOUSE_USERS",
-        hide_env_values = true,
-        value_delimiter = ','
+        hide_env_values = true
     )]
-    users: Vec<NewUser>,
+    // Not read by clap, whose errors quote what they do not understand.
+    users: Vec<String>,
     #[command(flatten)]
     tls: ServerTls,
 }
@@ -88,6 +88,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         users,
         tls,
     } = args;
+    let users = users::named(&users)?;
     let tls = tls.acceptor()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let runtime = tokio::runtime::Builder::new_multi_thread()

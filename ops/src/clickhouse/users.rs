@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::ask::Credentials;
 use super::exception::{Exception, Kind};
+use crate::failure::{Failure, Outcome};
 
 /// The user that there is when nobody was named, and that may do everything.
 const DEFAULT: &str = "default";
@@ -36,6 +37,20 @@ pub(super) struct NewUser {
     name: String,
     password: String,
     rights: Rights,
+}
+
+/// Reads lists of users, with commas between them. The error tells which one is none and does not quote it: it may be a
+/// piece of a password.
+pub(super) fn named(lists: &[String]) -> Outcome<Vec<NewUser>> {
+    let texts = lists.iter().flat_map(|list| list.split(','));
+    texts
+        .enumerate()
+        .map(|(index, text)| {
+            text.parse().map_err(|why| {
+                Failure::new(format!("the list of users, number {}: {why}", index + 1))
+            })
+        })
+        .collect()
 }
 
 // === impl Users ===
@@ -105,7 +120,9 @@ impl FromStr for NewUser {
                 password: password.to_owned(),
                 rights,
             }),
-            _ => Err("a user is NAME:PASSWORD or NAME:PASSWORD:readonly"),
+            _ => Err(
+                "a user is NAME:PASSWORD or NAME:PASSWORD:readonly, and a password has no comma",
+            ),
         }
     }
 }
@@ -151,6 +168,18 @@ mod tests {
         );
         let named = || vec!["writer:w".parse().unwrap()];
         assert_eq!(ask(&Users::new(None, named()), "default", ""), Err(516));
+    }
+
+    #[test]
+    fn a_list_that_is_not_understood_is_not_quoted() {
+        let read = |list: &str| named(&[list.to_owned()]);
+        let users = read("reader:r:readonly,writer:w").unwrap();
+        assert_eq!(format!("{users:?}"), "[reader, writer]");
+        assert_eq!(named(&[]).unwrap(), []);
+        for list in ["reader:sec,ret", "ret", "reader:r,ret:", ":ret,reader:sec"] {
+            let said = read(list).unwrap_err().to_string();
+            assert!(!said.contains("sec") && !said.contains("ret"), "{said}");
+        }
     }
 
     #[test]

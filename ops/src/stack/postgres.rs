@@ -31,6 +31,9 @@ pub(super) const ACCESS_OVER_TLS: &str = "hostssl all all 127.0.0.1/32 scram-sha
 /// The major version of the Postgres that speaks TLS.
 const WITH_TLS: &str = "17";
 
+/// The first major version that has a locale of its own.
+const WITH_BUILTIN_LOCALE: u32 = 17;
+
 /// Which Postgres is to run on this data folder. The one that is fetched ordinarily was built without TLS; a data folder
 /// belongs to the version that made it.
 pub(crate) fn part(data: &DataDir, tls: bool) -> Outcome<Part> {
@@ -68,13 +71,14 @@ pub(crate) fn initialise(data: &DataDir, bin: &Path, passwords: &PostgresPasswor
             .doing(|| format!("giving {} to nobody", draft.display()))?;
     }
 
-    let mut initdb = unprivileged(&bin.join("initdb"));
+    let initdb = bin.join("initdb");
+    let locale = locale(major_version(&initdb)?);
+    let mut initdb = unprivileged(&initdb);
     initdb
         .arg("--pgdata")
         .arg(&draft)
-        .args(["--username=postgres", "--encoding=UTF8", "--locale=C"])
-        // Texts are compared by their bytes, and yet upper and lower case are known beyond ASCII, for searches.
-        .args(["--locale-provider=builtin", "--builtin-locale=C.UTF-8"])
+        .args(["--username=postgres", "--encoding=UTF8"])
+        .args(locale)
         // Whom to trust is replaced below: initdb itself wants a password file for scram.
         .args(["--auth=trust", "--no-instructions"]);
     finish(initdb, None, "making Postgres' data folder")?;
@@ -98,6 +102,38 @@ pub(crate) fn initialise(data: &DataDir, bin: &Path, passwords: &PostgresPasswor
     }
     fs::rename(&draft, data.postgres())
         .doing(|| format!("moving Postgres' data to {}", data.postgres().display()))
+}
+
+/// How texts are compared and searched: by their bytes, with upper and lower case known beyond ASCII. Versions before 17
+/// know the case only by the system's own locale of this name, which Debian and others always have.
+const fn locale(major: u32) -> &'static [&'static str] {
+    if major < WITH_BUILTIN_LOCALE {
+        return &["--locale=C", "--lc-ctype=C.UTF-8"];
+    }
+    &[
+        "--locale=C",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+    ]
+}
+
+fn major_version(initdb: &PathBuf) -> Outcome<u32> {
+    let doing = || format!("asking {} for its version", initdb.display());
+    let output = unprivileged(initdb)
+        .arg("--version")
+        .output()
+        .doing(doing)?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    read_major(&said).ok_or_else(|| Failure::new(format!("{}: it said {said:?}", doing())))
+}
+
+/// The major version in `initdb (PostgreSQL) 16.4 (Debian 16.4-1)`, or `18beta1`.
+fn read_major(said: &str) -> Option<u32> {
+    let (_, version) = said.split_once("(PostgreSQL) ")?;
+    let digits = version
+        .split(|letter: char| !letter.is_ascii_digit())
+        .next()?;
+    digits.parse().ok()
 }
 
 /// Single-user mode reads one statement a line.
@@ -227,4 +263,35 @@ fn finish(mut command: Command, input: Option<&str>, doing: &str) -> Outcome {
         output.status,
         complaint.unwrap_or("it said nothing")
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_read_from_what_initdb_says() {
+        for (said, major) in [
+            ("initdb (PostgreSQL) 18.6\n", Some(18)),
+            (
+                "initdb (PostgreSQL) 15.9 (Debian 15.9-0+deb12u1)\n",
+                Some(15),
+            ),
+            ("initdb (PostgreSQL) 19beta1\n", Some(19)),
+            ("initdb (PostgreSQL) devel\n", None),
+            ("", None),
+        ] {
+            assert_eq!(read_major(said), major, "{said}");
+        }
+    }
+
+    #[test]
+    fn only_a_postgres_that_has_a_locale_of_its_own_is_told_to_use_it() {
+        for major in [15, 16] {
+            assert_eq!(locale(major), ["--locale=C", "--lc-ctype=C.UTF-8"]);
+        }
+        for major in [17, 18] {
+            assert!(locale(major).contains(&"--locale-provider=builtin"));
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use events_schema::address::encoded;
+
 use super::DataDir;
 use super::nats::User;
 use super::secrets::{ClickhousePasswords, NatsPasswords};
@@ -50,11 +52,7 @@ impl Ways {
         let url = format!("postgres://{role}:{password}@127.0.0.1:{port}/{database}");
         match self.ca_file() {
             Some(file) => {
-                let file = file.display().to_string();
-                let file = file
-                    .replace('%', "%25")
-                    .replace(' ', "%20")
-                    .replace('&', "%26");
+                let file = encoded(&file.display().to_string());
                 format!("{url}?sslmode=verify-full&sslrootcert={file}")
             }
             None => url,
@@ -110,5 +108,20 @@ impl Asker {
         [(Self::Commands, ":readonly"), (Self::Projections, "")]
             .map(|(user, end)| format!("{}:{}{end}", user.name(), user.password(passwords)))
             .join(",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authoritys_file_is_found_whatever_its_folder_is_called() {
+        let data = DataDir::locate(Some(Path::new("/a b+c#d&e%20f?g"))).unwrap();
+        let url = Ways::of(&data, true).postgres("r", "p", "d", 1);
+        let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+        let understood = format!("{options:?}");
+        let expected = "File(\"/a b+c#d&e%20f?g/tls/ca.pem\")";
+        assert!(understood.contains(expected), "{understood}");
     }
 }

@@ -35,9 +35,14 @@ fn backup(stack: &Stack) -> PathBuf {
 }
 
 fn restore(stack: &Stack, from: &std::path::Path) -> String {
+    restore_with(stack, from, &[])
+}
+
+fn restore_with(stack: &Stack, from: &std::path::Path, flags: &[&str]) -> String {
     let data = stack.data().display().to_string();
     let from = from.display().to_string();
-    let output = sluice(&["restore", "--data", &data, "--from", &from]);
+    let task = ["restore", "--data", &data, "--from", &from];
+    let output = sluice(&[&task, flags].concat());
     assert!(output.status.success(), "{}", said(&output));
     said(&output)
 }
@@ -109,6 +114,26 @@ fn after_the_loss_of_everything_a_backup_brings_the_deployment_back() {
         let status = session.status().await;
         assert_eq!(status.state_digest, before.state_digest);
         only_a_new_epoch_helps(&stack, &session).await;
+    });
+}
+
+#[test]
+fn a_stack_over_tls_is_brought_back_as_one() {
+    let mut stack = Stack::up_with(&["--tls"]);
+    let from = backup(&stack);
+    let before = block_on(async { stack.sign_in().await.status().await });
+    stack.down();
+    lose(&stack, &["postgres"]);
+    let said = restore_with(&stack, &from, &["--tls"]);
+    assert!(said.contains("taken back from EVENTS"), "{said}");
+    stack.up_again_with(&["--tls"]);
+    assert!(stack.info.ca_file.is_some(), "the servers speak TLS");
+    block_on(async {
+        let session = stack.sign_in().await;
+        let status = session.status().await;
+        assert_eq!(status.state_digest, before.state_digest);
+        let position = wait_until("commands are taken", || change_something(&session, 1)).await;
+        agrees(&stack, &session, position).await;
     });
 }
 

@@ -122,7 +122,12 @@ impl Stack {
 
     /// Brings it up again, after `down` or while it runs.
     pub(crate) fn up_again(&mut self) {
-        self.info = up(&self.folder, &[]);
+        self.up_again_with(&[]);
+    }
+
+    /// The same, with the flags that it needs each time.
+    pub(crate) fn up_again_with(&mut self, flags: &[&str]) {
+        self.info = up(&self.folder, flags);
     }
 
     /// Takes it down.

@@ -20,7 +20,7 @@ use crate::audit;
 use crate::feed::{FeedError, chain};
 use crate::ledger::{self, UsageKept};
 use crate::log_head::{Head, LogHead, LogHeadError};
-use crate::warehouse::{Decided, RetentionError, Warehouse, WarehouseError};
+use crate::warehouse::{Kept, RetentionError, Warehouse, WarehouseError};
 
 /// How often tables and settings are compared: some small questions to ClickHouse, and one to Postgres.
 const LOOK: Duration = Duration::from_secs(2);
@@ -121,15 +121,15 @@ pub async fn look(config: &Config, before: &mut Option<Head>) -> Result<bool, Lo
 
 /// Lets tables and `USAGE` keep what they hold as was decided last, up to the position `end`.
 async fn settle(config: &Config, end: u64) -> Result<(), LookError> {
-    let decided = config.warehouse.retention_decisions(end).await?;
-    let Some(retention) = decided.last().map(|it| it.retention) else {
+    let Some(retention) = config.warehouse.retention_decided(end).await? else {
         return Ok(());
     };
     let Retention {
         requests_days,
         sums_days,
     } = retention;
-    for table in config.warehouse.keep_for(retention).await? {
+    let now = (config.now)();
+    for table in config.warehouse.keep_for(retention, now).await? {
         tracing::info!(
             table,
             requests_days,
@@ -137,7 +137,6 @@ async fn settle(config: &Config, end: u64) -> Result<(), LookError> {
             "rows are kept for another time"
         );
     }
-    let now = (config.now)();
     match ledger::keep_usage_for(&config.jetstream, requests_days, now).await? {
         UsageKept::AsAsked => Ok(()),
         UsageKept::Longer => Err(LookError::Unread),
@@ -151,16 +150,13 @@ pub(crate) fn is_missing(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == NO_SUCH_STREAM)
 }
 
-/// The second from which on requests are whole: none of them was deleted for its age, whatever was decided about it and
-/// when. A request that was past its time at any time may be gone or not, in whatever order its part was merged; the last
-/// two days before that are left out, since a decision may have come late, and merging takes its time.
-pub(crate) fn whole_since(decided: &[Decided], now: Timestamp) -> u32 {
-    let first = Retention::default();
-    let before = std::iter::once(first).chain(decided.iter().map(|it| it.retention));
-    let until = decided.iter().map(|it| it.at).chain([now]);
-    let edges = before.zip(until).map(|(retention, until)| {
-        until.micros() / 1_000_000 - i64::from(retention.requests_days) * DAY
-    });
+/// The second from which on requests are whole: none of them was deleted for its age, for however long they were `kept`
+/// until now. A request that was past its time at any time may be gone or not, in whatever order its part was merged; the
+/// last two days before that are left out, since a change takes its time, and two clocks are never quite the same.
+pub(crate) fn whole_since(kept: &[Kept]) -> u32 {
+    let edges = kept
+        .iter()
+        .map(|Kept { days, until }| until / 1_000_000 - i64::from(*days) * DAY);
     let edge = edges.max().unwrap_or_default() + 2 * DAY;
     u32::try_from(edge - edge.rem_euclid(DAY)).unwrap_or_default()
 }
@@ -169,33 +165,28 @@ pub(crate) fn whole_since(decided: &[Decided], now: Timestamp) -> u32 {
 mod tests {
     use super::*;
 
-    fn day(days: i64) -> Timestamp {
-        Timestamp::from_micros((20_000 + days) * DAY * 1_000_000).expect("in range")
-    }
-
-    fn check(decided: &[(i64, u32)], now: i64, expected: i64) {
-        let decided: Vec<_> = decided
+    fn check(kept: &[(i64, u32)], expected: i64) {
+        let kept: Vec<_> = kept
             .iter()
-            .map(|(at, requests_days)| Decided {
-                at: day(*at),
-                retention: Retention {
-                    requests_days: *requests_days,
-                    sums_days: 1_200,
-                },
+            .map(|(until, days)| Kept {
+                days: *days,
+                until: (20_000 + until) * DAY * 1_000_000,
             })
             .collect();
-        let since = i64::from(whole_since(&decided, day(now)));
-        assert_eq!(since / DAY - 20_000, expected, "{decided:?}");
+        let since = i64::from(whole_since(&kept));
+        assert_eq!(since / DAY - 20_000, expected, "{kept:?}");
         assert_eq!(since % DAY, 0);
     }
 
     #[test]
     fn requests_are_whole_since_the_last_that_was_ever_past_its_time() {
-        check(&[], 0, -398);
-        check(&[(-1, 30)], 0, -28);
+        check(&[(0, 400)], -398);
+        check(&[(-1, 400), (0, 30)], -28);
         // What was deleted while it was kept for 30 days is not there because it is kept for longer now.
-        check(&[(-100, 30), (-1, 800)], 0, -29);
-        check(&[(-100, 30), (-99, 800)], 0, -127);
-        check(&[(-900, 800), (-800, 3_650)], 0, -1_298);
+        check(&[(-100, 400), (-1, 30), (0, 800)], -29);
+        check(&[(-100, 400), (-99, 30), (0, 800)], -127);
+        check(&[(-900, 400), (-800, 800), (0, 3_650)], -1_298);
+        // Nobody knows.
+        check(&[(-5, 0), (0, 400)], -3);
     }
 }

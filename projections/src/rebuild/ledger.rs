@@ -120,8 +120,8 @@ async fn build(
 /// The minute from which on requests are whole, in seconds since 1970: that of the oldest, unless older ones were deleted
 /// for their age.
 async fn whole_since(warehouse: &Warehouse) -> Result<u32, RebuildError> {
-    let decided = warehouse.retention_decisions(u64::MAX).await?;
-    let since = retention::whole_since(&decided, clock::now());
+    let kept = warehouse.requests_kept(clock::now()).await?;
+    let since = retention::whole_since(&kept);
     let sql = "SELECT if(count() = 0, toUInt32(4294967295), toUInt32(greatest( \
                toStartOfMinute(toDateTime(min(received_at), 'UTC')), \
                toDateTime({since:UInt32}, 'UTC')))) FROM requests";

@@ -15,7 +15,7 @@ pub mod ledger;
 mod pause;
 
 use crate::feed::FeedError;
-use crate::warehouse::{RetentionError, WarehouseError};
+use crate::warehouse::WarehouseError;
 
 /// Tries, each disturbed by a worker that began anew, before it is given up.
 const TRIES: u32 = 5;
@@ -35,9 +35,6 @@ pub enum RebuildError {
     /// ClickHouse did not do its part.
     #[error(transparent)]
     Warehouse(#[from] WarehouseError),
-    /// It is not known for how long requests were kept.
-    #[error(transparent)]
-    Retention(#[from] RetentionError),
     /// NATS did not do its part.
     #[error("{0}")]
     Feed(String),

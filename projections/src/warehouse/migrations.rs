@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 /// All statements, in order.
-pub(super) fn statements() -> [Cow<'static, str>; 7] {
+pub(super) fn statements() -> [Cow<'static, str>; 8] {
     let to_usage_1m = format!(
         "CREATE MATERIALIZED VIEW IF NOT EXISTS requests_to_usage_1m TO usage_1m AS \
          {SUMS} FROM requests {BY_MINUTE}"
@@ -21,6 +21,7 @@ pub(super) fn statements() -> [Cow<'static, str>; 7] {
         LEDGER_GAPS.into(),
         ADMIN_EVENTS.into(),
         LEDGER_GAPS_BATCH.into(),
+        LEDGER_RETENTION.into(),
     ]
 }
 
@@ -137,6 +138,15 @@ SETTINGS non_replicated_deduplication_window = 1000";
 /// The batch with which a gap was noticed, so that a batch is repeated as it was the first time.
 const LEDGER_GAPS_BATCH: &str = "
 ALTER TABLE ledger_gaps ADD COLUMN IF NOT EXISTS ledger_batch UInt64 AFTER usage_sequence";
+
+/// For how many days requests were kept until they were kept for another time: of a day and a number, the last moment.
+const LEDGER_RETENTION: &str = "
+CREATE TABLE IF NOT EXISTS ledger_retention (
+    days UInt32,
+    until DateTime64(6, 'UTC')
+)
+ENGINE = ReplacingMergeTree(until)
+ORDER BY (days, toDate(until))";
 
 /// The audit trail, kept for ever: the log's events as rows. An insert that is repeated because its answer was lost
 /// replaces what it wrote before.

@@ -8,7 +8,7 @@ mod migrations;
 mod retention;
 mod rollup;
 
-pub(crate) use self::retention::Decided;
+pub(crate) use self::retention::Kept;
 pub use self::retention::RetentionError;
 
 use std::future::Future;

@@ -14,6 +14,7 @@ use events_schema::{
 use projections::{
     audit, clock,
     log_head::{Head, LogHead},
+    rebuild,
     retention::{self, LookError},
 };
 use sqlx::{Connection as _, Executor as _, PgConnection};
@@ -21,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::ledger::{REQUESTS, Worker as Ledger, publish};
+use crate::ledger::{REQUESTS, ROLLED, Worker as Ledger, publish};
 use crate::servers::{ClickHouse, Nats, eventually, new_database};
 
 const REQUESTS_KEPT: &str = "SELECT toUInt64(extract(engine_full, 'toIntervalDay[(]([0-9]+)[)]')) FROM system.tables \
@@ -192,6 +193,10 @@ async fn usage_days(nats: &Nats) -> Option<u64> {
 
 /// One request of today, and one of 200 days ago.
 async fn two_requests(clickhouse: &ClickHouse) {
+    // The last table is there, and so is the view that adds them up.
+    clickhouse
+        .becomes("SELECT count() FROM ledger_retention WHERE days = 1", 0)
+        .await;
     for days in [0, 200] {
         let insert = format!(
             "INSERT INTO requests (request, received_at, owner) VALUES (generateUUIDv4(), now() - INTERVAL {days} DAY, 'o')"
@@ -494,6 +499,37 @@ async fn usage_keeps_what_the_ledger_has_not_read() {
     assert_eq!(usage_days(&nats).await, Some(7));
     ledger.stop().await;
     audit.stop().await;
+}
+
+#[tokio::test]
+async fn sums_outlive_their_requests_in_a_rebuild_however_late_retention_was_changed() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let mut log = Log::new(&nats).await;
+    let ledger = Ledger::start(&nats, &clickhouse, 1).await;
+    let workers = Workers::start(&nats, &clickhouse, &log).await;
+    clickhouse.becomes(REQUESTS_KEPT, 400).await;
+    two_requests(&clickhouse).await;
+    log.keep(30, 3_650).await;
+    clickhouse.becomes(REQUESTS_KEPT, 30).await;
+    clickhouse.becomes(OLD, 0).await;
+    // The event is of long ago, the change of now.
+    log.keep(800, 3_650).await;
+    clickhouse.becomes(REQUESTS_KEPT, 800).await;
+    clickhouse.becomes(SUMS_KEPT, 3_650).await;
+    // A record that comes late makes requests begin before what was deleted.
+    clickhouse
+        .execute(
+            "INSERT INTO requests (request, received_at, owner) VALUES (generateUUIDv4(), now() - INTERVAL 201 DAY, 'o')",
+        )
+        .await;
+    clickhouse.becomes(ROLLED, 3).await;
+    let (jetstream, warehouse) = (nats.jetstream().await, clickhouse.warehouse());
+    let stop = CancellationToken::new();
+    let rebuilt = rebuild::ledger::rebuild(&jetstream, &warehouse, &stop, &|_| {}).await;
+    assert_eq!(rebuilt.expect("it is rebuilt").differed, 0);
+    assert_eq!(clickhouse.number(ROLLED).await, Some(3));
+    workers.stop().await;
+    ledger.stop().await;
 }
 
 fn in_two_hours() -> Timestamp {

@@ -1,6 +1,6 @@
 //! Names that people give to things, checked once where they enter.
 
-use std::{fmt, ops::Deref, str::FromStr};
+use std::{fmt, ops::Deref, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -17,7 +17,7 @@ pub struct ModelName(String);
 /// A one-line text for people: 1 to 200 characters, none of them a control character, no blanks at the ends.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct Label(String);
+pub struct Label(Arc<str>);
 
 /// The base URL of a provider: `http` or `https`, a host, perhaps a port and a path, no query, no fragment,
 /// no user and no trailing slash; at most 500 characters. Paths of the API (`/chat/completions`) are appended to it.
@@ -96,7 +96,7 @@ impl FromStr for Label {
         let length = text.chars().count();
         if (1..=200).contains(&length) && text.trim() == text && !text.chars().any(char::is_control)
         {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(InvalidName::Label)
         }

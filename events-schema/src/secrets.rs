@@ -1,5 +1,7 @@
 //! How events and entries refer to secrets without holding them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ProviderAccountId, SecretId};
@@ -21,8 +23,8 @@ pub struct SealedRef {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyedHash {
-    /// The id of the key in its ring.
-    pub key: String,
+    /// The id of the key in its ring; shared, since there are as many hashes as keys.
+    pub key: Arc<str>,
     /// The hash: 64 hexadecimal digits in JSON.
     #[serde(with = "hex_32")]
     pub hash: [u8; 32],
@@ -33,7 +35,7 @@ impl KeyedHash {
     #[must_use]
     pub fn of(key_id: &str, key: &[u8; 32], data: &[u8]) -> Self {
         Self {
-            key: key_id.to_owned(),
+            key: key_id.into(),
             hash: *blake3::keyed_hash(key, data).as_bytes(),
         }
     }

@@ -21,7 +21,7 @@ const MAX_MESSAGES_AHEAD: usize = 512;
 /// Without an acknowledgement the server sends no more than this: more than any batch, and what is ahead of it.
 const MAX_UNACKNOWLEDGED: i64 = 4_096;
 /// Memory for messages that wait here.
-const MAX_BYTES_AHEAD: usize = 16 << 20;
+const MAX_BYTES_AHEAD: usize = 32 << 20;
 /// The server says at least so often that it is there; a consumer that was deleted is noticed then.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long one request for messages stays open.

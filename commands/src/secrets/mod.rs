@@ -108,10 +108,7 @@ mod tests {
             secrets("k1").fingerprints(&email),
             secrets("k2").fingerprints(&email),
         );
-        assert_eq!(
-            (before.active.key.as_str(), after.active.key.as_str()),
-            ("k1", "k2")
-        );
+        assert_eq!((&*before.active.key, &*after.active.key), ("k1", "k2"));
         assert_eq!(after.former, [before.active]);
     }
 }

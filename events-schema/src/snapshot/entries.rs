@@ -706,7 +706,7 @@ fn key(it: &Key) -> KeyEntry {
             Owner::VirtualAccount(id) => OwnerEntry::VirtualAccount(id.bytes()),
         },
         hash: hash.hash,
-        pepper: hash.key.clone(),
+        pepper: hash.key.to_string(),
         expires_at_us: expires_at.map(crate::time::Timestamp::micros),
         requests_per_minute: limits.requests_per_minute,
         tokens_per_minute: limits.tokens_per_minute,
@@ -724,7 +724,7 @@ fn former_secret(key: &Key, former: &FormerSecret) -> FormerSecretEntry {
     FormerSecretEntry {
         key: key.id.bytes(),
         hash: hash.hash,
-        pepper: hash.key.clone(),
+        pepper: hash.key.to_string(),
         works_until_us: works_until.micros(),
     }
 }

@@ -559,7 +559,7 @@ fn name<N: std::str::FromStr>(text: &str) -> N {
 
 fn fingerprint(byte: u8) -> KeyedHash {
     KeyedHash {
-        key: "k1".to_owned(),
+        key: "k1".into(),
         hash: [byte; 32],
     }
 }

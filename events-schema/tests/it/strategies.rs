@@ -297,7 +297,7 @@ fn base_url() -> impl Strategy<Value = BaseUrl> {
 
 fn keyed_hash() -> impl Strategy<Value = KeyedHash> {
     ("k[12]", 0_u8..3).prop_map(|(key, byte)| KeyedHash {
-        key,
+        key: key.into(),
         hash: [byte; 32],
     })
 }

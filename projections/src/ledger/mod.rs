@@ -29,7 +29,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::batch::{Marks, Message, content_hash};
+use self::batch::{Batch, Marks, Message, content_hash};
 use self::status::add;
 use self::store::{Intent, Store};
 use crate::feed::{Feed, FeedError, Limits, Turn, acknowledge, chain, sequence, stand_by};
@@ -44,7 +44,7 @@ pub(crate) const CONSUMER: &str = "ledger";
 /// thousand parts, not a hundred thousand.
 const LIMITS: Limits = Limits {
     messages: 512,
-    bytes: 8 << 20,
+    bytes: 16 << 20,
     wait: Duration::from_millis(250),
 };
 /// Between a session that failed and the next.
@@ -159,7 +159,8 @@ impl<'c> Session<'c> {
         let messages =
             streams::read_range(stream, intent.first_sequence, intent.last_sequence).await?;
         if content_hash(&messages) == intent.hash {
-            self.insert(&intent, &messages).await?;
+            let batch = self.marks.take(&messages);
+            self.insert(&intent, &messages, batch).await?;
             add(&self.config.status.replayed, 1_u64);
             return Ok(intent.last_sequence + 1);
         }
@@ -198,21 +199,34 @@ impl<'c> Session<'c> {
             hash: content_hash(&messages),
             worker: self.config.worker.as_u64_pair(),
         };
-        let claimed = self.store.claim(&intent).await?;
+        // What the messages hold is read while the batch's place is claimed: it needs nothing of the answer.
+        let mut marks = std::mem::take(&mut self.marks);
+        let reading = tokio::task::spawn_blocking(move || {
+            let batch = marks.take(&messages);
+            (marks, batch, messages)
+        });
+        let (claimed, read) = tokio::join!(self.store.claim(&intent), reading);
+        let (marks, batch, messages) = read.expect("reading messages does not panic");
+        self.marks = marks;
+        let claimed = claimed?;
         if claimed.as_ref() != Some(&intent) {
             let ordinal = claimed.map_or(intent.ordinal, |other| other.ordinal);
             return Err(SessionError::Another { ordinal });
         }
         self.newest = claimed;
-        self.insert(&intent, &messages).await?;
+        self.insert(&intent, &messages, batch).await?;
         if let Some(last) = gathered.last() {
             acknowledge(last).await?;
         }
         Ok(())
     }
 
-    async fn insert(&mut self, intent: &Intent, messages: &[Message]) -> Result<(), SessionError> {
-        let mut batch = self.marks.take(messages);
+    async fn insert(
+        &self,
+        intent: &Intent,
+        messages: &[Message],
+        mut batch: Batch,
+    ) -> Result<(), SessionError> {
         for row in &mut batch.rows {
             row.ledger_batch = intent.ordinal;
         }

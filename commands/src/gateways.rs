@@ -184,6 +184,7 @@ mod tests {
             records_in_ring: 0,
             spool_bytes: 0,
             records_dropped: 0,
+            targets: None,
         }
     }
 

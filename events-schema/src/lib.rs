@@ -6,6 +6,7 @@ pub mod api;
 pub mod envelope;
 pub mod events;
 pub mod id;
+pub mod json;
 pub mod keyring;
 pub mod money;
 pub mod names;

@@ -30,6 +30,17 @@ pub struct BaseUrl(String);
 #[serde(transparent)]
 pub struct MetadataKey(String);
 
+/// The name of an HTTP header that may be set or left out on the way to a provider, in lower case: 1 to 64 characters of
+/// `a-z 0-9 -  _ .`, and none of those that belong to the connection, to the body's form or to the account's credential.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct HeaderName(String);
+
+/// The value of an HTTP header: 1 to 1,024 printable ASCII characters, without blanks at its ends.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct HeaderText(String);
+
 /// A text that is not a name of the wanted type; says what the type allows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
@@ -49,6 +60,17 @@ pub enum InvalidName {
     /// Not a [`MetadataKey`].
     #[error("a key of metadata has 1 to 64 characters, none of them a control character")]
     MetadataKey,
+    /// Not a [`HeaderName`].
+    #[error(
+        "a header's name has 1 to 64 characters of a-z, 0-9, '-', '_' and '.', and is none that belongs to the connection, \
+         the body's form or the credential"
+    )]
+    HeaderName,
+    /// Not a [`HeaderText`].
+    #[error(
+        "a header's value has 1 to 1,024 printable ASCII characters, without blanks at its ends"
+    )]
+    HeaderText,
     /// Not a [`BaseUrl`].
     #[error(
         "a base URL is http:// or https://, a host, perhaps a port and a path; without user, query, fragment and trailing slash"
@@ -111,6 +133,59 @@ impl FromStr for MetadataKey {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidName::MetadataKey)
+        }
+    }
+}
+
+/// Headers that no routing may set or leave out.
+const RESERVED_HEADERS: [&str; 20] = [
+    "accept-encoding",
+    "api-key",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-api-key",
+];
+
+impl FromStr for HeaderName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let name = text.to_ascii_lowercase();
+        let allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+        let is_good = (1..=64).contains(&name.len()) && name.bytes().all(allowed);
+        if is_good && !RESERVED_HEADERS.contains(&name.as_str()) {
+            Ok(Self(name))
+        } else {
+            Err(InvalidName::HeaderName)
+        }
+    }
+}
+
+impl FromStr for HeaderText {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if (1..=1_024).contains(&text.len()) && is_printable && text.trim() == text {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName::HeaderText)
         }
     }
 }
@@ -236,6 +311,30 @@ impl<'de> Deserialize<'de> for Label {
 impl<'de> Deserialize<'de> for MetadataKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         parsed(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for HeaderName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for HeaderText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer)
+    }
+}
+
+impl fmt::Display for HeaderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for HeaderText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -7,7 +7,13 @@ use utoipa::{
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
 };
 
-use crate::{envelope::Epoch, id::Id, money::NanoUsd, names::MetadataKey, time::Timestamp};
+use crate::{
+    envelope::Epoch,
+    id::Id,
+    money::NanoUsd,
+    names::{HeaderName, HeaderText, MetadataKey},
+    time::Timestamp,
+};
 
 fn text(description: &str, pattern: Option<&str>, format: Option<KnownFormat>) -> RefOr<Schema> {
     ObjectBuilder::new()
@@ -81,3 +87,27 @@ impl PartialSchema for Epoch {
 }
 
 impl ToSchema for Epoch {}
+
+impl PartialSchema for HeaderName {
+    fn schema() -> RefOr<Schema> {
+        text(
+            "A header's name, in lower case; none that belongs to the connection, the body's form or the credential.",
+            Some("^[A-Za-z0-9._-]{1,64}$"),
+            None,
+        )
+    }
+}
+
+impl ToSchema for HeaderName {}
+
+impl PartialSchema for HeaderText {
+    fn schema() -> RefOr<Schema> {
+        text(
+            "A header's value: 1 to 1,024 printable ASCII characters.",
+            Some("^[!-~]([ -~]{0,1022}[!-~])?$"),
+            None,
+        )
+    }
+}
+
+impl ToSchema for HeaderText {}

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{envelope::Epoch, time::Timestamp};
+use crate::{envelope::Epoch, id::ModelId, time::Timestamp, usage::Health};
 
 /// The state of one gateway process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,4 +47,19 @@ pub struct GatewayReport {
     pub spool_bytes: u64,
     /// Request records that were dropped since it started.
     pub records_dropped: u64,
+    /// How the models fare that it asked last, at most 100; `None`: it is a gateway that does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<Vec<ReportedTarget>>,
+}
+
+/// How one model fares, as a gateway sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ReportedTarget {
+    /// The model.
+    pub model: ModelId,
+    /// Its full name, when it was first asked.
+    pub name: String,
+    /// How it fares.
+    pub health: Health,
 }

@@ -151,6 +151,87 @@ pub struct Attempt {
     pub duration_us: u64,
 }
 
+/// What a gateway knows of how a target fares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Whether it has failed too often of late.
+    pub circuit: Circuit,
+    /// How many of its answers are remembered: at most 100, of at most the last 20 minutes.
+    pub calls: u32,
+    /// Their mean time for each output token, in microseconds.
+    pub per_token_us: Option<u64>,
+    /// The mean time to the first token of the last three minutes' streams, in microseconds; `None`: too few.
+    pub recent_first_token_us: Option<u64>,
+    /// The mean time for each output token of the last three minutes, in microseconds; `None`: too few.
+    pub recent_per_token_us: Option<u64>,
+}
+
+/// Whether a target that failed is left alone.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Circuit {
+    /// It is not: requests go to it.
+    #[default]
+    Closed,
+    /// It is: others are preferred.
+    Open,
+    /// It was, long enough: this request may find out whether it works again.
+    Probe,
+}
+
+impl Circuit {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::Probe => "probe",
+        }
+    }
+}
+
+/// How a caller wants targets to be tried again (`x-sluice-retry-config`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RetryWish {
+    /// How often, beside the first attempt.
+    pub attempts: u8,
+    /// On which HTTP statuses.
+    pub on_status_codes: Vec<u16>,
+}
+
+/// What the choice among targets depended on, beside the configuration, the metadata and the seed: with these, the same
+/// attempts can be worked out again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RoutingGrounds {
+    /// How targets fared, as far as the choice depended on it; one that is not named fared well, or nothing was known.
+    pub health: Vec<TargetHealth>,
+    /// The target to which the request's session was bound.
+    pub bound: Option<ModelId>,
+    /// How the caller wanted targets to be tried again.
+    pub retry: Option<RetryWish>,
+}
+
+/// How one target fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TargetHealth {
+    /// The model.
+    pub model: ModelId,
+    /// How it fared.
+    pub health: Health,
+}
+
 /// What became of one request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -191,6 +272,9 @@ pub struct UsageRecord {
     pub rules: Vec<String>,
     /// The seed of the choice among targets: with the position it gives the same order again.
     pub seed: u64,
+    /// What else the choice among targets depended on; `None`: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routing: Option<RoutingGrounds>,
     /// Tokens.
     pub tokens: Tokens,
     /// What it cost at the price of the model that answered; `None`: the model has no price.

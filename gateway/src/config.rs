@@ -12,8 +12,12 @@ use clap::{Parser, ValueEnum};
 use events_schema::keyring::{InvalidKeyRing, KeyRing};
 
 use crate::{
+    health::circuit::Tolerance,
     nats::{self, NatsError},
-    server::Bounds,
+    server::{
+        Door,
+        tls::{Certificate, CertificateError, CertificateFiles},
+    },
     trust::{Trust, TrustArgs},
 };
 
@@ -24,6 +28,22 @@ pub struct Config {
     /// Where to listen for requests.
     #[arg(long, env = "SLUICE_LISTEN", default_value = "127.0.0.1:7800")]
     pub listen: SocketAddr,
+    /// The certificate that callers are shown, PEM, with its chain: with it, the port speaks TLS. Read again when it changes.
+    #[arg(
+        long,
+        env = "SLUICE_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+    /// That certificate's private key, PEM.
+    #[arg(
+        long,
+        env = "SLUICE_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
     /// The NATS server that has the snapshots and takes the request records: nats://[user:password@]host:port, or
     /// tls://… for an encrypted connection.
     #[arg(
@@ -45,6 +65,12 @@ pub struct Config {
     /// Where this gateway runs, as you call it.
     #[arg(long, env = "SLUICE_REGION", default_value = "default")]
     pub region: String,
+    /// After how many failures in a row a target of virtual models is left alone for a while: others are preferred.
+    #[arg(long, env = "SLUICE_CIRCUIT_FAILURES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub circuit_failures: u32,
+    /// For how long, in milliseconds; twice as long each time that it fails again, up to 32 times.
+    #[arg(long, env = "SLUICE_CIRCUIT_OPEN_MS", default_value_t = 10_000)]
+    pub circuit_open_ms: u64,
     /// How many threads serve requests; 0: one for each core.
     #[arg(long, env = "SLUICE_WORKER_THREADS", default_value_t = 0)]
     pub worker_threads: usize,
@@ -119,19 +145,36 @@ impl Config {
         Duration::from_secs(self.view_max_age_seconds)
     }
 
-    /// What bounds callers.
-    #[must_use]
-    pub const fn bounds(&self) -> Bounds {
-        Bounds {
+    /// How callers come in.
+    ///
+    /// # Errors
+    /// When the certificate cannot be used.
+    pub fn door(&self) -> Result<Door, CertificateError> {
+        let files = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
+        let files = files.map(|(certificate, key)| CertificateFiles {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        });
+        Ok(Door {
             connections: self.max_connections,
             write: Duration::from_millis(self.write_timeout_ms),
-        }
+            certificate: files.map(Certificate::read).transpose()?,
+        })
     }
 
     /// How long to go on as before after SIGTERM, but for `/readyz`.
     #[must_use]
     pub const fn lame_duck(&self) -> Duration {
         Duration::from_millis(self.lame_duck_ms)
+    }
+
+    /// When targets are left alone.
+    #[must_use]
+    pub const fn tolerance(&self) -> Tolerance {
+        Tolerance {
+            failures: self.circuit_failures,
+            open: Duration::from_millis(self.circuit_open_ms),
+        }
     }
 
     /// How long requests under way may go on after SIGTERM.

@@ -1,14 +1,20 @@
 //! One request from its arrival to its record. Whatever becomes of it, it is settled, counted and recorded exactly once:
 //! when it says how it ended, or else, when it is dropped, as a caller that went away.
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use events_schema::{
     events::{ModelRef, Owner},
     id::{GrantId, KeyId, ModelId},
     money::Price,
     time::Timestamp,
-    usage::{Attempt, Endpoint, Outcome, Tokens, UsageRecord},
+    usage::{Attempt, Endpoint, Outcome, RoutingGrounds, Tokens, UsageRecord},
 };
 use gateway_policy::{Caller, Resolved, Served, limits::estimate_input_tokens};
 use http::StatusCode;
@@ -18,6 +24,7 @@ use crate::{
     clock,
     counters::{Refused, Reservation},
     failure::{Failure, UpstreamFailure},
+    health::{ModelHealth, Verdict},
     server::worker::{Stage, Worker},
 };
 
@@ -38,12 +45,12 @@ pub struct Exchange {
     owner: Option<Owner>,
     requested_model: String,
     resolved: Option<ModelRef>,
-    /// The price of the target that is being asked.
-    price: Option<Price>,
     answering: Option<Answering>,
     /// Whether some of the request has left for a provider.
     sent: Cell<bool>,
-    attempts: Vec<Attempt>,
+    /// In the order of their beginnings; two may be under way at once.
+    attempts: RefCell<Vec<Tried>>,
+    routing: Option<RoutingGrounds>,
     rules: Vec<String>,
     seed: u64,
     weight: u64,
@@ -55,10 +62,43 @@ pub struct Exchange {
     recorded: bool,
 }
 
-/// The model that answers.
+/// The attempt that brings the answer.
 struct Answering {
+    at: usize,
     model: ModelId,
     target: String,
+}
+
+/// An attempt, and what is needed of its model at its end.
+struct Tried {
+    attempt: Attempt,
+    price: Option<Price>,
+    health: Arc<ModelHealth>,
+}
+
+/// Why an attempt begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begins {
+    /// It is the first.
+    First,
+    /// The target is tried again.
+    Again,
+    /// Another target failed.
+    Instead,
+    /// Another target has not answered yet.
+    Beside,
+}
+
+/// What is tried, for the record.
+pub struct Trying {
+    /// The model.
+    pub model: ModelId,
+    /// Its full name.
+    pub target: String,
+    /// What it costs.
+    pub price: Option<Price>,
+    /// How it fares.
+    pub health: Arc<ModelHealth>,
 }
 
 impl Exchange {
@@ -79,10 +119,10 @@ impl Exchange {
             owner: None,
             requested_model: String::new(),
             resolved: None,
-            price: None,
             answering: None,
             sent: Cell::new(false),
-            attempts: Vec::new(),
+            attempts: RefCell::default(),
+            routing: None,
             rules: Vec::new(),
             seed: clock::draw(),
             weight: 0,
@@ -136,6 +176,12 @@ impl Exchange {
         self.metadata = metadata;
     }
 
+    /// What the caller says about it.
+    #[must_use]
+    pub const fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
     /// Its body was read.
     ///
     /// `weight`: how many bytes of text it counts as where tokens have to be estimated.
@@ -181,14 +227,37 @@ impl Exchange {
         &self.sent
     }
 
-    /// An attempt begins.
-    pub fn attempts_begin(&mut self, model: ModelId, target: String, price: Option<Price>) {
-        self.price = price;
+    /// The choice among targets is made with this seed, as the request belongs to a session.
+    pub fn seeded(&mut self, seed: u64) {
+        self.seed = seed;
+    }
+
+    /// What else the choice among targets depends on.
+    pub fn grounded_on(&mut self, grounds: RoutingGrounds) {
+        self.routing = (grounds != RoutingGrounds::default()).then_some(grounds);
+    }
+
+    /// How long ago it arrived.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.begin.elapsed()
+    }
+
+    /// An attempt begins; gives its number.
+    pub fn attempt_begins(&self, trying: Trying, why: Begins) -> usize {
+        let Trying {
+            model,
+            target,
+            price,
+            health,
+        } = trying;
         let began_us = clock::micros_since(self.begin);
-        if self.attempts.is_empty() {
-            self.worker.metrics.before_upstream.observe(began_us);
-        } else {
-            self.worker.metrics.fallbacks.add(1);
+        let metrics = &self.worker.metrics;
+        match why {
+            Begins::First => metrics.before_upstream.observe(began_us),
+            Begins::Again => metrics.retries.add(1),
+            Begins::Instead => metrics.fallbacks.add(1),
+            Begins::Beside => metrics.hedges.add(1),
         }
         let attempt = Attempt {
             model,
@@ -199,29 +268,63 @@ impl Exchange {
             first_byte_us: None,
             duration_us: 0,
         };
-        self.attempts.push(attempt);
+        let mut attempts = self.attempts.borrow_mut();
+        attempts.push(Tried {
+            attempt,
+            price,
+            health,
+        });
+        attempts.len() - 1
     }
 
-    /// The attempt under way has ended without an answer for the caller.
-    pub fn attempt_failed(&mut self, status: Option<StatusCode>, error: Option<&str>) {
+    /// An attempt has ended without an answer for the caller.
+    pub fn attempt_failed(&self, at: usize, status: Option<StatusCode>, error: Option<&str>) {
         if status.is_some() {
             // Providers do not charge for errors.
             self.sent.set(false);
         }
+        let verdict = status.map_or(Verdict::Failing, Verdict::of);
+        self.attempt_ended(at, status, error, Some(verdict));
+    }
+
+    /// An attempt was given up: another one, beside it, was quicker.
+    pub fn attempt_given_up(&self, at: usize) {
+        self.attempt_ended(at, None, Some("superseded"), None);
+    }
+
+    fn attempt_ended(
+        &self,
+        at: usize,
+        status: Option<StatusCode>,
+        error: Option<&str>,
+        verdict: Option<Verdict>,
+    ) {
         let now = clock::micros_since(self.begin);
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(Tried {
+            attempt, health, ..
+        }) = self.attempts.borrow_mut().get_mut(at)
+        {
             attempt.status = status.map(|it| it.as_u16());
             attempt.error = error.map(ToOwned::to_owned);
             attempt.duration_us = now.saturating_sub(attempt.began_us);
+            match verdict {
+                Some(verdict) => self.worker.health.judge(health, verdict),
+                None => health.release(),
+            }
         }
     }
 
-    /// The attempt under way brings the answer.
-    pub fn answered(&mut self, status: StatusCode) {
+    /// An attempt brings the answer.
+    pub fn answered(&mut self, at: usize, status: StatusCode) {
         self.status = status;
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(Tried {
+            attempt, health, ..
+        }) = self.attempts.get_mut().get_mut(at)
+        {
             attempt.status = Some(status.as_u16());
+            self.worker.health.judge(health, Verdict::of(status));
             self.answering = Some(Answering {
+                at,
                 model: attempt.model,
                 target: attempt.target.clone(),
             });
@@ -235,9 +338,15 @@ impl Exchange {
         }
         let now = clock::micros_since(self.begin);
         self.first_byte_us = Some(now);
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(attempt) = self.answering_attempt() {
             attempt.first_byte_us = Some(now.saturating_sub(attempt.began_us));
         }
+    }
+
+    fn answering_attempt(&mut self) -> Option<&mut Attempt> {
+        let at = self.answering.as_ref()?.at;
+        let tried = self.attempts.get_mut().get_mut(at)?;
+        Some(&mut tried.attempt)
     }
 
     /// What the answer used, as far as it is known; without numbers from the provider, `output` is the estimate.
@@ -268,7 +377,7 @@ impl Exchange {
 
     /// It has ended, and the last that the provider said in its stream was an error.
     pub fn end_with_error_event(&mut self) {
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(attempt) = self.answering_attempt() {
             attempt.error = Some(UpstreamFailure::ErrorEvent.as_str().to_owned());
         }
         self.record(Outcome::ProviderError, Some("provider_error"));
@@ -276,7 +385,7 @@ impl Exchange {
 
     /// The answer has broken off after it had begun, as `failure` says; `why` is for the attempt.
     pub fn cut(&mut self, why: &str, failure: &Failure) {
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(attempt) = self.answering_attempt() {
             attempt.error = Some(why.to_owned());
         }
         self.fail(failure);
@@ -305,10 +414,19 @@ impl Exchange {
         if let Some(reservation) = self.reservation.take() {
             reservation.settle(tokens.input.saturating_add(tokens.output));
         }
-        let answering = self.answering.take();
-        if let (Some(attempt), Some(_)) = (self.attempts.last_mut(), &answering) {
+        if let Some(attempt) = self.answering_attempt() {
             attempt.duration_us = duration_us.saturating_sub(attempt.began_us);
         }
+        let answering = self.answering.take();
+        let mut attempts = std::mem::take(self.attempts.get_mut());
+        let charging = match &answering {
+            Some(answering) => attempts.get_mut(answering.at),
+            None => attempts.last_mut(),
+        };
+        if let (Some(tried), Some(_)) = (&charging, &answering) {
+            self.judge_answer(tried, outcome);
+        }
+        let price = charging.and_then(|tried| tried.price);
         let metrics = &self.worker.metrics;
         metrics.in_flight.down();
         metrics.ended(self.endpoint, outcome, duration_us);
@@ -319,7 +437,7 @@ impl Exchange {
             metrics.unrecorded.add(1);
             return;
         }
-        let price = self.price.filter(|_| tokens != Tokens::default());
+        let price = price.filter(|_| tokens != Tokens::default());
         let record = UsageRecord {
             request: self.id,
             received_at: self.received_at,
@@ -333,12 +451,13 @@ impl Exchange {
             resolved: self.resolved,
             answered_by: answering.as_ref().map(|it| it.model),
             target: answering.map(|it| it.target),
-            attempts: std::mem::take(&mut self.attempts),
+            attempts: attempts.into_iter().map(|tried| tried.attempt).collect(),
             outcome,
             status: self.status.as_u16(),
             error_code: error_code.map(ToOwned::to_owned),
             rules: std::mem::take(&mut self.rules),
             seed: self.seed,
+            routing: self.routing.take(),
             tokens,
             cost: price.map(|price| price.cost(tokens.input, tokens.cached_input, tokens.output)),
             duration_us,
@@ -346,6 +465,31 @@ impl Exchange {
             metadata: std::mem::take(&mut self.metadata),
         };
         self.worker.ring.put(record);
+    }
+
+    /// What an answer that has begun says of its model at its end.
+    fn judge_answer(&self, tried: &Tried, outcome: Outcome) {
+        let health = &self.worker.health;
+        match outcome {
+            Outcome::Success => {
+                let first_token_us = tried.attempt.first_byte_us.filter(|_| self.streamed);
+                let (duration, output) = (tried.attempt.duration_us, self.tokens.output);
+                health.note(&tried.health, duration, output, first_token_us);
+            }
+            // Of an error that came as the answer's status it is known already.
+            Outcome::StreamCut => health.judge(&tried.health, Verdict::Failing),
+            Outcome::ProviderError if self.status.is_success() => {
+                health.judge(&tried.health, Verdict::Failing);
+            }
+            Outcome::ProviderError
+            | Outcome::BadRequest
+            | Outcome::Unauthenticated
+            | Outcome::Forbidden
+            | Outcome::UnknownModel
+            | Outcome::LimitExceeded
+            | Outcome::ProviderUnreachable
+            | Outcome::ClientGone => {}
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     counters::Refused,
-    request::{Malformed, metadata::InvalidMetadata},
+    request::{Malformed, metadata::InvalidMetadata, wish::InvalidWish},
 };
 
 /// The largest body of a request: enough for a dozen images in base64, small enough to hold a few hundred.
@@ -35,6 +35,8 @@ pub enum Failure {
     Malformed(Malformed),
     /// The metadata cannot be taken.
     Metadata(InvalidMetadata),
+    /// Headers that say how it is to be tried cannot be taken.
+    Wish(InvalidWish),
     /// The body is larger than [`MAX_BODY_BYTES`].
     TooLarge,
     /// The body did not come in time.
@@ -147,7 +149,7 @@ impl Failure {
                 Outcome::Unauthenticated,
             ),
             Self::Denied(denial) => denied(*denial),
-            Self::Malformed(_) => row(
+            Self::Malformed(_) | Self::Wish(_) => row(
                 StatusCode::BAD_REQUEST,
                 INVALID,
                 "invalid_request",
@@ -250,6 +252,7 @@ impl Failure {
             | Self::NotReady
             | Self::NoKey
             | Self::Metadata(_)
+            | Self::Wish(_)
             | Self::TooLarge
             | Self::SlowBody
             | Self::ClientGone
@@ -404,6 +407,7 @@ impl fmt::Display for Message<'_> {
             Failure::Denied(denial) => fmt_denial(*denial, model, f),
             Failure::Malformed(malformed) => write!(f, "The request cannot be taken: {malformed}."),
             Failure::Metadata(invalid) => write!(f, "The request cannot be taken: {invalid}."),
+            Failure::Wish(invalid) => write!(f, "The request cannot be taken: {invalid}."),
             Failure::TooLarge => write!(
                 f,
                 "The body of a request may have {MAX_BODY_BYTES} bytes at most."

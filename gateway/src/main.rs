@@ -1,16 +1,17 @@
 //! The gateway's process.
 
-use std::{pin::pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{future::pending, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser as _;
 use gateway::{
     clock,
     config::{Config, LogFormat, Secrets},
+    health::AllHealth,
     identity,
     metrics::Metrics,
     record::{self, RecordConfig},
     report::Identity,
-    server::{Ending, Workers, worker::Shared},
+    server::{Door, Ending, Workers, worker::Shared},
     trust::Trust,
     view::{self, ViewConfig},
 };
@@ -66,6 +67,7 @@ fn run(config: &Config) -> Result<(), AnyError> {
     let secrets = Secrets::read(config)?;
     let trust = Trust::read(&config.trust)?;
     let nats = config.nats(&trust)?;
+    let door = config.door()?;
     raise_descriptors();
     // Before anything in the data folder is touched: a gateway that cannot have port and folder for itself leaves both
     // to the one that has them.
@@ -97,8 +99,9 @@ fn run(config: &Config) -> Result<(), AnyError> {
         file: config.data_dir.join("view"),
         max_age: config.view_max_age(),
     };
-    let counted = Arc::clone(&metrics);
-    let figures = move || counted.figures();
+    let health = Arc::new(AllHealth::new(config.tolerance()));
+    let (counted, fared) = (Arc::clone(&metrics), Arc::clone(&health));
+    let figures = move || counted.figures(fared.told());
     let loading = view::spawn(view_config, identity.clone(), figures, keeping.clone())?;
     let record_config = RecordConfig {
         nats,
@@ -113,12 +116,12 @@ fn run(config: &Config) -> Result<(), AnyError> {
         keeping.clone(),
     )?;
     let (view, status) = (loading.view.clone(), loading.status.clone());
-    let shared = Shared::new(config, secrets, trust, view, status, metrics);
-    let workers = Workers::start(&shared, &recording.rings, config.bounds(), &ending)?;
+    let shared = Shared::new(config, secrets, trust, view, status, metrics, health);
+    let workers = Workers::start(&shared, &recording.rings, &door, &ending)?;
 
     let signals = runtime.block_on(async { Signals::new() })?;
     let served = runtime.block_on(serve(
-        config, listener, &identity, &shared, workers, &ending, signals,
+        config, &door, listener, &identity, &shared, workers, &ending, signals,
     ));
     keeping.cancel();
     recording.join();
@@ -160,6 +163,7 @@ impl Signals {
 /// Accepts connections until the process is asked to end, and waits for what is under way then.
 async fn serve(
     config: &Config,
+    door: &Door,
     listener: TcpListener,
     identity: &Identity,
     shared: &Shared,
@@ -169,8 +173,16 @@ async fn serve(
 ) -> Result<(), AnyError> {
     let listen = listener.local_addr()?;
     tracing::info!(%listen, gateway = %identity.gateway, "listening");
+    let follow = async {
+        match &door.certificate {
+            Some(certificate) => certificate.follow().await,
+            None => pending().await,
+        }
+    };
+    let mut follow = pin!(follow);
     tokio::select! {
         () = workers.accept(&listener) => {}
+        () = &mut follow => {}
         () = signals.next() => {}
     }
     shared.leave();
@@ -178,6 +190,7 @@ async fn serve(
         tracing::info!("going away: load balancers have time to notice");
         tokio::select! {
             () = workers.accept(&listener) => {}
+            () = &mut follow => {}
             () = sleep(config.lame_duck()) => {}
             () = signals.next() => {}
         }

@@ -11,9 +11,9 @@ use std::{
     },
 };
 
-use events_schema::usage::{Endpoint, Outcome};
+use events_schema::usage::{Circuit, Endpoint, Outcome};
 
-use crate::report::Figures;
+use crate::{health::Told, report::Figures};
 
 /// The endpoints whose requests are recorded, in the order of their cells.
 const ENDPOINTS: [Endpoint; 2] = [Endpoint::ChatCompletions, Endpoint::Embeddings];
@@ -96,8 +96,12 @@ pub struct WorkerMetrics {
     pub input_tokens: Counter,
     /// Tokens that requests used: output.
     pub output_tokens: Counter,
-    /// Attempts that were followed by another.
+    /// Attempts at another target after one that failed.
     pub fallbacks: Counter,
+    /// Attempts at the same target again.
+    pub retries: Counter,
+    /// Attempts at another target beside one that had not answered yet.
+    pub hedges: Counter,
     /// Connections made to providers.
     pub upstream_connections: Counter,
     /// Requests sent again because the provider was closing the connection.
@@ -172,9 +176,9 @@ impl Metrics {
         Arc::clone(&self.workers[index])
     }
 
-    /// What the state report says.
+    /// What the state report says; `targets`: how models fare.
     #[must_use]
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self, targets: Vec<Told>) -> Figures {
         let ended = |worker: &Arc<WorkerMetrics>| {
             worker
                 .by_endpoint
@@ -189,6 +193,7 @@ impl Metrics {
             records_in_ring: self.record.in_ring.get(),
             spool_bytes: self.record.spool_bytes.get(),
             records_dropped: self.record.dropped_ring.get() + self.record.dropped_spool.get(),
+            targets,
         }
     }
 
@@ -196,9 +201,9 @@ impl Metrics {
         self.workers.iter().map(|worker| of(worker)).sum()
     }
 
-    /// The text that Prometheus reads (exposition format 0.0.4).
+    /// The text that Prometheus reads (exposition format 0.0.4). `targets`: how models fare; each is a series.
     #[must_use]
-    pub fn render(&self, serving: Serving) -> String {
+    pub fn render(&self, serving: Serving, targets: &[Told]) -> String {
         let mut text = String::with_capacity(8 * 1024);
         self.render_requests(&mut text);
         let single = [
@@ -217,8 +222,20 @@ impl Metrics {
             (
                 "fallbacks_total",
                 "counter",
-                "Attempts that were followed by another.",
+                "Attempts at another target after one that failed.",
                 self.sum(|it| it.fallbacks.get()),
+            ),
+            (
+                "retries_total",
+                "counter",
+                "Attempts at the same target again.",
+                self.sum(|it| it.retries.get()),
+            ),
+            (
+                "hedges_total",
+                "counter",
+                "Attempts at another target beside one that had not answered yet.",
+                self.sum(|it| it.hedges.get()),
             ),
             (
                 "upstream_connections_total",
@@ -313,6 +330,7 @@ impl Metrics {
                 format_args!("sluice_gateway_records_dropped_total{{place=\"{place}\"}} {value}"),
             );
         }
+        render_targets(&mut text, targets);
         self.render_histogram(
             &mut text,
             "request_duration_seconds",
@@ -388,6 +406,38 @@ impl Metrics {
     }
 }
 
+/// How models fare: as many as [`crate::health::MOST_TOLD`], labelled with names from the configuration.
+fn render_targets(text: &mut String, targets: &[Told]) {
+    let help = "Whether a target's circuit is closed (0), being tried (1) or open (2).";
+    head(text, "target_circuit", "gauge", help);
+    for target in targets {
+        let value = match target.health.circuit {
+            Circuit::Closed => 0,
+            Circuit::Probe => 1,
+            Circuit::Open => 2,
+        };
+        let name = &target.name;
+        line(
+            text,
+            format_args!("sluice_gateway_target_circuit{{model=\"{name}\"}} {value}"),
+        );
+    }
+    let help =
+        "A target's mean time for each output token, over its last 20 minutes or 100 answers.";
+    head(text, "target_time_per_output_token_seconds", "gauge", help);
+    for target in targets {
+        if let Some(micros) = target.health.per_token_us {
+            let (name, seconds, rest) = (&target.name, micros / 1_000_000, micros % 1_000_000);
+            line(
+                text,
+                format_args!(
+                    "sluice_gateway_target_time_per_output_token_seconds{{model=\"{name}\"}} {seconds}.{rest:06}"
+                ),
+            );
+        }
+    }
+}
+
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {
     line(text, format_args!("# HELP sluice_gateway_{name} {help}"));
     line(text, format_args!("# TYPE sluice_gateway_{name} {kind}"));
@@ -421,6 +471,8 @@ const fn outcome_index(outcome: Outcome) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use events_schema::usage::Health;
+
     use super::*;
 
     #[test]
@@ -439,22 +491,35 @@ mod tests {
         metrics
             .worker(1)
             .ended(Endpoint::ChatCompletions, Outcome::Success, 90_000_000);
-        let text = metrics.render(Serving {
+        let serving = Serving {
             position: 7,
             entries: 3,
             ready: true,
             unproven: false,
             refused: 0,
-        });
+        };
+        let target = Told {
+            model: [1; 16],
+            name: "openai/gpt-5".to_owned(),
+            health: Health {
+                circuit: Circuit::Open,
+                calls: 3,
+                per_token_us: Some(20_500),
+                ..Health::default()
+            },
+        };
+        let text = metrics.render(serving, &[target]);
         for expected in [
             "sluice_gateway_requests_total{endpoint=\"chat_completions\",outcome=\"success\"} 2\n",
             "sluice_gateway_request_duration_seconds_bucket{le=\"0.001000\"} 1\n",
             "sluice_gateway_request_duration_seconds_bucket{le=\"+Inf\"} 2\n",
             "sluice_gateway_request_duration_seconds_sum 90.000900\n",
             "sluice_gateway_position 7\n",
+            "sluice_gateway_target_circuit{model=\"openai/gpt-5\"} 2\n",
+            "sluice_gateway_target_time_per_output_token_seconds{model=\"openai/gpt-5\"} 0.020500\n",
         ] {
             assert!(text.contains(expected), "{expected} in {text}");
         }
-        assert_eq!(metrics.figures().requests, 2);
+        assert_eq!(metrics.figures(Vec::new()).requests, 2);
     }
 }

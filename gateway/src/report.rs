@@ -7,7 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use events_schema::{report::GatewayReport, subjects, time::Timestamp};
+use events_schema::{
+    id::ModelId,
+    report::{GatewayReport, ReportedTarget},
+    subjects,
+    time::Timestamp,
+};
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, timeout},
@@ -16,6 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     clock,
+    health::Told,
     nats::Link,
     view::{View, ViewHandle, ViewStatus},
 };
@@ -41,7 +47,7 @@ pub struct Identity {
 }
 
 /// The part of the report that the request path knows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Requests since the start.
     pub requests: u64,
@@ -53,6 +59,8 @@ pub struct Figures {
     pub spool_bytes: u64,
     /// Request records that were dropped since the start.
     pub records_dropped: u64,
+    /// How models fare.
+    pub targets: Vec<Told>,
 }
 
 /// Reports until it is dropped.
@@ -102,6 +110,7 @@ fn compose(
         records_in_ring,
         spool_bytes,
         records_dropped,
+        targets,
     } = figures;
     GatewayReport {
         gateway: identity.gateway,
@@ -123,6 +132,20 @@ fn compose(
         records_in_ring,
         spool_bytes,
         records_dropped,
+        targets: Some(targets.into_iter().map(reported).collect()),
+    }
+}
+
+fn reported(told: Told) -> ReportedTarget {
+    let Told {
+        model,
+        name,
+        health,
+    } = told;
+    ReportedTarget {
+        model: ModelId::from_bytes(model),
+        name,
+        health,
     }
 }
 

@@ -12,7 +12,7 @@ use events_schema::api::resources::{
 };
 use events_schema::api::status::Served;
 use events_schema::events::{
-    GrantedModels, KeyLimits, ModelType, Owner, Provider, Routing, Subject, WeightedTarget,
+    GrantedModels, KeyLimits, ModelType, Owner, Provider, Routing, RoutingTarget, Subject,
 };
 use events_schema::id::{Id, ModelId, ProviderAccountId, UserId, VirtualAccountId};
 use events_schema::money::{NanoUsd, Price};
@@ -243,14 +243,9 @@ impl Seeder {
         let targets = models
             .iter()
             .zip([90, 10])
-            .map(|(model, weight)| WeightedTarget {
-                model: *model,
-                weight,
-                fallback_status_codes: None,
-                fallback_candidate: true,
-            })
+            .map(|(model, weight)| RoutingTarget::weighted(*model, weight))
             .collect();
-        let routing = Routing::Weighted { targets };
+        let routing = Routing::weighted(targets);
         let create = NewCommand::CreateVirtualModel {
             name: VIRTUAL_MODEL.into(),
             routing,

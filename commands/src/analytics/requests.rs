@@ -9,7 +9,7 @@ use events_schema::{
     id::ModelId,
     money::NanoUsd,
     time::Timestamp,
-    usage::{Endpoint, Outcome, Tokens},
+    usage::{Endpoint, Outcome, RoutingGrounds, Tokens},
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -68,6 +68,8 @@ pub struct RequestRecord {
     pub resolved: Option<String>,
     /// The model that answered.
     pub answered_by: Option<ModelId>,
+    /// What else the choice among targets depended on.
+    pub routing: Option<RoutingGrounds>,
     /// The rules that fired.
     pub rules: Vec<String>,
     /// The seed of the choice among targets.
@@ -127,6 +129,7 @@ struct RestRow {
     epoch: String,
     resolved: String,
     answered_by: String,
+    routing: String,
     rules: Vec<String>,
     seed: u64,
 }
@@ -403,6 +406,10 @@ impl RestRow {
             resolved: some(self.resolved),
             answered_by: answered_by.transpose().map_err(|_| unreadable("model"))?,
             rules: self.rules,
+            routing: some(self.routing)
+                .map(|json| serde_json::from_str(&json))
+                .transpose()
+                .map_err(|_| unreadable("routing"))?,
             seed: self.seed,
             epoch: epoch.transpose().map_err(|_| unreadable("epoch"))?,
             region: self.region,

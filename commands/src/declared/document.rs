@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events_schema::{
     events::{
-        KeyLimits, LimitMode, LimitSegment, LimitUnit, LimitWindow, ModelType, Provider, Role,
-        TeamRole,
+        KeyLimits, LimitMode, LimitSegment, LimitUnit, LimitWindow, ModelType, Provider, Retry,
+        Role, RoutingStrategy, SlaCutoff, StickySessions, TeamRole,
     },
-    names::{BaseUrl, Label, MetadataKey, ModelName, Slug},
+    names::{BaseUrl, HeaderName, HeaderText, Label, MetadataKey, ModelName, Slug},
     secrets::KeyedHash,
     time::Timestamp,
 };
@@ -128,7 +128,15 @@ pub(super) struct PricePoint {
 #[serde(deny_unknown_fields)]
 pub(super) struct VirtualModel {
     pub(super) name: Slug,
+    #[serde(default = "by_weight", skip_serializing_if = "is_by_weight")]
+    pub(super) strategy: RoutingStrategy,
     pub(super) targets: Vec<Target>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sticky: Option<StickySessions>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deadline_ms: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hedge_after_ms: Option<u32>,
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) disabled: bool,
 }
@@ -139,11 +147,42 @@ pub(super) struct VirtualModel {
 pub(super) struct Target {
     /// `account/name`.
     pub(super) model: String,
-    pub(super) weight: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) weight: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) priority: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) fallback_status_codes: Option<BTreeSet<u16>>,
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub(super) fallback_candidate: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) retry: Option<Retry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sla_cutoff: Option<SlaCutoff>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) override_params: Option<BTreeMap<String, serde_json::Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) headers_override: Option<Headers>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) metadata_match: Option<BTreeMap<MetadataKey, String>>,
+}
+
+/// Headers to a provider that differ from the caller's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Headers {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) set: BTreeMap<HeaderName, HeaderText>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) remove: BTreeSet<HeaderName>,
+}
+
+const fn by_weight() -> RoutingStrategy {
+    RoutingStrategy::WeightBased
+}
+
+fn is_by_weight(strategy: &RoutingStrategy) -> bool {
+    *strategy == by_weight()
 }
 
 /// A user, known by the e-mail address.

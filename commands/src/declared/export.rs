@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use events_schema::{
-    events::{self, GrantedModels, LimitedModels, LimitedSubjects, Routing},
+    events::{self, GrantedModels, LimitedModels, LimitedSubjects},
     state::{self, Organisation},
     time::Timestamp,
 };
@@ -13,9 +13,12 @@ use uuid::Uuid;
 use super::document::{
     ConsoleSessions, Document, Grant, Key, KeyName, KnownSecret, LimitedSubject, Member, Model,
     ModelRef, Models, Operator, Owner, PricePoint, ProviderAccount, RateLimitPolicy, Retention,
-    Settings, Subject, Subjects, Target, Team, User, Version, VirtualAccount, VirtualModel,
+    Settings, Subject, Subjects, Team, User, Version, VirtualAccount,
 };
-use super::labels::{self, SharedLabels};
+use super::{
+    labels::{self, SharedLabels},
+    routing,
+};
 use crate::{console_key, control::Person, domain::full_name};
 
 /// The virtual account that belongs to Sluice itself.
@@ -76,15 +79,7 @@ fn document(
             (name.clone(), Some(model(it, name)))
         })),
         virtual_models: Some(sorted(state.virtual_models().values(), |it| {
-            let targets = targets(state, &it.routing);
-            (
-                it.name.to_string(),
-                Some(VirtualModel {
-                    name: it.name.clone(),
-                    targets,
-                    disabled: it.disabled,
-                }),
-            )
+            (it.name.to_string(), Some(routing::exported(state, it)))
         })),
         users: Some(sorted(state.users().values(), |it| {
             let person = people.get(&it.id.uuid());
@@ -249,17 +244,6 @@ fn model(it: &events_schema::state::Model, name: String) -> Model {
         prices: prices.collect(),
         disabled: it.disabled,
     }
-}
-
-fn targets(state: &Organisation, routing: &Routing) -> Vec<Target> {
-    let Routing::Weighted { targets } = routing;
-    let target = |it: &events::WeightedTarget| Target {
-        model: full_name(state, it.model),
-        weight: it.weight,
-        fallback_status_codes: it.fallback_status_codes.clone(),
-        fallback_candidate: it.fallback_candidate,
-    };
-    targets.iter().map(target).collect()
 }
 
 /// What a grant opens, by names.

@@ -17,6 +17,7 @@ mod export;
 mod labels;
 mod plan;
 mod read;
+mod routing;
 
 use std::collections::HashMap;
 

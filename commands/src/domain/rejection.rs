@@ -200,8 +200,49 @@ pub enum RoutingFault {
         second: String,
     },
     /// A status that is none of an error.
-    #[error("{0} is no HTTP status to fall back on: those are 400 to 599")]
+    #[error("{0} is no HTTP status to fall back or try again on: those are 400 to 599")]
     StatusCode(u16),
+    /// A number that is too small or too large.
+    #[error("`{field}` is {least} to {most}, and here it is {found}")]
+    OutOfRange {
+        /// The number's name.
+        field: &'static str,
+        /// What it is.
+        found: u32,
+        /// The smallest allowed.
+        least: u32,
+        /// The largest allowed.
+        most: u32,
+    },
+    /// A strategy whose targets lack what it goes by.
+    #[error("Each target of {strategy} routing needs a {field}, and '{model}' has none")]
+    Lacks {
+        /// The strategy.
+        strategy: &'static str,
+        /// What is lacking.
+        field: &'static str,
+        /// The target's name.
+        model: String,
+    },
+    /// Something that is there, but says nothing.
+    #[error("`{0}` is empty: leave it out")]
+    Empty(&'static str),
+    /// Too many of something.
+    #[error("`{field}` has at most {most}, and here there are {found}")]
+    TooMany {
+        /// Of what.
+        field: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A parameter that the gateway itself writes.
+    #[error("`{0}` cannot be overridden: the gateway writes it itself")]
+    ReservedParam(String),
+    /// A header that is set and left out.
+    #[error("The header `{0}` cannot be both set and left out")]
+    SetAndRemoved(String),
 }
 
 /// What is wrong with a rate-limit policy.
@@ -315,24 +356,20 @@ impl Rejection {
             Self::IdUsed(_) | Self::TokenIdUsed => row("id_used", 409, None),
             Self::KeyNotUnique => row("key_not_unique", 409, None),
             Self::StillUsed { .. } => row("still_used", 409, None),
-            Self::Routing(RoutingFault::Count { .. }) => {
-                row("bad_routing", 422, Some("routing.weighted.targets"))
-            }
-            Self::Routing(RoutingFault::Twice(_)) => {
-                row("bad_routing", 422, Some("routing.weighted.targets"))
-            }
-            Self::Routing(RoutingFault::NoWeight) => {
-                row("bad_routing", 422, Some("routing.weighted.targets"))
-            }
-            Self::Routing(RoutingFault::Weight { .. }) => {
-                row("bad_routing", 422, Some("routing.weighted.targets"))
-            }
-            Self::Routing(RoutingFault::NoCommonType { .. }) => {
-                row("bad_routing", 422, Some("routing.weighted.targets"))
-            }
-            Self::Routing(RoutingFault::StatusCode(_)) => {
-                row("bad_routing", 422, Some("routing.weighted.targets"))
-            }
+            Self::Routing(
+                RoutingFault::Count { .. }
+                | RoutingFault::Twice(_)
+                | RoutingFault::NoWeight
+                | RoutingFault::Weight { .. }
+                | RoutingFault::NoCommonType { .. }
+                | RoutingFault::StatusCode(_)
+                | RoutingFault::OutOfRange { .. }
+                | RoutingFault::Lacks { .. }
+                | RoutingFault::Empty(_)
+                | RoutingFault::TooMany { .. }
+                | RoutingFault::ReservedParam(_)
+                | RoutingFault::SetAndRemoved(_),
+            ) => row("bad_routing", 422, Some("routing")),
             Self::NoModelType => row("no_model_type", 422, Some("model_types")),
             Self::GrantSize { .. } => row("bad_grant", 422, Some("models")),
             Self::PriceTooHigh(field) => row("price_too_high", 422, Some(*field)),

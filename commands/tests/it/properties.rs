@@ -255,7 +255,7 @@ fn whatever_is_referred_to_exists(state: &Organisation) {
         );
     }
     for it in state.virtual_models().values() {
-        let Routing::Weighted { targets } = &it.routing;
+        let targets = &it.routing.targets;
         assert!(
             targets
                 .iter()
@@ -444,7 +444,7 @@ fn numbers_are_within_bounds(state: &Organisation) {
         );
     }
     for it in state.virtual_models().values() {
-        let Routing::Weighted { targets } = &it.routing;
+        let targets = &it.routing.targets;
         assert!((1..=32).contains(&targets.len()), "{it:?}");
         unique(targets.iter().map(|target| target.model));
         assert!(

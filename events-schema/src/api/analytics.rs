@@ -8,9 +8,10 @@ use uuid::Uuid;
 use crate::{
     api::resources::TargetItem,
     envelope::Epoch,
+    events::Routing,
     money::NanoUsd,
     time::Timestamp,
-    usage::{Attempt, Endpoint, Outcome, Tokens},
+    usage::{Attempt, Endpoint, Outcome, RoutingGrounds, Tokens},
 };
 
 /// Sums over a time range or one of its steps.
@@ -151,10 +152,14 @@ pub struct RequestDetail {
     pub resolved: Option<NamedThing>,
     /// The model that answered.
     pub answered_by: Option<NamedThing>,
+    /// What the choice among targets depended on, beside the configuration, the metadata and the seed; `None`: nothing.
+    pub routing: Option<RoutingGrounds>,
     /// The rules that fired, in their order.
     pub rules: Vec<FiredRule>,
     /// The targets of the virtual model that was asked for, as they were then.
     pub targets: Vec<TargetItem>,
+    /// How that virtual model chose among them.
+    pub chosen_by: Option<Routing>,
     /// The seed of the choice among the targets, in decimal digits: with the position it gives the same choice again.
     pub seed: String,
     /// The epoch of the configuration that decided on it; `None`: the gateway had none yet.

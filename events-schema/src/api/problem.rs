@@ -17,7 +17,7 @@ pub struct Problem {
     pub detail: String,
     /// The kind of problem, for programs.
     pub code: String,
-    /// The field of the request that it belongs to, as a path (`name`, `routing.weighted.targets`).
+    /// The field of the request that it belongs to, as a path (`name`, `routing.targets`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// What is wrong with a document of the configuration, by line.

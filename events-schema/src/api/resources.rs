@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     events::{
         Aggregate, KeyLimits, LimitedSubject, ModelRef, ModelType, Owner, Provider, RateLimitRule,
-        Role, Subject, TeamRole,
+        Role, Routing, Subject, TeamRole,
     },
     id::{
         GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId, UserId,
@@ -78,7 +78,9 @@ pub struct VirtualModelItem {
     pub id: VirtualModelId,
     /// The name that callers ask for.
     pub name: String,
-    /// Its targets.
+    /// How it chooses among its targets.
+    pub routing: Routing,
+    /// What its targets are called, in the same order.
     pub targets: Vec<TargetItem>,
     /// Whether it takes no requests.
     pub disabled: bool,
@@ -94,12 +96,6 @@ pub struct TargetItem {
     pub model: ModelId,
     /// Its full name.
     pub full_name: String,
-    /// Its share of the requests.
-    pub weight: u32,
-    /// On which statuses another target is tried; `None`: the default.
-    pub fallback_status_codes: Option<BTreeSet<u16>>,
-    /// Whether others may fall back to it.
-    pub fallback_candidate: bool,
 }
 
 /// A user.

@@ -7,7 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{Event, Stream};
+use super::{Event, Stream, routing};
 
 /// An event as the log stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +57,8 @@ pub struct Upcaster {
     pub apply: fn(&str) -> Result<String, serde_json::Error>,
 }
 
-/// All upcasters there are, in any order. None yet: every event is in its first version.
-pub const UPCASTERS: &[Upcaster] = &[];
+/// All upcasters there are, in any order.
+pub const UPCASTERS: &[Upcaster] = &[routing::CREATED_V1, routing::CHANGED_V1];
 
 /// Writes an event down, in the newest schema version.
 #[must_use]

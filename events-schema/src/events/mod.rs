@@ -13,6 +13,7 @@ pub mod model;
 pub mod operator;
 pub mod provider_account;
 pub mod rate_limit_policy;
+mod routing;
 pub mod settings;
 pub mod team;
 
@@ -27,12 +28,17 @@ pub use self::{
     },
     codec::{DecodeError, Encoded},
     log::LogEvent,
-    model::{ModelEvent, ModelType, Routing, VirtualModelEvent, WeightedTarget},
+    model::{ModelEvent, ModelType, VirtualModelEvent},
     operator::{OperatorEvent, Role},
     provider_account::{Provider, ProviderAccountEvent},
     rate_limit_policy::{
         LimitMode, LimitSegment, LimitUnit, LimitWindow, LimitedModels, LimitedSubject,
         LimitedSubjects, RateLimitPolicyEvent, RateLimitRule,
+    },
+    routing::{
+        DEFAULT_FALLBACK_STATUS_CODES, DEFAULT_RETRY_STATUS_CODES, HeadersOverride, Retry, Routing,
+        RoutingStrategy, RoutingTarget, SessionIdentifier, SessionSource, SlaCutoff,
+        StickySessions,
     },
     settings::SettingsEvent,
     team::{TeamEvent, TeamRole},

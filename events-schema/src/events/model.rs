@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::Routing;
 use crate::{
-    id::{ModelId, ProviderAccountId},
+    id::ProviderAccountId,
     money::Price,
     names::{ModelName, Slug},
     time::Timestamp,
@@ -60,33 +61,6 @@ pub enum ModelEvent {
     ModelEnabled {},
     /// It is gone.
     ModelDeleted {},
-}
-
-/// How a virtual model chooses among its targets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Routing {
-    /// By chance, in proportion to the weights; a target that fails falls back to the others.
-    Weighted {
-        /// The targets, each model at most once; at least one, at most 32.
-        targets: Vec<WeightedTarget>,
-    },
-}
-
-/// One target of weighted routing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct WeightedTarget {
-    /// The model.
-    pub model: ModelId,
-    /// Its share of the requests: 0 (only as a fallback) to 1,000,000.
-    pub weight: u32,
-    /// On which HTTP statuses of its answer another target is tried; `None`: 401, 403, 404, 429, 500, 502, 503.
-    pub fallback_status_codes: Option<BTreeSet<u16>>,
-    /// Whether others may fall back to it.
-    pub fallback_candidate: bool,
 }
 
 /// What happens to a virtual model.

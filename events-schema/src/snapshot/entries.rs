@@ -10,14 +10,12 @@ use std::{fmt, str::FromStr};
 
 use rkyv::{Archive, Serialize};
 
+use super::routing::{self, RoutingEntry};
 use crate::{
-    events::{
-        Event, GrantedModels, ModelRef, ModelType, Owner, Provider, Routing, Subject, TeamEvent,
-    },
+    events::{Event, GrantedModels, ModelRef, ModelType, Owner, Provider, Subject, TeamEvent},
     id::TeamId,
     state::{
         FormerSecret, Grant, Key, Model, Organisation, ProviderAccount, Team, User, VirtualAccount,
-        VirtualModel,
     },
 };
 
@@ -44,11 +42,13 @@ pub enum EntryKind {
     Team,
     /// [`MembershipsEntry`]
     Memberships,
+    /// [`RoutingEntry`]
+    Routing,
 }
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ProviderAccount,
         Self::Model,
         Self::VirtualModel,
@@ -59,6 +59,7 @@ impl EntryKind {
         Self::FormerSecret,
         Self::Team,
         Self::Memberships,
+        Self::Routing,
     ];
 
     /// Its token in subjects.
@@ -75,6 +76,7 @@ impl EntryKind {
             Self::FormerSecret => "former_secret",
             Self::Team => "team",
             Self::Memberships => "memberships",
+            Self::Routing => "routing",
         }
     }
 }
@@ -99,7 +101,10 @@ impl EntrySubject {
             | Event::Settings(_) => [None, None],
             Event::ProviderAccount(id, _) => [at(EntryKind::ProviderAccount, id.bytes()), None],
             Event::Model(id, _) => [at(EntryKind::Model, id.bytes()), None],
-            Event::VirtualModel(id, _) => [at(EntryKind::VirtualModel, id.bytes()), None],
+            Event::VirtualModel(id, _) => [
+                at(EntryKind::VirtualModel, id.bytes()),
+                at(EntryKind::Routing, id.bytes()),
+            ],
             Event::User(id, _) => [
                 at(EntryKind::User, id.bytes()),
                 at(EntryKind::Memberships, id.bytes()),
@@ -244,7 +249,7 @@ pub struct PriceEntry {
     pub cached_input: u64,
 }
 
-/// A virtual model with weighted routing.
+/// A virtual model, and its targets as they are by weights alone.
 #[derive(Debug, Clone, PartialEq, Archive, Serialize)]
 #[rkyv(derive(Debug))]
 pub struct VirtualModelEntry {
@@ -405,9 +410,6 @@ pub struct GrantEntry {
     pub models: Vec<ModelRefEntry>,
 }
 
-/// The statuses on which another target is tried where a target names none.
-pub const DEFAULT_FALLBACK_STATUS_CODES: [u16; 7] = [401, 403, 404, 429, 500, 502, 503];
-
 /// An entry before it is archived.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
@@ -431,6 +433,8 @@ pub enum Entry {
     Team(TeamEntry),
     /// The teams of a user.
     Memberships(MembershipsEntry),
+    /// How a virtual model chooses.
+    Routing(RoutingEntry),
 }
 
 impl Entry {
@@ -448,6 +452,7 @@ impl Entry {
             Self::FormerSecret(entry) => rkyv::to_bytes(entry),
             Self::Team(entry) => rkyv::to_bytes(entry),
             Self::Memberships(entry) => rkyv::to_bytes(entry),
+            Self::Routing(entry) => rkyv::to_bytes(entry),
         };
         archived.expect("an entry is far smaller than 2 GiB")
     }
@@ -468,6 +473,9 @@ impl Organisation {
             .virtual_models()
             .keys()
             .map(|id| (EntryKind::VirtualModel, id.bytes()));
+        let routed = self.virtual_models().values();
+        let routed = routed.filter(|it| routing::says_more(&it.routing));
+        let routings = routed.map(|it| (EntryKind::Routing, it.id.bytes()));
         let users = self.users().keys().map(|id| (EntryKind::User, id.bytes()));
         let virtual_accounts = self
             .virtual_accounts()
@@ -492,6 +500,7 @@ impl Organisation {
         accounts
             .chain(models)
             .chain(virtual_models)
+            .chain(routings)
             .chain(callers)
             .chain(teams)
             .chain(memberships)
@@ -530,7 +539,17 @@ impl Organisation {
             }
             EntryKind::VirtualModel => {
                 let it = self.virtual_models().get(&Id::from_bytes(id))?;
-                (it.life.position, Entry::VirtualModel(virtual_model(it)))
+                (
+                    it.life.position,
+                    Entry::VirtualModel(routing::virtual_model(it)),
+                )
+            }
+            EntryKind::Routing => {
+                let it = self.virtual_models().get(&Id::from_bytes(id))?;
+                if !routing::says_more(&it.routing) {
+                    return None;
+                }
+                (it.life.position, Entry::Routing(routing::routing(it)))
             }
             EntryKind::User => {
                 let User {
@@ -656,32 +675,6 @@ fn model(it: &Model) -> ModelEntry {
         chat: model_types.contains(&ModelType::Chat),
         embedding: model_types.contains(&ModelType::Embedding),
         prices: prices.iter().map(price).collect(),
-        disabled: *disabled,
-    }
-}
-
-fn virtual_model(it: &VirtualModel) -> VirtualModelEntry {
-    let VirtualModel {
-        id,
-        life: _,
-        name,
-        routing,
-        disabled,
-    } = it;
-    let Routing::Weighted { targets } = routing;
-    let target = |target: &crate::events::WeightedTarget| TargetEntry {
-        model: target.model.bytes(),
-        weight: target.weight,
-        fallback_status_codes: match &target.fallback_status_codes {
-            Some(codes) => codes.iter().copied().collect(),
-            None => DEFAULT_FALLBACK_STATUS_CODES.to_vec(),
-        },
-        fallback_candidate: target.fallback_candidate,
-    };
-    VirtualModelEntry {
-        id: id.bytes(),
-        name: name.to_string(),
-        targets: targets.iter().map(target).collect(),
         disabled: *disabled,
     }
 }

@@ -711,9 +711,7 @@ fn hashes(key: &Key) -> impl Iterator<Item = &KeyedHash> {
 }
 
 fn targets(routing: &Routing) -> impl Iterator<Item = ModelId> + '_ {
-    match routing {
-        Routing::Weighted { targets } => targets.iter().map(|target| target.model),
-    }
+    routing.targets.iter().map(|target| target.model)
 }
 
 fn listed(models: &GrantedModels) -> impl Iterator<Item = ModelRef> + '_ {

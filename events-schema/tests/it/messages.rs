@@ -7,9 +7,12 @@ use events_schema::{
     events::{ModelRef, Owner},
     id::Id,
     money::NanoUsd,
-    report::GatewayReport,
+    report::{GatewayReport, ReportedTarget},
     snapshot::Heartbeat,
-    usage::{Attempt, Endpoint, Outcome, Tokens, UsageBatch, UsageRecord},
+    usage::{
+        Attempt, Circuit, Endpoint, Health, Outcome, RetryWish, RoutingGrounds, TargetHealth,
+        Tokens, UsageBatch, UsageRecord,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
@@ -55,6 +58,7 @@ fn answered() -> UsageRecord {
         error_code: None,
         rules: vec!["fallback".to_owned()],
         seed: u64::MAX,
+        routing: None,
         tokens: Tokens {
             input: 100,
             cached_input: 40,
@@ -108,6 +112,27 @@ fn batch(first_number: u64, records: Vec<UsageRecord>) -> UsageBatch {
 fn request_records_are_written_as_they_always_were() {
     check("usage_batch", &batch(7, vec![answered(), refused()]));
     check("usage_batch_lost_tail", &batch(9, Vec::new()));
+    let routed = UsageRecord {
+        routing: Some(RoutingGrounds {
+            health: vec![TargetHealth {
+                model: ModelId::from_bytes([8; 16]),
+                health: Health {
+                    circuit: Circuit::Open,
+                    calls: 100,
+                    per_token_us: Some(20_000),
+                    recent_first_token_us: None,
+                    recent_per_token_us: Some(25_000),
+                },
+            }],
+            bound: Some(ModelId::from_bytes([9; 16])),
+            retry: Some(RetryWish {
+                attempts: 2,
+                on_status_codes: vec![429, 503],
+            }),
+        }),
+        ..answered()
+    };
+    check("usage_batch_routed", &batch(10, vec![routed]));
 }
 
 #[test]
@@ -145,8 +170,24 @@ fn a_gateways_report_is_written_as_it_always_was() {
         records_in_ring: 2,
         spool_bytes: 0,
         records_dropped: 0,
+        targets: None,
     };
     check("gateway_report", &report);
+    let told = ReportedTarget {
+        model: ModelId::from_bytes([8; 16]),
+        name: "openai/gpt-5".to_owned(),
+        health: Health {
+            circuit: Circuit::Probe,
+            calls: 7,
+            per_token_us: Some(20_000),
+            ..Health::default()
+        },
+    };
+    let report = GatewayReport {
+        targets: Some(vec![told]),
+        ..report
+    };
+    check("gateway_report_with_targets", &report);
 }
 
 #[test]

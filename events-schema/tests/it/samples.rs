@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use events_schema::{
     envelope::Epoch,
     events::{
-        Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LimitMode, LimitSegment, LimitUnit,
-        LimitWindow, LimitedModels, LimitedSubject, LimitedSubjects, LogEvent, ModelEvent,
-        ModelRef, ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent,
-        RateLimitPolicyEvent, RateLimitRule, Role, Routing, SettingsEvent, Subject, TeamEvent,
-        TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
+        Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LimitMode,
+        LimitSegment, LimitUnit, LimitWindow, LimitedModels, LimitedSubject, LimitedSubjects,
+        LogEvent, ModelEvent, ModelRef, ModelType, OperatorEvent, Owner, Provider,
+        ProviderAccountEvent, RateLimitPolicyEvent, RateLimitRule, Retry, Role, Routing,
+        RoutingStrategy, RoutingTarget, SessionIdentifier, SessionSource, SettingsEvent, SlaCutoff,
+        StickySessions, Subject, TeamEvent, TeamRole, UserEvent, VirtualAccountEvent,
+        VirtualModelEvent,
     },
     id::{
         GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, SecretId,
@@ -48,7 +50,7 @@ const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 7] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 8] {
     [
         ("first", history()),
         ("rotation", rotation()),
@@ -57,6 +59,108 @@ pub(crate) fn histories() -> [(&'static str, Vec<Event>); 7] {
         ("policies", policies()),
         ("renaming", renaming()),
         ("settings", settings()),
+        ("routing", routing()),
+    ]
+}
+
+/// A virtual model that chooses by everything that there is, and then by weights alone.
+fn routing() -> Vec<Event> {
+    use VirtualModelEvent as E;
+    let first = RoutingTarget {
+        model: MODEL,
+        weight: None,
+        priority: Some(0),
+        fallback_status_codes: Some(BTreeSet::from([429, 500])),
+        fallback_candidate: true,
+        retry: Some(Retry {
+            attempts: 2,
+            delay_ms: Some(250),
+            on_status_codes: Some(BTreeSet::from([503])),
+        }),
+        sla_cutoff: Some(SlaCutoff {
+            time_to_first_token_ms: Some(800),
+            time_per_output_token_ms: Some(50),
+        }),
+        override_params: Some(r#"{"temperature":0.50,"stop":["x"]}"#.parse().expect("an object")),
+        headers_override: Some(HeadersOverride {
+            set: BTreeMap::from([(
+                "x-region".parse().expect("a header"),
+                "us-east-1".parse().expect("a value"),
+            )]),
+            remove: BTreeSet::from(["x-internal-debug".parse().expect("a header")]),
+        }),
+        metadata_match: Some(BTreeMap::from([(
+            "tier".parse().expect("a key"),
+            "gold".to_owned(),
+        )])),
+    };
+    let second = RoutingTarget {
+        priority: Some(1),
+        ..RoutingTarget::weighted(SPARE_MODEL, 1)
+    };
+    let identifier = |source, key: &str| SessionIdentifier {
+        source,
+        key: key.parse().expect("a key"),
+    };
+    let routing = Routing {
+        strategy: RoutingStrategy::PriorityBased,
+        targets: vec![first, second],
+        sticky: Some(StickySessions {
+            ttl_seconds: 3_600,
+            session_identifiers: vec![
+                identifier(SessionSource::Headers, "X-User-Id"),
+                identifier(SessionSource::Metadata, "conversation"),
+            ],
+        }),
+        deadline_ms: Some(20_000),
+        hedge_after_ms: Some(1_500),
+    };
+    let model = |id, name_of: &str| {
+        let added = ModelEvent::ModelAdded {
+            account: ACCOUNT,
+            name: name(name_of),
+            upstream_name: name(name_of),
+            model_types: BTreeSet::from([ModelType::Chat]),
+        };
+        Event::Model(id, added)
+    };
+    vec![
+        Event::Log(LogEvent::LogInitialised { epoch: EPOCH }),
+        Event::ProviderAccount(
+            ACCOUNT,
+            ProviderAccountEvent::ProviderAccountRegistered {
+                name: name("openai"),
+                provider: Provider::OpenaiCompatible,
+                base_url: name("http://127.0.0.1:1"),
+                credential: None,
+            },
+        ),
+        model(MODEL, "large"),
+        model(SPARE_MODEL, "small"),
+        Event::VirtualModel(
+            VIRTUAL_MODEL,
+            E::VirtualModelCreated {
+                name: name("chat"),
+                routing: routing.clone(),
+            },
+        ),
+        Event::VirtualModel(
+            SPARE_VIRTUAL_MODEL,
+            E::VirtualModelCreated {
+                name: name("fastest"),
+                routing: Routing {
+                    strategy: RoutingStrategy::LatencyBased,
+                    sticky: None,
+                    ..routing.clone()
+                },
+            },
+        ),
+        Event::VirtualModel(
+            SPARE_VIRTUAL_MODEL,
+            E::VirtualModelRoutingChanged {
+                routing: Routing::weighted(vec![RoutingTarget::weighted(MODEL, 1)]),
+            },
+        ),
     ]
 }
 
@@ -408,13 +512,11 @@ fn models() -> Vec<Event> {
 
 fn virtual_models() -> Vec<Event> {
     use VirtualModelEvent as E;
-    let weighted = |fallback_status_codes| Routing::Weighted {
-        targets: vec![WeightedTarget {
-            model: MODEL,
-            weight: 9,
+    let weighted = |fallback_status_codes| {
+        Routing::weighted(vec![RoutingTarget {
             fallback_status_codes,
-            fallback_candidate: true,
-        }],
+            ..RoutingTarget::weighted(MODEL, 9)
+        }])
     };
     let created = |slug: &str| E::VirtualModelCreated {
         name: name(slug),

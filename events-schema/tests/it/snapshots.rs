@@ -14,6 +14,10 @@ use events_schema::{
             ProviderAccountEntry, ProviderDialect, SealedCredential, SubjectEntry, TargetEntry,
             TeamEntry, UserEntry, VirtualAccountEntry, VirtualModelEntry,
         },
+        routing::{
+            ArchivedRoutingEntry, IdentifierEntry, RetryEntry, RoutedTargetEntry, RoutingEntry,
+            StickyEntry, StrategyEntry,
+        },
     },
     state::Organisation,
 };
@@ -115,6 +119,37 @@ fn entry(kind: EntryKind) -> Entry {
             user: [4; 16],
             teams: vec![[8; 16], [9; 16]],
         }),
+        EntryKind::Routing => Entry::Routing(RoutingEntry {
+            virtual_model: [3; 16],
+            strategy: StrategyEntry::Priority,
+            targets: vec![RoutedTargetEntry {
+                model: [2; 16],
+                weight: 9,
+                priority: 1,
+                fallback_status_codes: vec![429, 503],
+                fallback_candidate: true,
+                retry: Some(RetryEntry {
+                    attempts: 2,
+                    delay_ms: 100,
+                    on_status_codes: vec![500],
+                }),
+                cutoff_first_token_ms: Some(800),
+                cutoff_per_token_ms: None,
+                override_params: vec![("temperature".to_owned(), "0.5".to_owned())],
+                headers_set: vec![("x-region".to_owned(), "us-east-1".to_owned())],
+                headers_remove: vec!["x-debug".to_owned()],
+                metadata_match: vec![("tier".to_owned(), "gold".to_owned())],
+            }],
+            sticky: Some(StickyEntry {
+                ttl_seconds: 3_600,
+                identifiers: vec![IdentifierEntry {
+                    is_header: true,
+                    key: "x-user-id".to_owned(),
+                }],
+            }),
+            deadline_ms: Some(20_000),
+            hedge_after_ms: None,
+        }),
     }
 }
 
@@ -139,6 +174,7 @@ fn is_valid_entry(kind: EntryKind, archive: &[u8]) -> bool {
         EntryKind::FormerSecret => is_valid::<ArchivedFormerSecretEntry>(archive),
         EntryKind::Team => is_valid::<ArchivedTeamEntry>(archive),
         EntryKind::Memberships => is_valid::<ArchivedMembershipsEntry>(archive),
+        EntryKind::Routing => is_valid::<ArchivedRoutingEntry>(archive),
     }
 }
 
@@ -268,6 +304,10 @@ proptest! {
             + state.users().len() + state.virtual_accounts().len() + state.keys().len() + state.grants().len();
         let rotated = state.keys().values().filter(|key| key.former.is_some()).count();
         let members = state.users().keys().filter(|id| state.teams_of(**id).next().is_some()).count();
-        prop_assert_eq!(count, things + rotated + state.teams().len() + members);
+        let routed = state.virtual_models().values().filter(|it| {
+            let subject = EntrySubject { kind: EntryKind::Routing, id: it.id.bytes() };
+            state.entry(subject, |_| None).is_some()
+        });
+        prop_assert_eq!(count, things + rotated + state.teams().len() + members + routed.count());
     }
 }

@@ -6,11 +6,13 @@ use std::{collections::BTreeSet, ops::Range};
 use events_schema::{
     envelope::Epoch,
     events::{
-        Event, GrantEvent, GrantedModels, KeyEvent, KeyLimits, LimitMode, LimitSegment, LimitUnit,
-        LimitWindow, LimitedModels, LimitedSubject, LimitedSubjects, LogEvent, ModelEvent,
-        ModelRef, ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent,
-        RateLimitPolicyEvent, RateLimitRule, Role, Routing, SettingsEvent, Subject, TeamEvent,
-        TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, WeightedTarget,
+        Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LimitMode,
+        LimitSegment, LimitUnit, LimitWindow, LimitedModels, LimitedSubject, LimitedSubjects,
+        LogEvent, ModelEvent, ModelRef, ModelType, OperatorEvent, Owner, Provider,
+        ProviderAccountEvent, RateLimitPolicyEvent, RateLimitRule, Retry, Role, Routing,
+        RoutingStrategy, RoutingTarget, SessionIdentifier, SessionSource, SettingsEvent, SlaCutoff,
+        StickySessions, Subject, TeamEvent, TeamRole, UserEvent, VirtualAccountEvent,
+        VirtualModelEvent,
     },
     id::Id,
     money::{NanoUsd, Price},
@@ -319,16 +321,89 @@ fn price() -> impl Strategy<Value = Price> {
 }
 
 fn routing() -> impl Strategy<Value = Routing> {
-    let codes = option::of(btree_set(100_u16..600, 0..4));
-    let target = (id(), any::<u32>(), codes, any::<bool>()).prop_map(
-        |(model, weight, fallback_status_codes, fallback_candidate)| WeightedTarget {
+    let strategy = prop::sample::select(RoutingStrategy::ALL.to_vec());
+    let sessions =
+        (1_u32..9_999, vec(identifier(), 1..3)).prop_map(|(ttl_seconds, session_identifiers)| {
+            StickySessions {
+                ttl_seconds,
+                session_identifiers,
+            }
+        });
+    let milliseconds = || option::of(any::<u32>());
+    (
+        strategy,
+        vec(target(), 0..4),
+        option::of(sessions),
+        milliseconds(),
+        milliseconds(),
+    )
+        .prop_map(
+            |(strategy, targets, sticky, deadline_ms, hedge_after_ms)| Routing {
+                strategy,
+                targets,
+                sticky,
+                deadline_ms,
+                hedge_after_ms,
+            },
+        )
+}
+
+fn identifier() -> impl Strategy<Value = SessionIdentifier> {
+    let source = prop_oneof![Just(SessionSource::Headers), Just(SessionSource::Metadata)];
+    (source, "[a-zA-Z-]{1,9}").prop_map(|(source, key)| SessionIdentifier {
+        source,
+        key: key.parse().expect("a key"),
+    })
+}
+
+fn target() -> impl Strategy<Value = RoutingTarget> {
+    let codes = || option::of(btree_set(100_u16..600, 0..4));
+    let number = || option::of(any::<u32>());
+    let retry =
+        (any::<u8>(), number(), codes()).prop_map(|(attempts, delay_ms, on_status_codes)| Retry {
+            attempts,
+            delay_ms,
+            on_status_codes,
+        });
+    let cutoff = (number(), number()).prop_map(|(first, each)| SlaCutoff {
+        time_to_first_token_ms: first,
+        time_per_output_token_ms: each,
+    });
+    let params = (any::<u16>(), "[a-z\" é]{0,9}").prop_map(|(number, text)| {
+        let object = serde_json::json!({ "top_p": number, text.as_str(): [text.as_str()] });
+        object.to_string().parse().expect("an object")
+    });
+    let header = || "[a-z]{3,9}".prop_map(|name| format!("x-{name}").parse().expect("a header"));
+    let value = "[!-~]{1,9}".prop_map(|value| value.parse().expect("a value"));
+    let headers = (btree_map(header(), value, 0..3), btree_set(header(), 0..3))
+        .prop_map(|(set, remove)| HeadersOverride { set, remove });
+    let key = "[a-z]{1,9}".prop_map(|key| key.parse().expect("a key"));
+    let metadata = btree_map(key, "[a-z ]{0,9}", 0..3);
+    let usual = (id(), number(), number(), codes(), any::<bool>());
+    let special = (
+        option::of(retry),
+        option::of(cutoff),
+        option::of(params),
+        option::of(headers),
+        option::of(metadata),
+    );
+    (usual, special).prop_map(
+        |(
+            (model, weight, priority, fallback_status_codes, fallback_candidate),
+            (retry, sla_cutoff, override_params, headers_override, metadata_match),
+        )| RoutingTarget {
             model,
             weight,
+            priority,
             fallback_status_codes,
             fallback_candidate,
+            retry,
+            sla_cutoff,
+            override_params,
+            headers_override,
+            metadata_match,
         },
-    );
-    vec(target, 0..4).prop_map(|targets| Routing::Weighted { targets })
+    )
 }
 
 fn owner() -> impl Strategy<Value = Owner> {

@@ -5,10 +5,14 @@
 
 use events_schema::{
     envelope::Epoch,
-    snapshot::entries::{
-        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedMembershipsEntry,
-        ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedTeamEntry, ArchivedUserEntry,
-        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
+    snapshot::{
+        entries::{
+            ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry,
+            ArchivedMembershipsEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
+            ArchivedTeamEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
+            ArchivedVirtualModelEntry, SubjectEntry,
+        },
+        routing::ArchivedRoutingEntry,
     },
 };
 
@@ -55,6 +59,9 @@ pub trait Configuration {
 
     /// A virtual model, by its name.
     fn virtual_model_by_name(&self, name: &str) -> Option<&ArchivedVirtualModelEntry>;
+
+    /// How a virtual model chooses; `None`: by the weights of its own entry alone.
+    fn routing(&self, virtual_model: &EntryId) -> Option<&ArchivedRoutingEntry>;
 
     /// A provider account.
     fn account(&self, id: &EntryId) -> Option<&ArchivedProviderAccountEntry>;

@@ -4,16 +4,22 @@ pub mod access;
 pub mod caller;
 pub mod configuration;
 pub mod denial;
+pub mod health;
 pub mod limits;
 pub mod plan;
+pub mod price;
+pub mod routed;
 pub mod window;
 
 pub use access::{Resolved, Target, authorize, resolve, usable_models, usable_virtual_models};
 pub use caller::{Caller, authenticate};
 pub use configuration::{Configuration, EntryId, Served};
 pub use denial::Denial;
+pub use health::Rank;
 pub use limits::{
     Admission, Ask, Limit, Measure, Refusal, Settlement, Share, Standing, Used, admit, settle,
 };
-pub use plan::{Plan, Step, plan, price_at};
+pub use plan::{Asking, Ended, Next, Order, Plan, Progress, Step, plan};
+pub use price::price_at;
+pub use routed::{Routed, RoutedTarget};
 pub use window::{Slot, SlotNumber, Window};

@@ -175,6 +175,7 @@ pub(crate) mod tests {
             error_code: None,
             rules: Vec::new(),
             seed: 0,
+            routing: None,
             tokens: Tokens::default(),
             cost: None,
             duration_us: 1,

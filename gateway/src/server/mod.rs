@@ -4,12 +4,15 @@
 //! - [`worker`]: what a worker thread has;
 //! - [`route`]: which path is served by what;
 //! - [`complete`]: a request for a model, from its arrival to its answer;
+//! - [`attempts`]: one target after another, until one answers;
 //! - [`passing`], [`response`]: the answer;
 //! - [`body`], [`keys`], [`models`], [`strangers`]: parts of these;
-//! - [`stream`]: a caller's connection.
+//! - [`converse`], [`stream`], [`tls`]: a caller's connection.
 
+pub mod attempts;
 pub mod body;
 pub mod complete;
+pub mod converse;
 pub mod keys;
 pub mod models;
 pub mod passing;
@@ -17,14 +20,11 @@ pub mod response;
 pub mod route;
 pub mod strangers;
 pub mod stream;
+pub mod tls;
 pub mod worker;
 
-use std::{
-    io, net::TcpStream as StdTcpStream, pin::pin, rc::Rc, sync::Arc, thread, time::Duration,
-};
+use std::{io, net::TcpStream as StdTcpStream, rc::Rc, sync::Arc, thread, time::Duration};
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioTimer;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{
@@ -37,17 +37,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    stream::CallerStream,
+    converse::{Accepted, Signals, converse},
+    tls::Certificate,
     worker::{Shared, Stage, Worker},
 };
 use crate::{clock, record::ring::Ring};
 
 /// How many accepted connections may wait for a worker thread.
 const BACKLOG: usize = 1_024;
-/// How long a connection may be idle, and a request's head may take to come: as nginx has it.
-const IDLE: Duration = Duration::from_secs(75);
-/// The longest head of a request, and the size of the buffer into which bodies are read.
-const READ_BUFFER: usize = 128 * 1024;
 /// The pause after a connection could not be accepted: mostly, there are no file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// How often worker threads forget what nobody uses any more.
@@ -67,13 +64,15 @@ pub struct Ending {
     pub hurry: CancellationToken,
 }
 
-/// What bounds callers.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+/// How callers come in.
+#[derive(Clone)]
+pub struct Door {
     /// How many connections they may have.
     pub connections: usize,
     /// How long one may take nothing of its answer.
     pub write: Duration,
+    /// The certificate that they are shown; `None`: they come in plain text.
+    pub certificate: Option<Certificate>,
 }
 
 /// A connection for a worker thread, and its place among those that callers may have.
@@ -94,19 +93,20 @@ impl Workers {
     pub fn start(
         shared: &Shared,
         rings: &[Arc<Ring>],
-        bounds: Bounds,
+        door: &Door,
         ending: &Ending,
     ) -> io::Result<Self> {
         let mut workers = Self {
             threads: Vec::new(),
             doors: Vec::new(),
             places: Arc::new(Semaphore::new(
-                bounds.connections.clamp(1, Semaphore::MAX_PERMITS),
+                door.connections.clamp(1, Semaphore::MAX_PERMITS),
             )),
         };
         for (index, ring) in rings.iter().enumerate() {
-            let (door, arrivals) = mpsc::channel(BACKLOG);
+            let (sender, arrivals) = mpsc::channel(BACKLOG);
             let (shared, ring, ending) = (shared.clone(), Arc::clone(ring), ending.clone());
+            let door = door.clone();
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
@@ -115,13 +115,13 @@ impl Workers {
                 .spawn(move || {
                     let metrics = shared.metrics.worker(index);
                     let worker = Rc::new(Worker::new(shared, metrics, ring));
-                    let work = work(worker, arrivals, bounds.write, ending);
+                    let work = work(worker, arrivals, door, ending);
                     LocalSet::new().block_on(&runtime, work);
                     // Not waiting for what blocks elsewhere, as looking up a host's name may.
                     runtime.shutdown_background();
                 })?;
             workers.threads.push(thread);
-            workers.doors.push(door);
+            workers.doors.push(sender);
         }
         Ok(workers)
     }
@@ -180,7 +180,7 @@ impl Workers {
 async fn work(
     worker: Rc<Worker>,
     mut arrivals: mpsc::Receiver<Arrival>,
-    write: Duration,
+    door: Door,
     ending: Ending,
 ) {
     let connections = TaskTracker::new();
@@ -196,8 +196,13 @@ async fn work(
                 let Some((stream, place)) = arrived else { break };
                 match TcpStream::from_std(stream) {
                     Ok(stream) => {
-                        let stream = CallerStream::new(stream, write, place);
-                        let conversation = converse(Rc::clone(&worker), stream, signals.clone());
+                        let accepted = Accepted {
+                            stream,
+                            place,
+                            write: door.write,
+                            certificate: door.certificate.clone(),
+                        };
+                        let conversation = converse(Rc::clone(&worker), accepted, signals.clone());
                         connections.spawn_local(conversation);
                     }
                     Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
@@ -206,6 +211,7 @@ async fn work(
             _ = sweep.tick() => {
                 worker.accounts.sweep();
                 worker.counters.sweep(clock::now());
+                worker.health.sweep();
             }
             () = ending.drain.cancelled() => break,
         }
@@ -225,44 +231,4 @@ async fn work(
     signals.end.cancel();
     // Who does not even read that is not waited for.
     let _over = timeout(LAST_WORDS, connections.wait()).await;
-}
-
-/// What a conversation has to hear.
-#[derive(Clone)]
-struct Signals {
-    /// No request after the one under way.
-    drain: CancellationToken,
-    /// [`Stage::Ending`] has begun.
-    end: CancellationToken,
-}
-
-/// Serves one connection until its end.
-async fn converse(worker: Rc<Worker>, stream: CallerStream, signals: Signals) {
-    let metrics = Arc::clone(&worker.metrics);
-    metrics.connections.up();
-    let service = service_fn(move |request| route::serve(Rc::clone(&worker), request));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .max_buf_size(READ_BUFFER)
-        .serve_connection(stream, service);
-    let mut connection = pin!(connection);
-    let draining = async {
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => return ended,
-            () = signals.drain.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => return ended,
-            () = signals.end.cancelled() => {}
-        }
-        // Polled once more, what is under way sees the stage that has begun.
-        connection.await
-    };
-    if let Err(error) = draining.await {
-        tracing::debug!(%error, "a caller's connection ended");
-    }
-    metrics.connections.down();
 }

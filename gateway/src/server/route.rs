@@ -81,7 +81,10 @@ pub async fn serve(worker: Rc<Worker>, request: Request<Incoming>) -> Answered {
         Route::Ready => ready(&worker),
         Route::Metrics => text(
             StatusCode::OK,
-            worker.shared.metrics.render(worker.shared.serving()),
+            worker
+                .shared
+                .metrics
+                .render(worker.shared.serving(), &worker.shared.health.told()),
         ),
     })
 }

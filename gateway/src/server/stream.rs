@@ -11,14 +11,14 @@ use std::{
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     sync::OwnedSemaphorePermit,
     time::{Sleep, sleep},
 };
 
-/// The connection.
-pub struct CallerStream {
-    stream: TokioIo<TcpStream>,
+/// The connection: over TCP, or TLS.
+pub struct CallerStream<S> {
+    stream: TokioIo<S>,
     /// How long a write may make no progress.
     patience: Duration,
     /// Runs while a write makes no progress. A caller that reads never sees it made.
@@ -27,10 +27,10 @@ pub struct CallerStream {
     _place: OwnedSemaphorePermit,
 }
 
-impl CallerStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> CallerStream<S> {
     /// Closes with an error when a write makes no progress for as long as `patience`.
     #[must_use]
-    pub fn new(stream: TcpStream, patience: Duration, place: OwnedSemaphorePermit) -> Self {
+    pub fn new(stream: S, patience: Duration, place: OwnedSemaphorePermit) -> Self {
         Self {
             stream: TokioIo::new(stream),
             patience,
@@ -39,11 +39,11 @@ impl CallerStream {
         }
     }
 
-    fn watched(
+    fn watched<T>(
         &mut self,
-        written: Poll<io::Result<usize>>,
+        written: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
@@ -59,7 +59,7 @@ impl CallerStream {
     }
 }
 
-impl Read for CallerStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> Read for CallerStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -69,7 +69,7 @@ impl Read for CallerStream {
     }
 }
 
-impl Write for CallerStream {
+impl<S: AsyncRead + AsyncWrite + Unpin> Write for CallerStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -80,7 +80,9 @@ impl Write for CallerStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // Under TLS, what was written may still wait here.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watched(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

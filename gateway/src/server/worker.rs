@@ -14,8 +14,10 @@ use super::{body::BodyBudget, keys::KeyHasher, strangers::Strangers};
 use crate::{
     config::{Config, Secrets},
     counters::{AllCounters, ThreadCounters},
+    health::{AllHealth, ThreadHealth},
     metrics::{Metrics, Serving, WorkerMetrics},
     record::ring::Ring,
+    sessions::Sessions,
     trust::Trust,
     upstream::{
         Patience, Sender,
@@ -44,6 +46,10 @@ pub struct Shared {
     pub patience: Patience,
     /// How much bodies may hold.
     pub bodies: BodyBudget,
+    /// How targets fare.
+    pub health: Arc<AllHealth>,
+    /// Which targets sessions stay with.
+    pub sessions: Sessions,
     leaving: Arc<AtomicBool>,
 }
 
@@ -57,6 +63,7 @@ impl Shared {
         view: ViewHandle,
         status: watch::Receiver<ViewStatus>,
         metrics: Arc<Metrics>,
+        health: Arc<AllHealth>,
     ) -> Self {
         Self {
             view,
@@ -67,6 +74,8 @@ impl Shared {
             authorities: Arc::new(Authorities::of(trust)),
             patience: Patience::of(config),
             bodies: BodyBudget::new(config.max_held_body_bytes),
+            health,
+            sessions: Sessions::default(),
             leaving: Arc::default(),
         }
     }
@@ -110,6 +119,8 @@ pub struct Worker {
     pub ring: Arc<Ring>,
     /// Its way to the counters behind limits.
     pub counters: ThreadCounters,
+    /// Its way to how targets fare.
+    pub health: ThreadHealth,
     /// Provider accounts, as it reaches them.
     pub accounts: Accounts,
     /// What it sends requests with.
@@ -141,6 +152,7 @@ impl Worker {
             metrics,
             ring,
             counters: ThreadCounters::new(Arc::clone(&shared.counters)),
+            health: ThreadHealth::new(Arc::clone(&shared.health)),
             accounts: Accounts::default(),
             sender: Sender {
                 connector: Connector::new(shared.patience.connect, Arc::clone(&shared.authorities)),

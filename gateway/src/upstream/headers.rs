@@ -3,6 +3,8 @@
 
 use http::{HeaderMap, HeaderName, header};
 
+use events_schema::snapshot::routing::ArchivedRoutedTargetEntry;
+
 use super::account::Reach;
 
 /// Headers of the caller that do not go to the provider, beside those that `connection` names.
@@ -76,11 +78,13 @@ fn named_in<'h>(headers: &'h HeaderMap) -> impl Fn(&HeaderName) -> bool + 'h {
     }
 }
 
-/// Writes the head of a request to a provider: the line, the headers that pass, and those that are the account's.
+/// Writes the head of a request to a provider: the line, the headers that pass, those that a target's routing sets, and
+/// those that are the account's.
 pub fn write_head(
     out: &mut Vec<u8>,
     path: &str,
     from_caller: &HeaderMap,
+    routed: Option<&ArchivedRoutedTargetEntry>,
     reach: &Reach,
     body_bytes: u64,
 ) {
@@ -94,15 +98,26 @@ pub fn write_head(
     line(out, "accept-encoding", b"identity");
     let dropped = named_in(from_caller);
     for (name, value) in from_caller {
-        if !stays_here(name) && !dropped(name) {
+        if !stays_here(name) && !dropped(name) && !is_overridden(routed, name) {
             line(out, name.as_str(), value.as_bytes());
         }
+    }
+    for it in routed.iter().flat_map(|it| it.headers_set.iter()) {
+        line(out, it.0.as_str(), it.1.as_bytes());
     }
     line(out, "content-length", body_bytes.to_string().as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
-/// A `HeaderValue` holds neither CR nor LF, so nothing can be smuggled in.
+/// Whether a target's routing sets a header, or leaves it out.
+fn is_overridden(routed: Option<&ArchivedRoutedTargetEntry>, name: &HeaderName) -> bool {
+    routed.is_some_and(|it| {
+        it.headers_remove.iter().any(|it| it == name.as_str())
+            || it.headers_set.iter().any(|it| it.0 == name.as_str())
+    })
+}
+
+/// A `HeaderValue` holds neither CR nor LF, and what a routing sets is printable, so nothing can be smuggled in.
 fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");

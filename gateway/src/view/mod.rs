@@ -29,10 +29,14 @@ use arc_swap::{ArcSwap, Guard};
 use events_schema::{
     envelope::Epoch,
     keyring::KeyRing,
-    snapshot::entries::{
-        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedMembershipsEntry,
-        ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedTeamEntry, ArchivedUserEntry,
-        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
+    snapshot::{
+        entries::{
+            ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry,
+            ArchivedMembershipsEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
+            ArchivedTeamEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
+            ArchivedVirtualModelEntry, SubjectEntry,
+        },
+        routing::ArchivedRoutingEntry,
     },
 };
 use gateway_policy::configuration::{Configuration, EntryId, Served};
@@ -116,6 +120,11 @@ impl Configuration for View {
     fn virtual_model_by_name(&self, name: &str) -> Option<&ArchivedVirtualModelEntry> {
         let id = self.tables.virtual_models_by_name.get(name)?;
         self.tables.virtual_models.get(id).map(|entry| &***entry)
+    }
+
+    fn routing(&self, virtual_model: &EntryId) -> Option<&ArchivedRoutingEntry> {
+        let entry = self.tables.routings.get(virtual_model);
+        entry.map(|entry| &***entry)
     }
 
     fn account(&self, id: &EntryId) -> Option<&ArchivedProviderAccountEntry> {

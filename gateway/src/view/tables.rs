@@ -10,6 +10,7 @@ use events_schema::snapshot::{
         ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedTeamEntry,
         ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
     },
+    routing::ArchivedRoutingEntry,
 };
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
 use rkyv::{Portable, api::high::HighValidator, bytecheck::CheckBytes, rancor::Failure};
@@ -34,6 +35,8 @@ pub(super) struct Tables {
     pub(super) teams: Entries<ArchivedTeamEntry>,
     /// By user.
     pub(super) memberships: Entries<ArchivedMembershipsEntry>,
+    /// By virtual model.
+    pub(super) routings: Entries<ArchivedRoutingEntry>,
     pub(super) former_secrets: Entries<ArchivedFormerSecretEntry>,
     pub(super) former_secrets_by_hash: Map<[u8; 32], EntryId>,
     pub(super) keys_by_hash: Map<[u8; 32], Arc<Entry<ArchivedKeyEntry>>>,
@@ -144,6 +147,7 @@ impl Tables {
         each(&self.former_secrets, EntryKind::FormerSecret, &mut visit);
         each(&self.teams, EntryKind::Team, &mut visit);
         each(&self.memberships, EntryKind::Memberships, &mut visit);
+        each(&self.routings, EntryKind::Routing, &mut visit);
     }
 
     /// The position and payload of the entry at a subject.
@@ -160,6 +164,7 @@ impl Tables {
             EntryKind::FormerSecret => stored(&self.former_secrets, id),
             EntryKind::Team => stored(&self.teams, id),
             EntryKind::Memberships => stored(&self.memberships, id),
+            EntryKind::Routing => stored(&self.routings, id),
         }
     }
 
@@ -240,6 +245,11 @@ impl Tables {
                 same_id(new.user, id)?;
                 self.memberships.insert(id, new);
             }
+            EntryKind::Routing => {
+                let new: Arc<Entry<ArchivedRoutingEntry>> = parse(position, payload)?;
+                same_id(new.virtual_model, id)?;
+                self.routings.insert(id, new);
+            }
         }
         Ok(())
     }
@@ -277,6 +287,7 @@ impl Tables {
             EntryKind::VirtualAccount => drop(self.virtual_accounts.remove(&id)),
             EntryKind::Team => drop(self.teams.remove(&id)),
             EntryKind::Memberships => drop(self.memberships.remove(&id)),
+            EntryKind::Routing => drop(self.routings.remove(&id)),
             EntryKind::Key => {
                 let Some(old) = self.keys.remove(&id) else {
                     return;

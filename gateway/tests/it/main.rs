@@ -1,7 +1,9 @@
 //! The gateway's process, on a real NATS, in front of a provider that does what a test says.
 
+mod callers;
 mod nats_tls;
 mod record;
+mod routing;
 mod serve;
 mod stream;
 mod support;

@@ -372,6 +372,7 @@ fn record(incarnation: Uuid, number: u64) -> UsageRecord {
         error_code: None,
         rules: Vec::new(),
         seed: number,
+        routing: None,
         tokens: Tokens {
             input: 120,
             output: 64,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use events_schema::api::commands::NewCommand;
 use events_schema::events::{
-    GrantedModels, KeyLimits, ModelType, Owner, Provider, Routing, Subject, WeightedTarget,
+    GrantedModels, KeyLimits, ModelType, Owner, Provider, Routing, RoutingTarget, Subject,
 };
 use events_schema::id::{KeyId, ModelId, ProviderAccountId, VirtualAccountId, VirtualModelId};
 use futures_util::future::try_join_all;
@@ -194,15 +194,10 @@ impl Batch {
 
 /// Equal weights over these models.
 pub(super) fn routing(models: &[ModelId]) -> Routing {
-    let target = |model: &ModelId| WeightedTarget {
-        model: *model,
-        weight: 1,
-        fallback_status_codes: None,
-        fallback_candidate: true,
-    };
-    Routing::Weighted {
-        targets: models.iter().map(target).collect(),
-    }
+    let targets = models
+        .iter()
+        .map(|model| RoutingTarget::weighted(*model, 1));
+    Routing::weighted(targets.collect())
 }
 
 async fn model(api: &mut Api, account: ProviderAccountId, name: &str) -> Outcome<ModelId> {

@@ -173,6 +173,7 @@ mod tests {
             error_code: None,
             rules: Vec::new(),
             seed: 0,
+            routing: None,
             tokens: Tokens::default(),
             cost: None,
             duration_us: 1,

@@ -56,6 +56,8 @@ pub(super) struct RequestRow {
     duration_us: u64,
     first_byte_us: Option<u64>,
     metadata: Vec<(String, String)>,
+    /// JSON; empty: there was nothing to say.
+    routing: String,
 }
 
 // === impl RequestRow ===
@@ -89,6 +91,7 @@ impl RequestRow {
             error_code,
             rules,
             seed,
+            routing,
             tokens,
             cost,
             duration_us,
@@ -136,6 +139,9 @@ impl RequestRow {
             duration_us,
             first_byte_us,
             metadata: metadata.into_iter().collect(),
+            routing: routing
+                .and_then(|it| serde_json::to_string(&it).ok())
+                .unwrap_or_default(),
         }
     }
 }

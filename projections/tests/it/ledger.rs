@@ -97,6 +97,7 @@ fn record(number: u64) -> UsageRecord {
         error_code: None,
         rules: vec!["rule".to_owned()],
         seed: 1,
+        routing: None,
         tokens: Tokens {
             input: 10,
             output: 20,

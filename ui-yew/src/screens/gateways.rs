@@ -1,7 +1,8 @@
 //! What each gateway serves, and whether the control plane itself is well.
 
 use events_schema::api::status::{GatewayItem, Status};
-use events_schema::report::GatewayReport;
+use events_schema::report::{GatewayReport, ReportedTarget};
+use events_schema::usage::Circuit;
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
@@ -12,6 +13,7 @@ use crate::remote::{Content, use_remote};
 use crate::route::Screen;
 use crate::widgets::copy::CopyButton;
 use crate::widgets::heading::Heading;
+use crate::widgets::label;
 use crate::widgets::moment::Ago;
 
 /// How often it is asked again, in milliseconds: gateways report once a second.
@@ -147,7 +149,46 @@ fn gateway(item: &GatewayItem) -> Html {
                 { fact("Last report", html!(<Ago at={item.seen_at.to_chrono()} />)) }
                 { fact("Version", html!(&report.version)) }
             </dl>
+            { targets(report.targets.as_deref().unwrap_or_default()) }
         </div>
+    )
+}
+
+/// How the models fare that the gateway asked last.
+fn targets(targets: &[ReportedTarget]) -> Html {
+    if targets.is_empty() {
+        return Html::default();
+    }
+    let line = |target: &ReportedTarget| {
+        let health = &target.health;
+        let (color, label) = match health.circuit {
+            Circuit::Closed => (Color::Green, "Well"),
+            Circuit::Probe => (Color::Orange, "Being tried"),
+            Circuit::Open => (Color::Red, "Left alone"),
+        };
+        let mean = health.per_token_us.map_or_else(
+            || "no answer remembered".to_owned(),
+            |mean| {
+                format!(
+                    "{} a token, {} answers",
+                    format::latency(mean),
+                    health.calls
+                )
+            },
+        );
+        html!(
+            <li key={target.model.to_string()}>
+                <Label {label} {color} compact={true} />
+                { label::code(&target.name) }
+                <span class="sl-quiet">{ mean }</span>
+            </li>
+        )
+    };
+    html!(
+        <>
+            <h3 class="pf-v6-c-title pf-m-md sl-targets-title">{ "Targets" }</h3>
+            <ul class="sl-targets">{ for targets.iter().map(line) }</ul>
+        </>
     )
 }
 

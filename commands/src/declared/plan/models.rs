@@ -1,10 +1,8 @@
 //! Provider accounts, models and virtual models.
 
-use std::collections::BTreeSet;
-
 use events_schema::{
     api::declared::Action,
-    events::{Routing, WeightedTarget},
+    events::{Routing, RoutingStrategy},
     id::{ModelId, ProviderAccountId},
     money::{NanoUsd, Price},
     names::{BaseUrl, ModelName, Slug},
@@ -15,8 +13,9 @@ use super::{Fields, Planner, Wrong, twice, word, words};
 use crate::{
     control::{Order, SideEffects},
     declared::{
-        document::{Model, PricePoint, ProviderAccount, Target, VirtualModel},
+        document::{Model, PricePoint, ProviderAccount, VirtualModel},
         read::Place,
+        routing,
     },
     domain::{
         Command, ModelCommand, ProviderAccountCommand, SealedCredential, VirtualModelCommand,
@@ -232,10 +231,8 @@ impl<'a> Planner<'a> {
         if self.virtual_models.insert(it.name.clone(), id).is_some() {
             return Err((place.at("name"), twice("virtual model", &it.name)));
         }
-        let targets: Result<Vec<_>, _> = it.targets.iter().map(|it| self.target(it)).collect();
-        let routing = Routing::Weighted {
-            targets: targets.map_err(|message| (place.at("targets"), message))?,
-        };
+        let routing = routing::asked(it, |name| self.model_named(name))
+            .map_err(|message| (place.at("targets"), message))?;
         let mut fields = Fields::default();
         let disable = |off| {
             let order = if off {
@@ -246,7 +243,7 @@ impl<'a> Planner<'a> {
             Command::VirtualModel(id, order)
         };
         let Some(known) = known else {
-            fields.made("targets", &self.routing_told(&routing));
+            self.routing_told(&mut fields, None, &routing);
             fields.made_disabled(it.disabled);
             let create = VirtualModelCommand::Create {
                 name: it.name.clone(),
@@ -260,26 +257,13 @@ impl<'a> Planner<'a> {
             return Ok(());
         };
         if known.routing != routing {
-            let (before, after) = (
-                self.routing_told(&known.routing),
-                self.routing_told(&routing),
-            );
-            fields.set("targets", Some(before), Some(after));
+            self.routing_told(&mut fields, Some(&known.routing), &routing);
             let order = VirtualModelCommand::ChangeRouting { routing };
             self.order(Some(place.at("targets")), Command::VirtualModel(id, order));
         }
         self.switch(place, &mut fields, (known.disabled, it.disabled), disable);
         self.change(Action::Change, "virtual model", &it.name, fields);
         Ok(())
-    }
-
-    fn target(&self, it: &Target) -> Result<WeightedTarget, String> {
-        Ok(WeightedTarget {
-            model: self.model_named(&it.model)?,
-            weight: it.weight,
-            fallback_status_codes: it.fallback_status_codes.clone(),
-            fallback_candidate: it.fallback_candidate,
-        })
     }
 
     pub(super) fn account_named(&self, name: &Slug) -> Result<ProviderAccountId, String> {
@@ -303,34 +287,38 @@ impl<'a> Planner<'a> {
             .ok_or_else(|| format!("There is no model '{full_name}'."))
     }
 
-    /// A routing for people: the targets' names, weights and what else is not as usual.
-    fn routing_told(&self, routing: &Routing) -> String {
-        let Routing::Weighted { targets } = routing;
-        let told = targets.iter().map(|target| {
+    /// How a routing differs from the one before, for people.
+    fn routing_told(&self, fields: &mut Fields, before: Option<&Routing>, after: &Routing) {
+        let strategy = |it: &Routing| it.strategy.as_str();
+        if before.is_some() || after.strategy != RoutingStrategy::WeightBased {
+            fields.set("strategy", before.map(strategy), Some(strategy(after)));
+        }
+        fields.set(
+            "targets",
+            before.map(|it| self.targets_told(it)),
+            Some(self.targets_told(after)),
+        );
+        let sticky = |it: &Routing| it.sticky.as_ref().map(routing::sticky_told);
+        fields.set("sticky", before.and_then(sticky), sticky(after));
+        let (deadline, hedge) = (
+            |it: &Routing| it.deadline_ms,
+            |it: &Routing| it.hedge_after_ms,
+        );
+        fields.set("deadline_ms", before.and_then(deadline), deadline(after));
+        fields.set("hedge_after_ms", before.and_then(hedge), hedge(after));
+    }
+
+    fn targets_told(&self, routing: &Routing) -> String {
+        let told = routing.targets.iter().map(|target| {
             let declared = self.models.iter().find(|(_, id)| **id == target.model);
             let name = declared.map_or_else(
                 || full_name(self.around.state, target.model),
                 |(name, _)| name.clone(),
             );
-            let codes = target.fallback_status_codes.as_ref().map(codes_told);
-            let candidate = if target.fallback_candidate {
-                ""
-            } else {
-                ", never instead of another"
-            };
-            format!(
-                "{name} (weight {}{}{candidate})",
-                target.weight,
-                codes.unwrap_or_default()
-            )
+            routing::target_told(&name, target)
         });
         told.collect::<Vec<_>>().join(", ")
     }
-}
-
-fn codes_told(codes: &BTreeSet<u16>) -> String {
-    let codes: Vec<_> = codes.iter().map(u16::to_string).collect();
-    format!(", falls back on {}", codes.join(" "))
 }
 
 /// `account/name` in its parts.

@@ -8,6 +8,7 @@ mod owners;
 mod provider_account;
 mod rate_limit_policy;
 mod routing;
+mod routing_rules;
 mod settings;
 mod team;
 

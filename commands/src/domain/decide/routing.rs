@@ -1,28 +1,17 @@
 //! What commands for virtual models do.
 
-use std::collections::BTreeSet;
-
 use events_schema::{
-    events::{
-        Aggregate, Event, ModelRef, ModelType, Routing, Stream, VirtualModelEvent as E,
-        WeightedTarget,
-    },
+    events::{Aggregate, Event, ModelRef, Stream, VirtualModelEvent as E},
     id::VirtualModelId,
     names::Slug,
     state::{Organisation, VirtualModel},
 };
 
-use super::{Decision, full_name, is_fresh, no_policy_names, quoted, when};
+use super::{Decision, is_fresh, no_policy_names, quoted, routing_rules::can_be_followed, when};
 use crate::domain::{
     command::VirtualModelCommand as C,
-    rejection::{Rejection, RoutingFault, UsedBy},
+    rejection::{Rejection, UsedBy},
 };
-
-/// More targets than a request could ever try, and few enough to stand in one snapshot entry.
-const MOST_TARGETS: usize = 32;
-
-/// Shares in parts per million; the sum over all targets stays far below what 32 bits hold.
-const HIGHEST_WEIGHT: u32 = 1_000_000;
 
 pub(super) fn decide(state: &Organisation, id: VirtualModelId, command: &C) -> Decision {
     let event = |event| Event::VirtualModel(id, event);
@@ -78,77 +67,6 @@ fn name_is_free(state: &Organisation, id: VirtualModelId, name: &Slug) -> Result
         }),
         Some(_) | None => Ok(()),
     }
-}
-
-fn can_be_followed(state: &Organisation, routing: &Routing) -> Result<(), Rejection> {
-    let Routing::Weighted { targets } = routing;
-    if !(1..=MOST_TARGETS).contains(&targets.len()) {
-        return Err(Rejection::Routing(RoutingFault::Count {
-            found: targets.len(),
-            most: MOST_TARGETS,
-        }));
-    }
-    let mut seen = BTreeSet::new();
-    for target in targets {
-        target_is_good(state, target)?;
-        if !seen.insert(target.model) {
-            return Err(Rejection::Routing(RoutingFault::Twice(full_name(
-                state,
-                target.model,
-            ))));
-        }
-    }
-    if targets.iter().all(|target| target.weight == 0) {
-        return Err(Rejection::Routing(RoutingFault::NoWeight));
-    }
-    types_agree(state, targets)
-}
-
-fn target_is_good(state: &Organisation, target: &WeightedTarget) -> Result<(), Rejection> {
-    if !state.models().contains_key(&target.model) {
-        return Err(Rejection::MissingReference {
-            what: Aggregate::Model,
-            id: target.model.to_string(),
-            field: "routing.weighted.targets",
-        });
-    }
-    if target.weight > HIGHEST_WEIGHT {
-        return Err(Rejection::Routing(RoutingFault::Weight {
-            model: full_name(state, target.model),
-            found: target.weight,
-            most: HIGHEST_WEIGHT,
-        }));
-    }
-    let codes = target.fallback_status_codes.iter().flatten();
-    match codes.copied().find(|code| !(400..=599).contains(code)) {
-        Some(code) => Err(Rejection::Routing(RoutingFault::StatusCode(code))),
-        None => Ok(()),
-    }
-}
-
-/// A request that one target can take, any other must be able to take as well.
-fn types_agree(state: &Organisation, targets: &[WeightedTarget]) -> Result<(), Rejection> {
-    let types_of = |target: &WeightedTarget| {
-        state
-            .models()
-            .get(&target.model)
-            .map(|it| it.model_types.clone())
-    };
-    let Some((first, rest)) = targets.split_first() else {
-        return Ok(());
-    };
-    let mut common: BTreeSet<ModelType> = types_of(first).unwrap_or_default();
-    for target in rest {
-        let types = types_of(target).unwrap_or_default();
-        common.retain(|model_type| types.contains(model_type));
-        if common.is_empty() {
-            return Err(Rejection::Routing(RoutingFault::NoCommonType {
-                first: full_name(state, first.model),
-                second: full_name(state, target.model),
-            }));
-        }
-    }
-    Ok(())
 }
 
 fn is_unused(state: &Organisation, it: &VirtualModel) -> Result<(), Rejection> {

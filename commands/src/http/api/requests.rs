@@ -5,11 +5,10 @@ use events_schema::{
     api::{
         Page,
         analytics::{FiredRule, NamedThing, RequestDetail, RequestItem},
-        resources::TargetItem,
     },
     events::{Owner, Stream},
     id::KeyId,
-    state::Organisation,
+    state::{Organisation, VirtualModel},
     time::Timestamp,
     usage::Outcome,
 };
@@ -226,6 +225,7 @@ fn detail(names: &Names<'_>, record: RequestRecord) -> RequestDetail {
         item: mut request,
         resolved,
         answered_by,
+        routing,
         rules,
         seed,
         epoch,
@@ -236,6 +236,7 @@ fn detail(names: &Names<'_>, record: RequestRecord) -> RequestDetail {
     request.owner_name = owner_name(names, &request);
     let key: Option<KeyId> = request.key.as_deref().and_then(|key| key.parse().ok());
     let resolved = resolved.as_deref().and_then(stream_of);
+    let chosen = resolved.and_then(|it| virtual_model(names.state(), it));
     let fired = |rule: String| FiredRule {
         of: stream_of(&rule)
             .filter(|it| matches!(it, Stream::Grant(_)))
@@ -244,8 +245,10 @@ fn detail(names: &Names<'_>, record: RequestRecord) -> RequestDetail {
     };
     RequestDetail {
         key_label: key.and_then(|key| names.stream(Stream::Key(key))),
-        targets: resolved.map_or_else(Vec::new, |it| targets(names.state(), it)),
+        targets: chosen.map_or_else(Vec::new, |it| virtual_models::targets(names.state(), it)),
+        chosen_by: chosen.map(|it| it.routing.clone()),
         resolved: resolved.map(|it| named(names, it)),
+        routing,
         answered_by: answered_by.map(|model| named(names, Stream::Model(model))),
         rules: rules.into_iter().map(fired).collect(),
         seed: seed.to_string(),
@@ -257,13 +260,12 @@ fn detail(names: &Names<'_>, record: RequestRecord) -> RequestDetail {
     }
 }
 
-/// The targets of what was asked for, where that is a virtual model.
-fn targets(state: &Organisation, resolved: Stream) -> Vec<TargetItem> {
-    let Stream::VirtualModel(id) = resolved else {
-        return Vec::new();
-    };
-    let found = state.virtual_models().get(&id);
-    found.map_or_else(Vec::new, |it| virtual_models::targets(state, it))
+/// What was asked for, where that is a virtual model.
+fn virtual_model(state: &Organisation, resolved: Stream) -> Option<&VirtualModel> {
+    match resolved {
+        Stream::VirtualModel(id) => state.virtual_models().get(&id),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

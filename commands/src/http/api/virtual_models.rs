@@ -7,7 +7,7 @@ use events_schema::{
         history::Thing,
         resources::{TargetItem, VirtualModelItem},
     },
-    events::{Routing, Stream, WeightedTarget},
+    events::Stream,
     id::VirtualModelId,
     state::{Organisation, VirtualModel},
     time::Timestamp,
@@ -116,36 +116,26 @@ fn item(state: &Organisation, virtual_model: &VirtualModel) -> VirtualModelItem 
         id,
         life,
         name,
-        routing: _,
+        routing,
         disabled,
     } = virtual_model;
     VirtualModelItem {
         id: *id,
         name: name.to_string(),
+        routing: routing.clone(),
         targets: targets(state, virtual_model),
         disabled: *disabled,
         life: *life,
     }
 }
 
-/// Its targets.
+/// The models behind it, in the order of its targets.
 pub(super) fn targets(state: &Organisation, virtual_model: &VirtualModel) -> Vec<TargetItem> {
-    let Routing::Weighted { targets } = &virtual_model.routing;
-    targets.iter().map(|it| target(state, it)).collect()
-}
-
-fn target(state: &Organisation, target: &WeightedTarget) -> TargetItem {
-    let WeightedTarget {
-        model,
-        weight,
-        fallback_status_codes,
-        fallback_candidate,
-    } = target;
-    TargetItem {
-        model: *model,
-        full_name: names::full_name(state, *model).unwrap_or_else(|| model.to_string()),
-        weight: *weight,
-        fallback_status_codes: fallback_status_codes.clone(),
-        fallback_candidate: *fallback_candidate,
-    }
+    let targets = virtual_model.routing.targets.iter();
+    targets
+        .map(|it| TargetItem {
+            model: it.model,
+            full_name: names::full_name(state, it.model).unwrap_or_else(|| it.model.to_string()),
+        })
+        .collect()
 }

@@ -5,11 +5,14 @@ use commands::domain::{
 };
 use events_schema::{
     events::{
+        HeadersOverride,
         ModelRef::{self, ProviderAccount as AllOf},
         ModelType::{Chat, Embedding},
-        Routing, Subject, WeightedTarget,
+        Retry, Routing, RoutingStrategy, RoutingTarget, SessionIdentifier, SessionSource,
+        SlaCutoff, StickySessions, Subject,
     },
     money::{NanoUsd, Price},
+    names::HeaderName,
 };
 
 use super::{and, check, providers};
@@ -261,11 +264,11 @@ fn a_model_that_something_refers_to_cannot_be_deleted() {
     );
 }
 
-fn route(targets: Vec<WeightedTarget>) -> Command {
+fn route(targets: Vec<RoutingTarget>) -> Command {
     virtual_model(
         1,
         R::ChangeRouting {
-            routing: Routing::Weighted { targets },
+            routing: Routing::weighted(targets),
         },
     )
 }
@@ -290,7 +293,7 @@ fn a_virtual_model_has_a_name_of_its_own() {
 
 #[test]
 fn a_routing_can_be_followed() {
-    const BAD: &str = "422 bad_routing at routing.weighted.targets: ";
+    const BAD: &str = "422 bad_routing at routing: ";
     let given = and(
         providers(),
         [
@@ -341,15 +344,175 @@ fn a_routing_can_be_followed() {
         } else {
             bad(
                 vec![with],
-                &format!("{code} is no HTTP status to fall back on: those are 400 to 599"),
+                &format!(
+                    "{code} is no HTTP status to fall back or try again on: those are 400 to 599"
+                ),
             );
         }
     }
     check(
         &given,
         route(vec![target(9, 1)]),
-        "422 missing_reference at routing.weighted.targets: There is no model with the id \
+        "422 missing_reference at routing.targets: There is no model with the id \
          09090909090909090909090909090909.",
+    );
+}
+
+#[test]
+fn a_strategy_needs_of_each_target_what_it_goes_by() {
+    let given = providers();
+    let strategy = |strategy, targets| {
+        virtual_model(
+            1,
+            R::ChangeRouting {
+                routing: Routing {
+                    strategy,
+                    ..Routing::weighted(targets)
+                },
+            },
+        )
+    };
+    let bare = RoutingTarget {
+        weight: None,
+        ..target(1, 1)
+    };
+    let ranked = RoutingTarget {
+        priority: Some(0),
+        ..bare.clone()
+    };
+    let check_one = |of, target: &RoutingTarget, expected: &str| {
+        check(&given, strategy(of, vec![target.clone()]), expected);
+    };
+    let lacks = |strategy: &str, field: &str| {
+        format!(
+            "422 bad_routing at routing: Each target of {strategy} routing needs a {field}, and 'openai/gpt' has none."
+        )
+    };
+    let changed = "virtual_model_routing_changed";
+    check_one(
+        RoutingStrategy::WeightBased,
+        &bare,
+        &lacks("weight_based", "weight"),
+    );
+    check_one(
+        RoutingStrategy::PriorityBased,
+        &bare,
+        &lacks("priority_based", "priority"),
+    );
+    check_one(RoutingStrategy::PriorityBased, &ranked, changed);
+    check_one(RoutingStrategy::LatencyBased, &bare, changed);
+}
+
+#[test]
+fn what_a_target_may_ask_for_has_bounds() {
+    let given = providers();
+    let check_target = |change: fn(&mut RoutingTarget), expected: &str| {
+        let mut changed = target(1, 1);
+        change(&mut changed);
+        let expected = match expected {
+            "" => "virtual_model_routing_changed".to_owned(),
+            why => format!("422 bad_routing at routing: {why}."),
+        };
+        check(&given, route(vec![changed]), &expected);
+    };
+    fn retries(attempts: u8, delay_ms: u32, code: u16) -> Option<Retry> {
+        Some(Retry {
+            attempts,
+            delay_ms: Some(delay_ms),
+            on_status_codes: Some([code].into()),
+        })
+    }
+    check_target(|it| it.retry = retries(10, 60_000, 599), "");
+    check_target(
+        |it| it.retry = retries(0, 0, 500),
+        "`retry.attempts` is 1 to 10, and here it is 0",
+    );
+    check_target(
+        |it| it.retry = retries(1, 60_001, 500),
+        "`retry.delay_ms` is 0 to 60000, and here it is 60001",
+    );
+    check_target(
+        |it| it.retry = retries(1, 0, 200),
+        "200 is no HTTP status to fall back or try again on: those are 400 to 599",
+    );
+    check_target(
+        |it| {
+            it.sla_cutoff = Some(SlaCutoff {
+                time_to_first_token_ms: None,
+                time_per_output_token_ms: None,
+            });
+        },
+        "`sla_cutoff` is empty: leave it out",
+    );
+    check_target(
+        |it| it.override_params = Some(r#"{"stream":true}"#.parse().expect("an object")),
+        "`stream` cannot be overridden: the gateway writes it itself",
+    );
+    check_target(
+        |it| it.override_params = Some("{}".parse().expect("an object")),
+        "`override_params` is empty: leave it out",
+    );
+    check_target(
+        |it| {
+            let name: HeaderName = "x-region".parse().expect("a header");
+            it.headers_override = Some(HeadersOverride {
+                set: [(name.clone(), "eu".parse().expect("a value"))].into(),
+                remove: [name].into(),
+            });
+        },
+        "The header `x-region` cannot be both set and left out",
+    );
+    check_target(
+        |it| {
+            let key = "tier".parse().expect("a key");
+            it.metadata_match = Some([(key, "x".repeat(129))].into());
+        },
+        "`a value of metadata_match` has at most 128, and here there are 129",
+    );
+}
+
+#[test]
+fn sessions_a_deadline_and_hedging_have_bounds() {
+    let given = providers();
+    let check_routing = |change: fn(&mut Routing), expected: &str| {
+        let mut routing = Routing::weighted(vec![target(1, 1)]);
+        change(&mut routing);
+        let expected = match expected {
+            "" => "virtual_model_routing_changed".to_owned(),
+            why => format!("422 bad_routing at routing: {why}."),
+        };
+        check(
+            &given,
+            virtual_model(1, R::ChangeRouting { routing }),
+            &expected,
+        );
+    };
+    fn sticky(ttl_seconds: u32, identifiers: usize) -> Option<StickySessions> {
+        let identifier = SessionIdentifier {
+            source: SessionSource::Headers,
+            key: "x-user-id".parse().expect("a key"),
+        };
+        Some(StickySessions {
+            ttl_seconds,
+            session_identifiers: vec![identifier; identifiers],
+        })
+    }
+    check_routing(|it| it.sticky = sticky(604_800, 4), "");
+    check_routing(
+        |it| it.sticky = sticky(0, 1),
+        "`sticky.ttl_seconds` is 1 to 604800, and here it is 0",
+    );
+    check_routing(
+        |it| it.sticky = sticky(1, 0),
+        "`sticky.session_identifiers` is empty: leave it out",
+    );
+    check_routing(
+        |it| it.deadline_ms = Some(99),
+        "`deadline_ms` is 100 to 3600000, and here it is 99",
+    );
+    check_routing(
+        |it| it.hedge_after_ms = Some(9),
+        "`hedge_after_ms` is 10 to 600000, and here it is 9",
     );
 }
 

@@ -48,6 +48,36 @@ virtual_models:
       - model: local/small
         weight: 10
         fallback_candidate: false
+  - name: routed
+    strategy: priority_based
+    targets:
+      - model: openai/gpt-5
+        priority: 0
+        retry:
+          attempts: 2
+          delay_ms: 250
+          on_status_codes: [429, 503]
+        sla_cutoff:
+          time_to_first_token_ms: 800
+          time_per_output_token_ms: 50
+        override_params:
+          temperature: 0.5
+          stop: [x, y]
+        headers_override:
+          set:
+            x-region: us-east-1
+          remove: [x-internal-debug]
+        metadata_match:
+          tier: gold
+      - model: local/small
+        priority: 1
+    sticky:
+      ttl_seconds: 3600
+      session_identifiers:
+        - source: headers
+          key: x-user-id
+    deadline_ms: 20000
+    hedge_after_ms: 1500
 users:
   - email: ada@example.com
     name: Ada Lovelace
@@ -166,6 +196,7 @@ async fn a_document_is_applied_once_and_changes_nothing_the_second_time() {
             "create model openai/gpt-5",
             "create model local/small",
             "create virtual model chat",
+            "create virtual model routed",
             "create user ada@example.com",
             "create user bob@example.com",
             "create team research",
@@ -218,6 +249,8 @@ async fn what_differs_is_changed_and_told_before_and_after() {
     let changed = DOCUMENT
         .replace("requests_per_minute: 600", "requests_per_minute: 60")
         .replace("weight: 90", "weight: 50")
+        .replace("deadline_ms: 20000", "deadline_ms: 30000")
+        .replace("temperature: 0.5", "temperature: 0.7")
         .replace("    disabled: true\nmodels", "models")
         .replace("input: 2.50", "input: 3.00")
         .replace("        - provider_account: local\n", "")
@@ -235,6 +268,7 @@ async fn what_differs_is_changed_and_told_before_and_after() {
             "change provider account local",
             "change model openai/gpt-5",
             "change virtual model chat",
+            "change virtual model routed",
             "change user bob@example.com",
             "change team research",
             "change key billing: production",
@@ -253,22 +287,34 @@ async fn what_differs_is_changed_and_told_before_and_after() {
         }])
     );
     assert_eq!(
-        changes[4]["fields"],
+        changes[5]["fields"],
         json!([{ "field": "name", "before": "Bob", "after": "Robert" }])
     );
     assert_eq!(
-        changes[5]["fields"],
+        changes[6]["fields"],
         json!([{ "field": "member bob@example.com", "before": "member", "after": null }])
     );
     assert_eq!(
-        changes[6]["fields"],
+        changes[7]["fields"],
         json!([{ "field": "limits", "before": "600 requests a minute", "after": "60 requests a minute" }])
+    );
+    assert_eq!(
+        changes[4]["fields"][1],
+        json!({ "field": "deadline_ms", "before": "20000", "after": "30000" })
+    );
+    let targets = changes[4]["fields"][0]["after"].as_str().expect("text");
+    assert!(
+        targets
+            .starts_with("openai/gpt-5 (priority 0, tried again 2 times after 250 ms on 429 503, ")
+            && targets.contains(r#"with {"stop":["x","y"],"temperature":0.7}"#)
+            && targets.ends_with("only where tier=gold), local/small (priority 1)"),
+        "{targets}"
     );
     assert_eq!(
         changes[2]["fields"][0]["before"],
         "$2.50 in, $10.00 out, $0.25 cached per million tokens"
     );
-    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 11);
+    assert_eq!(done.json()["events"].as_array().expect("a list").len(), 12);
     let export = owner.get("/export").await;
     let export = String::from_utf8(export.body.to_vec()).expect("text");
     assert!(

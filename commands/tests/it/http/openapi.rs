@@ -149,7 +149,7 @@ async fn one_of_each(owner: &Caller<'_>) -> BTreeMap<&'static str, String> {
         "model": model, "weight": 9, "fallback_status_codes": [429], "fallback_candidate": true,
     });
     let virtual_model = make(json!({
-        "type": "create_virtual_model", "name": "chat", "routing": { "weighted": { "targets": [target] } },
+        "type": "create_virtual_model", "name": "chat", "routing": { "strategy": "weight_based", "targets": [target] },
     }))
     .await;
     let user = make(json!({ "type": "add_user", "email": "bob@example.com", "name": "Bob" })).await;

@@ -173,7 +173,7 @@ async fn every_thing_can_be_read_at_the_position_that_its_command_answered() {
         "model": model, "weight": 1, "fallback_status_codes": null, "fallback_candidate": true,
     });
     let (id, at) = made(json!({
-        "type": "create_virtual_model", "name": "chat", "routing": { "weighted": { "targets": [target] } },
+        "type": "create_virtual_model", "name": "chat", "routing": { "strategy": "weight_based", "targets": [target] },
     }))
     .await;
     things.push(("virtual-models", id, at));
@@ -240,6 +240,7 @@ async fn a_position_is_served_when_every_gateway_that_reports_has_reached_it() {
             records_in_ring: 0,
             spool_bytes: 0,
             records_dropped: 0,
+            targets: None,
         };
         serde_json::to_vec(&report).expect("JSON")
     };

@@ -14,8 +14,8 @@ use events_schema::{
     envelope::Epoch,
     events::{
         GrantedModels, KeyLimits, LimitSegment, LimitedModels, LimitedSubject, LimitedSubjects,
-        ModelRef, ModelType, Owner, Provider, RateLimitRule, Role, Routing, Subject, TeamRole,
-        WeightedTarget,
+        ModelRef, ModelType, Owner, Provider, RateLimitRule, Role, Routing, RoutingStrategy,
+        RoutingTarget, Subject, TeamRole,
     },
     id::{Id, ModelId},
     money::{NanoUsd, Price},
@@ -415,25 +415,23 @@ fn routing() -> impl Strategy<Value = Routing> {
     let weight =
         prop_oneof![2 => Just(0), 6 => 1..100_u32, 1 => Just(1_000_000), 1 => Just(u32::MAX)];
     let target = (id(), weight, codes, any::<bool>()).prop_map(
-        |(model, weight, fallback_status_codes, fallback_candidate)| WeightedTarget {
-            model,
-            weight,
+        |(model, weight, fallback_status_codes, fallback_candidate)| RoutingTarget {
             fallback_status_codes,
             fallback_candidate,
+            ..RoutingTarget::weighted(model, weight)
         },
     );
     let few = collection::vec(target, 0..4);
     let many = Just(
         (0..33)
-            .map(|number| WeightedTarget {
-                model: ModelId::from_bytes([number; 16]),
-                weight: 1,
-                fallback_status_codes: None,
-                fallback_candidate: true,
-            })
+            .map(|number| RoutingTarget::weighted(ModelId::from_bytes([number; 16]), 1))
             .collect(),
     );
-    prop_oneof![20 => few, 1 => many].prop_map(|targets| Routing::Weighted { targets })
+    let strategy = select(RoutingStrategy::ALL.to_vec());
+    (strategy, prop_oneof![20 => few, 1 => many]).prop_map(|(strategy, targets)| Routing {
+        strategy,
+        ..Routing::weighted(targets)
+    })
 }
 
 fn limits() -> impl Strategy<Value = KeyLimits> {

@@ -11,7 +11,7 @@ use events_schema::{
     events::{
         GrantedModels, KeyLimits, LimitMode, LimitUnit, LimitWindow, LimitedModels,
         LimitedSubjects, ModelRef, ModelType, Owner, Provider, RateLimitRule, Role, Routing,
-        Subject, TeamRole, WeightedTarget,
+        RoutingTarget, Subject, TeamRole,
     },
     id::Id,
     secrets::{KeyedHash, SealedRef},
@@ -92,26 +92,21 @@ pub(crate) fn model(number: u8, command: ModelCommand) -> Command {
 }
 
 /// A target with this weight.
-pub(crate) fn target(model: u8, weight: u32) -> WeightedTarget {
-    WeightedTarget {
-        model: id(model),
-        weight,
-        fallback_status_codes: None,
-        fallback_candidate: true,
-    }
+pub(crate) fn target(model: u8, weight: u32) -> RoutingTarget {
+    RoutingTarget::weighted(id(model), weight)
 }
 
 /// Creates a virtual model over these targets.
 pub(crate) fn create_virtual_model(
     number: u8,
     called: &str,
-    targets: Vec<WeightedTarget>,
+    targets: Vec<RoutingTarget>,
 ) -> Command {
     virtual_model(
         number,
         VirtualModelCommand::Create {
             name: name(called),
-            routing: Routing::Weighted { targets },
+            routing: Routing::weighted(targets),
         },
     )
 }

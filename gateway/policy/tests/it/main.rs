@@ -5,3 +5,4 @@ mod caller;
 mod limits;
 mod memory;
 mod plan;
+mod routing;

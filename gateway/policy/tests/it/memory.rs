@@ -12,6 +12,7 @@ use events_schema::{
         ProviderDialect, SubjectEntry, TargetEntry, UserEntry, VirtualAccountEntry,
         VirtualModelEntry,
     },
+    snapshot::routing::ArchivedRoutingEntry,
     time::Timestamp,
 };
 use gateway_policy::{Configuration, EntryId, Served};
@@ -56,6 +57,7 @@ pub(crate) struct Memory {
     former_secrets: Archives<ArchivedFormerSecretEntry>,
     teams: Archives<ArchivedTeamEntry>,
     memberships: Archives<ArchivedMembershipsEntry>,
+    routings: Archives<ArchivedRoutingEntry>,
 }
 
 impl Memory {
@@ -73,6 +75,7 @@ impl Memory {
                 Entry::FormerSecret(_) => &mut memory.former_secrets.archives,
                 Entry::Team(_) => &mut memory.teams.archives,
                 Entry::Memberships(_) => &mut memory.memberships.archives,
+                Entry::Routing(_) => &mut memory.routings.archives,
             };
             archives.push(entry.archive());
         }
@@ -118,6 +121,11 @@ impl Configuration for Memory {
 
     fn virtual_model_by_name(&self, name: &str) -> Option<&ArchivedVirtualModelEntry> {
         self.virtual_models.iter().find(|it| it.name == name)
+    }
+
+    fn routing(&self, virtual_model: &EntryId) -> Option<&ArchivedRoutingEntry> {
+        let mut routings = self.routings.iter();
+        routings.find(|it| it.virtual_model == *virtual_model)
     }
 
     fn account(&self, id: &EntryId) -> Option<&ArchivedProviderAccountEntry> {

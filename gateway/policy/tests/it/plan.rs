@@ -1,11 +1,16 @@
 //! Which targets are tried, in which order.
 
+use std::collections::BTreeMap;
+
 use events_schema::{
     money::{NanoUsd, Price},
     snapshot::entries::{Entry, PriceEntry, TargetEntry, VirtualModelEntry},
-    usage::Endpoint,
+    usage::{Endpoint, Health},
 };
-use gateway_policy::{Configuration, Denial, EntryId, Resolved, plan, price_at, resolve};
+use gateway_policy::{
+    Asking, Configuration, Denial, Ended, EntryId, Plan, Progress, Resolved, plan, price_at,
+    resolve,
+};
 use proptest::prelude::*;
 
 use crate::memory::{
@@ -22,12 +27,41 @@ fn order(
     endpoint: Endpoint,
     seed: u64,
 ) -> Result<Vec<EntryId>, Denial> {
-    let resolved = resolve(config, name)?;
-    let plan = plan(config, resolved, endpoint, seed)?;
-    Ok(plan
-        .steps(config)
-        .map(|step| step.target.model.id)
-        .collect())
+    Ok(models(config, planned(config, name, endpoint, seed)?))
+}
+
+/// The plan while nothing is known of any target.
+fn planned<'c>(
+    config: &'c Memory,
+    name: &str,
+    endpoint: Endpoint,
+    seed: u64,
+) -> Result<Plan<'c>, Denial> {
+    let asking = Asking {
+        endpoint,
+        metadata: &BTreeMap::new(),
+        seed,
+        bound: None,
+    };
+    plan(config, resolve(config, name)?, &asking, |_| {
+        Health::default()
+    })
+}
+
+/// The models that a plan tries when none of them can be reached.
+pub(crate) fn models(config: &Memory, plan: Plan<'_>) -> Vec<EntryId> {
+    let mut tried = Vec::new();
+    let mut progress = Some(Progress::default());
+    while let Some(now) = progress {
+        let step = plan
+            .step(config, now)
+            .expect("planned with this configuration");
+        tried.push(step.target.model.id);
+        progress = plan
+            .next(now, Ended::Unanswered, None)
+            .map(|next| next.progress);
+    }
+    tried
 }
 
 fn check(
@@ -187,12 +221,10 @@ fn what_is_disabled_says_so() {
 fn only_the_statuses_that_a_target_names_lead_to_another() {
     let config = Memory::with(organisation());
     let falls_back = |name: &str, status: u16| {
-        let resolved = resolve(&config, name).expect("it is there");
         let plan =
-            plan(&config, resolved, Endpoint::ChatCompletions, FIRST).expect("it can be planned");
-        plan.steps(&config)
-            .next()
-            .is_some_and(|step| step.falls_back_on(status))
+            planned(&config, name, Endpoint::ChatCompletions, FIRST).expect("it can be planned");
+        let next = plan.next(Progress::default(), Ended::Status(status), None);
+        next.is_some()
     };
     assert!(falls_back("chat", 503));
     assert!(!falls_back("chat", 500));
@@ -266,7 +298,8 @@ proptest! {
         let border = u128::from(one) << 64;
         let border = u64::try_from(border / u128::from(one + other)).expect("a weight is part of the sum");
         let first = |seed: u64| {
-            plan(&config, resolved, Endpoint::ChatCompletions, seed).expect("planned").steps(&config).next().expect("one").target.model.id
+            let plan = planned(&config, "chat", Endpoint::ChatCompletions, seed).expect("planned");
+            plan.step(&config, Progress::default()).expect("one").target.model.id
         };
         prop_assert_eq!(first(border.saturating_sub(1_000)), BIG);
         prop_assert_eq!(first(border.saturating_add(1_000)), SMALL);

@@ -29,6 +29,8 @@ impl<W: AsyncRead + AsyncWrite + Send + Unpin> Wire for W {}
 pub(crate) enum Reply {
     /// A whole answer.
     Whole(u16, &'static str, String),
+    /// A whole answer after a pause.
+    LateWhole(Duration, String),
     /// A whole answer of which only the connection's end says that it is whole.
     UntilClose(String),
     /// A whole answer, after which the connection ends without a word.
@@ -214,6 +216,15 @@ impl Provider {
                     .write_all([head, body].concat().as_bytes())
                     .await
                     .is_ok()
+            }
+            Reply::LateWhole(pause, body) => {
+                sleep_until(Instant::now() + pause).await;
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                );
+                let text = [head, body].concat();
+                stream.write_all(text.as_bytes()).await.is_ok()
             }
             Reply::UntilClose(body) => {
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n";

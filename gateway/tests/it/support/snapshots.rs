@@ -33,9 +33,9 @@ const TEAM: [u8; 16] = [61; 16];
 const USER: [u8; 16] = [32; 16];
 const ACCOUNT: [u8; 16] = [1; 16];
 const OTHER_ACCOUNT: [u8; 16] = [2; 16];
-const FIRST: [u8; 16] = [11; 16];
-const SECOND: [u8; 16] = [12; 16];
-const VIRTUAL: [u8; 16] = [21; 16];
+pub(crate) const FIRST: [u8; 16] = [11; 16];
+pub(crate) const SECOND: [u8; 16] = [12; 16];
+pub(crate) const VIRTUAL: [u8; 16] = [21; 16];
 const OWNER: [u8; 16] = [31; 16];
 
 /// One ring for everything that a gateway needs one for.
@@ -65,6 +65,7 @@ fn subject(entry: &Entry) -> EntrySubject {
         Entry::FormerSecret(it) => (EntryKind::FormerSecret, it.key),
         Entry::Team(it) => (EntryKind::Team, it.id),
         Entry::Memberships(it) => (EntryKind::Memberships, it.user),
+        Entry::Routing(it) => (EntryKind::Routing, it.virtual_model),
     };
     EntrySubject { kind, id }
 }

@@ -5,7 +5,8 @@ use events_schema::api::resources::TargetItem;
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
-use super::told::{cost, outcome, owner, rule, stood_for, why_tried};
+use super::super::virtual_models::told::part;
+use super::told::{cost, fared, outcome, owner, rule, stood_for, why_tried};
 use super::tried::tried;
 use crate::api::Client;
 use crate::format;
@@ -182,28 +183,27 @@ fn decision(detail: &RequestDetail) -> Html {
 }
 
 fn targets(detail: &RequestDetail) -> Html {
-    let total: u64 = detail
-        .targets
-        .iter()
-        .map(|target| u64::from(target.weight))
-        .sum();
-    let line = |target: &TargetItem| {
-        let share = match target.weight {
-            0 => "fallback".to_owned(),
-            weight => format::share(u64::from(weight), total),
-        };
+    let line = |(index, target): (usize, &TargetItem)| {
+        let share = detail
+            .chosen_by
+            .as_ref()
+            .map(|routing| part(routing, index));
+        let fared = fared(detail, target.model);
         let answered = detail.request.target.as_deref() == Some(target.full_name.as_str());
         html!(
             <li>
-                <span class="sl-share">{ share }</span>
+                <span class="sl-share">{ share.unwrap_or_default() }</span>
                 { label::code(&target.full_name) }
                 if answered {
                     <Label label="Answered" color={Color::Green} compact={true} />
                 }
+                if let Some(fared) = fared {
+                    <span class="sl-quiet">{ fared }</span>
+                }
             </li>
         )
     };
-    html!(<ul class="sl-targets">{ for detail.targets.iter().map(line) }</ul>)
+    html!(<ul class="sl-targets">{ for detail.targets.iter().enumerate().map(line) }</ul>)
 }
 
 /// Who asked, with which key, what they said about it, and which gateway served it.

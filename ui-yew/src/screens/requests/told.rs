@@ -1,8 +1,9 @@
 //! A request in words and signs.
 
 use events_schema::api::analytics::{FiredRule, RequestDetail, RequestItem};
-use events_schema::events::Aggregate;
-use events_schema::usage::{Attempt, Outcome};
+use events_schema::events::{Aggregate, RoutingStrategy};
+use events_schema::id::ModelId;
+use events_schema::usage::{Attempt, Circuit, Outcome};
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
@@ -94,24 +95,59 @@ pub(crate) fn rule(rule: &FiredRule) -> String {
 pub(crate) fn why_tried(detail: &RequestDetail) -> Vec<String> {
     let attempts = &detail.request.attempts;
     let is_virtual = resolved_kind(detail) == Some(Aggregate::VirtualModel);
-    let first = match (is_virtual, detail.targets.is_empty()) {
+    let is_bound = detail.routing.as_ref().is_some_and(|it| it.bound.is_some());
+    let first = match (is_virtual, &detail.chosen_by) {
         (false, _) => "It was asked for by its own name.",
-        (true, false) => "Drawn among the targets, by their weights.",
-        (true, true) => {
+        (true, None) => {
             "Drawn among the targets of the virtual model, which are not known any more."
         }
+        (true, Some(_)) if is_bound => {
+            "The session's last request was answered by one of the targets."
+        }
+        (true, Some(routing)) => match routing.strategy {
+            RoutingStrategy::WeightBased => "Drawn among the targets, by their weights.",
+            RoutingStrategy::LatencyBased => "One of the fastest targets.",
+            RoutingStrategy::PriorityBased => "The first of the targets, by their priorities.",
+        },
     };
-    let fell_back = attempts.iter().map(|before| {
-        format!(
-            "Stood in, after {} had failed: {}.",
-            before.target,
-            answer(before)
-        )
-    });
+    let fell_back = attempts
+        .iter()
+        .zip(attempts.iter().skip(1))
+        .map(|(before, it)| {
+            let why = answer(before);
+            if before.error.as_deref() == Some("superseded") {
+                format!(
+                    "Asked beside {}, which had not answered yet.",
+                    before.target
+                )
+            } else if before.target == it.target {
+                format!("Tried again, after it had failed: {why}.")
+            } else {
+                format!("Stood in, after {} had failed: {why}.", before.target)
+            }
+        });
     std::iter::once(first.to_owned())
         .chain(fell_back)
         .take(attempts.len())
         .collect()
+}
+
+/// What the choice knew of how a target fared, where it depended on that.
+pub(crate) fn fared(detail: &RequestDetail, model: ModelId) -> Option<String> {
+    let all = detail.routing.iter().flat_map(|it| &it.health);
+    let mut its = all.filter(|it| it.model == model);
+    let health = its.next()?.health;
+    let circuit = match health.circuit {
+        Circuit::Closed => None,
+        Circuit::Open => Some("left alone: it had failed too often".to_owned()),
+        Circuit::Probe => Some("had failed too often; asked whether it works again".to_owned()),
+    };
+    let mean = health.per_token_us.or(health.recent_per_token_us);
+    let mean = mean.map(|it| format!("{} a token", format::latency(it)));
+    let first = health.recent_first_token_us;
+    let first = first.map(|it| format!("{} to the first token", format::latency(it)));
+    let parts: Vec<String> = [circuit, mean, first].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// What a model answered.
@@ -128,7 +164,7 @@ pub(crate) fn answer(attempt: &Attempt) -> String {
 mod tests {
     use events_schema::api::analytics::NamedThing;
     use events_schema::api::resources::TargetItem;
-    use events_schema::id::ModelId;
+    use events_schema::events::Routing;
     use events_schema::time::Timestamp;
     use events_schema::usage::{Endpoint, Tokens};
     use uuid::Uuid;
@@ -180,9 +216,6 @@ mod tests {
         let target = TargetItem {
             model: ModelId::from_bytes([0; 16]),
             full_name: "a/fast".to_owned(),
-            weight: 1,
-            fallback_status_codes: None,
-            fallback_candidate: true,
         };
         RequestDetail {
             request: RequestItem { attempts, ..item() },
@@ -192,6 +225,8 @@ mod tests {
                 name: None,
             }),
             answered_by: None,
+            routing: None,
+            chosen_by: (targets > 0).then(|| Routing::weighted(Vec::new())),
             rules: Vec::new(),
             targets: vec![target; targets],
             seed: "0".to_owned(),

@@ -2,6 +2,7 @@
 
 mod draft;
 mod edit;
+pub(crate) mod told;
 
 use std::rc::Rc;
 
@@ -12,7 +13,6 @@ use events_schema::events::Aggregate;
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
-use crate::format;
 use crate::route::Screen;
 use crate::session::use_session;
 use crate::widgets::button::{Button, Variant};
@@ -82,7 +82,7 @@ fn empty(may_change: bool, create: Callback<()>) -> Html {
     html!(
         <EmptyState title="No virtual models yet" icon={Icon::CodeBranch} {primary}>
             { "A virtual model is a name that your applications ask for, while you decide which models answer: by weight, \
-               with fallback when one fails." }
+               by priority or the fastest, with fallback when one fails." }
         </EmptyState>
     )
 }
@@ -99,16 +99,11 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
 /// One of them in a row.
 pub(super) fn row(model: VirtualModelItem, actions: Vec<MenuItem>) -> Row {
     let stream = format!("virtual_model.{}", model.id);
-    let total: u64 = model
-        .targets
-        .iter()
-        .map(|target| u64::from(target.weight))
-        .sum();
     Row {
         id: model.id.to_string(),
         cells: vec![
             html!(<HistoryLink name={model.name.clone()} {stream} />),
-            html!(<ul class="sl-targets">{ for model.targets.iter().map(|target| target_line(target, total)) }</ul>),
+            targets(&model),
             label::enabled(!model.disabled),
         ],
         name: model.name,
@@ -116,19 +111,26 @@ pub(super) fn row(model: VirtualModelItem, actions: Vec<MenuItem>) -> Row {
     }
 }
 
-fn target_line(target: &TargetItem, total: u64) -> Html {
-    let share = match target.weight {
-        0 => "fallback".to_owned(),
-        weight => format::share(u64::from(weight), total),
+fn targets(model: &VirtualModelItem) -> Html {
+    let routing = &model.routing;
+    let line = |(index, target): (usize, &TargetItem)| {
+        let notes = routing.targets.get(index).map(told::notes);
+        html!(
+            <li>
+                <span class="sl-share">{ told::part(routing, index) }</span>
+                { label::code(&target.full_name) }
+                { for notes.into_iter().flatten().map(|note| html!(<span class="sl-quiet">{ note }</span>)) }
+            </li>
+        )
     };
+    let extras = told::extras(routing);
     html!(
-        <li>
-            <span class="sl-share">{ share }</span>
-            { label::code(&target.full_name) }
-            if !target.fallback_candidate {
-                <span class="sl-quiet">{ "no fallback to it" }</span>
+        <>
+            <ul class="sl-targets">{ for model.targets.iter().enumerate().map(line) }</ul>
+            if !extras.is_empty() {
+                <p class="sl-quiet">{ extras.join(" · ") }</p>
             }
-        </li>
+        </>
     )
 }
 

@@ -1,0 +1,189 @@
+//! JSON that people give and that is passed on as they wrote it: numbers keep all their digits.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::value::RawValue;
+
+/// A JSON object, in a canonical form: its members in the order of their names, no blanks outside of strings.
+#[derive(Clone)]
+pub struct JsonObject(Box<RawValue>);
+
+/// A text that is no [`JsonObject`].
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidObject {
+    /// It is no JSON, or no object.
+    #[error("this is no JSON object: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A member stands twice.
+    #[error("the member '{0}' stands twice")]
+    Twice(String),
+}
+
+impl JsonObject {
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// Its members: each name with the JSON text of its value, in the order of the names.
+    #[must_use]
+    pub fn members(&self) -> Vec<(String, String)> {
+        let members: BTreeMap<String, &RawValue> =
+            serde_json::from_str(self.as_str()).unwrap_or_default();
+        let text = |(name, value): (String, &RawValue)| (name, value.get().to_owned());
+        members.into_iter().map(text).collect()
+    }
+}
+
+impl FromStr for JsonObject {
+    type Err = InvalidObject;
+
+    fn from_str(text: &str) -> Result<Self, InvalidObject> {
+        let Members(members) = serde_json::from_str(text)?;
+        let mut canonical: BTreeMap<String, Box<RawValue>> = BTreeMap::new();
+        for (name, value) in members {
+            let value = RawValue::from_string(without_blanks(value.get()))?;
+            if canonical.insert(name.clone(), value).is_some() {
+                return Err(InvalidObject::Twice(name));
+            }
+        }
+        Ok(Self(serde_json::value::to_raw_value(&canonical)?))
+    }
+}
+
+/// All members of an object, as they stand.
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+/// JSON without the blanks between its tokens.
+fn without_blanks(json: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    json.chars()
+        .filter(|letter| {
+            if in_string {
+                (in_string, escaped) = match letter {
+                    '"' if !escaped => (false, false),
+                    '\\' => (true, !escaped),
+                    _ => (true, false),
+                };
+                return true;
+            }
+            in_string = *letter == '"';
+            !letter.is_ascii_whitespace()
+        })
+        .collect()
+}
+
+impl PartialEq for JsonObject {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for JsonObject {}
+
+impl fmt::Debug for JsonObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for JsonObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for JsonObject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        text.get().parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for JsonObject {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .additional_properties(Some(
+                utoipa::openapi::schema::AdditionalProperties::FreeForm(true),
+            ))
+            .description(Some("A JSON object."))
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for JsonObject {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Option<&str>) {
+        let read = text.parse::<JsonObject>().ok();
+        assert_eq!(read.as_ref().map(JsonObject::as_str), expected, "{text}");
+        if let Some(read) = read {
+            let again: JsonObject = serde_json::from_str(read.as_str()).expect("canonical");
+            assert_eq!(again, read);
+            assert_eq!(serde_json::to_string(&read).expect("JSON"), read.as_str());
+        }
+    }
+
+    #[test]
+    fn an_object_is_brought_into_one_form_and_loses_nothing() {
+        check(
+            " { \"b\" : [1.50, 1e400] , \"a\":\"x \\\" y\" } ",
+            Some(r#"{"a":"x \" y","b":[1.50,1e400]}"#),
+        );
+        check("{}", Some("{}"));
+        check(
+            r#"{"a":{"y": 1, "x": "\\"}}"#,
+            Some(r#"{"a":{"y":1,"x":"\\"}}"#),
+        );
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for text in ["", "[]", "1", "{", r#"{"a":1,"a":2}"#, r#"{"a":1} x"#] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn members_come_with_their_texts() {
+        let object: JsonObject = r#"{"t":0.5,"a":null}"#.parse().expect("an object");
+        let expected = [("a", "null"), ("t", "0.5")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(object.members(), expected);
+    }
+}

@@ -1,0 +1,528 @@
+//! From a virtual model to an answer: the plan, and one attempt after another until one brings an answer for the caller.
+//!
+//! What is tried and in which order is `gateway-policy`'s to say; here it is done, within the time that there is.
+
+use std::{cell::RefCell, pin::pin, time::Duration};
+
+use bytes::Bytes;
+use events_schema::{
+    id::ModelId,
+    usage::{Circuit, Endpoint, Health, Outcome, RetryWish, RoutingGrounds, TargetHealth},
+};
+use gateway_policy::{
+    Asking, Denial, Ended, Next, Plan, Progress, Resolved, Routed, RoutedTarget, Step,
+    health::relevant, plan, price_at,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
+use tokio::time::{sleep, timeout};
+
+use super::{complete::Call, passing::Content};
+use crate::{
+    exchange::{Begins, Trying},
+    failure::{Failure, UpstreamFailure},
+    request::{self, Scan, UsageWish, replace::replaced, rewrite, scan, wish::Wish},
+    sessions::Session,
+    upstream::{
+        Patience,
+        account::Reach,
+        answer::{Answer, Collected},
+        events::{Events, begins_with_error},
+        headers,
+        usage::UsageScan,
+    },
+};
+
+/// Answers that are no streams are read up to this size before they are passed on, so that one that breaks off can still
+/// be followed by another attempt; larger ones pass as they come.
+const MAX_COLLECTED_BYTES: usize = 1024 * 1024;
+/// How much is read of an error that is not passed on, and for how long.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+/// See [`MAX_ERROR_BYTES`].
+const ERROR_WAIT: Duration = Duration::from_millis(250);
+
+/// What the caller sent, once it is understood.
+pub(super) struct Asked<'b> {
+    pub(super) headers: &'b HeaderMap,
+    pub(super) body: &'b Bytes,
+    pub(super) scan: &'b Scan<'b>,
+}
+
+/// A provider's answer that goes to the caller.
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) content: Arrived,
+}
+
+/// What has arrived of the answer.
+pub(super) enum Arrived {
+    /// All of it.
+    Whole(Bytes),
+    /// The beginning.
+    Begun(Box<Begun>),
+}
+
+/// The beginning of an answer, and whence the rest comes.
+pub(super) struct Begun {
+    pub(super) first: Bytes,
+    pub(super) rest: Answer,
+    pub(super) content: Content,
+}
+
+/// Why an attempt brings no answer for the caller.
+enum Missed {
+    /// There was none.
+    Upstream(UpstreamFailure),
+    /// The provider said so; what that means for the plan.
+    Status(StatusCode, Ended),
+}
+
+impl From<UpstreamFailure> for Missed {
+    fn from(failure: UpstreamFailure) -> Self {
+        Self::Upstream(failure)
+    }
+}
+
+impl Missed {
+    const fn ended(&self) -> Ended {
+        match self {
+            Self::Upstream(_) => Ended::Unanswered,
+            Self::Status(_, ended) => *ended,
+        }
+    }
+
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Upstream(upstream) => Failure::Upstream(*upstream),
+            Self::Status(status, _) => Failure::of_status(*status),
+        }
+    }
+}
+
+/// The way to an answer.
+pub(super) struct Route<'v> {
+    plan: Plan<'v>,
+    retry: Option<RetryWish>,
+    /// How long one attempt may take until an answer begins.
+    each: Option<Duration>,
+    /// How long all may take together, from the request's arrival.
+    all: Option<Duration>,
+    /// After how long another target is asked as well.
+    hedge_after: Option<Duration>,
+    /// The session, and for how many seconds it stays with who answers.
+    session: Option<(Session, u32)>,
+}
+
+impl Route<'_> {
+    /// What follows an attempt, if there is time for it.
+    fn next(&self, progress: Progress, ended: Ended, elapsed: Duration) -> Option<Next> {
+        let next = self.plan.next(progress, ended, self.retry.as_ref())?;
+        let begins = elapsed + Duration::from_millis(u64::from(next.delay_ms));
+        self.all.is_none_or(|all| begins < all).then_some(next)
+    }
+
+    /// How long an attempt that begins now may take.
+    fn limit(&self, elapsed: Duration) -> Option<Duration> {
+        let left = self.all.map(|all| all.saturating_sub(elapsed));
+        match (self.each, left) {
+            (Some(each), Some(left)) => Some(each.min(left)),
+            (each, left) => each.or(left),
+        }
+    }
+}
+
+/// An attempt under way: its number in the record, its place in the plan, and what is tried.
+#[derive(Clone, Copy)]
+struct Attempting<'v> {
+    at: usize,
+    progress: Progress,
+    step: Step<'v>,
+}
+
+impl<'v> Call<'v> {
+    /// Plans the attempts for what was asked for.
+    pub(super) fn route(
+        &mut self,
+        resolved: Resolved<'v>,
+        headers: &HeaderMap,
+        wish: Wish,
+    ) -> Result<Route<'v>, Failure> {
+        let routed = match resolved {
+            Resolved::Virtual(it) => Some((it.id, Routed::of(self.view, it))),
+            Resolved::Direct(_) => None,
+        };
+        let session = routed.and_then(|(id, routed)| {
+            let sticky = routed.sticky()?;
+            let session = Session::of(&id, sticky, headers, self.exchange.metadata())?;
+            Some((session, sticky.ttl_seconds.to_native()))
+        });
+        let mut bound = None;
+        if let Some((session, _)) = session {
+            self.exchange.seeded(session.seed());
+            bound = self.worker.shared.sessions.bound(session);
+        }
+        let asking = Asking {
+            endpoint: self.endpoint,
+            metadata: self.exchange.metadata(),
+            seed: self.exchange.seed(),
+            bound,
+        };
+        let (plan, health) = self.choose(resolved, &asking)?;
+        self.exchange.grounded_on(RoutingGrounds {
+            health,
+            bound: bound.map(ModelId::from_bytes),
+            retry: wish.retry.clone(),
+        });
+        let millis = |millis: Option<u32>| millis.map(|it| Duration::from_millis(u64::from(it)));
+        Ok(Route {
+            plan,
+            retry: wish.retry,
+            each: wish.timeout,
+            all: millis(routed.and_then(|(_, it)| it.deadline_ms())),
+            hedge_after: millis(routed.and_then(|(_, it)| it.hedge_after_ms())),
+            session,
+        })
+    }
+
+    /// The plan, and what it depended on of the targets' health.
+    fn choose(
+        &self,
+        resolved: Resolved<'v>,
+        asking: &Asking<'_>,
+    ) -> Result<(Plan<'v>, Vec<TargetHealth>), Failure> {
+        let strategy = match resolved {
+            Resolved::Virtual(it) => Some(Routed::of(self.view, it).strategy()),
+            Resolved::Direct(_) => None,
+        };
+        let now_us = self.worker.health.now_us();
+        let seen = RefCell::new(Vec::new());
+        let look = |target: RoutedTarget<'_>| {
+            let full = self.worker.health.known(target.model());
+            let full = full.map(|model| model.take(now_us)).unwrap_or_default();
+            let health = strategy.map_or(full, |strategy| relevant(strategy, target, full));
+            if health != Health::default() {
+                seen.borrow_mut().push(TargetHealth {
+                    model: ModelId::from_bytes(*target.model()),
+                    health,
+                });
+            }
+            health
+        };
+        let planned = plan(self.view, resolved, asking, look);
+        let seen = seen.into_inner();
+        let first = planned
+            .ok()
+            .and_then(|plan| plan.step(self.view, Progress::default()));
+        let first = first.map(|step| step.target.model.id);
+        for target in &seen {
+            // Another one was chosen: somebody else may find out.
+            if target.health.circuit == Circuit::Probe && Some(target.model.bytes()) != first {
+                if let Some(model) = self.worker.health.known(&target.model.bytes()) {
+                    model.release();
+                }
+            }
+        }
+        planned.map(|plan| (plan, seen)).map_err(Failure::Denied)
+    }
+
+    /// Tries one target after another until one answers.
+    pub(super) async fn attempt_all(
+        &mut self,
+        route: &Route<'v>,
+        asked: &Asked<'_>,
+    ) -> Result<Answered, Failure> {
+        let mut progress = Progress::default();
+        let mut why = Begins::First;
+        loop {
+            let Some(attempt) = self.begin(route, progress, why) else {
+                return Err(Failure::Denied(Denial::NoTarget));
+            };
+            let (attempt, outcome) = match route.hedge_after.filter(|_| why == Begins::First) {
+                Some(after) => self.hedged(route, attempt, after, asked).await,
+                None => (attempt, self.bounded(route, attempt, asked).await),
+            };
+            let missed = match outcome {
+                Ok(answered) => {
+                    self.exchange.answered(attempt.at, answered.status);
+                    self.bind(route, attempt, answered.status);
+                    return Ok(answered);
+                }
+                Err(missed) => missed,
+            };
+            self.missed(attempt, &missed);
+            let elapsed = self.exchange.elapsed();
+            let Some(next) = route.next(attempt.progress, missed.ended(), elapsed) else {
+                return Err(missed.failure());
+            };
+            why = if route.plan.is_other_target(attempt.progress, next.progress) {
+                Begins::Instead
+            } else {
+                Begins::Again
+            };
+            if next.delay_ms > 0 {
+                sleep(Duration::from_millis(u64::from(next.delay_ms))).await;
+            }
+            progress = next.progress;
+        }
+    }
+
+    fn begin(&self, route: &Route<'v>, progress: Progress, why: Begins) -> Option<Attempting<'v>> {
+        let step = route.plan.step(self.view, progress)?;
+        let (account, model) = (step.target.account, step.target.model);
+        let name = || [account.name.as_str(), "/", model.name.as_str()].concat();
+        let trying = Trying {
+            model: ModelId::from_bytes(model.id),
+            target: name(),
+            price: price_at(model, self.exchange.received_at()),
+            health: self.worker.health.of(&model.id, name),
+        };
+        Some(Attempting {
+            at: self.exchange.attempt_begins(trying, why),
+            progress,
+            step,
+        })
+    }
+
+    fn missed(&self, attempt: Attempting<'_>, missed: &Missed) {
+        let (status, error) = match missed {
+            Missed::Upstream(upstream) => (None, Some(upstream.as_str())),
+            Missed::Status(status, _) => (Some(*status), None),
+        };
+        self.exchange.attempt_failed(attempt.at, status, error);
+    }
+
+    /// The session stays with who answered it.
+    fn bind(&self, route: &Route<'_>, attempt: Attempting<'_>, status: StatusCode) {
+        if let Some((session, seconds)) = route.session.filter(|_| status.is_success()) {
+            let model = attempt.step.target.model.id;
+            self.worker.shared.sessions.bind(session, model, seconds);
+        }
+    }
+
+    /// An attempt, and after a while, when it has not answered, another one beside it. The first good answer is taken, and
+    /// the other attempt given up; where there is none, the plan goes on behind the second.
+    async fn hedged(
+        &self,
+        route: &Route<'v>,
+        first: Attempting<'v>,
+        after: Duration,
+        asked: &Asked<'_>,
+    ) -> (Attempting<'v>, Result<Answered, Missed>) {
+        let mut one = pin!(self.bounded(route, first, asked));
+        tokio::select! {
+            biased;
+            outcome = &mut one => return (first, outcome),
+            () = sleep(after) => {}
+        }
+        let other = route.plan.other_target(first.progress);
+        let Some(second) = other.and_then(|other| self.begin(route, other, Begins::Beside)) else {
+            return (first, one.await);
+        };
+        let mut two = pin!(self.bounded(route, second, asked));
+        let (early, late, outcome) = tokio::select! {
+            outcome = &mut one => (first, second, outcome),
+            outcome = &mut two => (second, first, outcome),
+        };
+        if is_good(&outcome) {
+            self.exchange.attempt_given_up(late.at);
+            return (early, outcome);
+        }
+        let other = if late.at == first.at {
+            one.await
+        } else {
+            two.await
+        };
+        // An error that could be passed on is better than nothing, and anything good better than that.
+        let takes_other = is_good(&other) || outcome.is_err();
+        let (taken, left, answer, failed) = if takes_other {
+            (late, early, other, outcome)
+        } else {
+            (early, late, outcome, other)
+        };
+        match failed {
+            Ok(answered) => {
+                let status = Some(answered.status);
+                self.exchange.attempt_failed(left.at, status, None);
+            }
+            Err(missed) => self.missed(left, &missed),
+        }
+        let taken = Attempting {
+            progress: second.progress,
+            ..taken
+        };
+        (taken, answer)
+    }
+
+    /// An attempt that takes no longer than it may.
+    async fn bounded(
+        &self,
+        route: &Route<'_>,
+        attempt: Attempting<'_>,
+        asked: &Asked<'_>,
+    ) -> Result<Answered, Missed> {
+        let attempting = self.attempt(route, attempt, asked);
+        match route.limit(self.exchange.elapsed()) {
+            None => attempting.await,
+            Some(limit) => match timeout(limit, attempting).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Missed::Upstream(UpstreamFailure::Timeout)),
+            },
+        }
+    }
+
+    /// One attempt. Its answer is the caller's when it is a good one, or when nothing better can be had.
+    async fn attempt(
+        &self,
+        route: &Route<'_>,
+        attempt: Attempting<'_>,
+        asked: &Asked<'_>,
+    ) -> Result<Answered, Missed> {
+        let Attempting { progress, step, .. } = attempt;
+        let worker = self.worker;
+        let account = worker
+            .accounts
+            .of(step.target.account, &worker.shared.secrets.sealing);
+        let body = self.upstream_body(step, asked);
+        let routed = step.routed.and_then(RoutedTarget::full);
+        let write_head = |out: &mut Vec<u8>, reach: &Reach| {
+            let path = reach.path(self.endpoint);
+            headers::write_head(out, path, asked.headers, routed, reach, body.length());
+        };
+        let sent = self.exchange.sent();
+        let (head, connection) = worker
+            .sender
+            .send(&account, &worker.metrics, write_head, &body, sent)
+            .await?;
+        let idle = worker.sender.patience.idle;
+        let answer = Answer::new(head.framing, connection, account, idle);
+        // What is no answer of the API is as good as none.
+        let says_nothing = head.status.is_redirection() || !speaks_api(head.status, &head.headers);
+        let ended = if says_nothing {
+            Ended::Unanswered
+        } else {
+            Ended::Status(head.status.as_u16())
+        };
+        let goes_on = |ended| {
+            let elapsed = self.exchange.elapsed();
+            route.next(progress, ended, elapsed).is_some()
+        };
+        let is_error = says_nothing || !head.status.is_success();
+        if says_nothing || is_about_credential(head.status) || (is_error && goes_on(ended)) {
+            // Small as errors are, reading one to its end keeps the connection; the next attempt does not wait for more.
+            let _unread = timeout(ERROR_WAIT, answer.collect(MAX_ERROR_BYTES)).await;
+            return Err(Missed::Status(head.status, ended));
+        }
+        let content = if is_events(&head.headers) {
+            let begun = self.begin_events(answer, asked).await?;
+            if begins_with_error(&begun.first) && goes_on(Ended::Unanswered) {
+                return Err(Missed::Upstream(UpstreamFailure::ErrorEvent));
+            }
+            Arrived::Begun(Box::new(begun))
+        } else {
+            begin_other(answer, head.status).await?
+        };
+        Ok(Answered {
+            status: head.status,
+            headers: head.headers,
+            content,
+        })
+    }
+
+    /// Waits for the first piece, as long as for a head: until then another target can still be tried.
+    async fn begin_events(
+        &self,
+        mut answer: Answer,
+        asked: &Asked<'_>,
+    ) -> Result<Begun, UpstreamFailure> {
+        let Patience { response, idle, .. } = self.worker.sender.patience;
+        answer.may_pause(response);
+        let first = answer.piece().await.transpose()?.unwrap_or_default();
+        answer.may_pause(idle);
+        let strip_usage =
+            self.wishes_usage(asked) && !matches!(asked.scan.usage_wish, UsageWish::Asked);
+        Ok(Begun {
+            first,
+            rest: answer,
+            content: Content::Events(Events::new(strip_usage)),
+        })
+    }
+
+    /// Whether the provider is asked for usage at the end of a stream.
+    fn wishes_usage(&self, asked: &Asked<'_>) -> bool {
+        match self.endpoint {
+            Endpoint::ChatCompletions => asked.scan.stream,
+            Endpoint::Embeddings => false,
+        }
+    }
+
+    fn upstream_body(&self, step: Step<'_>, asked: &Asked<'_>) -> request::Body {
+        let wishes = self.wishes_usage(asked);
+        let model = step.target.model.upstream_name.as_str();
+        let routed = step.routed.and_then(RoutedTarget::full);
+        let params = routed.map(|it| it.override_params.as_slice());
+        if let Some(params) = params.filter(|params| !params.is_empty()) {
+            let params = params.iter().map(|it| (it.0.as_str(), it.1.as_str()));
+            let body = replaced(asked.body, &params.collect::<Vec<_>>());
+            // Neither the model nor the wish for usage can be among them, but they stand elsewhere now.
+            if let Ok(scan) = scan(&body) {
+                let wish = wishes.then_some(&scan.usage_wish);
+                return rewrite(&body, &scan.model_at, model, wish);
+            }
+        }
+        let wish = wishes.then_some(&asked.scan.usage_wish);
+        rewrite(asked.body, &asked.scan.model_at, model, wish)
+    }
+}
+
+fn is_good(outcome: &Result<Answered, Missed>) -> bool {
+    matches!(outcome, Ok(answered) if answered.status.is_success())
+}
+
+/// Reads an answer that is no stream, or, when it is large, its beginning.
+async fn begin_other(answer: Answer, status: StatusCode) -> Result<Arrived, UpstreamFailure> {
+    Ok(match answer.collect(MAX_COLLECTED_BYTES).await? {
+        Collected::Whole(whole) => Arrived::Whole(whole),
+        Collected::Large(first, rest) => {
+            let content = Content::Other {
+                scan: UsageScan::default(),
+                bytes: 0,
+                outcome: outcome_of(status),
+            };
+            Arrived::Begun(Box::new(Begun {
+                first,
+                rest,
+                content,
+            }))
+        }
+    })
+}
+
+/// How a request counts whose answer has this status.
+pub(super) fn outcome_of(status: StatusCode) -> Outcome {
+    if status.is_success() {
+        Outcome::Success
+    } else {
+        Outcome::ProviderError
+    }
+}
+
+/// Passed on, these would make the caller look for a mistake in a key that is good.
+fn is_about_credential(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// An error that is no JSON comes from something before the provider's API; callers' clients could not read it.
+fn speaks_api(status: StatusCode, headers: &HeaderMap) -> bool {
+    status.is_success() || content_type_begins(headers, b"application/json")
+}
+
+fn is_events(headers: &HeaderMap) -> bool {
+    content_type_begins(headers, b"text/event-stream")
+}
+
+fn content_type_begins(headers: &HeaderMap, with: &[u8]) -> bool {
+    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    value
+        .and_then(|value| value.get(..with.len()))
+        .is_some_and(|begin| begin.eq_ignore_ascii_case(with))
+}

@@ -1,0 +1,206 @@
+//! One caller's connection from its beginning to its end: TLS or not, HTTP/2 or HTTP/1.1.
+//!
+//! Under TLS the caller chooses the protocol (ALPN). In plain text, one that begins with HTTP/2's preface speaks HTTP/2
+//! (RFC 9113, 3.3: with prior knowledge), and every other one HTTP/1.1.
+
+use std::{
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::{
+    rt::Executor,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::TokioTimer;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::{route, stream::CallerStream, tls::Certificate, worker::Worker};
+
+/// How long a connection may be idle, and a request's head may take to come: as nginx has it.
+const IDLE: Duration = Duration::from_secs(75);
+/// How long a caller may take for a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The longest head of a request, and the size of the buffer into which bodies are read.
+const READ_BUFFER: usize = 128 * 1024;
+/// How many requests may be under way on one connection of HTTP/2: what nginx and most servers allow.
+const MOST_STREAMS: u32 = 128;
+/// How many bytes of a request's body may be under way on HTTP/2: for each stream, and for a connection. Bodies above are
+/// taken as they are read.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// See [`STREAM_WINDOW`].
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How many bytes of an answer wait at most for a caller that reads slowly, for each stream.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How long a caller may leave a ping of HTTP/2 unanswered.
+const PONG: Duration = Duration::from_secs(20);
+
+/// What a conversation has to hear.
+#[derive(Clone)]
+pub struct Signals {
+    /// No request after the one under way.
+    pub drain: CancellationToken,
+    /// [`Stage::Ending`](super::worker::Stage::Ending) has begun.
+    pub end: CancellationToken,
+}
+
+/// A connection that has been accepted.
+pub struct Accepted {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Its place among the connections that callers may have.
+    pub place: OwnedSemaphorePermit,
+    /// How long it may take nothing of its answer.
+    pub write: Duration,
+    /// The certificate that it is shown; `None`: it is not under TLS.
+    pub certificate: Option<Certificate>,
+}
+
+/// Serves one connection until its end.
+pub async fn converse(worker: Rc<Worker>, accepted: Accepted, signals: Signals) {
+    let metrics = Arc::clone(&worker.metrics);
+    metrics.connections.up();
+    if let Err(error) = serve(worker, accepted, signals).await {
+        tracing::debug!(%error, "a caller's connection ended");
+    }
+    metrics.connections.down();
+}
+
+async fn serve(worker: Rc<Worker>, accepted: Accepted, signals: Signals) -> io::Result<()> {
+    let Accepted {
+        stream,
+        place,
+        write,
+        certificate,
+    } = accepted;
+    let Some(certificate) = certificate else {
+        let is_http2 = timeout(IDLE, begins_with_preface(&stream)).await??;
+        let stream = CallerStream::new(stream, write, place);
+        return speak(worker, stream, is_http2, signals).await;
+    };
+    let acceptor = TlsAcceptor::from(certificate.config);
+    let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let stream = CallerStream::new(stream, write, place);
+    speak(worker, stream, is_http2, signals).await
+}
+
+/// Whether the first bytes are those of HTTP/2. No method of HTTP/1.1 begins like its preface.
+async fn begins_with_preface(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; 3];
+    let length = stream.peek(&mut first).await?;
+    Ok(first[..length] == *b"PRI")
+}
+
+async fn speak<S>(
+    worker: Rc<Worker>,
+    stream: CallerStream<S>,
+    is_http2: bool,
+    signals: Signals,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let service = service_fn(move |request| route::serve(Rc::clone(&worker), request));
+    let ended = if is_http2 {
+        let executor = OnThisThread {
+            end: signals.end.clone(),
+        };
+        let connection = http2::Builder::new(executor)
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MOST_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_header_list_size(u32::try_from(READ_BUFFER).unwrap_or(u32::MAX))
+            .keep_alive_interval(IDLE)
+            .keep_alive_timeout(PONG)
+            .serve_connection(stream, service);
+        let mut connection = pin!(connection);
+        let shut_down = |connection: Pin<&mut http2::Connection<_, _, _>>| {
+            connection.graceful_shutdown();
+        };
+        until_the_end(connection.as_mut(), shut_down, &signals).await
+    } else {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(IDLE)
+            .max_buf_size(READ_BUFFER)
+            .serve_connection(stream, service);
+        let mut connection = pin!(connection);
+        let shut_down = |connection: Pin<&mut http1::Connection<_, _>>| {
+            connection.graceful_shutdown();
+        };
+        until_the_end(connection.as_mut(), shut_down, &signals).await
+    };
+    ended.map_err(io::Error::other)
+}
+
+/// Drives a connection; asks it to end after what is under way when the gateway drains.
+async fn until_the_end<C: Future<Output = hyper::Result<()>>>(
+    mut connection: Pin<&mut C>,
+    shut_down: impl FnOnce(Pin<&mut C>),
+    signals: &Signals,
+) -> hyper::Result<()> {
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => return ended,
+        () = signals.drain.cancelled() => shut_down(connection.as_mut()),
+    }
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => return ended,
+        () = signals.end.cancelled() => {}
+    }
+    // Polled once more, what is under way sees the stage that has begun.
+    connection.await
+}
+
+/// Runs the requests of an HTTP/2 connection on the thread that has the connection.
+#[derive(Clone)]
+struct OnThisThread {
+    end: CancellationToken,
+}
+
+impl<F: Future + 'static> Executor<F> for OnThisThread {
+    fn execute(&self, request: F) {
+        let woken = Woken {
+            end: Box::pin(self.end.clone().cancelled_owned()),
+            has_ended: false,
+            request: Box::pin(request),
+        };
+        tokio::task::spawn_local(woken);
+    }
+}
+
+/// A request that is polled once more when [`Stage::Ending`](super::worker::Stage::Ending) begins: on HTTP/2 it is a task of its own, and nothing else
+/// would wake it.
+struct Woken<F> {
+    end: Pin<Box<WaitForCancellationFutureOwned>>,
+    has_ended: bool,
+    request: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Woken<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.has_ended {
+            self.has_ended = self.end.as_mut().poll(cx).is_ready();
+        }
+        self.request.as_mut().poll(cx).map(|_| ())
+    }
+}

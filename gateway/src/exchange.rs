@@ -1,7 +1,12 @@
 //! One request from its arrival to its record. Whatever becomes of it, it is settled, counted and recorded exactly once:
 //! when it says how it ended, or else, when it is dropped, as a caller that went away.
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Instant};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use events_schema::{
     events::{ModelRef, Owner},
@@ -17,7 +22,9 @@ use uuid::Uuid;
 use crate::{
     clock,
     counters::{Refused, Reservation},
+    endpoint::{Description, Output, describe},
     failure::{Failure, UpstreamFailure},
+    pace::Pace,
     server::worker::{Stage, Worker},
 };
 
@@ -33,6 +40,7 @@ pub struct Exchange {
     received_at: Timestamp,
     served: Served,
     endpoint: Endpoint,
+    spoken: Description,
     streamed: bool,
     key: Option<KeyId>,
     owner: Option<Owner>,
@@ -41,13 +49,16 @@ pub struct Exchange {
     /// The price of the target that is being asked.
     price: Option<Price>,
     answering: Option<Answering>,
-    /// Whether some of the request has left for a provider.
+    /// Whether some of the request has left for the provider that is being asked, and nothing is known of what it did
+    /// with it.
     sent: Cell<bool>,
     attempts: Vec<Attempt>,
     rules: Vec<String>,
     seed: u64,
     weight: u64,
-    tokens: Tokens,
+    /// What it used; `None`: nothing is known yet.
+    tokens: Option<Tokens>,
+    pace: Pace,
     reservation: Option<Reservation>,
     metadata: BTreeMap<String, String>,
     status: StatusCode,
@@ -74,6 +85,7 @@ impl Exchange {
             received_at,
             served,
             endpoint,
+            spoken: describe(endpoint),
             streamed: false,
             key: None,
             owner: None,
@@ -86,13 +98,20 @@ impl Exchange {
             rules: Vec::new(),
             seed: clock::draw(),
             weight: 0,
-            tokens: Tokens::default(),
+            tokens: None,
+            pace: Pace::default(),
             reservation: None,
             metadata: BTreeMap::new(),
             status: StatusCode::from_u16(499).unwrap_or_default(),
             first_byte_us: None,
             recorded: false,
         }
+    }
+
+    /// The description of its endpoint.
+    #[must_use]
+    pub const fn spoken(&self) -> Description {
+        self.spoken
     }
 
     /// When it arrived.
@@ -184,6 +203,7 @@ impl Exchange {
     /// An attempt begins.
     pub fn attempts_begin(&mut self, model: ModelId, target: String, price: Option<Price>) {
         self.price = price;
+        self.sent.set(false);
         let began_us = clock::micros_since(self.begin);
         if self.attempts.is_empty() {
             self.worker.metrics.before_upstream.observe(began_us);
@@ -198,18 +218,25 @@ impl Exchange {
             began_us,
             first_byte_us: None,
             duration_us: 0,
+            sent: None,
+            tokens: None,
+            first_token_us: None,
+            per_output_token_us: None,
         };
         self.attempts.push(attempt);
     }
 
     /// The attempt under way has ended without an answer for the caller.
     pub fn attempt_failed(&mut self, status: Option<StatusCode>, error: Option<&str>) {
+        let now = clock::micros_since(self.begin);
+        let sent = status.is_some() || self.sent.get();
+        // Providers do not charge for errors.
+        let lost = self.unanswered().filter(|_| status.is_none());
         if status.is_some() {
-            // Providers do not charge for errors.
             self.sent.set(false);
         }
-        let now = clock::micros_since(self.begin);
         if let Some(attempt) = self.attempts.last_mut() {
+            (attempt.sent, attempt.tokens) = (Some(sent), lost);
             attempt.status = status.map(|it| it.as_u16());
             attempt.error = error.map(ToOwned::to_owned);
             attempt.duration_us = now.saturating_sub(attempt.began_us);
@@ -221,6 +248,7 @@ impl Exchange {
         self.status = status;
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.status = Some(status.as_u16());
+            attempt.sent = Some(true);
             self.answering = Some(Answering {
                 model: attempt.model,
                 target: attempt.target.clone(),
@@ -240,24 +268,55 @@ impl Exchange {
         }
     }
 
-    /// What the answer used, as far as it is known; without numbers from the provider, `output` is the estimate.
-    pub fn used(&mut self, stated: Option<Tokens>, output: u64) {
-        let estimate = || Tokens {
-            input: estimate_input_tokens(self.weight),
-            output,
-            estimated: true,
-            ..Tokens::default()
-        };
-        self.sent.set(false);
-        self.tokens = stated.unwrap_or_else(estimate);
+    /// Some of a stream's answer came at this time.
+    pub fn carries(&mut self, at: Instant) {
+        self.pace.note(at);
     }
 
-    /// Embeddings have no output tokens, and of an answer that is text about every fourth byte is one.
+    /// What the answer used, as far as it is known; without numbers from the provider, `output` is the estimate.
+    pub fn used(&mut self, stated: Option<Tokens>, output: u64) {
+        self.sent.set(false);
+        self.tokens = stated.or_else(|| self.estimate(output));
+        let pace = self.pace;
+        let Some(attempt) = self.attempts.last_mut() else {
+            return;
+        };
+        attempt.tokens = self.tokens;
+        attempt.first_token_us =
+            pace.first_token_us(self.begin + Duration::from_micros(attempt.began_us));
+        attempt.per_output_token_us = self
+            .tokens
+            .and_then(|tokens| pace.per_output_token_us(tokens.output));
+    }
+
+    /// What it uses with so many output tokens, by the length of its question; `None`: nobody charges for it.
+    fn estimate(&self, output: u64) -> Option<Tokens> {
+        match self.spoken.output {
+            Output::Free => None,
+            Output::Text | Output::None => Some(Tokens {
+                input: estimate_input_tokens(self.weight),
+                output,
+                estimated: true,
+                ..Tokens::default()
+            }),
+        }
+    }
+
+    /// What a provider uses that nothing was heard of since the question left for it: it has read that at least.
+    fn unanswered(&self) -> Option<Tokens> {
+        if self.sent.get() {
+            self.estimate(0)
+        } else {
+            None
+        }
+    }
+
+    /// Of an answer that is text about every fourth byte is a token.
     #[must_use]
     pub const fn estimated_output(&self, bytes: u64) -> u64 {
-        match self.endpoint {
-            Endpoint::ChatCompletions => estimate_input_tokens(bytes),
-            Endpoint::Embeddings => 0,
+        match self.spoken.output {
+            Output::Text => estimate_input_tokens(bytes),
+            Output::None | Output::Free => 0,
         }
     }
 
@@ -287,7 +346,7 @@ impl Exchange {
         let row = failure.row();
         // Once a head has gone to the caller, its status is what the caller saw.
         if self.answering.is_none() {
-            self.status = row.status;
+            self.status = self.spoken.dialect.status(failure);
         }
         self.record(row.outcome, Some(row.code));
     }
@@ -297,11 +356,7 @@ impl Exchange {
             return;
         }
         let duration_us = clock::micros_since(self.begin);
-        if self.sent.get() && outcome != Outcome::Success && outcome != Outcome::ProviderError {
-            // Nothing is known of what the provider did with it: it has read the question at least.
-            self.used(None, 0);
-        }
-        let tokens = self.tokens;
+        let tokens = self.account(outcome);
         if let Some(reservation) = self.reservation.take() {
             reservation.settle(tokens.input.saturating_add(tokens.output));
         }
@@ -346,6 +401,31 @@ impl Exchange {
             metadata: std::mem::take(&mut self.metadata),
         };
         self.worker.ring.put(record);
+    }
+}
+
+impl Exchange {
+    /// Notes what the last attempt used; returns what the request did: what its answer used, or where there was none,
+    /// what a provider may charge for that was asked in vain.
+    fn account(&mut self, outcome: Outcome) -> Tokens {
+        let unanswered = self.unanswered();
+        let sent = self.sent.get();
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.sent.get_or_insert(sent);
+            attempt.tokens = attempt.tokens.or(unanswered);
+        }
+        let in_vain = || match outcome {
+            Outcome::Success | Outcome::ProviderError => None,
+            Outcome::BadRequest
+            | Outcome::Unauthenticated
+            | Outcome::Forbidden
+            | Outcome::UnknownModel
+            | Outcome::LimitExceeded
+            | Outcome::ProviderUnreachable
+            | Outcome::StreamCut
+            | Outcome::ClientGone => self.attempts.iter().rev().find_map(|it| it.tokens),
+        };
+        self.tokens.or_else(in_vain).unwrap_or_default()
     }
 }
 

@@ -44,11 +44,13 @@ pub enum EntryKind {
     Team,
     /// [`MembershipsEntry`]
     Memberships,
+    /// [`CompletionModelEntry`]
+    CompletionModel,
 }
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ProviderAccount,
         Self::Model,
         Self::VirtualModel,
@@ -59,6 +61,7 @@ impl EntryKind {
         Self::FormerSecret,
         Self::Team,
         Self::Memberships,
+        Self::CompletionModel,
     ];
 
     /// Its token in subjects.
@@ -75,6 +78,7 @@ impl EntryKind {
             Self::FormerSecret => "former_secret",
             Self::Team => "team",
             Self::Memberships => "memberships",
+            Self::CompletionModel => "completion_model",
         }
     }
 }
@@ -98,7 +102,10 @@ impl EntrySubject {
             | Event::RateLimitPolicy(..)
             | Event::Settings(_) => [None, None],
             Event::ProviderAccount(id, _) => [at(EntryKind::ProviderAccount, id.bytes()), None],
-            Event::Model(id, _) => [at(EntryKind::Model, id.bytes()), None],
+            Event::Model(id, _) => [
+                at(EntryKind::Model, id.bytes()),
+                at(EntryKind::CompletionModel, id.bytes()),
+            ],
             Event::VirtualModel(id, _) => [at(EntryKind::VirtualModel, id.bytes()), None],
             Event::User(id, _) => [
                 at(EntryKind::User, id.bytes()),
@@ -363,6 +370,14 @@ pub struct MembershipsEntry {
     pub teams: Vec<[u8; 16]>,
 }
 
+/// That a model can be asked for completions of a text, under the model's id; there is none for a model that cannot.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct CompletionModelEntry {
+    /// The model's id.
+    pub model: [u8; 16],
+}
+
 /// To whom access is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
 #[rkyv(derive(Debug, Clone, Copy, PartialEq, Eq))]
@@ -431,6 +446,8 @@ pub enum Entry {
     Team(TeamEntry),
     /// The teams of a user.
     Memberships(MembershipsEntry),
+    /// That a model can be asked for completions of a text.
+    CompletionModel(CompletionModelEntry),
 }
 
 impl Entry {
@@ -448,6 +465,7 @@ impl Entry {
             Self::FormerSecret(entry) => rkyv::to_bytes(entry),
             Self::Team(entry) => rkyv::to_bytes(entry),
             Self::Memberships(entry) => rkyv::to_bytes(entry),
+            Self::CompletionModel(entry) => rkyv::to_bytes(entry),
         };
         archived.expect("an entry is far smaller than 2 GiB")
     }
@@ -489,12 +507,15 @@ impl Organisation {
         let members = self.users().keys();
         let members = members.filter(|id| self.teams_of(**id).next().is_some());
         let memberships = members.map(|id| (EntryKind::Memberships, id.bytes()));
+        let completing = self.models().values().filter(|model| completes(model));
+        let completing = completing.map(|model| (EntryKind::CompletionModel, model.id.bytes()));
         accounts
             .chain(models)
             .chain(virtual_models)
             .chain(callers)
             .chain(teams)
             .chain(memberships)
+            .chain(completing)
             .map(|(kind, id)| EntrySubject { kind, id })
     }
 
@@ -595,6 +616,14 @@ impl Organisation {
                 let position = user.memberships_at.unwrap_or(user.life.position);
                 (position, Entry::Memberships(entry))
             }
+            EntryKind::CompletionModel => {
+                let it = self
+                    .models()
+                    .get(&Id::from_bytes(id))
+                    .filter(|it| completes(it))?;
+                let entry = CompletionModelEntry { model: id };
+                (it.life.position, Entry::CompletionModel(entry))
+            }
         })
     }
 }
@@ -658,6 +687,10 @@ fn model(it: &Model) -> ModelEntry {
         prices: prices.iter().map(price).collect(),
         disabled: *disabled,
     }
+}
+
+fn completes(it: &Model) -> bool {
+    it.model_types.contains(&ModelType::Completion)
 }
 
 fn virtual_model(it: &VirtualModel) -> VirtualModelEntry {

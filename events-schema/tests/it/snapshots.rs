@@ -2,17 +2,19 @@
 //! that does not depend on the order.
 
 use events_schema::{
+    events::ModelType,
     keyring::KeyRing,
     snapshot::{
         DigestKey, EntriesDigest, EntryKind, EntrySubject, Frame, FrameHeader, SCHEMA,
         entries::{
-            ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry,
-            ArchivedMembershipsEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
-            ArchivedTeamEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
-            ArchivedVirtualModelEntry, Entry, FormerSecretEntry, GrantEntry, KeyEntry,
-            MembershipsEntry, ModelEntry, ModelRefEntry, OwnerEntry, PriceEntry,
-            ProviderAccountEntry, ProviderDialect, SealedCredential, SubjectEntry, TargetEntry,
-            TeamEntry, UserEntry, VirtualAccountEntry, VirtualModelEntry,
+            ArchivedCompletionModelEntry, ArchivedFormerSecretEntry, ArchivedGrantEntry,
+            ArchivedKeyEntry, ArchivedMembershipsEntry, ArchivedModelEntry,
+            ArchivedProviderAccountEntry, ArchivedTeamEntry, ArchivedUserEntry,
+            ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, CompletionModelEntry, Entry,
+            FormerSecretEntry, GrantEntry, KeyEntry, MembershipsEntry, ModelEntry, ModelRefEntry,
+            OwnerEntry, PriceEntry, ProviderAccountEntry, ProviderDialect, SealedCredential,
+            SubjectEntry, TargetEntry, TeamEntry, UserEntry, VirtualAccountEntry,
+            VirtualModelEntry,
         },
     },
     state::Organisation,
@@ -115,6 +117,9 @@ fn entry(kind: EntryKind) -> Entry {
             user: [4; 16],
             teams: vec![[8; 16], [9; 16]],
         }),
+        EntryKind::CompletionModel => {
+            Entry::CompletionModel(CompletionModelEntry { model: [2; 16] })
+        }
     }
 }
 
@@ -139,6 +144,7 @@ fn is_valid_entry(kind: EntryKind, archive: &[u8]) -> bool {
         EntryKind::FormerSecret => is_valid::<ArchivedFormerSecretEntry>(archive),
         EntryKind::Team => is_valid::<ArchivedTeamEntry>(archive),
         EntryKind::Memberships => is_valid::<ArchivedMembershipsEntry>(archive),
+        EntryKind::CompletionModel => is_valid::<ArchivedCompletionModelEntry>(archive),
     }
 }
 
@@ -268,6 +274,8 @@ proptest! {
             + state.users().len() + state.virtual_accounts().len() + state.keys().len() + state.grants().len();
         let rotated = state.keys().values().filter(|key| key.former.is_some()).count();
         let members = state.users().keys().filter(|id| state.teams_of(**id).next().is_some()).count();
-        prop_assert_eq!(count, things + rotated + state.teams().len() + members);
+        let completing = state.models().values().filter(|it| it.model_types.contains(&ModelType::Completion));
+        let beside = rotated + members + completing.count();
+        prop_assert_eq!(count, things + state.teams().len() + beside);
     }
 }

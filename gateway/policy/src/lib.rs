@@ -4,6 +4,7 @@ pub mod access;
 pub mod caller;
 pub mod configuration;
 pub mod denial;
+mod endpoint;
 pub mod limits;
 pub mod plan;
 pub mod window;

@@ -7,7 +7,10 @@ use events_schema::{
     usage::Endpoint,
 };
 
-use crate::{Configuration, Denial, Resolved, Target};
+use crate::{
+    Configuration, Denial, Resolved, Target,
+    endpoint::{can_take, no_target},
+};
 
 /// The order of the attempts. Holds no list: it is worked out again while it is gone through.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +57,7 @@ impl Step<'_> {
 ///
 /// # Errors
 /// [`Denial::VirtualModelDisabled`], [`Denial::NoTarget`], [`Denial::ModelDisabled`], [`Denial::AccountDisabled`],
-/// [`Denial::WrongKind`].
+/// [`Denial::WrongKind`], [`Denial::NotAnthropic`].
 pub fn plan<'c>(
     config: &'c impl Configuration,
     resolved: Resolved<'c>,
@@ -62,10 +65,13 @@ pub fn plan<'c>(
     seed: u64,
 ) -> Result<Plan<'c>, Denial> {
     match resolved {
-        Resolved::Direct(target) => check_target(target, endpoint).map(|()| Plan::Direct(target)),
+        Resolved::Direct(target) => {
+            check_target(config, target, endpoint).map(|()| Plan::Direct(target))
+        }
         Resolved::Virtual(of) if of.disabled => Err(Denial::VirtualModelDisabled),
         Resolved::Virtual(of) => {
-            let first = choose(config, of, endpoint, seed).ok_or(Denial::NoTarget)?;
+            let first = choose(config, of, endpoint, seed)
+                .ok_or_else(|| no_target(config, of, endpoint))?;
             Ok(Plan::Weighted {
                 of,
                 first,
@@ -110,18 +116,18 @@ impl<'c> Plan<'c> {
     }
 }
 
-fn check_target(target: Target<'_>, endpoint: Endpoint) -> Result<(), Denial> {
+fn check_target(
+    config: &impl Configuration,
+    target: Target<'_>,
+    endpoint: Endpoint,
+) -> Result<(), Denial> {
     if target.account.disabled {
         return Err(Denial::AccountDisabled);
     }
     if target.model.disabled {
         return Err(Denial::ModelDisabled);
     }
-    let can = match endpoint {
-        Endpoint::ChatCompletions => target.model.chat,
-        Endpoint::Embeddings => target.model.embedding,
-    };
-    if can { Ok(()) } else { Err(Denial::WrongKind) }
+    can_take(config, target, endpoint)
 }
 
 fn usable<'c>(
@@ -134,7 +140,7 @@ fn usable<'c>(
         account: config.account(&model.account)?,
         model,
     };
-    check_target(target, endpoint).ok().map(|()| target)
+    check_target(config, target, endpoint).ok().map(|()| target)
 }
 
 /// The index of the target that the seed falls on; the first usable one where no usable target has weight.

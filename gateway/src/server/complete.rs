@@ -34,6 +34,7 @@ use super::{
 };
 use crate::{
     counters::KeyLimits,
+    endpoint::{Dialect, Output},
     exchange::Exchange,
     failure::{Failure, UpstreamFailure},
     request::{self, Scan, UsageWish, metadata, rewrite, scan, weight},
@@ -42,8 +43,8 @@ use crate::{
         account::Reach,
         answer::{Answer, Collected},
         events::{Events, begins_with_error},
-        headers,
-        usage::{UsageScan, usage_in},
+        headers::{self, FromCaller},
+        usage::{UsageScan, usage_of},
     },
     view::View,
 };
@@ -72,7 +73,11 @@ pub async fn complete(
         own: OwnHeaders::default(),
     };
     let (head, mut incoming) = request.into_parts();
-    let ran = unless_ending(worker, call.run(&head.headers, &mut incoming)).await;
+    let from_caller = FromCaller {
+        headers: &head.headers,
+        query: head.uri.query(),
+    };
+    let ran = unless_ending(worker, call.run(from_caller, &mut incoming)).await;
     match ran {
         Ok(answered) => call.respond(answered),
         Err(failure) => {
@@ -108,7 +113,7 @@ struct Call<'v> {
 
 /// What the caller sent, once it is understood.
 struct Asked<'b> {
-    headers: &'b HeaderMap,
+    from_caller: FromCaller<'b>,
     body: &'b Bytes,
     scan: &'b Scan<'b>,
 }
@@ -152,9 +157,10 @@ impl From<UpstreamFailure> for Missed {
 impl Call<'_> {
     async fn run(
         &mut self,
-        headers: &HeaderMap,
+        from_caller: FromCaller<'_>,
         incoming: &mut Incoming,
     ) -> Result<Answered, Failure> {
+        let headers = from_caller.headers;
         if self.view.epoch.is_none() {
             return Err(Failure::NotReady);
         }
@@ -179,7 +185,7 @@ impl Call<'_> {
             self.admit(&limits, &caller.key.id, &scan, weight)?;
         }
         let asked = Asked {
-            headers,
+            from_caller,
             body: &body,
             scan: &scan,
         };
@@ -193,9 +199,10 @@ impl Call<'_> {
         scan: &Scan<'_>,
         weight: u64,
     ) -> Result<(), Failure> {
-        let tokens = match self.endpoint {
-            Endpoint::ChatCompletions => estimate_tokens(weight, scan.max_tokens),
-            Endpoint::Embeddings => estimate_input_tokens(weight),
+        let tokens = match self.exchange.spoken().output {
+            Output::Text => estimate_tokens(weight, scan.max_tokens),
+            Output::None => estimate_input_tokens(weight),
+            Output::Free => 0,
         };
         let counters = self.worker.counters.of(key);
         let charged = counters.charge(limits, Ask { tokens }, self.exchange.received_at());
@@ -259,8 +266,8 @@ impl Call<'_> {
             .of(step.target.account, &worker.shared.secrets.sealing);
         let body = self.upstream_body(step, asked);
         let write_head = |out: &mut Vec<u8>, reach: &Reach| {
-            let path = reach.path(self.endpoint);
-            headers::write_head(out, path, asked.headers, reach, body.length());
+            let spoken = self.exchange.spoken();
+            headers::write_head(out, spoken, asked.from_caller, reach, body.length());
         };
         let sent = self.exchange.sent();
         let (head, connection) = worker
@@ -279,12 +286,12 @@ impl Call<'_> {
         }
         let content = if is_events(&head.headers) {
             let begun = self.begin_events(answer, asked).await?;
-            if !is_last && begins_with_error(&begun.first) {
+            if !is_last && begins_with_error(self.exchange.spoken().dialect, &begun.first) {
                 return Err(Missed::Upstream(UpstreamFailure::ErrorEvent));
             }
             Arrived::Begun(Box::new(begun))
         } else {
-            begin_other(answer, head.status).await?
+            begin_other(answer, head.status, self.exchange.spoken().dialect).await?
         };
         Ok(Answered {
             status: head.status,
@@ -308,16 +315,13 @@ impl Call<'_> {
         Ok(Begun {
             first,
             rest: answer,
-            content: Content::Events(Events::new(strip_usage)),
+            content: Content::Events(Events::new(self.exchange.spoken().dialect, strip_usage)),
         })
     }
 
     /// Whether the provider is asked for usage at the end of a stream.
     fn wishes_usage(&self, asked: &Asked<'_>) -> bool {
-        match self.endpoint {
-            Endpoint::ChatCompletions => asked.scan.stream,
-            Endpoint::Embeddings => false,
-        }
+        asked.scan.stream && self.exchange.spoken().must_be_asked_for_usage()
     }
 
     fn upstream_body(&self, step: Step<'_>, asked: &Asked<'_>) -> request::Body {
@@ -327,7 +331,9 @@ impl Call<'_> {
     }
 
     fn refuse(mut self, failure: &Failure) -> Response<Body> {
-        let mut response = failed(failure, self.exchange.requested_model(), self.exchange.id);
+        let dialect = self.exchange.spoken().dialect;
+        let (model, id) = (self.exchange.requested_model(), self.exchange.id);
+        let mut response = failed(failure, dialect, model, id);
         self.add_own_headers(response.headers_mut());
         self.exchange.fail(failure);
         response
@@ -347,7 +353,8 @@ impl Call<'_> {
                 let outcome = outcome_of(status);
                 if outcome == Outcome::Success {
                     let output = self.exchange.estimated_output(whole.len() as u64);
-                    self.exchange.used(usage_in(&whole), output);
+                    let dialect = self.exchange.spoken().dialect;
+                    self.exchange.used(usage_of(dialect, &whole), output);
                 }
                 self.exchange.sends();
                 self.exchange.end(outcome);
@@ -375,18 +382,23 @@ impl Call<'_> {
 
     fn add_own_headers(&self, headers: &mut HeaderMap) {
         let (id, position) = (self.exchange.id, self.exchange.served().position);
-        self.own
-            .add_to(headers, id, position, self.exchange.target());
+        let dialect = self.exchange.spoken().dialect;
+        let target = self.exchange.target();
+        self.own.add_to(headers, dialect, id, position, target);
     }
 }
 
 /// Reads an answer that is no stream, or, when it is large, its beginning.
-async fn begin_other(answer: Answer, status: StatusCode) -> Result<Arrived, UpstreamFailure> {
+async fn begin_other(
+    answer: Answer,
+    status: StatusCode,
+    dialect: Dialect,
+) -> Result<Arrived, UpstreamFailure> {
     Ok(match answer.collect(MAX_COLLECTED_BYTES).await? {
         Collected::Whole(whole) => Arrived::Whole(whole),
         Collected::Large(first, rest) => {
             let content = Content::Other {
-                scan: UsageScan::default(),
+                scan: UsageScan::of(dialect),
                 bytes: 0,
                 outcome: outcome_of(status),
             };

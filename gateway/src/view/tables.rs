@@ -6,9 +6,10 @@ use std::{hash::Hash, sync::Arc};
 use events_schema::snapshot::{
     DigestKey, EntriesDigest, EntryKind, EntrySubject,
     entries::{
-        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedMembershipsEntry,
-        ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedTeamEntry,
-        ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
+        ArchivedCompletionModelEntry, ArchivedFormerSecretEntry, ArchivedGrantEntry,
+        ArchivedKeyEntry, ArchivedMembershipsEntry, ArchivedModelEntry,
+        ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedTeamEntry, ArchivedUserEntry,
+        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
     },
 };
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
@@ -34,6 +35,8 @@ pub(super) struct Tables {
     pub(super) teams: Entries<ArchivedTeamEntry>,
     /// By user.
     pub(super) memberships: Entries<ArchivedMembershipsEntry>,
+    /// By model.
+    pub(super) completion_models: Entries<ArchivedCompletionModelEntry>,
     pub(super) former_secrets: Entries<ArchivedFormerSecretEntry>,
     pub(super) former_secrets_by_hash: Map<[u8; 32], EntryId>,
     pub(super) keys_by_hash: Map<[u8; 32], Arc<Entry<ArchivedKeyEntry>>>,
@@ -144,6 +147,11 @@ impl Tables {
         each(&self.former_secrets, EntryKind::FormerSecret, &mut visit);
         each(&self.teams, EntryKind::Team, &mut visit);
         each(&self.memberships, EntryKind::Memberships, &mut visit);
+        each(
+            &self.completion_models,
+            EntryKind::CompletionModel,
+            &mut visit,
+        );
     }
 
     /// The position and payload of the entry at a subject.
@@ -160,6 +168,7 @@ impl Tables {
             EntryKind::FormerSecret => stored(&self.former_secrets, id),
             EntryKind::Team => stored(&self.teams, id),
             EntryKind::Memberships => stored(&self.memberships, id),
+            EntryKind::CompletionModel => stored(&self.completion_models, id),
         }
     }
 
@@ -240,6 +249,11 @@ impl Tables {
                 same_id(new.user, id)?;
                 self.memberships.insert(id, new);
             }
+            EntryKind::CompletionModel => {
+                let new: Arc<Entry<ArchivedCompletionModelEntry>> = parse(position, payload)?;
+                same_id(new.model, id)?;
+                self.completion_models.insert(id, new);
+            }
         }
         Ok(())
     }
@@ -277,6 +291,7 @@ impl Tables {
             EntryKind::VirtualAccount => drop(self.virtual_accounts.remove(&id)),
             EntryKind::Team => drop(self.teams.remove(&id)),
             EntryKind::Memberships => drop(self.memberships.remove(&id)),
+            EntryKind::CompletionModel => drop(self.completion_models.remove(&id)),
             EntryKind::Key => {
                 let Some(old) = self.keys.remove(&id) else {
                     return;

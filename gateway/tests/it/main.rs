@@ -1,5 +1,7 @@
 //! The gateway's process, on a real NATS, in front of a provider that does what a test says.
 
+mod completions;
+mod messages;
 mod nats_tls;
 mod record;
 mod serve;

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 /// All statements, in order.
-pub(super) fn statements() -> [Cow<'static, str>; 8] {
+pub(super) fn statements() -> [Cow<'static, str>; 9] {
     let to_usage_1m = format!(
         "CREATE MATERIALIZED VIEW IF NOT EXISTS requests_to_usage_1m TO usage_1m AS \
          {SUMS} FROM requests {BY_MINUTE}"
@@ -22,6 +22,7 @@ pub(super) fn statements() -> [Cow<'static, str>; 8] {
         ADMIN_EVENTS.into(),
         LEDGER_GAPS_BATCH.into(),
         LEDGER_RETENTION.into(),
+        REQUESTS_TOKENS.into(),
     ]
 }
 
@@ -138,6 +139,13 @@ SETTINGS non_replicated_deduplication_window = 1000";
 /// The batch with which a gap was noticed, so that a batch is repeated as it was the first time.
 const LEDGER_GAPS_BATCH: &str = "
 ALTER TABLE ledger_gaps ADD COLUMN IF NOT EXISTS ledger_batch UInt64 AFTER usage_sequence";
+
+/// What else providers state of tokens; `NULL`: nothing.
+const REQUESTS_TOKENS: &str = "
+ALTER TABLE requests
+    ADD COLUMN IF NOT EXISTS cache_write_input_tokens Nullable(UInt64) AFTER cached_input_tokens,
+    ADD COLUMN IF NOT EXISTS audio_input_tokens Nullable(UInt64) AFTER cache_write_input_tokens,
+    ADD COLUMN IF NOT EXISTS audio_output_tokens Nullable(UInt64) AFTER reasoning_tokens";
 
 /// For how many days requests were kept until they were kept for another time: of a day and a number, the last moment.
 const LEDGER_RETENTION: &str = "

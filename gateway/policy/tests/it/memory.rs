@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use events_schema::{
     id::GrantId,
     snapshot::entries::{
-        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedMembershipsEntry,
-        ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedTeamEntry,
-        ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, Entry,
-        GrantEntry, KeyEntry, ModelEntry, ModelRefEntry, OwnerEntry, ProviderAccountEntry,
-        ProviderDialect, SubjectEntry, TargetEntry, UserEntry, VirtualAccountEntry,
-        VirtualModelEntry,
+        ArchivedCompletionModelEntry, ArchivedFormerSecretEntry, ArchivedGrantEntry,
+        ArchivedKeyEntry, ArchivedMembershipsEntry, ArchivedModelEntry,
+        ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedTeamEntry, ArchivedUserEntry,
+        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, Entry, GrantEntry, KeyEntry,
+        ModelEntry, ModelRefEntry, OwnerEntry, ProviderAccountEntry, ProviderDialect, SubjectEntry,
+        TargetEntry, UserEntry, VirtualAccountEntry, VirtualModelEntry,
     },
     time::Timestamp,
 };
@@ -56,6 +56,7 @@ pub(crate) struct Memory {
     former_secrets: Archives<ArchivedFormerSecretEntry>,
     teams: Archives<ArchivedTeamEntry>,
     memberships: Archives<ArchivedMembershipsEntry>,
+    completion_models: Archives<ArchivedCompletionModelEntry>,
 }
 
 impl Memory {
@@ -73,6 +74,7 @@ impl Memory {
                 Entry::FormerSecret(_) => &mut memory.former_secrets.archives,
                 Entry::Team(_) => &mut memory.teams.archives,
                 Entry::Memberships(_) => &mut memory.memberships.archives,
+                Entry::CompletionModel(_) => &mut memory.completion_models.archives,
             };
             archives.push(entry.archive());
         }
@@ -130,6 +132,10 @@ impl Configuration for Memory {
 
     fn model(&self, id: &EntryId) -> Option<&ArchivedModelEntry> {
         self.models.iter().find(|it| it.id == *id)
+    }
+
+    fn takes_completions(&self, model: &EntryId) -> bool {
+        self.completion_models.iter().any(|it| it.model == *model)
     }
 
     fn model_by_name(&self, account: &EntryId, name: &str) -> Option<&ArchivedModelEntry> {

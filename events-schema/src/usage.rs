@@ -100,15 +100,33 @@ pub enum Endpoint {
     ChatCompletions,
     /// `/v1/embeddings`
     Embeddings,
+    /// `/v1/completions`
+    Completions,
+    /// `/v1/messages`
+    Messages,
+    /// `/v1/messages/count_tokens`
+    CountTokens,
 }
 
 impl Endpoint {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::ChatCompletions,
+        Self::Embeddings,
+        Self::Completions,
+        Self::Messages,
+        Self::CountTokens,
+    ];
+
     /// Its name in metrics, tables and the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat_completions",
             Self::Embeddings => "embeddings",
+            Self::Completions => "completions",
+            Self::Messages => "messages",
+            Self::CountTokens => "count_tokens",
         }
     }
 }
@@ -118,7 +136,7 @@ impl Endpoint {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tokens {
-    /// Input (prompt) tokens.
+    /// Input (prompt) tokens, those that were read from the provider's cache or written to it among them.
     pub input: u64,
     /// Of these, read from the provider's cache.
     pub cached_input: u64,
@@ -126,8 +144,17 @@ pub struct Tokens {
     pub output: u64,
     /// Of these, spent on reasoning.
     pub reasoning: u64,
-    /// Whether the provider gave no numbers and these are estimates.
+    /// Whether the provider gave no numbers, or not to the end, and some of these are estimates.
     pub estimated: bool,
+    /// Of the input, written to the provider's cache; `None`: the provider says nothing of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_input: Option<u64>,
+    /// Of the input, audio; `None`: the provider says nothing of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_input: Option<u64>,
+    /// Of the output, audio; `None`: the provider says nothing of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_output: Option<u64>,
 }
 
 /// One try at one model.
@@ -149,6 +176,21 @@ pub struct Attempt {
     pub first_byte_us: Option<u64>,
     /// From its beginning to its end, in microseconds.
     pub duration_us: u64,
+    /// Whether some of the request had left for the provider; one that had, and was never answered, may be charged all
+    /// the same. `None`: the gateway is older than this field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<bool>,
+    /// What it used. `None`: nothing, as with an error that the provider answered, or nothing is known of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
+    /// From its beginning to the first event of its stream that carries some of the answer, in microseconds. `None`: it
+    /// was no stream, or none came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token_us: Option<u64>,
+    /// From the first event of its stream that carries some of the answer to the last, over one less than its output
+    /// tokens, in microseconds. `None`: it was no stream, or there were fewer than two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_output_token_us: Option<u64>,
 }
 
 /// What a gateway knows of how a target fares.

@@ -23,8 +23,10 @@ use uuid::Uuid;
 use crate::{
     clock,
     counters::{Refused, Reservation},
+    endpoint::{Description, Output, describe},
     failure::{Failure, UpstreamFailure},
     health::{ModelHealth, Verdict},
+    pace::Pace,
     server::worker::{Stage, Worker},
 };
 
@@ -40,21 +42,25 @@ pub struct Exchange {
     received_at: Timestamp,
     served: Served,
     endpoint: Endpoint,
+    spoken: Description,
     streamed: bool,
     key: Option<KeyId>,
     owner: Option<Owner>,
     requested_model: String,
     resolved: Option<ModelRef>,
     answering: Option<Answering>,
-    /// Whether some of the request has left for a provider.
-    sent: Cell<bool>,
+    /// Whether some of the request has left for the provider that is being asked, and nothing is known of what it did
+    /// with it: of the two attempts that may be under way at once, by whether their numbers are even.
+    sent: [Cell<bool>; 2],
     /// In the order of their beginnings; two may be under way at once.
     attempts: RefCell<Vec<Tried>>,
     routing: Option<RoutingGrounds>,
     rules: Vec<String>,
     seed: u64,
     weight: u64,
-    tokens: Tokens,
+    /// What it used; `None`: nothing is known yet.
+    tokens: Option<Tokens>,
+    pace: Pace,
     reservation: Option<Reservation>,
     metadata: BTreeMap<String, String>,
     status: StatusCode,
@@ -114,25 +120,33 @@ impl Exchange {
             received_at,
             served,
             endpoint,
+            spoken: describe(endpoint),
             streamed: false,
             key: None,
             owner: None,
             requested_model: String::new(),
             resolved: None,
             answering: None,
-            sent: Cell::new(false),
+            sent: Default::default(),
             attempts: RefCell::default(),
             routing: None,
             rules: Vec::new(),
             seed: clock::draw(),
             weight: 0,
-            tokens: Tokens::default(),
+            tokens: None,
+            pace: Pace::default(),
             reservation: None,
             metadata: BTreeMap::new(),
             status: StatusCode::from_u16(499).unwrap_or_default(),
             first_byte_us: None,
             recorded: false,
         }
+    }
+
+    /// The description of its endpoint.
+    #[must_use]
+    pub const fn spoken(&self) -> Description {
+        self.spoken
     }
 
     /// When it arrived.
@@ -221,10 +235,10 @@ impl Exchange {
         self.worker.stage.get() == Stage::Ending
     }
 
-    /// To be set once some of the request has left for a provider.
+    /// To be set once some of the request has left for the provider of this attempt.
     #[must_use]
-    pub const fn sent(&self) -> &Cell<bool> {
-        &self.sent
+    pub const fn sent(&self, at: usize) -> &Cell<bool> {
+        &self.sent[at % 2]
     }
 
     /// The choice among targets is made with this seed, as the request belongs to a session.
@@ -251,6 +265,8 @@ impl Exchange {
             price,
             health,
         } = trying;
+        let at = self.attempts.borrow().len();
+        self.sent(at).set(false);
         let began_us = clock::micros_since(self.begin);
         let metrics = &self.worker.metrics;
         match why {
@@ -267,6 +283,10 @@ impl Exchange {
             began_us,
             first_byte_us: None,
             duration_us: 0,
+            sent: None,
+            tokens: None,
+            first_token_us: None,
+            per_output_token_us: None,
         };
         let mut attempts = self.attempts.borrow_mut();
         attempts.push(Tried {
@@ -279,31 +299,33 @@ impl Exchange {
 
     /// An attempt has ended without an answer for the caller.
     pub fn attempt_failed(&self, at: usize, status: Option<StatusCode>, error: Option<&str>) {
-        if status.is_some() {
-            // Providers do not charge for errors.
-            self.sent.set(false);
-        }
+        // Providers do not charge for errors.
+        let lost = self.unanswered(at).filter(|_| status.is_none());
+        let sent = status.is_some() || self.sent(at).get();
         let verdict = status.map_or(Verdict::Failing, Verdict::of);
-        self.attempt_ended(at, status, error, Some(verdict));
+        self.attempt_ended(at, (sent, lost), (status, error), Some(verdict));
     }
 
     /// An attempt was given up: another one, beside it, was quicker.
     pub fn attempt_given_up(&self, at: usize) {
-        self.attempt_ended(at, None, Some("superseded"), None);
+        let used = (self.sent(at).get(), self.unanswered(at));
+        self.attempt_ended(at, used, (None, Some("superseded")), None);
     }
 
     fn attempt_ended(
         &self,
         at: usize,
-        status: Option<StatusCode>,
-        error: Option<&str>,
+        (sent, lost): (bool, Option<Tokens>),
+        (status, error): (Option<StatusCode>, Option<&str>),
         verdict: Option<Verdict>,
     ) {
+        self.sent(at).set(false);
         let now = clock::micros_since(self.begin);
         if let Some(Tried {
             attempt, health, ..
         }) = self.attempts.borrow_mut().get_mut(at)
         {
+            (attempt.sent, attempt.tokens) = (Some(sent), lost);
             attempt.status = status.map(|it| it.as_u16());
             attempt.error = error.map(ToOwned::to_owned);
             attempt.duration_us = now.saturating_sub(attempt.began_us);
@@ -322,6 +344,7 @@ impl Exchange {
         }) = self.attempts.get_mut().get_mut(at)
         {
             attempt.status = Some(status.as_u16());
+            attempt.sent = Some(true);
             self.worker.health.judge(health, Verdict::of(status));
             self.answering = Some(Answering {
                 at,
@@ -349,24 +372,55 @@ impl Exchange {
         Some(&mut tried.attempt)
     }
 
-    /// What the answer used, as far as it is known; without numbers from the provider, `output` is the estimate.
-    pub fn used(&mut self, stated: Option<Tokens>, output: u64) {
-        let estimate = || Tokens {
-            input: estimate_input_tokens(self.weight),
-            output,
-            estimated: true,
-            ..Tokens::default()
-        };
-        self.sent.set(false);
-        self.tokens = stated.unwrap_or_else(estimate);
+    /// Some of a stream's answer came at this time.
+    pub fn carries(&mut self, at: Instant) {
+        self.pace.note(at);
     }
 
-    /// Embeddings have no output tokens, and of an answer that is text about every fourth byte is one.
+    /// What the answer used, as far as it is known; without numbers from the provider, `output` is the estimate.
+    pub fn used(&mut self, stated: Option<Tokens>, output: u64) {
+        self.tokens = stated.or_else(|| self.estimate(output));
+        let (begin, pace, tokens) = (self.begin, self.pace, self.tokens);
+        if let Some(at) = self.answering.as_ref().map(|it| it.at) {
+            self.sent(at).set(false);
+        }
+        if let Some(attempt) = self.answering_attempt() {
+            attempt.tokens = tokens;
+            attempt.first_token_us =
+                pace.first_token_us(begin + Duration::from_micros(attempt.began_us));
+            attempt.per_output_token_us =
+                tokens.and_then(|tokens| pace.per_output_token_us(tokens.output));
+        }
+    }
+
+    /// What it uses with so many output tokens, by the length of its question; `None`: nobody charges for it.
+    fn estimate(&self, output: u64) -> Option<Tokens> {
+        match self.spoken.output {
+            Output::Free => None,
+            Output::Text | Output::None => Some(Tokens {
+                input: estimate_input_tokens(self.weight),
+                output,
+                estimated: true,
+                ..Tokens::default()
+            }),
+        }
+    }
+
+    /// What a provider uses that nothing was heard of since the question left for it: it has read that at least.
+    fn unanswered(&self, at: usize) -> Option<Tokens> {
+        if self.sent(at).get() {
+            self.estimate(0)
+        } else {
+            None
+        }
+    }
+
+    /// Of an answer that is text about every fourth byte is a token.
     #[must_use]
     pub const fn estimated_output(&self, bytes: u64) -> u64 {
-        match self.endpoint {
-            Endpoint::ChatCompletions => estimate_input_tokens(bytes),
-            Endpoint::Embeddings => 0,
+        match self.spoken.output {
+            Output::Text => estimate_input_tokens(bytes),
+            Output::None | Output::Free => 0,
         }
     }
 
@@ -396,7 +450,7 @@ impl Exchange {
         let row = failure.row();
         // Once a head has gone to the caller, its status is what the caller saw.
         if self.answering.is_none() {
-            self.status = row.status;
+            self.status = self.spoken.dialect.status(failure);
         }
         self.record(row.outcome, Some(row.code));
     }
@@ -406,11 +460,7 @@ impl Exchange {
             return;
         }
         let duration_us = clock::micros_since(self.begin);
-        if self.sent.get() && outcome != Outcome::Success && outcome != Outcome::ProviderError {
-            // Nothing is known of what the provider did with it: it has read the question at least.
-            self.used(None, 0);
-        }
-        let tokens = self.tokens;
+        let tokens = self.account(outcome);
         if let Some(reservation) = self.reservation.take() {
             reservation.settle(tokens.input.saturating_add(tokens.output));
         }
@@ -421,10 +471,13 @@ impl Exchange {
         let mut attempts = std::mem::take(self.attempts.get_mut());
         let charging = match &answering {
             Some(answering) => attempts.get_mut(answering.at),
-            None => attempts.last_mut(),
+            None => attempts
+                .iter_mut()
+                .rev()
+                .find(|tried| tried.attempt.tokens.is_some()),
         };
         if let (Some(tried), Some(_)) = (&charging, &answering) {
-            self.judge_answer(tried, outcome);
+            self.judge_answer(tried, outcome, tokens.output);
         }
         let price = charging.and_then(|tried| tried.price);
         let metrics = &self.worker.metrics;
@@ -468,12 +521,12 @@ impl Exchange {
     }
 
     /// What an answer that has begun says of its model at its end.
-    fn judge_answer(&self, tried: &Tried, outcome: Outcome) {
+    fn judge_answer(&self, tried: &Tried, outcome: Outcome, output: u64) {
         let health = &self.worker.health;
         match outcome {
             Outcome::Success => {
-                let first_token_us = tried.attempt.first_byte_us.filter(|_| self.streamed);
-                let (duration, output) = (tried.attempt.duration_us, self.tokens.output);
+                let first_token_us = tried.attempt.first_token_us.filter(|_| self.streamed);
+                let duration = tried.attempt.duration_us;
                 health.note(&tried.health, duration, output, first_token_us);
             }
             // Of an error that came as the answer's status it is known already.
@@ -490,6 +543,36 @@ impl Exchange {
             | Outcome::ProviderUnreachable
             | Outcome::ClientGone => {}
         }
+    }
+}
+
+impl Exchange {
+    /// Notes what attempts used that were under way; returns what the request did: what its answer used, or where there was none,
+    /// what a provider may charge for that was asked in vain.
+    fn account(&mut self, outcome: Outcome) -> Tokens {
+        let mut attempts = self.attempts.take();
+        for (at, tried) in attempts.iter_mut().enumerate() {
+            let attempt = &mut tried.attempt;
+            // It was under way until now.
+            if attempt.sent.is_none() {
+                attempt.sent = Some(self.sent(at).get());
+                attempt.tokens = attempt.tokens.or_else(|| self.unanswered(at));
+            }
+        }
+        let last = attempts.iter().rev().find_map(|it| it.attempt.tokens);
+        self.attempts = RefCell::new(attempts);
+        let in_vain = || match outcome {
+            Outcome::Success | Outcome::ProviderError => None,
+            Outcome::BadRequest
+            | Outcome::Unauthenticated
+            | Outcome::Forbidden
+            | Outcome::UnknownModel
+            | Outcome::LimitExceeded
+            | Outcome::ProviderUnreachable
+            | Outcome::StreamCut
+            | Outcome::ClientGone => last,
+        };
+        self.tokens.or_else(in_vain).unwrap_or_default()
     }
 }
 

@@ -1,14 +1,11 @@
 //! Everything that a caller can be told went wrong, and the one table that says how: HTTP status, OpenAI's type and
-//! code, and how the request counts.
+//! code, and how the request counts. How an API words it is its [`crate::endpoint::Dialect`]'s.
 
 use std::fmt;
 
-use bytes::Bytes;
 use events_schema::usage::Outcome;
 use gateway_policy::{Denial, Measure};
 use http::StatusCode;
-use serde::Serialize;
-use uuid::Uuid;
 
 use crate::{
     counters::Refused,
@@ -227,7 +224,8 @@ impl Failure {
     }
 
     /// The field of the request that is wrong.
-    const fn param(&self) -> Option<&'static str> {
+    #[must_use]
+    pub const fn param(&self) -> Option<&'static str> {
         match self {
             Self::Malformed(malformed) => malformed.field(),
             Self::Denied(
@@ -237,6 +235,7 @@ impl Failure {
                 | Denial::ModelDisabled
                 | Denial::AccountDisabled
                 | Denial::WrongKind
+                | Denial::NotAnthropic
                 | Denial::NoTarget,
             ) => Some("model"),
             Self::Denied(
@@ -292,42 +291,14 @@ impl Failure {
         )
     }
 
-    /// The body in OpenAI's shape. `model` is the name that the request gave.
+    /// What a person reads. `model` is the name that the request gave.
     #[must_use]
-    pub fn json(&self, model: &str, request: Uuid) -> Bytes {
-        #[derive(Serialize)]
-        struct Wrapped<'a> {
-            error: Told<'a>,
-        }
-        #[derive(Serialize)]
-        struct Told<'a> {
-            message: String,
-            r#type: &'a str,
-            param: Option<&'a str>,
-            code: &'a str,
-            request_id: Uuid,
-        }
-        let Row {
-            status: _,
-            kind,
-            code,
-            outcome: _,
-        } = self.row();
-        let message = Message {
+    pub fn message(&self, model: &str) -> String {
+        Message {
             failure: self,
             model,
         }
-        .to_string();
-        let error = Told {
-            message,
-            r#type: kind,
-            param: self.param(),
-            code,
-            request_id: request,
-        };
-        serde_json::to_vec(&Wrapped { error })
-            .expect("an error is JSON")
-            .into()
+        .to_string()
     }
 }
 
@@ -355,7 +326,7 @@ fn denied(denial: Denial) -> Row {
         Denial::VirtualModelDisabled | Denial::ModelDisabled | Denial::AccountDisabled => {
             forbidden("model_disabled")
         }
-        Denial::WrongKind => row(
+        Denial::WrongKind | Denial::NotAnthropic => row(
             StatusCode::BAD_REQUEST,
             "model_not_supported",
             Outcome::BadRequest,
@@ -402,7 +373,7 @@ impl fmt::Display for Message<'_> {
             Failure::Method => f.write_str("This URL does not take that method."),
             Failure::NotReady => f.write_str("This gateway has not loaded its configuration yet."),
             Failure::NoKey => f.write_str(
-                "No API key in the request: send it as 'Authorization: Bearer YOUR_KEY'.",
+                "No API key in the request: send it as 'Authorization: Bearer YOUR_KEY' or 'x-api-key: YOUR_KEY'.",
             ),
             Failure::Denied(denial) => fmt_denial(*denial, model, f),
             Failure::Malformed(malformed) => write!(f, "The request cannot be taken: {malformed}."),
@@ -479,6 +450,12 @@ fn fmt_denial(denial: Denial, model: &str, f: &mut fmt::Formatter<'_>) -> fmt::R
         Denial::ModelDisabled => write!(f, "The model '{model}' is disabled."),
         Denial::AccountDisabled => write!(f, "The provider account of '{model}' is disabled."),
         Denial::WrongKind => write!(f, "The model '{model}' cannot be asked for this."),
+        Denial::NotAnthropic => {
+            write!(
+                f,
+                "'{model}' leads to no provider that speaks Anthropic's API, and this gateway does not translate: ask at /v1/chat/completions, or for a model of an Anthropic account."
+            )
+        }
         Denial::NoTarget => {
             write!(
                 f,
@@ -510,11 +487,14 @@ fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::endpoint::Dialect;
 
     fn check(failure: &Failure, status: u16, expected: &str) {
         assert_eq!(failure.row().status.as_u16(), status);
-        let json = failure.json("a\"b", Uuid::nil());
+        let json = Dialect::OpenAi.error(failure, "a\"b", Uuid::nil());
         let error: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
         let error = &error["error"];
         let told = format!(
@@ -535,7 +515,7 @@ mod tests {
         check(
             &Failure::NoKey,
             401,
-            r#""invalid_request_error" | "invalid_api_key" | null | "No API key in the request: send it as 'Authorization: Bearer YOUR_KEY'.""#,
+            r#""invalid_request_error" | "invalid_api_key" | null | "No API key in the request: send it as 'Authorization: Bearer YOUR_KEY' or 'x-api-key: YOUR_KEY'.""#,
         );
         let refused = Refused {
             measure: Measure::Tokens,

@@ -3,12 +3,14 @@
 pub mod clock;
 pub mod config;
 pub mod counters;
+pub mod endpoint;
 pub mod exchange;
 pub mod failure;
 pub mod health;
 pub mod identity;
 pub mod metrics;
 pub mod nats;
+pub mod pace;
 pub mod record;
 pub mod report;
 pub mod request;

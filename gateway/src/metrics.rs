@@ -15,9 +15,6 @@ use events_schema::usage::{Circuit, Endpoint, Outcome};
 
 use crate::{health::Told, report::Figures};
 
-/// The endpoints whose requests are recorded, in the order of their cells.
-const ENDPOINTS: [Endpoint; 2] = [Endpoint::ChatCompletions, Endpoint::Embeddings];
-
 /// Upper bounds of the histograms' buckets, in microseconds.
 const BUCKETS_US: [u64; 16] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
@@ -87,7 +84,7 @@ impl Histogram {
 /// What one worker thread counts.
 #[derive(Debug, Default)]
 pub struct WorkerMetrics {
-    by_endpoint: [[Counter; Outcome::ALL.len()]; ENDPOINTS.len()],
+    by_endpoint: [[Counter; Outcome::ALL.len()]; Endpoint::ALL.len()],
     /// Requests under way.
     pub in_flight: Gauge,
     /// Connections from callers.
@@ -351,7 +348,7 @@ impl Metrics {
             "counter",
             "Requests that have ended.",
         );
-        for endpoint in ENDPOINTS {
+        for endpoint in Endpoint::ALL {
             for outcome in Outcome::ALL {
                 let cell = |it: &WorkerMetrics| {
                     it.by_endpoint[endpoint_index(endpoint)][outcome_index(outcome)].get()
@@ -451,6 +448,9 @@ const fn endpoint_index(endpoint: Endpoint) -> usize {
     match endpoint {
         Endpoint::ChatCompletions => 0,
         Endpoint::Embeddings => 1,
+        Endpoint::Completions => 2,
+        Endpoint::Messages => 3,
+        Endpoint::CountTokens => 4,
     }
 }
 

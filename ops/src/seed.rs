@@ -37,6 +37,24 @@ const WHY: &str = "the example organisation of `sluice up`";
 /// The virtual model that newcomers call.
 const VIRTUAL_MODEL: &str = "chat";
 
+/// An account at the mock provider.
+struct Account {
+    name: &'static str,
+    provider: Provider,
+}
+
+/// The account that speaks OpenAI's API.
+const MOCK: Account = Account {
+    name: "mock",
+    provider: Provider::OpenaiCompatible,
+};
+
+/// The account that speaks Anthropic's API.
+const MOCK_ANTHROPIC: Account = Account {
+    name: "mock-anthropic",
+    provider: Provider::Anthropic,
+};
+
 /// A model of the mock provider: its name, what it does, and dollars a million tokens, in and out.
 struct Example {
     name: &'static str,
@@ -45,7 +63,7 @@ struct Example {
     output_dollars: u64,
 }
 
-const MODELS: [Example; 3] = [
+const MODELS: [Example; 4] = [
     Example {
         name: "fast",
         kind: ModelType::Chat,
@@ -64,7 +82,21 @@ const MODELS: [Example; 3] = [
         input_dollars: 1,
         output_dollars: 0,
     },
+    Example {
+        name: "instruct",
+        kind: ModelType::Completion,
+        input_dollars: 1,
+        output_dollars: 2,
+    },
 ];
+
+/// A model of the account that speaks Anthropic's API.
+const CLAUDE: Example = Example {
+    name: "claude",
+    kind: ModelType::Chat,
+    input_dollars: 3,
+    output_dollars: 15,
+};
 
 /// Makes what is missing and returns a key that works.
 pub(crate) async fn seed(data: &DataDir, ports: Ports, progress: &Progress) -> Outcome<ExampleKey> {
@@ -72,11 +104,15 @@ pub(crate) async fn seed(data: &DataDir, ports: Ports, progress: &Progress) -> O
     let operator = secrets::operator(data)?;
     let api = sign_in(data, ports, &operator).await?;
     let seeder = Seeder { api, ports };
-    let account = seeder.account().await?;
+    let account = seeder.account(&MOCK).await?;
     let mut models = Vec::new();
     for example in &MODELS {
-        models.push(seeder.model(account, example).await?);
+        models.push(seeder.model(account, MOCK.name, example).await?);
     }
+    let anthropic = seeder.account(&MOCK_ANTHROPIC).await?;
+    seeder
+        .model(anthropic, MOCK_ANTHROPIC.name, &CLAUDE)
+        .await?;
     seeder.virtual_model(&models).await?;
     let user = seeder.user().await?;
     let owner = seeder.virtual_account().await?;
@@ -164,20 +200,20 @@ struct Seeder {
 // === impl Seeder ===
 
 impl Seeder {
-    async fn account(&self) -> Outcome<ProviderAccountId> {
+    async fn account(&self, account: &Account) -> Outcome<ProviderAccountId> {
         let base_url = format!("{}/v1", url(self.ports.mock_provider()));
         let credential = Some("mock-provider-key".to_owned());
         let found: Option<ProviderAccountItem> = self
             .api
             .find("/provider-accounts", |item: &ProviderAccountItem| {
-                item.name == "mock"
+                item.name == account.name
             })
             .await?;
         let Some(item) = found else {
             return self
                 .make(NewCommand::RegisterProviderAccount {
-                    name: "mock".into(),
-                    provider: Provider::OpenaiCompatible,
+                    name: account.name.into(),
+                    provider: account.provider,
                     base_url,
                     credential,
                 })
@@ -197,8 +233,13 @@ impl Seeder {
         Ok(item.id)
     }
 
-    async fn model(&self, account: ProviderAccountId, example: &Example) -> Outcome<ModelId> {
-        let full_name = format!("mock/{}", example.name);
+    async fn model(
+        &self,
+        account: ProviderAccountId,
+        account_name: &str,
+        example: &Example,
+    ) -> Outcome<ModelId> {
+        let full_name = format!("{account_name}/{}", example.name);
         let found = self
             .api
             .find("/models", |item: &ModelItem| item.full_name == full_name)

@@ -111,8 +111,11 @@ struct RequestRow {
     error_code: String,
     input_tokens: u64,
     cached_input_tokens: u64,
+    cache_write_input_tokens: Option<u64>,
+    audio_input_tokens: Option<u64>,
     output_tokens: u64,
     reasoning_tokens: u64,
+    audio_output_tokens: Option<u64>,
     tokens_estimated: bool,
     cost: Option<u64>,
     duration_us: u64,
@@ -351,7 +354,7 @@ impl RequestRow {
         let request = uuid(self.request);
         let unreadable =
             |what: &str| AnalyticsError::Unreadable(format!("{request} has an unknown {what}"));
-        let endpoint = [Endpoint::ChatCompletions, Endpoint::Embeddings]
+        let endpoint = Endpoint::ALL
             .into_iter()
             .find(|endpoint| endpoint.as_str() == self.endpoint)
             .ok_or_else(|| unreadable("endpoint"))?;
@@ -381,6 +384,9 @@ impl RequestRow {
                 output: self.output_tokens,
                 reasoning: self.reasoning_tokens,
                 estimated: self.tokens_estimated,
+                cache_write_input: self.cache_write_input_tokens,
+                audio_input: self.audio_input_tokens,
+                audio_output: self.audio_output_tokens,
             },
             cost: self.cost.map(NanoUsd::new),
             duration_us: self.duration_us,

@@ -66,7 +66,7 @@ pub enum Rejection {
     #[error("{0}.")]
     Routing(RoutingFault),
     /// A model that can be asked for nothing.
-    #[error("A model needs at least one type: chat or embedding.")]
+    #[error("A model needs at least one type: chat, embedding or completion.")]
     NoModelType,
     /// A grant that lists nothing, or too much.
     #[error(

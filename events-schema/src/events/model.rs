@@ -17,10 +17,12 @@ use crate::{
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ModelType {
-    /// `/v1/chat/completions`.
+    /// `/v1/chat/completions`, and at Anthropic `/v1/messages`.
     Chat,
     /// `/v1/embeddings`.
     Embedding,
+    /// `/v1/completions`.
+    Completion,
 }
 
 /// What happens to a model.

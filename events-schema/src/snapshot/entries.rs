@@ -44,11 +44,13 @@ pub enum EntryKind {
     Memberships,
     /// [`RoutingEntry`]
     Routing,
+    /// [`CompletionModelEntry`]
+    CompletionModel,
 }
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ProviderAccount,
         Self::Model,
         Self::VirtualModel,
@@ -60,6 +62,7 @@ impl EntryKind {
         Self::Team,
         Self::Memberships,
         Self::Routing,
+        Self::CompletionModel,
     ];
 
     /// Its token in subjects.
@@ -77,6 +80,7 @@ impl EntryKind {
             Self::Team => "team",
             Self::Memberships => "memberships",
             Self::Routing => "routing",
+            Self::CompletionModel => "completion_model",
         }
     }
 }
@@ -100,7 +104,10 @@ impl EntrySubject {
             | Event::RateLimitPolicy(..)
             | Event::Settings(_) => [None, None],
             Event::ProviderAccount(id, _) => [at(EntryKind::ProviderAccount, id.bytes()), None],
-            Event::Model(id, _) => [at(EntryKind::Model, id.bytes()), None],
+            Event::Model(id, _) => [
+                at(EntryKind::Model, id.bytes()),
+                at(EntryKind::CompletionModel, id.bytes()),
+            ],
             Event::VirtualModel(id, _) => [
                 at(EntryKind::VirtualModel, id.bytes()),
                 at(EntryKind::Routing, id.bytes()),
@@ -368,6 +375,14 @@ pub struct MembershipsEntry {
     pub teams: Vec<[u8; 16]>,
 }
 
+/// That a model can be asked for completions of a text, under the model's id; there is none for a model that cannot.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct CompletionModelEntry {
+    /// The model's id.
+    pub model: [u8; 16],
+}
+
 /// To whom access is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
 #[rkyv(derive(Debug, Clone, Copy, PartialEq, Eq))]
@@ -435,6 +450,8 @@ pub enum Entry {
     Memberships(MembershipsEntry),
     /// How a virtual model chooses.
     Routing(RoutingEntry),
+    /// That a model can be asked for completions of a text.
+    CompletionModel(CompletionModelEntry),
 }
 
 impl Entry {
@@ -453,6 +470,7 @@ impl Entry {
             Self::Team(entry) => rkyv::to_bytes(entry),
             Self::Memberships(entry) => rkyv::to_bytes(entry),
             Self::Routing(entry) => rkyv::to_bytes(entry),
+            Self::CompletionModel(entry) => rkyv::to_bytes(entry),
         };
         archived.expect("an entry is far smaller than 2 GiB")
     }
@@ -497,6 +515,8 @@ impl Organisation {
         let members = self.users().keys();
         let members = members.filter(|id| self.teams_of(**id).next().is_some());
         let memberships = members.map(|id| (EntryKind::Memberships, id.bytes()));
+        let completing = self.models().values().filter(|model| completes(model));
+        let completing = completing.map(|model| (EntryKind::CompletionModel, model.id.bytes()));
         accounts
             .chain(models)
             .chain(virtual_models)
@@ -504,6 +524,7 @@ impl Organisation {
             .chain(callers)
             .chain(teams)
             .chain(memberships)
+            .chain(completing)
             .map(|(kind, id)| EntrySubject { kind, id })
     }
 
@@ -614,6 +635,14 @@ impl Organisation {
                 let position = user.memberships_at.unwrap_or(user.life.position);
                 (position, Entry::Memberships(entry))
             }
+            EntryKind::CompletionModel => {
+                let it = self
+                    .models()
+                    .get(&Id::from_bytes(id))
+                    .filter(|it| completes(it))?;
+                let entry = CompletionModelEntry { model: id };
+                (it.life.position, Entry::CompletionModel(entry))
+            }
         })
     }
 }
@@ -677,6 +706,10 @@ fn model(it: &Model) -> ModelEntry {
         prices: prices.iter().map(price).collect(),
         disabled: *disabled,
     }
+}
+
+fn completes(it: &Model) -> bool {
+    it.model_types.contains(&ModelType::Completion)
 }
 
 fn key(it: &Key) -> KeyEntry {

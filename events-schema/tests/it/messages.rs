@@ -38,6 +38,10 @@ fn answered() -> UsageRecord {
         began_us: 10,
         first_byte_us: status.map(|_| 20),
         duration_us: 30,
+        sent: None,
+        tokens: None,
+        first_token_us: None,
+        per_output_token_us: None,
     };
     UsageRecord {
         request: Uuid::from_bytes([8; 16]),
@@ -65,6 +69,7 @@ fn answered() -> UsageRecord {
             output: 20,
             reasoning: 5,
             estimated: false,
+            ..Tokens::default()
         },
         cost: Some(NanoUsd::new(u64::MAX)),
         duration_us: 1_000_000,
@@ -94,6 +99,39 @@ fn refused() -> UsageRecord {
         cost: None,
         first_byte_us: None,
         metadata: BTreeMap::new(),
+        ..answered()
+    }
+}
+
+/// With everything that records say since attempts tell what they used.
+fn accounted() -> UsageRecord {
+    let tokens = Tokens {
+        input: 130,
+        cached_input: 40,
+        output: 20,
+        reasoning: 5,
+        estimated: false,
+        cache_write_input: Some(30),
+        audio_input: Some(7),
+        audio_output: Some(0),
+    };
+    let [failed, answering] = [None, Some(200)].map(|status| Attempt {
+        model: Id::from_bytes([2; 16]),
+        target: "anthropic/claude".to_owned(),
+        status,
+        error: None,
+        began_us: 10,
+        first_byte_us: status.map(|_| 20),
+        duration_us: 30,
+        sent: Some(true),
+        tokens: status.map(|_| tokens),
+        first_token_us: status.map(|_| 25),
+        per_output_token_us: status.map(|_| 1_300),
+    });
+    UsageRecord {
+        endpoint: Endpoint::Messages,
+        attempts: vec![failed, answering],
+        tokens,
         ..answered()
     }
 }
@@ -133,6 +171,7 @@ fn request_records_are_written_as_they_always_were() {
         ..answered()
     };
     check("usage_batch_routed", &batch(10, vec![routed]));
+    check("usage_batch_accounted", &batch(7, vec![accounted()]));
 }
 
 #[test]
@@ -188,6 +227,14 @@ fn a_gateways_report_is_written_as_it_always_was() {
         ..report
     };
     check("gateway_report_with_targets", &report);
+}
+
+#[test]
+fn every_endpoint_has_one_name_everywhere() {
+    for endpoint in Endpoint::ALL {
+        let json = serde_json::to_string(&endpoint).expect("JSON");
+        assert_eq!(json, format!("\"{}\"", endpoint.as_str()));
+    }
 }
 
 #[test]

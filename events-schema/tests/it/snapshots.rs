@@ -2,17 +2,19 @@
 //! that does not depend on the order.
 
 use events_schema::{
+    events::ModelType,
     keyring::KeyRing,
     snapshot::{
         DigestKey, EntriesDigest, EntryKind, EntrySubject, Frame, FrameHeader, SCHEMA,
         entries::{
-            ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry,
-            ArchivedMembershipsEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
-            ArchivedTeamEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
-            ArchivedVirtualModelEntry, Entry, FormerSecretEntry, GrantEntry, KeyEntry,
-            MembershipsEntry, ModelEntry, ModelRefEntry, OwnerEntry, PriceEntry,
-            ProviderAccountEntry, ProviderDialect, SealedCredential, SubjectEntry, TargetEntry,
-            TeamEntry, UserEntry, VirtualAccountEntry, VirtualModelEntry,
+            ArchivedCompletionModelEntry, ArchivedFormerSecretEntry, ArchivedGrantEntry,
+            ArchivedKeyEntry, ArchivedMembershipsEntry, ArchivedModelEntry,
+            ArchivedProviderAccountEntry, ArchivedTeamEntry, ArchivedUserEntry,
+            ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, CompletionModelEntry, Entry,
+            FormerSecretEntry, GrantEntry, KeyEntry, MembershipsEntry, ModelEntry, ModelRefEntry,
+            OwnerEntry, PriceEntry, ProviderAccountEntry, ProviderDialect, SealedCredential,
+            SubjectEntry, TargetEntry, TeamEntry, UserEntry, VirtualAccountEntry,
+            VirtualModelEntry,
         },
         routing::{
             ArchivedRoutingEntry, IdentifierEntry, RetryEntry, RoutedTargetEntry, RoutingEntry,
@@ -150,6 +152,9 @@ fn entry(kind: EntryKind) -> Entry {
             deadline_ms: Some(20_000),
             hedge_after_ms: None,
         }),
+        EntryKind::CompletionModel => {
+            Entry::CompletionModel(CompletionModelEntry { model: [2; 16] })
+        }
     }
 }
 
@@ -175,6 +180,7 @@ fn is_valid_entry(kind: EntryKind, archive: &[u8]) -> bool {
         EntryKind::Team => is_valid::<ArchivedTeamEntry>(archive),
         EntryKind::Memberships => is_valid::<ArchivedMembershipsEntry>(archive),
         EntryKind::Routing => is_valid::<ArchivedRoutingEntry>(archive),
+        EntryKind::CompletionModel => is_valid::<ArchivedCompletionModelEntry>(archive),
     }
 }
 
@@ -309,5 +315,8 @@ proptest! {
             state.entry(subject, |_| None).is_some()
         });
         prop_assert_eq!(count, things + rotated + state.teams().len() + members + routed.count());
+        let completing = state.models().values().filter(|it| it.model_types.contains(&ModelType::Completion));
+        let beside = rotated + members + completing.count();
+        prop_assert_eq!(count, things + state.teams().len() + beside);
     }
 }

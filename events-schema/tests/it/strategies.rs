@@ -105,7 +105,8 @@ fn provider_account() -> impl Strategy<Value = ProviderAccountEvent> {
 
 fn model() -> impl Strategy<Value = ModelEvent> {
     use ModelEvent as E;
-    let types = btree_set(select(vec![ModelType::Chat, ModelType::Embedding]), 0..3);
+    let kinds = vec![ModelType::Chat, ModelType::Embedding, ModelType::Completion];
+    let types = btree_set(select(kinds), 0..4);
     prop_oneof![
         3 => (id(), model_name(), model_name(), types).prop_map(|(account, name, upstream_name, model_types)| {
             E::ModelAdded { account, name, upstream_name, model_types }

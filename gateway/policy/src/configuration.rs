@@ -72,6 +72,9 @@ pub trait Configuration {
     /// A model.
     fn model(&self, id: &EntryId) -> Option<&ArchivedModelEntry>;
 
+    /// Whether a model can be asked for completions of a text.
+    fn takes_completions(&self, model: &EntryId) -> bool;
+
     /// A model, by its account and its name within it.
     fn model_by_name(&self, account: &EntryId, name: &str) -> Option<&ArchivedModelEntry>;
 

@@ -35,6 +35,8 @@ pub enum Denial {
     AccountDisabled,
     /// The model cannot be asked for this.
     WrongKind,
+    /// The model's provider, or that of every target, does not speak Anthropic's API.
+    NotAnthropic,
     /// The virtual model has no target that is there, enabled, and can be asked for this.
     NoTarget,
 }

@@ -4,6 +4,7 @@ pub mod access;
 pub mod caller;
 pub mod configuration;
 pub mod denial;
+mod endpoint;
 pub mod health;
 pub mod limits;
 pub mod plan;
@@ -19,7 +20,7 @@ pub use health::Rank;
 pub use limits::{
     Admission, Ask, Limit, Measure, Refusal, Settlement, Share, Standing, Used, admit, settle,
 };
-pub use plan::{Asking, Ended, Next, Order, Plan, Progress, Step, plan};
+pub use plan::{Asking, Ended, Next, Order, Plan, Progress, Step, plan, takes};
 pub use price::price_at;
 pub use routed::{Routed, RoutedTarget};
 pub use window::{Slot, SlotNumber, Window};

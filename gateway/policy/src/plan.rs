@@ -11,6 +11,7 @@ use events_schema::{
 
 use crate::{
     Configuration, Denial, EntryId, Resolved, Target,
+    endpoint::{can_take, no_target},
     health::{FEWEST_CALLS, Rank},
     routed::{Routed, RoutedTarget},
 };
@@ -110,9 +111,20 @@ pub fn plan<'c>(
 ) -> Result<Plan<'c>, Denial> {
     match resolved {
         Resolved::Direct(target) => {
-            check_target(target, asking.endpoint).map(|()| Plan::Direct(target))
+            check_target(config, target, asking.endpoint).map(|()| Plan::Direct(target))
         }
         Resolved::Virtual(it) => plan_routed(config, it, asking, health),
+    }
+}
+
+/// Whether what a name stands for can be asked over this endpoint, whatever a request says.
+pub fn takes(config: &impl Configuration, resolved: Resolved<'_>, endpoint: Endpoint) -> bool {
+    match resolved {
+        Resolved::Direct(target) => check_target(config, target, endpoint).is_ok(),
+        Resolved::Virtual(it) => {
+            let mut targets = Routed::of(config, it).targets();
+            !it.disabled && targets.any(|target| usable(config, target, endpoint).is_some())
+        }
     }
 }
 
@@ -133,7 +145,9 @@ fn plan_routed<'c>(
             pool.add(Candidate::of(index, target, &health));
         }
     }
-    let order = pool.order(of.strategy(), asking).ok_or(Denial::NoTarget)?;
+    let order = pool
+        .order(of.strategy(), asking)
+        .ok_or_else(|| no_target(config, of, asking.endpoint))?;
     Ok(Plan::Routed { of, order })
 }
 
@@ -231,18 +245,18 @@ fn retries(
     (applies && progress.again < attempts).then_some(delay_ms)
 }
 
-fn check_target(target: Target<'_>, endpoint: Endpoint) -> Result<(), Denial> {
+fn check_target(
+    config: &impl Configuration,
+    target: Target<'_>,
+    endpoint: Endpoint,
+) -> Result<(), Denial> {
     if target.account.disabled {
         return Err(Denial::AccountDisabled);
     }
     if target.model.disabled {
         return Err(Denial::ModelDisabled);
     }
-    let can = match endpoint {
-        Endpoint::ChatCompletions => target.model.chat,
-        Endpoint::Embeddings => target.model.embedding,
-    };
-    if can { Ok(()) } else { Err(Denial::WrongKind) }
+    can_take(config, target, endpoint)
 }
 
 fn find<'c>(config: &'c impl Configuration, it: RoutedTarget<'c>) -> Option<Target<'c>> {
@@ -259,7 +273,7 @@ fn usable<'c>(
     endpoint: Endpoint,
 ) -> Option<Target<'c>> {
     let target = find(config, it)?;
-    check_target(target, endpoint).ok().map(|()| target)
+    check_target(config, target, endpoint).ok().map(|()| target)
 }
 
 // === the order ===

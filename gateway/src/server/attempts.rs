@@ -7,7 +7,7 @@ use std::{cell::RefCell, pin::pin, time::Duration};
 use bytes::Bytes;
 use events_schema::{
     id::ModelId,
-    usage::{Circuit, Endpoint, Health, Outcome, RetryWish, RoutingGrounds, TargetHealth},
+    usage::{Circuit, Health, Outcome, RetryWish, RoutingGrounds, TargetHealth},
 };
 use gateway_policy::{
     Asking, Denial, Ended, Next, Plan, Progress, Resolved, Routed, RoutedTarget, Step,
@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{complete::Call, passing::Content};
 use crate::{
+    endpoint::Dialect,
     exchange::{Begins, Trying},
     failure::{Failure, UpstreamFailure},
     request::{self, Scan, UsageWish, replace::replaced, rewrite, scan, wish::Wish},
@@ -27,7 +28,7 @@ use crate::{
         account::Reach,
         answer::{Answer, Collected},
         events::{Events, begins_with_error},
-        headers,
+        headers::{self, FromCaller},
         usage::UsageScan,
     },
 };
@@ -42,7 +43,7 @@ const ERROR_WAIT: Duration = Duration::from_millis(250);
 
 /// What the caller sent, once it is understood.
 pub(super) struct Asked<'b> {
-    pub(super) headers: &'b HeaderMap,
+    pub(super) from_caller: FromCaller<'b>,
     pub(super) body: &'b Bytes,
     pub(super) scan: &'b Scan<'b>,
 }
@@ -385,10 +386,10 @@ impl<'v> Call<'v> {
         let body = self.upstream_body(step, asked);
         let routed = step.routed.and_then(RoutedTarget::full);
         let write_head = |out: &mut Vec<u8>, reach: &Reach| {
-            let path = reach.path(self.endpoint);
-            headers::write_head(out, path, asked.headers, routed, reach, body.length());
+            let (spoken, caller) = (self.exchange.spoken(), asked.from_caller);
+            headers::write_head(out, spoken, caller, routed, reach, body.length());
         };
-        let sent = self.exchange.sent();
+        let sent = self.exchange.sent(attempt.at);
         let (head, connection) = worker
             .sender
             .send(&account, &worker.metrics, write_head, &body, sent)
@@ -414,12 +415,14 @@ impl<'v> Call<'v> {
         }
         let content = if is_events(&head.headers) {
             let begun = self.begin_events(answer, asked).await?;
-            if begins_with_error(&begun.first) && goes_on(Ended::Unanswered) {
+            if begins_with_error(self.exchange.spoken().dialect, &begun.first)
+                && goes_on(Ended::Unanswered)
+            {
                 return Err(Missed::Upstream(UpstreamFailure::ErrorEvent));
             }
             Arrived::Begun(Box::new(begun))
         } else {
-            begin_other(answer, head.status).await?
+            begin_other(answer, head.status, self.exchange.spoken().dialect).await?
         };
         Ok(Answered {
             status: head.status,
@@ -443,16 +446,13 @@ impl<'v> Call<'v> {
         Ok(Begun {
             first,
             rest: answer,
-            content: Content::Events(Events::new(strip_usage)),
+            content: Content::Events(Events::new(self.exchange.spoken().dialect, strip_usage)),
         })
     }
 
     /// Whether the provider is asked for usage at the end of a stream.
     fn wishes_usage(&self, asked: &Asked<'_>) -> bool {
-        match self.endpoint {
-            Endpoint::ChatCompletions => asked.scan.stream,
-            Endpoint::Embeddings => false,
-        }
+        asked.scan.stream && self.exchange.spoken().must_be_asked_for_usage()
     }
 
     fn upstream_body(&self, step: Step<'_>, asked: &Asked<'_>) -> request::Body {
@@ -479,12 +479,16 @@ fn is_good(outcome: &Result<Answered, Missed>) -> bool {
 }
 
 /// Reads an answer that is no stream, or, when it is large, its beginning.
-async fn begin_other(answer: Answer, status: StatusCode) -> Result<Arrived, UpstreamFailure> {
+async fn begin_other(
+    answer: Answer,
+    status: StatusCode,
+    dialect: Dialect,
+) -> Result<Arrived, UpstreamFailure> {
     Ok(match answer.collect(MAX_COLLECTED_BYTES).await? {
         Collected::Whole(whole) => Arrived::Whole(whole),
         Collected::Large(first, rest) => {
             let content = Content::Other {
-                scan: UsageScan::default(),
+                scan: UsageScan::of(dialect),
                 bytes: 0,
                 outcome: outcome_of(status),
             };

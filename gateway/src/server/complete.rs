@@ -26,10 +26,14 @@ use super::{
 };
 use crate::{
     counters::KeyLimits,
+    endpoint::Output,
     exchange::Exchange,
     failure::Failure,
     request::{Scan, metadata, scan, weight, wish},
-    upstream::{headers, usage::usage_in},
+    upstream::{
+        headers::{self, FromCaller},
+        usage::usage_of,
+    },
     view::View,
 };
 
@@ -49,7 +53,11 @@ pub async fn complete(
         own: OwnHeaders::default(),
     };
     let (head, mut incoming) = request.into_parts();
-    let ran = unless_ending(worker, call.run(&head.headers, &mut incoming)).await;
+    let from_caller = FromCaller {
+        headers: &head.headers,
+        query: head.uri.query(),
+    };
+    let ran = unless_ending(worker, call.run(from_caller, &mut incoming)).await;
     match ran {
         Ok(answered) => call.respond(answered),
         Err(failure) => {
@@ -86,9 +94,10 @@ pub(super) struct Call<'v> {
 impl<'v> Call<'v> {
     async fn run(
         &mut self,
-        headers: &HeaderMap,
+        from_caller: FromCaller<'_>,
         incoming: &mut Incoming,
     ) -> Result<Answered, Failure> {
+        let headers = from_caller.headers;
         if self.view.epoch.is_none() {
             return Err(Failure::NotReady);
         }
@@ -113,7 +122,7 @@ impl<'v> Call<'v> {
             self.admit(&limits, &caller.key.id, &scan, weight)?;
         }
         let asked = Asked {
-            headers,
+            from_caller,
             body: &body,
             scan: &scan,
         };
@@ -127,9 +136,10 @@ impl<'v> Call<'v> {
         scan: &Scan<'_>,
         weight: u64,
     ) -> Result<(), Failure> {
-        let tokens = match self.endpoint {
-            Endpoint::ChatCompletions => estimate_tokens(weight, scan.max_tokens),
-            Endpoint::Embeddings => estimate_input_tokens(weight),
+        let tokens = match self.exchange.spoken().output {
+            Output::Text => estimate_tokens(weight, scan.max_tokens),
+            Output::None => estimate_input_tokens(weight),
+            Output::Free => 0,
         };
         let counters = self.worker.counters.of(key);
         let charged = counters.charge(limits, Ask { tokens }, self.exchange.received_at());
@@ -147,7 +157,9 @@ impl<'v> Call<'v> {
     }
 
     fn refuse(mut self, failure: &Failure) -> Response<Body> {
-        let mut response = failed(failure, self.exchange.requested_model(), self.exchange.id);
+        let dialect = self.exchange.spoken().dialect;
+        let (model, id) = (self.exchange.requested_model(), self.exchange.id);
+        let mut response = failed(failure, dialect, model, id);
         self.add_own_headers(response.headers_mut());
         self.exchange.fail(failure);
         response
@@ -167,7 +179,8 @@ impl<'v> Call<'v> {
                 let outcome = outcome_of(status);
                 if outcome == Outcome::Success {
                     let output = self.exchange.estimated_output(whole.len() as u64);
-                    self.exchange.used(usage_in(&whole), output);
+                    let dialect = self.exchange.spoken().dialect;
+                    self.exchange.used(usage_of(dialect, &whole), output);
                 }
                 self.exchange.sends();
                 self.exchange.end(outcome);
@@ -195,7 +208,8 @@ impl<'v> Call<'v> {
 
     fn add_own_headers(&self, headers: &mut HeaderMap) {
         let (id, position) = (self.exchange.id, self.exchange.served().position);
-        self.own
-            .add_to(headers, id, position, self.exchange.target());
+        let dialect = self.exchange.spoken().dialect;
+        let target = self.exchange.target();
+        self.own.add_to(headers, dialect, id, position, target);
     }
 }

@@ -73,7 +73,7 @@ impl Passing {
                 }
             };
             let passes = match next {
-                Next::Piece(piece) => self.content.pass(piece),
+                Next::Piece(piece) => self.pass(piece),
                 Next::End => self.end(),
                 Next::Broken(why, failure) => match self.break_off(why, &failure) {
                     Ok(last_words) => last_words,
@@ -88,10 +88,19 @@ impl Passing {
         Poll::Ready(None)
     }
 
+    fn pass(&mut self, piece: Bytes) -> Bytes {
+        let before = self.content.count();
+        let passes = self.content.pass(piece);
+        if self.content.count() > before {
+            self.exchange.carries(self.answer.last_piece());
+        }
+        passes
+    }
+
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         self.answer.poll_piece(cx).map(|piece| match piece {
             Some(Ok(piece)) => Next::Piece(piece),
-            // What follows `[DONE]` nobody reads, and so nobody misses.
+            // What follows the event that ends a stream nobody reads, and so nobody misses.
             Some(Err(_)) if self.content.is_done() => Next::End,
             None if self.is_cut_off() => {
                 Next::Broken(UpstreamFailure::Broken.as_str(), Failure::Cut)
@@ -101,8 +110,8 @@ impl Passing {
         })
     }
 
-    /// Whether an answer that has ended was not whole: where only the connection's end says that it is over, a stream of
-    /// chat ends with `[DONE]`.
+    /// Whether an answer that has ended was not whole: where only the connection's end says that it is over, a stream
+    /// ends with an event that says so.
     fn is_cut_off(&self) -> bool {
         match &self.content {
             Content::Events(events) => {
@@ -135,8 +144,9 @@ impl Passing {
         self.exchange.cut(why, failure);
         match &self.content {
             Content::Events(_) => {
-                let json = failure.json(self.exchange.requested_model(), self.exchange.id);
-                Ok([b"data: ", &json[..], b"\n\n"].concat().into())
+                let dialect = self.exchange.spoken().dialect;
+                let (model, id) = (self.exchange.requested_model(), self.exchange.id);
+                Ok(dialect.error_event(failure, model, id))
             }
             Content::Other { .. } => Err(BrokenOff),
         }
@@ -172,6 +182,14 @@ impl Content {
         }
     }
 
+    /// How many events have carried some of the answer.
+    const fn count(&self) -> u64 {
+        match self {
+            Self::Events(events) => events.count(),
+            Self::Other { .. } => 0,
+        }
+    }
+
     /// Whether it has said that it is over.
     const fn is_done(&self) -> bool {
         match self {
@@ -193,7 +211,7 @@ impl Drop for Passing {
     fn drop(&mut self) {
         match &self.content {
             _ if self.ended => {}
-            // Clients close the connection once they have read `[DONE]`.
+            // Clients close the connection once they have read that the stream is over.
             Content::Events(events) if events.done() => self.settle(),
             // The caller went away: what has passed was used all the same.
             Content::Events(_) | Content::Other { .. } => self.note_usage(),

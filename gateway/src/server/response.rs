@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::passing::Passing;
 use crate::{
     counters::{MAX_LIMITS, Stood},
+    endpoint::{Dialect, anthropic},
     failure::Failure,
 };
 
@@ -81,8 +82,15 @@ pub struct OwnHeaders {
 
 impl OwnHeaders {
     /// Adds them: the request's id, the position of the configuration that decided, who answered, and how limits stand.
-    pub fn add_to(&self, headers: &mut HeaderMap, id: Uuid, position: u64, target: Option<&str>) {
-        headers.insert(X_REQUEST_ID, id_value(id));
+    pub fn add_to(
+        &self,
+        headers: &mut HeaderMap,
+        dialect: Dialect,
+        id: Uuid,
+        position: u64,
+        target: Option<&str>,
+    ) {
+        add_id(headers, dialect, id);
         headers.insert(X_SLUICE_POSITION, position.into());
         if let Some(target) = target.and_then(|target| HeaderValue::from_str(target).ok()) {
             headers.insert(X_SLUICE_TARGET, target);
@@ -128,12 +136,23 @@ fn id_value(id: Uuid) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 
+/// The request's id, where the API's clients look for it.
+fn add_id(headers: &mut HeaderMap, dialect: Dialect, id: Uuid) {
+    let value = id_value(id);
+    match dialect {
+        Dialect::OpenAi => {}
+        Dialect::Anthropic => drop(headers.insert(anthropic::REQUEST_ID, value.clone())),
+    }
+    headers.insert(X_REQUEST_ID, value);
+}
+
 /// The answer that says what failed. `model` is the name that the request gave.
 #[must_use]
-pub fn failed(failure: &Failure, model: &str, id: Uuid) -> Response<Body> {
-    let mut response = json(failure.row().status, failure.json(model, id));
+pub fn failed(failure: &Failure, dialect: Dialect, model: &str, id: Uuid) -> Response<Body> {
+    let body = dialect.error(failure, model, id);
+    let mut response = json(dialect.status(failure), body);
     let headers = response.headers_mut();
-    headers.insert(X_REQUEST_ID, id_value(id));
+    add_id(headers, dialect, id);
     if let Some(seconds) = failure.retry_after_seconds() {
         headers.insert(RETRY_AFTER, seconds.into());
     }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, rc::Rc};
 
 use events_schema::usage::Endpoint;
-use http::{Method, Request, Response, StatusCode, header::ALLOW};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header::ALLOW};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
@@ -13,12 +13,16 @@ use super::{
     response::{Answered, Body, failed, text},
     worker::Worker,
 };
-use crate::{clock, failure::Failure};
+use crate::{
+    clock,
+    endpoint::{self, Dialect, describe},
+    failure::Failure,
+};
 
 /// What a path stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Route<'p> {
-    Completion(Endpoint),
+    Inference(Endpoint),
     Models(Option<Cow<'p, str>>),
     Health,
     Ready,
@@ -27,9 +31,10 @@ enum Route<'p> {
 
 impl<'p> Route<'p> {
     fn of(path: &'p str) -> Option<Self> {
+        if let Some(endpoint) = endpoint::at(path) {
+            return Some(Self::Inference(endpoint));
+        }
         Some(match path {
-            "/v1/chat/completions" => Self::Completion(Endpoint::ChatCompletions),
-            "/v1/embeddings" => Self::Completion(Endpoint::Embeddings),
             "/v1/models" => Self::Models(None),
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
@@ -48,8 +53,18 @@ impl<'p> Route<'p> {
 
     const fn method(&self) -> Method {
         match self {
-            Self::Completion(_) => Method::POST,
+            Self::Inference(_) => Method::POST,
             Self::Models(_) | Self::Health | Self::Ready | Self::Metrics => Method::GET,
+        }
+    }
+
+    /// The wire format in which errors are told there.
+    fn dialect(&self, headers: &HeaderMap) -> Dialect {
+        match self {
+            Self::Inference(endpoint) => describe(*endpoint).dialect,
+            Self::Models(_) | Self::Health | Self::Ready | Self::Metrics => {
+                Dialect::spoken_in(headers)
+            }
         }
     }
 }
@@ -61,10 +76,11 @@ impl<'p> Route<'p> {
 pub async fn serve(worker: Rc<Worker>, request: Request<Incoming>) -> Answered {
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else {
-        return Ok(refused(&Failure::NoRoute));
+        let dialect = Dialect::spoken_in(request.headers());
+        return Ok(refused(&Failure::NoRoute, dialect));
     };
     if request.method() != route.method() {
-        let mut response = refused(&Failure::Method);
+        let mut response = refused(&Failure::Method, route.dialect(request.headers()));
         let allowed = match route.method() {
             Method::POST => "POST",
             _ => "GET",
@@ -75,7 +91,7 @@ pub async fn serve(worker: Rc<Worker>, request: Request<Incoming>) -> Answered {
         return Ok(response);
     }
     Ok(match route {
-        Route::Completion(endpoint) => complete(&worker, endpoint, request).await,
+        Route::Inference(endpoint) => complete(&worker, endpoint, request).await,
         Route::Models(name) => models(&worker, request.headers(), name.as_deref()),
         Route::Health => text(StatusCode::OK, "ok\n".into()),
         Route::Ready => ready(&worker),
@@ -89,8 +105,8 @@ pub async fn serve(worker: Rc<Worker>, request: Request<Incoming>) -> Answered {
     })
 }
 
-fn refused(failure: &Failure) -> Response<Body> {
-    failed(failure, "", clock::uuid_v7(clock::now()))
+fn refused(failure: &Failure, dialect: Dialect) -> Response<Body> {
+    failed(failure, dialect, "", clock::uuid_v7(clock::now()))
 }
 
 fn ready(worker: &Worker) -> Response<Body> {
@@ -116,15 +132,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_served_by_what_openais_clients_expect() {
+    fn paths_are_served_by_what_official_clients_expect() {
         let check = |path, expected| assert_eq!(Route::of(path), expected, "{path}");
         check(
             "/v1/chat/completions",
-            Some(Route::Completion(Endpoint::ChatCompletions)),
+            Some(Route::Inference(Endpoint::ChatCompletions)),
         );
         check(
             "/v1/embeddings",
-            Some(Route::Completion(Endpoint::Embeddings)),
+            Some(Route::Inference(Endpoint::Embeddings)),
+        );
+        check(
+            "/v1/messages/count_tokens",
+            Some(Route::Inference(Endpoint::CountTokens)),
         );
         check("/v1/models", Some(Route::Models(None)));
         check(

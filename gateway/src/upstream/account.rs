@@ -4,13 +4,15 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, str::FromStr, time::Durat
 
 use events_schema::{
     keyring::KeyRing, names::BaseUrl, snapshot::entries::ArchivedProviderAccountEntry,
-    usage::Endpoint,
 };
 use gateway_policy::EntryId;
 use http::{HeaderValue, Uri, uri::PathAndQuery};
 use tokio::time::Instant;
 
-use super::{connection::Connection, credential};
+use super::{
+    connection::Connection,
+    credential::{self, Credential},
+};
 
 /// How many idle connections a thread keeps for one account.
 const MAX_IDLE: usize = 256;
@@ -42,10 +44,10 @@ pub struct Reach {
     pub origin: Uri,
     /// For the header `host`.
     pub host: HeaderValue,
-    /// For the header `authorization`.
-    pub authorization: Option<HeaderValue>,
-    chat_completions: String,
-    embeddings: String,
+    /// What it asks for; `None`: nothing.
+    pub credential: Option<Credential>,
+    /// What stands before the path of every endpoint: the path of the base URL.
+    pub prefix: String,
 }
 
 impl MadeFrom {
@@ -124,16 +126,13 @@ impl Account {
 impl Reach {
     fn of(entry: &ArchivedProviderAccountEntry, ring: &KeyRing) -> Result<Self, String> {
         let base = BaseUrl::from_str(&entry.base_url).map_err(|error| error.to_string())?;
-        let authorization =
-            credential::authorization(ring, entry, &base).map_err(|error| error.to_string())?;
+        let credential =
+            credential::of_account(ring, entry, &base).map_err(|error| error.to_string())?;
         let uri = Uri::from_str(&base).map_err(|error| error.to_string())?;
         let authority = uri.authority().ok_or("the base URL names no host")?;
         let prefix = base.get(base.origin().len()..).unwrap_or_default();
-        let path = |end: &str| {
-            let path = PathAndQuery::from_maybe_shared(format!("{prefix}{end}").into_bytes());
-            path.map(|path| path.to_string())
-                .map_err(|error| error.to_string())
-        };
+        PathAndQuery::from_maybe_shared(format!("{prefix}/").into_bytes())
+            .map_err(|error| error.to_string())?;
         let host = HeaderValue::from_str(authority.as_str()).map_err(|error| error.to_string())?;
         let scheme = uri.scheme_str().unwrap_or("https");
         let origin = Uri::from_str(&format!("{scheme}://{authority}/"))
@@ -141,19 +140,9 @@ impl Reach {
         Ok(Self {
             origin,
             host,
-            authorization,
-            chat_completions: path("/chat/completions")?,
-            embeddings: path("/embeddings")?,
+            credential,
+            prefix: prefix.to_owned(),
         })
-    }
-
-    /// The path of an endpoint.
-    #[must_use]
-    pub fn path(&self, endpoint: Endpoint) -> &str {
-        match endpoint {
-            Endpoint::ChatCompletions => &self.chat_completions,
-            Endpoint::Embeddings => &self.embeddings,
-        }
     }
 }
 

@@ -89,6 +89,12 @@ impl Answer {
         matches!(self.framing, Framing::UntilClose)
     }
 
+    /// When the last piece came.
+    #[must_use]
+    pub fn last_piece(&self) -> std::time::Instant {
+        self.last_piece.into_std()
+    }
+
     /// From now on it may pause for so long.
     pub fn may_pause(&mut self, patience: Duration) {
         (self.patience, self.wound) = (patience, false);

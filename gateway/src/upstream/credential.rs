@@ -1,5 +1,6 @@
 //! Opens a provider account's credential, once for each change of its entry. What is opened is never logged.
 
+use bytes::Bytes;
 use events_schema::{
     id::ProviderAccountId,
     keyring::KeyRing,
@@ -16,6 +17,17 @@ use http::HeaderValue;
 
 /// The length of the encapsulated key before the ciphertext.
 const ENCAPSULATED: usize = 32;
+
+/// What stands before the credential in `authorization`.
+const BEARER: &[u8] = b"Bearer ";
+
+/// A credential as each API wants it.
+pub struct Credential {
+    /// OpenAI's: the value of `authorization`.
+    pub bearer: HeaderValue,
+    /// Anthropic's: the value of `x-api-key`.
+    pub api_key: HeaderValue,
+}
 
 /// Why a credential is of no use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,15 +49,15 @@ pub enum CredentialError {
     NotAHeader,
 }
 
-/// The header `authorization` for an account; `None`: it needs none.
+/// What an account's provider asks for; `None`: nothing.
 ///
 /// # Errors
 /// See [`CredentialError`].
-pub fn authorization(
+pub fn of_account(
     ring: &KeyRing,
     account: &ArchivedProviderAccountEntry,
     base_url: &BaseUrl,
-) -> Result<Option<HeaderValue>, CredentialError> {
+) -> Result<Option<Credential>, CredentialError> {
     let Some(sealed) = account.credential.as_ref() else {
         return match account.provider {
             ArchivedProviderDialect::OpenaiCompatible => Ok(None),
@@ -61,12 +73,20 @@ pub fn authorization(
         ProviderAccountId::from_bytes(account.id),
         &base_url.origin(),
     );
-    let mut opened = b"Bearer ".to_vec();
+    let mut opened = BEARER.to_vec();
     opened.extend(open(ring, sealed, &aad)?);
-    let mut header = HeaderValue::from_maybe_shared(bytes::Bytes::from(opened))
-        .map_err(|_| CredentialError::NotAHeader)?;
+    let opened = Bytes::from(opened);
+    Ok(Some(Credential {
+        api_key: header(opened.slice(BEARER.len()..))?,
+        bearer: header(opened)?,
+    }))
+}
+
+fn header(value: Bytes) -> Result<HeaderValue, CredentialError> {
+    let mut header =
+        HeaderValue::from_maybe_shared(value).map_err(|_| CredentialError::NotAHeader)?;
     header.set_sensitive(true);
-    Ok(Some(header))
+    Ok(header)
 }
 
 fn open(

@@ -5,9 +5,10 @@
 
 use bytes::{Bytes, BytesMut};
 use events_schema::usage::Tokens;
-use memchr::{memchr, memchr_iter, memmem, memrchr_iter};
+use memchr::{memchr_iter, memmem, memrchr_iter};
 
-use super::usage::usage_in;
+use super::usage::{Stated, usage_in};
+use crate::endpoint::{Dialect, EventKind};
 
 /// An unfinished event may have this many bytes; a longer one passes in parts.
 const MAX_HELD_BYTES: usize = 1024 * 1024;
@@ -15,10 +16,13 @@ const MAX_HELD_BYTES: usize = 1024 * 1024;
 /// A stream of events.
 #[derive(Debug)]
 pub struct Events {
+    dialect: Dialect,
     /// Whether the event that only brings usage is taken out.
     strip_usage: bool,
     held: BytesMut,
-    usage: Option<Tokens>,
+    usage: Option<Stated>,
+    /// Whether usage was stated up to the end.
+    settled: bool,
     count: u64,
     done: bool,
     error: bool,
@@ -27,30 +31,38 @@ pub struct Events {
 impl Events {
     /// At the beginning.
     #[must_use]
-    pub fn new(strip_usage: bool) -> Self {
+    pub fn new(dialect: Dialect, strip_usage: bool) -> Self {
         Self {
+            dialect,
             strip_usage,
             held: BytesMut::new(),
             usage: None,
+            settled: false,
             count: 0,
             done: false,
             error: false,
         }
     }
 
-    /// The usage that an event has brought.
+    /// The usage that events have brought. Where the stream has not come to the event that settles it, the output is
+    /// what was stated or what was counted, whichever is more.
     #[must_use]
-    pub const fn usage(&self) -> Option<Tokens> {
-        self.usage
+    pub fn usage(&self) -> Option<Tokens> {
+        let mut tokens = self.usage?.tokens();
+        if !self.settled {
+            tokens.output = tokens.output.max(self.count);
+            tokens.estimated = true;
+        }
+        Some(tokens)
     }
 
-    /// How many events with data there were: about one for each token.
+    /// How many events there were that carried some of the answer: about one for each token.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// Whether `[DONE]` was seen.
+    /// Whether the event was seen that ends a stream: `[DONE]`, or `message_stop`.
     #[must_use]
     pub const fn done(&self) -> bool {
         self.done
@@ -97,8 +109,8 @@ impl Events {
             if event.is_empty() {
                 continue;
             }
-            self.note(event);
-            if may_hold_usage && self.take_usage(event) {
+            let kind = self.note(event);
+            if may_hold_usage && self.take_usage(kind, event) {
                 kept.get_or_insert_with(|| BytesMut::from(&events[..start]));
             } else if let Some(kept) = &mut kept {
                 kept.extend_from_slice(event);
@@ -108,56 +120,50 @@ impl Events {
         kept.map_or(events, BytesMut::freeze)
     }
 
-    /// Notes what an event is, by how its data begins.
-    fn note(&mut self, event: &[u8]) {
-        let Some(data) = data_of(event) else { return };
-        if data.starts_with(b"[DONE]") {
-            self.done = true;
-        } else if is_error(data) {
-            self.error = true;
-        } else {
-            self.count += 1;
+    /// Notes what an event is.
+    fn note(&mut self, event: &[u8]) -> EventKind {
+        let kind = self.dialect.kind(event, self.count > 0);
+        match kind {
+            EventKind::Aside | EventKind::UsageSoFar | EventKind::Usage => {}
+            EventKind::Content => self.count += 1,
+            EventKind::Error => self.error = true,
+            EventKind::End => self.done = true,
         }
+        kind
     }
 
     /// Notes the usage of an event; whether the event is to be taken out.
-    fn take_usage(&mut self, event: &[u8]) -> bool {
-        let Some(tokens) = usage_in(event) else {
+    fn take_usage(&mut self, kind: EventKind, event: &[u8]) -> bool {
+        let settles = match (self.dialect, kind) {
+            // Every event of OpenAI's may state it, and each is the last word so far.
+            (Dialect::OpenAi, _) | (Dialect::Anthropic, EventKind::Usage) => true,
+            (Dialect::Anthropic, EventKind::UsageSoFar) => false,
+            (
+                Dialect::Anthropic,
+                EventKind::Aside | EventKind::Content | EventKind::Error | EventKind::End,
+            ) => return false,
+        };
+        let Some(stated) = usage_in(self.dialect, event) else {
             return false;
         };
-        self.usage = Some(tokens);
+        self.usage = Some(stated.after(self.usage));
+        self.settled |= settles;
         self.strip_usage && has_no_choices(event)
     }
 }
 
-/// Whether the first that a stream says is an error: then another target can still be tried.
+/// Whether the first that a stream says, but for what frames the answer, is an error: then another target can still be
+/// tried.
 #[must_use]
-pub fn begins_with_error(piece: &[u8]) -> bool {
-    data_of(piece).is_some_and(is_error)
-}
-
-/// The data of an event, from its first `data` field on; `None`: it has none, as comments that keep a stream alive.
-fn data_of(event: &[u8]) -> Option<&[u8]> {
-    let mut rest = event;
-    loop {
-        if let Some(data) = rest.strip_prefix(b"data:") {
-            return Some(data.trim_ascii_start());
-        }
-        let line_feed = memchr(b'\n', rest)?;
-        rest = &rest[line_feed + 1..];
-    }
-}
-
-/// Whether data begins as an error in OpenAI's shape does: `{"error":`, and no `null` after it.
-fn is_error(data: &[u8]) -> bool {
-    let mut rest = data;
-    for what in [&b"{"[..], br#""error""#, b":"] {
-        let Some(left) = rest.strip_prefix(what) else {
-            return false;
-        };
-        rest = left.trim_ascii_start();
-    }
-    !rest.starts_with(b"null")
+pub fn begins_with_error(dialect: Dialect, piece: &[u8]) -> bool {
+    let mut start = 0;
+    let kinds = borders(piece).chain([piece.len()]).map(|end| {
+        let event = &piece[start..end];
+        start = end;
+        dialect.kind(event, false)
+    });
+    let says = |kind: &EventKind| !matches!(kind, EventKind::Aside | EventKind::UsageSoFar);
+    kinds.into_iter().find(says) == Some(EventKind::Error)
 }
 
 /// Whether `choices` is an empty list, as in the event that OpenAI adds for usage.
@@ -205,7 +211,7 @@ mod tests {
     /// Sends `text` through in pieces of every size and expects the same each time.
     fn check(strip: bool, text: &str, expected: &str, usage: bool) {
         for size in 1..=text.len() {
-            let mut events = Events::new(strip);
+            let mut events = Events::new(Dialect::OpenAi, strip);
             let mut sent = Vec::new();
             for piece in text.as_bytes().chunks(size) {
                 let passed = events.push(&Bytes::copy_from_slice(piece));
@@ -258,7 +264,7 @@ mod tests {
     }
 
     fn check_unfinished(text: &str) {
-        let mut events = Events::new(true);
+        let mut events = Events::new(Dialect::OpenAi, true);
         let passed = events.push(&Bytes::copy_from_slice(text.as_bytes()));
         assert_eq!(passed, CHUNK);
         assert_eq!(events.finish(), "data: {\"half");
@@ -267,21 +273,70 @@ mod tests {
     #[test]
     fn a_piece_that_ends_with_an_event_is_not_copied() {
         let piece = Bytes::from_static(b"data: {}\n\n");
-        let passed = Events::new(true).push(&piece);
+        let passed = Events::new(Dialect::OpenAi, true).push(&piece);
         assert_eq!(passed.as_ptr(), piece.as_ptr());
+    }
+
+    const START: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"content\":[],\"usage\":{\"input_tokens\":10,\"cache_read_input_tokens\":5,\"cache_creation_input_tokens\":2,\"output_tokens\":1}}}\n\n";
+    const DELTA: &str = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"partial_json\":\"{\\\"usage\\\":{\\\"output_tokens\\\":9}}\"}}\n\n";
+    const LAST: &str = "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":7}}\n\n";
+    const STOP: &str = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+    const ERROR: &str = "event: error\ndata: {\"type\":\"error\",\"error\":{}}\n\n";
+
+    #[test]
+    fn what_anthropics_events_state_adds_up() {
+        let check = |text: &str, (output, estimated, done)| {
+            for size in 1..=text.len() {
+                let mut events = Events::new(Dialect::Anthropic, false);
+                for piece in text.as_bytes().chunks(size) {
+                    events.push(&Bytes::copy_from_slice(piece));
+                }
+                let used = events.usage().expect("it is stated");
+                assert_eq!((used.input, used.cached_input), (17, 5), "{text}");
+                assert_eq!(used.cache_write_input, Some(2), "{text}");
+                assert_eq!((used.output, used.estimated), (output, estimated), "{text}");
+                assert_eq!(events.done(), done, "{text}");
+            }
+        };
+        check(
+            &[START, DELTA, DELTA, LAST, STOP].concat(),
+            (7, false, true),
+        );
+        check(&[START, DELTA, DELTA, LAST].concat(), (7, false, false));
+        // Cut off before the end: what was stated stays, and what was not is counted.
+        check(&[START, DELTA, DELTA, DELTA].concat(), (3, true, false));
+        check(START, (1, true, false));
+    }
+
+    #[test]
+    fn an_error_is_the_first_word_when_only_the_frame_came_before() {
+        let begins = |text: &str| begins_with_error(Dialect::Anthropic, text.as_bytes());
+        assert!(begins(ERROR));
+        assert!(begins(&["event: ping\ndata: {}\n\n", ERROR].concat()));
+        assert!(begins(&[START, ERROR].concat()));
+        assert!(!begins(&[START, DELTA, ERROR].concat()));
+        assert!(!begins(START));
     }
 
     #[test]
     fn what_events_are_is_seen_by_how_their_data_begins() {
         let check = |text: &str, expected: (u64, bool, bool)| {
-            let mut events = Events::new(false);
+            let mut events = Events::new(Dialect::OpenAi, false);
             assert_eq!(events.push(&Bytes::copy_from_slice(text.as_bytes())), text);
             let seen = (events.count(), events.done(), events.error());
             assert_eq!(seen, expected, "{text}");
-            assert_eq!(begins_with_error(text.as_bytes()), expected.2, "{text}");
+            assert_eq!(
+                begins_with_error(Dialect::OpenAi, text.as_bytes()),
+                expected.2,
+                "{text}"
+            );
         };
         check(CHUNK, (1, false, false));
         check(": keep alive\n\n: again\n\n", (0, false, false));
+        check(
+            "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
+            (0, false, false),
+        );
         check("data: [DONE]\n\n", (0, true, false));
         check("data:[DONE]\r\n\r\n", (0, true, false));
         check("data: {\"text\":\"[DONE]\"}\n\n", (1, false, false));

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, header};
 use events_schema::snapshot::routing::ArchivedRoutedTargetEntry;
 
 use super::account::Reach;
+use crate::endpoint::{Description, Dialect, anthropic};
 
 /// Headers of the caller that do not go to the provider, beside those that `connection` names.
 fn stays_here(name: &HeaderName) -> bool {
@@ -78,26 +79,60 @@ fn named_in<'h>(headers: &'h HeaderMap) -> impl Fn(&HeaderName) -> bool + 'h {
     }
 }
 
+/// What a caller sent beside the body.
+#[derive(Debug, Clone, Copy)]
+pub struct FromCaller<'c> {
+    /// The headers.
+    pub headers: &'c HeaderMap,
+    /// What stood behind the path's question mark.
+    pub query: Option<&'c str>,
+}
+
 /// Writes the head of a request to a provider: the line, the headers that pass, those that a target's routing sets, and
 /// those that are the account's.
 pub fn write_head(
     out: &mut Vec<u8>,
-    path: &str,
-    from_caller: &HeaderMap,
+    endpoint: Description,
+    from_caller: FromCaller<'_>,
     routed: Option<&ArchivedRoutedTargetEntry>,
     reach: &Reach,
     body_bytes: u64,
 ) {
+    let FromCaller { headers, query } = from_caller;
     out.extend_from_slice(b"POST ");
-    out.extend_from_slice(path.as_bytes());
+    out.extend_from_slice(reach.prefix.as_bytes());
+    out.extend_from_slice(endpoint.path.as_bytes());
+    // Anthropic's clients say there that they mean its beta; OpenAI's say nothing.
+    if let (Dialect::Anthropic, Some(query)) = (endpoint.dialect, query) {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     line(out, "host", reach.host.as_bytes());
-    if let Some(authorization) = &reach.authorization {
-        line(out, "authorization", authorization.as_bytes());
+    let credential = reach.credential.as_ref();
+    match endpoint.dialect {
+        Dialect::OpenAi => {
+            if let Some(credential) = credential {
+                line(out, "authorization", credential.bearer.as_bytes());
+            }
+        }
+        Dialect::Anthropic => {
+            if let Some(credential) = credential {
+                line(
+                    out,
+                    anthropic::API_KEY.as_str(),
+                    credential.api_key.as_bytes(),
+                );
+            }
+            if !headers.contains_key(anthropic::VERSION) {
+                let version = anthropic::DEFAULT_VERSION;
+                line(out, anthropic::VERSION.as_str(), version.as_bytes());
+            }
+        }
     }
     line(out, "accept-encoding", b"identity");
-    let dropped = named_in(from_caller);
-    for (name, value) in from_caller {
+    let dropped = named_in(headers);
+    for (name, value) in headers {
         if !stays_here(name) && !dropped(name) && !is_overridden(routed, name) {
             line(out, name.as_str(), value.as_bytes());
         }

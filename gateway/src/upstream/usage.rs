@@ -1,13 +1,15 @@
 //! Finds the usage that a provider states in its answer, without parsing the answer.
 //!
 //! The bytes `"usage"` followed by a colon can only be a key of an object: inside a string the quotes would be escaped.
-//! The last such object that holds numbers of tokens counts.
+//! The last such object that holds numbers of tokens counts. What Anthropic's models give to tools is no string but an
+//! object, so a whole answer of theirs is parsed; only where it is too large to be held is the last such object believed.
 
 use std::sync::LazyLock;
 
 use events_schema::usage::Tokens;
 use memchr::memmem::Finder;
-use serde::Deserialize;
+
+use crate::endpoint::{Dialect, anthropic};
 
 /// The key.
 const KEY: &[u8] = br#""usage""#;
@@ -18,12 +20,13 @@ const MAX_OBJECT_BYTES: usize = 8 * 1024;
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
 
 /// Looks through an answer that comes in pieces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct UsageScan {
+    dialect: Dialect,
     state: State,
     /// The last bytes of the pieces so far: the key may begin in them.
     tail: Tail,
-    found: Option<Tokens>,
+    found: Option<Stated>,
 }
 
 #[derive(Debug, Default)]
@@ -50,10 +53,21 @@ struct Tail {
 }
 
 impl UsageScan {
+    /// At the beginning of an answer in this dialect.
+    #[must_use]
+    pub fn of(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            state: State::default(),
+            tail: Tail::default(),
+            found: None,
+        }
+    }
+
     /// What was found in the pieces so far.
     #[must_use]
-    pub const fn found(&self) -> Option<Tokens> {
-        self.found
+    pub fn found(&self) -> Option<Tokens> {
+        self.found.map(Stated::tokens)
     }
 
     /// Looks through the next piece.
@@ -134,7 +148,7 @@ impl UsageScan {
             }
             if *depth == 0 {
                 text.extend_from_slice(&rest[..=at]);
-                self.found = tokens(text).or(self.found);
+                self.found = self.dialect.usage(text).or(self.found);
                 self.state = State::Searching;
                 return &rest[at + 1..];
             }
@@ -162,50 +176,85 @@ impl Tail {
     }
 }
 
-/// The usage in a piece that is whole; `None`: it states none.
-#[must_use]
-pub fn usage_in(text: &[u8]) -> Option<Tokens> {
-    let mut scan = UsageScan::default();
-    scan.feed(text);
-    scan.found()
+/// What a provider has stated of the tokens that a request used, as far as it has. A stream states it in several events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stated {
+    /// Input tokens.
+    pub input: Option<u64>,
+    /// Read from the provider's cache.
+    pub cached_input: Option<u64>,
+    /// Written to the provider's cache.
+    pub cache_write_input: Option<u64>,
+    /// Whether `input` leaves those two out.
+    pub cache_is_apart: bool,
+    /// Of the input, audio.
+    pub audio_input: Option<u64>,
+    /// Output tokens.
+    pub output: Option<u64>,
+    /// Of the output, spent on reasoning.
+    pub reasoning: Option<u64>,
+    /// Of the output, audio.
+    pub audio_output: Option<u64>,
 }
 
-#[derive(Deserialize)]
-struct Usage {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-    prompt_tokens_details: Option<InputDetails>,
-    completion_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Deserialize)]
-struct InputDetails {
-    cached_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct OutputDetails {
-    reasoning_tokens: Option<u64>,
-}
-
-fn tokens(object: &[u8]) -> Option<Tokens> {
-    let usage: Usage = serde_json::from_slice(object).ok()?;
-    if usage.prompt_tokens.is_none() && usage.completion_tokens.is_none() {
-        return None;
+impl Stated {
+    /// With what was stated before, where this says nothing.
+    #[must_use]
+    pub fn after(self, before: Option<Self>) -> Self {
+        let Some(before) = before else {
+            return self;
+        };
+        Self {
+            input: self.input.or(before.input),
+            cached_input: self.cached_input.or(before.cached_input),
+            cache_write_input: self.cache_write_input.or(before.cache_write_input),
+            cache_is_apart: self.cache_is_apart || before.cache_is_apart,
+            audio_input: self.audio_input.or(before.audio_input),
+            output: self.output.or(before.output),
+            reasoning: self.reasoning.or(before.reasoning),
+            audio_output: self.audio_output.or(before.audio_output),
+        }
     }
-    Some(Tokens {
-        input: usage.prompt_tokens.unwrap_or(0),
-        cached_input: usage
-            .prompt_tokens_details
-            .and_then(|it| it.cached_tokens)
-            .unwrap_or(0),
-        output: usage.completion_tokens.unwrap_or(0),
-        reasoning: usage
-            .completion_tokens_details
-            .and_then(|it| it.reasoning_tokens)
-            .unwrap_or(0),
-        estimated: false,
-    })
+
+    /// As records have it; what was not stated is nothing.
+    #[must_use]
+    pub fn tokens(self) -> Tokens {
+        let cached = self.cached_input.unwrap_or(0);
+        let apart = if self.cache_is_apart {
+            cached.saturating_add(self.cache_write_input.unwrap_or(0))
+        } else {
+            0
+        };
+        Tokens {
+            input: self.input.unwrap_or(0).saturating_add(apart),
+            cached_input: cached,
+            output: self.output.unwrap_or(0),
+            reasoning: self.reasoning.unwrap_or(0),
+            estimated: false,
+            cache_write_input: self.cache_write_input,
+            audio_input: self.audio_input,
+            audio_output: self.audio_output,
+        }
+    }
+}
+
+/// The usage in an event that is whole; `None`: it states none.
+#[must_use]
+pub fn usage_in(dialect: Dialect, event: &[u8]) -> Option<Stated> {
+    let mut scan = UsageScan::of(dialect);
+    scan.feed(event);
+    scan.found
+}
+
+/// The usage in a whole answer; `None`: it states none.
+#[must_use]
+pub fn usage_of(dialect: Dialect, answer: &[u8]) -> Option<Tokens> {
+    let stated = match dialect {
+        // All text in it is escaped: the key can only be its own.
+        Dialect::OpenAi => usage_in(dialect, answer),
+        Dialect::Anthropic => anthropic::usage_of_message(answer),
+    };
+    stated.map(Stated::tokens)
 }
 
 #[cfg(test)]
@@ -219,15 +268,19 @@ mod tests {
             output,
             ..Tokens::default()
         });
-        assert_eq!(usage_in(answer.as_bytes()), expected, "{answer}");
-        let mut by_byte = UsageScan::default();
+        assert_eq!(
+            usage_of(Dialect::OpenAi, answer.as_bytes()),
+            expected,
+            "{answer}"
+        );
+        let mut by_byte = UsageScan::of(Dialect::OpenAi);
         answer
             .as_bytes()
             .iter()
             .for_each(|byte| by_byte.feed(&[*byte]));
         assert_eq!(by_byte.found(), expected, "{answer} byte by byte");
         for cut in 0..answer.len() {
-            let mut in_two = UsageScan::default();
+            let mut in_two = UsageScan::of(Dialect::OpenAi);
             in_two.feed(&answer.as_bytes()[..cut]);
             in_two.feed(&answer.as_bytes()[cut..]);
             assert_eq!(in_two.found(), expected, "{answer} cut at {cut}");
@@ -266,15 +319,45 @@ mod tests {
     }
 
     #[test]
-    fn cached_and_reasoning_tokens_are_told_apart() {
-        let answer = br#"{"usage":{"prompt_tokens":10,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":6}}}"#;
+    fn cached_reasoning_and_audio_tokens_are_told_apart() {
+        let answer = br#"{"usage":{"prompt_tokens":10,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":3},"completion_tokens_details":{"reasoning_tokens":6,"audio_tokens":2}}}"#;
         let expected = Tokens {
             input: 10,
             cached_input: 4,
             output: 20,
             reasoning: 6,
             estimated: false,
+            cache_write_input: None,
+            audio_input: Some(3),
+            audio_output: Some(2),
         };
-        assert_eq!(usage_in(answer), Some(expected));
+        assert_eq!(usage_of(Dialect::OpenAi, answer), Some(expected));
+    }
+
+    #[test]
+    fn anthropics_input_is_the_sum_of_what_it_tells_apart() {
+        let answer = br#"{"type":"message","content":[{"type":"tool_use","input":{"usage":{"input_tokens":1,"output_tokens":1}}}],"usage":{"input_tokens":10,"cache_creation_input_tokens":30,"cache_read_input_tokens":200,"output_tokens":20,"output_tokens_details":{"thinking_tokens":6},"cache_creation":{"ephemeral_5m_input_tokens":30}}}"#;
+        let expected = Tokens {
+            input: 240,
+            cached_input: 200,
+            output: 20,
+            reasoning: 6,
+            estimated: false,
+            cache_write_input: Some(30),
+            audio_input: None,
+            audio_output: None,
+        };
+        assert_eq!(usage_of(Dialect::Anthropic, answer), Some(expected));
+        let mut large = UsageScan::of(Dialect::Anthropic);
+        large.feed(answer);
+        assert_eq!(large.found(), Some(expected));
+    }
+
+    #[test]
+    fn a_tool_cannot_speak_for_the_provider() {
+        let answer = br#"{"usage":{"input_tokens":10,"output_tokens":20},"content":[{"input":{"usage":{"input_tokens":0,"output_tokens":0}}}]}"#;
+        let tokens = usage_of(Dialect::Anthropic, answer).expect("it is stated");
+        assert_eq!((tokens.input, tokens.output), (10, 20));
+        assert_eq!(usage_of(Dialect::Anthropic, br#"{"input_tokens":7}"#), None);
     }
 }

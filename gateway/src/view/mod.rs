@@ -139,6 +139,10 @@ impl Configuration for View {
         self.tables.models.get(id).map(|entry| &***entry)
     }
 
+    fn takes_completions(&self, model: &EntryId) -> bool {
+        self.tables.completion_models.contains_key(model)
+    }
+
     fn model_by_name(&self, account: &EntryId, name: &str) -> Option<&ArchivedModelEntry> {
         self.model(self.tables.models_by_name.get(account)?.get(name)?)
     }

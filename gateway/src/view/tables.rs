@@ -6,9 +6,10 @@ use std::{hash::Hash, sync::Arc};
 use events_schema::snapshot::{
     DigestKey, EntriesDigest, EntryKind, EntrySubject,
     entries::{
-        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedMembershipsEntry,
-        ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedTeamEntry,
-        ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
+        ArchivedCompletionModelEntry, ArchivedFormerSecretEntry, ArchivedGrantEntry,
+        ArchivedKeyEntry, ArchivedMembershipsEntry, ArchivedModelEntry,
+        ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedTeamEntry, ArchivedUserEntry,
+        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
     },
     routing::ArchivedRoutingEntry,
 };
@@ -37,6 +38,8 @@ pub(super) struct Tables {
     pub(super) memberships: Entries<ArchivedMembershipsEntry>,
     /// By virtual model.
     pub(super) routings: Entries<ArchivedRoutingEntry>,
+    /// By model.
+    pub(super) completion_models: Entries<ArchivedCompletionModelEntry>,
     pub(super) former_secrets: Entries<ArchivedFormerSecretEntry>,
     pub(super) former_secrets_by_hash: Map<[u8; 32], EntryId>,
     pub(super) keys_by_hash: Map<[u8; 32], Arc<Entry<ArchivedKeyEntry>>>,
@@ -148,6 +151,11 @@ impl Tables {
         each(&self.teams, EntryKind::Team, &mut visit);
         each(&self.memberships, EntryKind::Memberships, &mut visit);
         each(&self.routings, EntryKind::Routing, &mut visit);
+        each(
+            &self.completion_models,
+            EntryKind::CompletionModel,
+            &mut visit,
+        );
     }
 
     /// The position and payload of the entry at a subject.
@@ -165,6 +173,7 @@ impl Tables {
             EntryKind::Team => stored(&self.teams, id),
             EntryKind::Memberships => stored(&self.memberships, id),
             EntryKind::Routing => stored(&self.routings, id),
+            EntryKind::CompletionModel => stored(&self.completion_models, id),
         }
     }
 
@@ -250,6 +259,11 @@ impl Tables {
                 same_id(new.virtual_model, id)?;
                 self.routings.insert(id, new);
             }
+            EntryKind::CompletionModel => {
+                let new: Arc<Entry<ArchivedCompletionModelEntry>> = parse(position, payload)?;
+                same_id(new.model, id)?;
+                self.completion_models.insert(id, new);
+            }
         }
         Ok(())
     }
@@ -288,6 +302,7 @@ impl Tables {
             EntryKind::Team => drop(self.teams.remove(&id)),
             EntryKind::Memberships => drop(self.memberships.remove(&id)),
             EntryKind::Routing => drop(self.routings.remove(&id)),
+            EntryKind::CompletionModel => drop(self.completion_models.remove(&id)),
             EntryKind::Key => {
                 let Some(old) = self.keys.remove(&id) else {
                     return;

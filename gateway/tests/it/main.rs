@@ -1,6 +1,8 @@
 //! The gateway's process, on a real NATS, in front of a provider that does what a test says.
 
 mod callers;
+mod completions;
+mod messages;
 mod nats_tls;
 mod record;
 mod routing;

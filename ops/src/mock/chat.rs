@@ -11,7 +11,7 @@ use super::tokens;
 use crate::dice::Dice;
 
 /// `created` lies in the ten million seconds after this one.
-const CREATED_FROM: u64 = 1_700_000_000;
+pub(super) const CREATED_FROM: u64 = 1_700_000_000;
 
 #[derive(Deserialize)]
 struct Request {
@@ -26,25 +26,25 @@ struct Request {
 }
 
 #[derive(Deserialize)]
-struct StreamOptions {
-    include_usage: Option<bool>,
+pub(super) struct StreamOptions {
+    pub(super) include_usage: Option<bool>,
 }
 
 #[derive(Deserialize)]
-struct Message {
+pub(super) struct Message {
     role: String,
     content: Option<Content>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Content {
+pub(super) enum Content {
     Text(String),
     Parts(Vec<Part>),
 }
 
 #[derive(Deserialize)]
-struct Part {
+pub(super) struct Part {
     text: Option<String>,
 }
 
@@ -76,7 +76,7 @@ pub(super) fn plan(ask: &Ask) -> Result<Plan, Refusal> {
             ..Refusal::bad_request("the mock provider answers with one choice: n must be 1")
         });
     }
-    if let Some(error) = Plan::scripted_error(&script) {
+    if let Some(error) = Plan::scripted_error(&script, ask.wire()) {
         return Ok(error);
     }
     let completion = complete(&request, &script);
@@ -87,6 +87,7 @@ pub(super) fn plan(ask: &Ask) -> Result<Plan, Refusal> {
             .and_then(|options| options.include_usage);
         Ok(Plan::scripted_stream(
             &script,
+            ask.wire(),
             completion.chunks(usage == Some(true)),
         ))
     } else {
@@ -121,29 +122,42 @@ fn complete<'a>(request: &'a Request, script: &Script) -> Completion<'a> {
         } else {
             "stop"
         },
-        usage: json!({
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-            "prompt_tokens_details": { "cached_tokens": 0, "audio_tokens": 0 },
-            "completion_tokens_details": { "reasoning_tokens": 0, "audio_tokens": 0 },
-        }),
+        usage: usage(script, prompt_tokens, completion_tokens),
     }
+}
+
+/// OpenAI's object of usage.
+pub(super) fn usage(script: &Script, prompt_tokens: u64, completion_tokens: u64) -> Value {
+    json!({
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": script.cached.min(prompt_tokens), "audio_tokens": 0,
+        },
+        "completion_tokens_details": { "reasoning_tokens": 0, "audio_tokens": 0 },
+    })
 }
 
 /// What the answer's words depend on: the model, the conversation and the seed, but not whether it
 /// is streamed.
 fn digest(request: &Request, script: &Script) -> u64 {
-    let mut hasher = blake3::Hasher::new();
     let asked = request.seed.map(i64::cast_unsigned);
-    hasher.update(&script.seed.or(asked).unwrap_or_default().to_le_bytes());
+    let seed = script.seed.or(asked).unwrap_or_default();
+    digest_of(seed, &request.model, &request.messages)
+}
+
+/// What words depend on, where there is a conversation.
+pub(super) fn digest_of(seed: u64, model: &str, messages: &[Message]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
     let mut part = |text: &str| {
         hasher
             .update(&(text.len() as u64).to_le_bytes())
             .update(text.as_bytes());
     };
-    part(&request.model);
-    for message in &request.messages {
+    part(model);
+    for message in messages {
         part(&message.role);
         message.texts().for_each(&mut part);
     }
@@ -154,16 +168,27 @@ fn digest(request: &Request, script: &Script) -> u64 {
 
 impl Message {
     fn texts(&self) -> impl Iterator<Item = &str> {
-        let (text, parts) = match &self.content {
-            None => (None, [].as_slice()),
-            Some(Content::Text(text)) => (Some(text.as_str()), [].as_slice()),
-            Some(Content::Parts(parts)) => (None, parts.as_slice()),
+        self.content.iter().flat_map(Content::texts)
+    }
+
+    pub(super) fn tokens(&self) -> u64 {
+        self.texts().map(tokens::count).sum()
+    }
+}
+
+// === impl Content ===
+
+impl Content {
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let (text, parts) = match self {
+            Self::Text(text) => (Some(text.as_str()), [].as_slice()),
+            Self::Parts(parts) => (None, parts.as_slice()),
         };
         text.into_iter()
             .chain(parts.iter().filter_map(|part| part.text.as_deref()))
     }
 
-    fn tokens(&self) -> u64 {
+    pub(super) fn tokens(&self) -> u64 {
         self.texts().map(tokens::count).sum()
     }
 }

@@ -32,7 +32,7 @@ enum Encoding {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Input {
+pub(super) enum Input {
     Text(String),
     Texts(Vec<String>),
     Tokens(Vec<u64>),
@@ -45,7 +45,7 @@ pub(super) fn plan(ask: &Ask) -> Result<Plan, Refusal> {
         Refusal::bad_request(format!("The body is not an embeddings request: {error}"))
     })?;
     let script = ask.script(&request.model)?;
-    if let Some(error) = Plan::scripted_error(&script) {
+    if let Some(error) = Plan::scripted_error(&script, ask.wire()) {
         return Ok(error);
     }
     let dimensions = request.dimensions.unwrap_or(DEFAULT_DIMENSIONS);
@@ -80,7 +80,7 @@ pub(super) fn plan(ask: &Ask) -> Result<Plan, Refusal> {
 
 impl Input {
     /// Each input's number of tokens, and a text that stands for it.
-    fn parts(&self) -> Vec<(u64, String)> {
+    pub(super) fn parts(&self) -> Vec<(u64, String)> {
         let listed = |ids: &Vec<u64>| (ids.len() as u64, format!("{ids:?}"));
         match self {
             Self::Text(text) => vec![(tokens::count(text), text.clone())],

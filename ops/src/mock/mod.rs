@@ -2,8 +2,10 @@
 
 mod body;
 mod chat;
+mod completions;
 mod embeddings;
 mod log;
+mod messages;
 mod models;
 mod plan;
 mod script;
@@ -11,6 +13,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod wire;
 
 use std::net::SocketAddr;
 
@@ -27,7 +30,7 @@ pub(crate) struct Args {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:7705")]
     listen: SocketAddr,
-    /// Refuse requests without `Authorization: Bearer KEY`.
+    /// Refuse requests without `Authorization: Bearer KEY` or `x-api-key: KEY`.
     #[arg(long, value_name = "KEY")]
     require_key: Option<String>,
     /// How many of the last requests `/mock/requests` shows.

@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use super::plan::Plan;
 
 /// The listed models: the plain ones, and one example of each thing a name can script.
-const LISTED: [&str; 8] = [
+const LISTED: [&str; 10] = [
     "fast",
     "slow",
     "embed",
+    "claude",
+    "instruct",
     "mock-latency-200",
     "mock-tokens-100-tps-50",
     "mock-error-503",

@@ -5,12 +5,11 @@
 
 use std::time::Duration;
 
+use super::script::{Fault, Script};
+use super::wire::Wire;
+use super::{chat, completions, embeddings, messages, models};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
-use serde_json::json;
-
-use super::script::{Fault, Script};
-use super::{chat, embeddings, models};
 
 /// Everything about a request that its answer depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -72,7 +71,7 @@ pub(super) enum Ending {
     Stall,
 }
 
-/// A request that OpenAI would refuse.
+/// A request that a provider would refuse.
 #[derive(Debug)]
 pub(super) struct Refusal {
     /// The status.
@@ -83,6 +82,15 @@ pub(super) struct Refusal {
     pub(super) code: Option<&'static str>,
     /// OpenAI's `param`.
     pub(super) param: Option<&'static str>,
+}
+
+// === impl Ask ===
+
+impl Ask {
+    /// The wire format in which it is answered.
+    pub(super) fn wire(&self) -> Wire {
+        Wire::at(&self.path)
+    }
 }
 
 // === impl Refusal ===
@@ -106,6 +114,9 @@ impl Plan {
     pub(super) fn of(ask: &Ask) -> Self {
         let planned = match (&ask.method, ask.path.as_str()) {
             (&Method::POST, "/v1/chat/completions") => chat::plan(ask),
+            (&Method::POST, "/v1/completions") => completions::plan(ask),
+            (&Method::POST, "/v1/messages") => messages::plan(ask),
+            (&Method::POST, "/v1/messages/count_tokens") => messages::count(ask),
             (&Method::POST, "/v1/embeddings") => embeddings::plan(ask),
             (&Method::GET, "/v1/models") => Ok(models::list()),
             (&Method::GET, path) if path.starts_with("/v1/models/") => {
@@ -118,7 +129,7 @@ impl Plan {
                 param: None,
             }),
         };
-        planned.unwrap_or_else(|refusal| Self::refusing(&refusal))
+        planned.unwrap_or_else(|refusal| Self::refusing(&refusal, ask.wire()))
     }
 
     /// A whole JSON document, at once.
@@ -134,22 +145,16 @@ impl Plan {
         }
     }
 
-    /// An error in OpenAI's shape.
-    pub(super) fn refusing(refusal: &Refusal) -> Self {
-        let document = json!({ "error": {
-            "message": refusal.message,
-            "type": error_type(refusal.status),
-            "param": refusal.param,
-            "code": refusal.code,
-        }});
+    /// An error.
+    pub(super) fn refusing(refusal: &Refusal, wire: Wire) -> Self {
         Self {
             status: refusal.status,
-            ..Self::whole(&document)
+            ..Self::whole(&wire.error(refusal))
         }
     }
 
     /// The error that a script asks for, if it asks for one.
-    pub(super) fn scripted_error(script: &Script) -> Option<Self> {
+    pub(super) fn scripted_error(script: &Script, wire: Wire) -> Option<Self> {
         let status =
             StatusCode::from_u16(script.error?).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let refusal = Refusal {
@@ -162,7 +167,7 @@ impl Plan {
         Some(Self {
             delay,
             retry_after,
-            ..Self::refusing(&refusal)
+            ..Self::refusing(&refusal, wire)
         })
     }
 
@@ -189,7 +194,7 @@ impl Plan {
     }
 
     /// Sends chunks the way that the script says.
-    pub(super) fn scripted_stream(script: &Script, mut chunks: Vec<Bytes>) -> Self {
+    pub(super) fn scripted_stream(script: &Script, wire: Wire, mut chunks: Vec<Bytes>) -> Self {
         let mut ending = Ending::Whole;
         match script.fault {
             None => {}
@@ -203,7 +208,7 @@ impl Plan {
             }
             Some(Fault::FailAfter(after)) => {
                 chunks.truncate(after);
-                chunks.push(failing_event());
+                chunks.push(wire.failing_event());
             }
             Some(Fault::Malformed(number)) => {
                 if let Some(chunk) = number
@@ -232,15 +237,6 @@ impl Plan {
     }
 }
 
-/// OpenAI's `type` for an error.
-fn error_type(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        429 => "rate_limit_error",
-        400..=499 => "invalid_request_error",
-        _ => "server_error",
-    }
-}
-
 /// OpenAI's `code` for an error that a script asks for.
 fn error_code(status: StatusCode) -> Option<&'static str> {
     match status.as_u16() {
@@ -249,17 +245,6 @@ fn error_code(status: StatusCode) -> Option<&'static str> {
         429 => Some("rate_limit_exceeded"),
         _ => None,
     }
-}
-
-/// The event with which a stream says that it cannot go on.
-fn failing_event() -> Bytes {
-    let document = json!({ "error": {
-        "message": "The mock provider was told to fail here.",
-        "type": "server_error",
-        "param": null,
-        "code": null,
-    }});
-    Bytes::from(format!("data: {document}\n\n"))
 }
 
 /// The first half of an event's JSON, still framed as an event.

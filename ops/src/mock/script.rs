@@ -28,6 +28,10 @@ pub(super) struct Script {
     pub(super) fault: Option<Fault>,
     /// Another seed gives another answer.
     pub(super) seed: Option<u64>,
+    /// Input tokens that count as read from a cache.
+    pub(super) cached: u64,
+    /// Input tokens that count as written to a cache; only Anthropic tells them.
+    pub(super) cache_write: u64,
 }
 
 /// Something that breaks an answer. Chunks count from 1.
@@ -62,7 +66,7 @@ pub(super) enum BadScript {
 }
 
 /// The keys as they stand in a model's name. A key is never another's beginning followed by `-`.
-const KEYS_IN_NAMES: [&str; 11] = [
+const KEYS_IN_NAMES: [&str; 13] = [
     "latency",
     "tps",
     "tokens",
@@ -74,6 +78,8 @@ const KEYS_IN_NAMES: [&str; 11] = [
     "fail-after",
     "stall-after",
     "seed",
+    "cached",
+    "cache-write",
 ];
 
 // === impl Script ===
@@ -88,6 +94,8 @@ impl Default for Script {
             retry_after: None,
             fault: None,
             seed: None,
+            cached: 0,
+            cache_write: 0,
         }
     }
 }
@@ -163,6 +171,8 @@ impl Script {
             "fail-after" => self.fault = Some(Fault::FailAfter(index()?)),
             "stall-after" => self.fault = Some(Fault::StallAfter(index()?)),
             "seed" => self.seed = Some(number()?),
+            "cached" => self.cached = number()?,
+            "cache-write" => self.cache_write = number()?,
             _ => return Err(BadScript::UnknownKey(key.to_owned())),
         }
         Ok(())
@@ -203,6 +213,7 @@ mod tests {
             ("mock-malformed-2", "malformed=2"),
             ("mock-fail-after-2", "fail_after=2"),
             ("mock-stall-after-0", "stall_after=0"),
+            ("mock-cached-9-cache-write-4", "cached=9,cache_write=4"),
             ("mock-tokens-100-tps-50-seed-7", "length=100,tps=50,seed=7"),
         ];
         for (name, header) in cases {

@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::body::{Cut, PlannedBody};
 use super::log::Log;
 use super::plan::{Answer, Ask, Plan, Refusal};
+use super::wire::Wire;
 
 /// The largest request body, in bytes: room for a picture or two.
 const MAX_BODY_BYTES: usize = 32 << 20;
@@ -32,12 +33,15 @@ const MAX_KEPT_BODY_BYTES: usize = 64 << 10;
 /// The header that scripts an answer.
 const SCRIPT_HEADER: &str = "x-mock-script";
 
+/// Where Anthropic's clients put their key.
+const API_KEY_HEADER: &str = "x-api-key";
+
 /// What the mock sends: a planned answer, or a page about itself.
 type MockResponse = Response<Either<PlannedBody, Full<Bytes>>>;
 
 /// One mock provider.
 pub(super) struct Mock {
-    /// The whole value that `Authorization` must have.
+    /// The whole value that `Authorization` must have; or `x-api-key` what follows its scheme.
     authorization: Option<HeaderValue>,
     plans: Mutex<HashMap<Ask, Arc<Plan>>>,
     log: Arc<Log>,
@@ -114,12 +118,14 @@ impl Mock {
     /// The plan for a request: the one that was made before for the same bytes, or a new one.
     fn plan(&self, head: &Parts, body: &Bytes) -> Arc<Plan> {
         if !self.admits(&head.headers) {
-            return Arc::new(Plan::refusing(&Refusal {
+            let refusal = Refusal {
                 status: StatusCode::UNAUTHORIZED,
                 message: "Incorrect API key provided.".to_owned(),
                 code: Some("invalid_api_key"),
                 param: None,
-            }));
+            };
+            let wire = Wire::at(head.uri.path());
+            return Arc::new(Plan::refusing(&refusal, wire));
         }
         let ask = Ask {
             method: head.method.clone(),
@@ -143,9 +149,11 @@ impl Mock {
     }
 
     fn admits(&self, headers: &HeaderMap) -> bool {
-        self.authorization
-            .as_ref()
-            .is_none_or(|key| headers.get(AUTHORIZATION) == Some(key))
+        self.authorization.as_ref().is_none_or(|bearer| {
+            let key = bearer.as_bytes().strip_prefix(b"Bearer ");
+            let api_key = headers.get(API_KEY_HEADER).map(HeaderValue::as_bytes);
+            headers.get(AUTHORIZATION) == Some(bearer) || (api_key.is_some() && api_key == key)
+        })
     }
 
     /// The pages for tests.

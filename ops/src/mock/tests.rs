@@ -66,9 +66,21 @@ impl Bench {
         (status, serde_json::from_slice(&bytes).expect("is JSON"))
     }
 
-    /// The data of each event that arrived, and whether the stream ended well.
+    /// The data of each event of a chat that arrived, and whether the stream ended well.
     async fn events(&mut self, script: &str, body: &Value) -> (Vec<String>, bool) {
-        let response = self.send(CHAT, script, body).await.expect("answers");
+        let (text, ended_well) = self.stream(CHAT, script, body).await;
+        let data = text.split_terminator("\n\n").map(|event| {
+            event
+                .strip_prefix("data: ")
+                .expect("each event is one data line")
+                .to_owned()
+        });
+        (data.collect(), ended_well)
+    }
+
+    /// All of a stream that arrived, and whether it ended well.
+    async fn stream(&mut self, path: &str, script: &str, body: &Value) -> (String, bool) {
+        let response = self.send(path, script, body).await.expect("answers");
         let mut body = response.into_body();
         let mut text = Vec::new();
         let ended_well = loop {
@@ -79,17 +91,12 @@ impl Bench {
             }
         };
         let text = String::from_utf8(text).expect("is UTF-8");
-        let data = text.split_terminator("\n\n").map(|event| {
-            event
-                .strip_prefix("data: ")
-                .expect("each event is one data line")
-                .to_owned()
-        });
-        (data.collect(), ended_well)
+        (text, ended_well)
     }
 }
 
 const CHAT: &str = "/v1/chat/completions";
+const MESSAGES: &str = "/v1/messages";
 
 async fn connect(address: std::net::SocketAddr) -> SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(address).await.expect("connects");
@@ -277,6 +284,133 @@ async fn embeddings_are_the_same_in_both_encodings() {
             .expect("is a list of numbers");
         assert_eq!(unpacked, plain);
     }
+}
+
+/// The names and the data of events in Anthropic's form.
+fn named(text: &str) -> Vec<(String, Value)> {
+    let named = |event: &str| {
+        let (name, data) = event.split_once('\n').expect("has two lines");
+        let name = name.strip_prefix("event: ").expect("is named");
+        let data = data.strip_prefix("data: ").expect("has data");
+        let data: Value = serde_json::from_str(data).expect("is JSON");
+        assert_eq!(data["type"], name);
+        (name.to_owned(), data)
+    };
+    text.split_terminator("\n\n").map(named).collect()
+}
+
+#[tokio::test]
+async fn messages_are_told_whole_and_in_all_of_anthropics_events() {
+    let mut bench = Bench::start(None).await;
+    let mut body = json!({
+        "model": "mock-tokens-3-cached-200-cache-write-30", "max_tokens": 64,
+        "system": "Be brief.",
+        "messages": [{ "role": "user", "content": [{ "type": "text", "text": "How far is the sea?" }] }],
+    });
+    let (status, whole) = bench.document(MESSAGES, "", &body).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(whole["usage"]["input_tokens"], 3 + 5);
+    assert_eq!(whole["usage"]["cache_read_input_tokens"], 200);
+    assert_eq!(whole["usage"]["cache_creation_input_tokens"], 30);
+    assert_eq!(whole["usage"]["output_tokens"], 3);
+    assert_eq!(whole["stop_reason"], "end_turn");
+
+    let (_, counted) = bench.document("/v1/messages/count_tokens", "", &body).await;
+    assert_eq!(counted, json!({ "input_tokens": 8 }));
+
+    body["stream"] = json!(true);
+    let (text, ended_well) = bench.stream(MESSAGES, "", &body).await;
+    assert!(ended_well);
+    let events = named(&text);
+    let names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
+    let delta = "content_block_delta";
+    let expected = [
+        "message_start",
+        "content_block_start",
+        "ping",
+        delta,
+        delta,
+        delta,
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ];
+    assert_eq!(names, expected);
+    let texts = events
+        .iter()
+        .filter_map(|(_, data)| data["delta"]["text"].as_str());
+    assert_eq!(
+        texts.collect::<String>(),
+        whole["content"][0]["text"].as_str().expect("is text")
+    );
+    assert_eq!(
+        events[0].1["message"]["usage"]["cache_read_input_tokens"],
+        200
+    );
+    assert_eq!(events[7].1["usage"], json!({ "output_tokens": 3 }));
+
+    body["max_tokens"] = json!(2);
+    body["stream"] = json!(false);
+    let (_, shorter) = bench.document(MESSAGES, "", &body).await;
+    assert_eq!(shorter["stop_reason"], "max_tokens");
+    assert_eq!(shorter["usage"]["output_tokens"], 2);
+}
+
+#[tokio::test]
+async fn scripted_errors_of_messages_have_anthropics_shape() {
+    let mut bench = Bench::start(None).await;
+    let mut body = json!({
+        "model": "claude", "max_tokens": 9, "messages": [{ "role": "user", "content": "Hi" }],
+    });
+    for (script, code, kind) in [
+        ("error=400", 400, "invalid_request_error"),
+        ("error=429", 429, "rate_limit_error"),
+        ("error=529", 529, "overloaded_error"),
+        ("error=500", 500, "api_error"),
+    ] {
+        let (status, answer) = bench.document(MESSAGES, script, &body).await;
+        assert_eq!(status.as_u16(), code);
+        assert_eq!(answer["type"], "error");
+        assert_eq!(answer["error"]["type"], kind);
+    }
+    body["stream"] = json!(true);
+    let (text, ended_well) = bench.stream(MESSAGES, "fail_after=2", &body).await;
+    let events = named(&text);
+    assert_eq!((events.len(), ended_well), (3, true));
+    assert_eq!(events[2].0, "error");
+    body["max_tokens"] = Value::Null;
+    let (status, _) = bench.document(MESSAGES, "", &body).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_completion_is_the_same_whole_and_streamed() {
+    let mut bench = Bench::start(None).await;
+    let path = "/v1/completions";
+    let mut body = json!({ "model": "mock-tokens-4-cached-2", "prompt": "How far is the sea?" });
+    let (_, whole) = bench.document(path, "", &body).await;
+    assert_eq!(whole["object"], "text_completion");
+    assert_eq!(whole["usage"]["prompt_tokens"], 5);
+    assert_eq!(whole["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
+    assert_eq!(whole["usage"]["completion_tokens"], 4);
+    body["stream"] = json!(true);
+    body["stream_options"] = json!({ "include_usage": true });
+    let (text, ended_well) = bench.stream(path, "", &body).await;
+    assert!(ended_well);
+    let events: Vec<&str> = text.split_terminator("\n\n").collect();
+    assert_eq!(events.len(), 4 + 1 + 1 + 1, "tokens, end, usage, [DONE]");
+    let data = |event: &&str| -> Option<Value> {
+        serde_json::from_str(event.strip_prefix("data: ")?).ok()
+    };
+    let chunks: Vec<Value> = events.iter().filter_map(data).collect();
+    let texts = chunks
+        .iter()
+        .filter_map(|chunk| chunk["choices"][0]["text"].as_str());
+    assert_eq!(
+        texts.collect::<String>(),
+        whole["choices"][0]["text"].as_str().expect("is text")
+    );
+    assert_eq!(chunks[5]["usage"], whole["usage"]);
 }
 
 #[tokio::test]

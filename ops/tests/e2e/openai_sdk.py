@@ -1,13 +1,13 @@
 """What a newcomer does with OpenAI's own SDK. Ends with the number of requests that it made.
 
-    openai_sdk.py GATEWAY KEY MODEL
+    openai_sdk.py GATEWAY KEY MODEL COMPLETION_MODEL
 """
 
 import sys
 
 import openai
 
-gateway, key, model = sys.argv[1:]
+gateway, key, model, completing = sys.argv[1:]
 client = openai.OpenAI(base_url=f"{gateway}/v1", api_key=key, max_retries=0)
 requests = 0
 question = [{"role": "user", "content": "Say something."}]
@@ -50,10 +50,28 @@ requests += 1
 assert len(embedded.data) == 2 and len(embedded.data[0].embedding) > 8
 assert embedded.usage.prompt_tokens > 0
 
+# Completions of a text, whole and streamed.
+completion = client.completions.create(model=completing, prompt="Once upon a time")
+requests += 1
+assert completion.choices[0].text and completion.usage.completion_tokens > 0, completion
+text, usage = "", None
+stream = client.completions.create(
+    model=completing, prompt="Once upon a time", stream=True, stream_options={"include_usage": True}
+)
+requests += 1
+for chunk in stream:
+    text += chunk.choices[0].text if chunk.choices else ""
+    usage = chunk.usage or usage
+assert text == completion.choices[0].text, text
+assert usage == completion.usage, usage
+
 # Errors are the SDK's own.
 for raises, call in [
     (openai.NotFoundError, lambda: client.chat.completions.create(model="no/such", messages=question)),
     (openai.BadRequestError, lambda: client.chat.completions.create(model=model, messages="?")),
+    (openai.BadRequestError, lambda: client.completions.create(model="mock/embed", prompt="?")),
+    (openai.RateLimitError, lambda: client.completions.create(
+        model=completing, prompt="?", extra_headers={"x-mock-script": "error=429"})),
 ]:
     try:
         call()

@@ -23,6 +23,7 @@ pub(super) fn statements() -> [Cow<'static, str>; 9] {
         LEDGER_GAPS_BATCH.into(),
         LEDGER_RETENTION.into(),
         REQUESTS_ROUTING.into(),
+        REQUESTS_TOKENS.into(),
     ]
 }
 
@@ -143,6 +144,12 @@ ALTER TABLE ledger_gaps ADD COLUMN IF NOT EXISTS ledger_batch UInt64 AFTER usage
 /// What the choice among targets depended on, as JSON; empty where there is nothing to say.
 const REQUESTS_ROUTING: &str = "
 ALTER TABLE requests ADD COLUMN IF NOT EXISTS routing String CODEC(ZSTD(1)) AFTER metadata";
+/// What else providers state of tokens; `NULL`: nothing.
+const REQUESTS_TOKENS: &str = "
+ALTER TABLE requests
+    ADD COLUMN IF NOT EXISTS cache_write_input_tokens Nullable(UInt64) AFTER cached_input_tokens,
+    ADD COLUMN IF NOT EXISTS audio_input_tokens Nullable(UInt64) AFTER cache_write_input_tokens,
+    ADD COLUMN IF NOT EXISTS audio_output_tokens Nullable(UInt64) AFTER reasoning_tokens";
 
 /// For how many days requests were kept until they were kept for another time: of a day and a number, the last moment.
 const LEDGER_RETENTION: &str = "

@@ -101,6 +101,7 @@ fn record(number: u64) -> UsageRecord {
         tokens: Tokens {
             input: 10,
             output: 20,
+            cache_write_input: number.is_multiple_of(2).then_some(3),
             ..Tokens::default()
         },
         cost: Some(NanoUsd::new(1_000)),
@@ -151,6 +152,12 @@ async fn requests_are_in_the_ledger_and_in_the_rollup() {
     clickhouse.becomes(COST, 15_000).await;
     let text = "SELECT count() FROM requests WHERE metadata['team'] = 'it\\'s \"a\"' AND owner = 'user:00000000000000000000000000000006'";
     clickhouse.becomes(text, 15).await;
+    // What a provider did not state is told apart from nothing.
+    let stated =
+        "SELECT toUInt64(sum(cache_write_input_tokens)) FROM requests WHERE outcome = 'success'";
+    clickhouse.becomes(stated, 7 * 3).await;
+    let not_stated = "SELECT count() FROM requests WHERE cache_write_input_tokens IS NULL AND audio_output_tokens IS NULL";
+    clickhouse.becomes(not_stated, 8).await;
     worker.stop().await;
 }
 

@@ -168,7 +168,7 @@ fn a_model_belongs_to_an_account_and_has_a_name_of_its_own_there() {
     check(
         &given,
         add_model(1, 1, "gpt", &[]),
-        "422 no_model_type at model_types: A model needs at least one type: chat or embedding.",
+        "422 no_model_type at model_types: A model needs at least one type: chat, embedding or completion.",
     );
     let given = and(given.to_vec(), [add_model(1, 1, "gpt", &[Chat])]);
     check(

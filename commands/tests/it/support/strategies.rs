@@ -371,10 +371,13 @@ fn hash() -> impl Strategy<Value = KeyedHash> {
 
 fn model_types() -> impl Strategy<Value = BTreeSet<ModelType>> {
     let (chat, embedding) = (ModelType::Chat, ModelType::Embedding);
+    let completion = ModelType::Completion;
     prop_oneof![
         6 => Just(BTreeSet::from([chat])),
         2 => Just(BTreeSet::from([chat, embedding])),
         2 => Just(BTreeSet::from([embedding])),
+        1 => Just(BTreeSet::from([chat, completion])),
+        1 => Just(BTreeSet::from([completion])),
         1 => Just(BTreeSet::new()),
     ]
 }

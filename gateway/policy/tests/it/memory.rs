@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use events_schema::{
     id::GrantId,
     snapshot::entries::{
-        ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry, ArchivedMembershipsEntry,
-        ArchivedModelEntry, ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedTeamEntry,
-        ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, Entry,
-        GrantEntry, KeyEntry, ModelEntry, ModelRefEntry, OwnerEntry, ProviderAccountEntry,
-        ProviderDialect, SubjectEntry, TargetEntry, UserEntry, VirtualAccountEntry,
-        VirtualModelEntry,
+        ArchivedCompletionModelEntry, ArchivedFormerSecretEntry, ArchivedGrantEntry,
+        ArchivedKeyEntry, ArchivedMembershipsEntry, ArchivedModelEntry,
+        ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedTeamEntry, ArchivedUserEntry,
+        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, Entry, GrantEntry, KeyEntry,
+        ModelEntry, ModelRefEntry, OwnerEntry, ProviderAccountEntry, ProviderDialect, SubjectEntry,
+        TargetEntry, UserEntry, VirtualAccountEntry, VirtualModelEntry,
     },
     snapshot::routing::ArchivedRoutingEntry,
     time::Timestamp,
@@ -58,6 +58,7 @@ pub(crate) struct Memory {
     teams: Archives<ArchivedTeamEntry>,
     memberships: Archives<ArchivedMembershipsEntry>,
     routings: Archives<ArchivedRoutingEntry>,
+    completion_models: Archives<ArchivedCompletionModelEntry>,
 }
 
 impl Memory {
@@ -76,6 +77,7 @@ impl Memory {
                 Entry::Team(_) => &mut memory.teams.archives,
                 Entry::Memberships(_) => &mut memory.memberships.archives,
                 Entry::Routing(_) => &mut memory.routings.archives,
+                Entry::CompletionModel(_) => &mut memory.completion_models.archives,
             };
             archives.push(entry.archive());
         }
@@ -138,6 +140,10 @@ impl Configuration for Memory {
 
     fn model(&self, id: &EntryId) -> Option<&ArchivedModelEntry> {
         self.models.iter().find(|it| it.id == *id)
+    }
+
+    fn takes_completions(&self, model: &EntryId) -> bool {
+        self.completion_models.iter().any(|it| it.model == *model)
     }
 
     fn model_by_name(&self, account: &EntryId, name: &str) -> Option<&ArchivedModelEntry> {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use events_schema::{
     money::{NanoUsd, Price},
-    snapshot::entries::{Entry, PriceEntry, TargetEntry, VirtualModelEntry},
+    snapshot::entries::{
+        CompletionModelEntry, Entry, PriceEntry, ProviderDialect, TargetEntry, VirtualModelEntry,
+    },
     usage::{Endpoint, Health},
 };
 use gateway_policy::{
@@ -121,6 +123,58 @@ fn a_model_asked_for_directly_is_the_only_attempt() {
         ("main/embed", Endpoint::ChatCompletions, LAST),
         Err(Denial::WrongKind),
     );
+}
+
+#[test]
+fn anthropics_own_api_goes_to_anthropics_accounts_alone() {
+    let config = changed(|entry| {
+        if let Entry::ProviderAccount(account) = entry
+            && account.id == OTHER_ACCOUNT
+        {
+            account.provider = ProviderDialect::Anthropic;
+        }
+    });
+    for endpoint in [Endpoint::Messages, Endpoint::CountTokens] {
+        check(&config, ("chat", endpoint, FIRST), Ok(&[SMALL]));
+        check(&config, ("other/org/small", endpoint, FIRST), Ok(&[SMALL]));
+        check(
+            &config,
+            ("main/big", endpoint, FIRST),
+            Err(Denial::NotAnthropic),
+        );
+        check(
+            &config,
+            ("main/embed", endpoint, FIRST),
+            Err(Denial::WrongKind),
+        );
+        let nobody = Memory::with(organisation());
+        check(
+            &nobody,
+            ("chat", endpoint, FIRST),
+            Err(Denial::NotAnthropic),
+        );
+    }
+    check(
+        &config,
+        ("chat", Endpoint::ChatCompletions, FIRST),
+        Ok(&[BIG, SMALL]),
+    );
+}
+
+#[test]
+fn a_model_completes_texts_when_an_entry_says_so() {
+    let completions = Endpoint::Completions;
+    let mut entries = organisation();
+    check(
+        &Memory::with(entries.clone()),
+        ("main/big", completions, FIRST),
+        Err(Denial::WrongKind),
+    );
+    let entry = CompletionModelEntry { model: BIG };
+    entries.push(Entry::CompletionModel(entry));
+    let config = Memory::with(entries);
+    check(&config, ("main/big", completions, FIRST), Ok(&[BIG]));
+    check(&config, ("chat", completions, LAST), Ok(&[BIG]));
 }
 
 #[test]

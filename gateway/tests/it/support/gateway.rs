@@ -209,10 +209,18 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) async fn set(flags: &[&str]) -> Self {
+        Self::set_as(flags, |snapshots, _, _| snapshots).await
+    }
+
+    /// With another configuration than usual.
+    pub(crate) async fn set_as(
+        flags: &[&str],
+        change: impl FnOnce(Snapshots, &Provider, &Provider) -> Snapshots,
+    ) -> Self {
         let nats = Nats::start().await;
         let one = Provider::start(super::provider::answer()).await;
         let two = Provider::start(super::provider::answer()).await;
-        let snapshots = Snapshots::of(&one, &two);
+        let snapshots = change(Snapshots::of(&one, &two), &one, &two);
         snapshots.publish(&nats.jetstream().await).await;
         let gateway = Gateway::start(&nats, flags).await;
         Self {

@@ -3,17 +3,24 @@
 use async_nats::jetstream;
 use events_schema::{
     envelope::Epoch,
+    id::Id,
     keyring::KeyRing,
+    names::BaseUrl,
+    secrets::{CREDENTIAL_INFO, credential_aad},
     snapshot::{
         DigestKey, EntriesDigest, EntryKind, EntrySubject, FrameHeader, Heartbeat, SCHEMA,
         entries::{
-            Entry, FormerSecretEntry, GrantEntry, KeyEntry, MembershipsEntry, ModelEntry,
-            ModelRefEntry, OwnerEntry, PriceEntry, ProviderAccountEntry, ProviderDialect,
-            SubjectEntry, TargetEntry, TeamEntry, UserEntry, VirtualAccountEntry,
-            VirtualModelEntry,
+            CompletionModelEntry, Entry, FormerSecretEntry, GrantEntry, KeyEntry, MembershipsEntry,
+            ModelEntry, ModelRefEntry, OwnerEntry, PriceEntry, ProviderAccountEntry,
+            ProviderDialect, SealedCredential, SubjectEntry, TargetEntry, TeamEntry, UserEntry,
+            VirtualAccountEntry, VirtualModelEntry,
         },
     },
     subjects,
+};
+use hpke::{
+    Deserializable as _, Kem, OpModeS, Serializable as _, aead::ChaCha20Poly1305, kdf::HkdfSha256,
+    kem::X25519HkdfSha256,
 };
 use uuid::Uuid;
 
@@ -25,6 +32,9 @@ pub(crate) const KEY: &str = "sk-sluice-works";
 pub(crate) const LIMITED_KEY: &str = "sk-sluice-limited";
 /// A key that no grant is made to.
 pub(crate) const POOR_KEY: &str = "sk-sluice-poor";
+
+/// The credential of Anthropic's account.
+pub(crate) const PROVIDER_KEY: &str = "sk-ant-provider";
 
 /// A key of a user.
 pub(crate) const TEAM_KEY: &str = "sk-sluice-team";
@@ -66,6 +76,7 @@ fn subject(entry: &Entry) -> EntrySubject {
         Entry::Team(it) => (EntryKind::Team, it.id),
         Entry::Memberships(it) => (EntryKind::Memberships, it.user),
         Entry::Routing(it) => (EntryKind::Routing, it.virtual_model),
+        Entry::CompletionModel(it) => (EntryKind::CompletionModel, it.model),
     };
     EntrySubject { kind, id }
 }
@@ -149,6 +160,54 @@ fn account(id: [u8; 16], name: &str, provider: &Provider) -> Entry {
     })
 }
 
+/// The account `one` as one of Anthropic's, whose credential is [`PROVIDER_KEY`].
+pub(crate) fn one_is_anthropics(provider: &Provider) -> Entry {
+    of_anthropic(ACCOUNT, "one", provider)
+}
+
+/// The same of the account `two`.
+pub(crate) fn two_is_anthropics(provider: &Provider) -> Entry {
+    of_anthropic(OTHER_ACCOUNT, "two", provider)
+}
+
+fn of_anthropic(id: [u8; 16], name: &str, provider: &Provider) -> Entry {
+    let Entry::ProviderAccount(account) = account(id, name, provider) else {
+        unreachable!("it is an account")
+    };
+    let base_url: BaseUrl = account.base_url.parse().expect("a base URL");
+    let aad = credential_aad(Id::from_bytes(id), &base_url.origin());
+    Entry::ProviderAccount(ProviderAccountEntry {
+        provider: ProviderDialect::Anthropic,
+        credential: Some(sealed(PROVIDER_KEY, &aad)),
+        ..account
+    })
+}
+
+/// Seals to the ring's key as `commands` does.
+fn sealed(credential: &str, aad: &[u8]) -> SealedCredential {
+    let ring = ring();
+    let (key, private) = ring.active();
+    let private = <X25519HkdfSha256 as Kem>::PrivateKey::from_bytes(private).expect("a key");
+    let (encapsulated, ciphertext) =
+        hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            &OpModeS::Base,
+            &X25519HkdfSha256::sk_to_pk(&private),
+            CREDENTIAL_INFO,
+            credential.as_bytes(),
+            aad,
+        )
+        .expect("it can be sealed");
+    SealedCredential {
+        key: key.into(),
+        sealed: [encapsulated.to_bytes().to_vec(), ciphertext].concat(),
+    }
+}
+
+/// That `one/first` completes texts.
+pub(crate) const fn first_completes() -> Entry {
+    Entry::CompletionModel(CompletionModelEntry { model: FIRST })
+}
+
 fn model(id: [u8; 16], account: [u8; 16], name: &str) -> Entry {
     Entry::Model(ModelEntry {
         id,
@@ -220,6 +279,16 @@ impl Snapshots {
                 id: Uuid::from_u128(5),
             },
         }
+    }
+
+    /// With an entry in the place of the one at its subject.
+    pub(crate) fn with(mut self, entry: &Entry) -> Self {
+        self.position += 1;
+        let at = subject(entry);
+        self.entries.retain(|(subject, ..)| *subject != at);
+        self.entries
+            .push((at, self.position, entry.archive().to_vec()));
+        self
     }
 
     /// Publishes all entries and a heartbeat that agrees with them.

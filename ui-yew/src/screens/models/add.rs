@@ -80,6 +80,7 @@ pub(super) fn AddModel(props: &Props) -> Html {
             <Frame name="model_types" label="What it can be asked for" required={true} rejection={rejection.clone()}>
                 { check(ModelType::Chat) }
                 { check(ModelType::Embedding) }
+                { check(ModelType::Completion) }
             </Frame>
             <WhyField {why} {rejection} />
         </FormDialog>

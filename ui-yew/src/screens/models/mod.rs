@@ -163,6 +163,7 @@ const fn type_name(kind: ModelType) -> &'static str {
     match kind {
         ModelType::Chat => "Chat",
         ModelType::Embedding => "Embedding",
+        ModelType::Completion => "Completion",
     }
 }
 

@@ -98,6 +98,11 @@ fn result(detail: &RequestDetail) -> Html {
     let fact =
         |name: &'static str, value: Html| html!(<div><dt>{ name }</dt><dd>{ value }</dd></div>);
     let count = |number: u64| html!(format!("{about}{}", format::count(number)));
+    // Few requests have any of these.
+    let stated = |name: &'static str, number: Option<u64>| match number {
+        None | Some(0) => Html::default(),
+        Some(number) => fact(name, count(number)),
+    };
     let latency = |micros: Option<u64>| {
         html!(micros.map_or_else(|| format::NOTHING.to_owned(), format::latency))
     };
@@ -114,8 +119,11 @@ fn result(detail: &RequestDetail) -> Html {
                 { fact("Last byte", latency(Some(item.duration_us))) }
                 { fact("Input tokens", count(tokens.input)) }
                 { fact("Of these cached", count(tokens.cached_input)) }
+                { stated("Of these written to the cache", tokens.cache_write_input) }
+                { stated("Of the input audio", tokens.audio_input) }
                 { fact("Output tokens", count(tokens.output)) }
                 { fact("Of these reasoning", count(tokens.reasoning)) }
+                { stated("Of the output audio", tokens.audio_output) }
                 { fact("Cost", html!(cost(item))) }
                 { fact("Asked for", html!(format!("{}{}", format::words(item.endpoint.as_str()), if item.streamed { ", streamed" } else { "" }))) }
             </dl>

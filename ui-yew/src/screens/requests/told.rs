@@ -209,6 +209,10 @@ mod tests {
             began_us: 0,
             first_byte_us: None,
             duration_us: 0,
+            sent: None,
+            tokens: None,
+            first_token_us: None,
+            per_output_token_us: None,
         }
     }
 

@@ -22,18 +22,21 @@ pub(super) fn tried(attempts: &[Attempt], reasons: &[String], duration_us: u64) 
     if attempts.is_empty() {
         return html!(<p class="sl-quiet">{ "It was refused before a model was tried." }</p>);
     }
-    const COLUMNS: [&str; 6] = [
+    const COLUMNS: [&str; 9] = [
         "Model tried",
         "Answer",
         "Began after",
         "First byte",
+        "First token",
+        "Per token",
         "Took",
+        "Tokens",
         "In time",
     ];
     let row = |(attempt, reason): (&Attempt, &String)| {
-        let first_byte = attempt
-            .first_byte_us
-            .map_or_else(|| format::NOTHING.to_owned(), format::latency);
+        let latency = |micros: Option<u64>| {
+            micros.map_or_else(|| format::NOTHING.to_owned(), format::latency)
+        };
         html!(
             <tr>
                 <th scope="row">
@@ -42,8 +45,11 @@ pub(super) fn tried(attempts: &[Attempt], reasons: &[String], duration_us: u64) 
                 </th>
                 <td data-label="Answer">{ answer(attempt) }</td>
                 <td data-label="Began after">{ format::latency(attempt.began_us) }</td>
-                <td data-label="First byte">{ first_byte }</td>
+                <td data-label="First byte">{ latency(attempt.first_byte_us) }</td>
+                <td data-label="First token">{ latency(attempt.first_token_us) }</td>
+                <td data-label="Per token">{ latency(attempt.per_output_token_us) }</td>
                 <td data-label="Took">{ format::latency(attempt.duration_us) }</td>
+                <td data-label="Tokens">{ tokens(attempt) }</td>
                 <td class="sl-bar-cell">{ picture(bar(attempt, duration_us)) }</td>
             </tr>
         )
@@ -54,6 +60,16 @@ pub(super) fn tried(attempts: &[Attempt], reasons: &[String], duration_us: u64) 
             <tbody>{ for attempts.iter().zip(reasons).map(row) }</tbody>
         </table>
     )
+}
+
+/// What it used: input and output. Of what was asked in vain, what it may have cost all the same.
+fn tokens(attempt: &Attempt) -> String {
+    let Some(tokens) = attempt.tokens else {
+        return format::NOTHING.to_owned();
+    };
+    let about = if tokens.estimated { "≈ " } else { "" };
+    let (input, output) = (format::count(tokens.input), format::count(tokens.output));
+    format!("{about}{input} in, {output} out")
 }
 
 /// The waiting in a quiet colour, the answer in a strong one.
@@ -90,6 +106,7 @@ fn bar(attempt: &Attempt, duration_us: u64) -> Bar {
 #[cfg(test)]
 mod tests {
     use events_schema::id::ModelId;
+    use events_schema::usage::Tokens;
 
     use super::*;
 
@@ -102,6 +119,10 @@ mod tests {
             began_us,
             first_byte_us,
             duration_us,
+            sent: Some(true),
+            tokens: None,
+            first_token_us: None,
+            per_output_token_us: None,
         }
     }
 
@@ -113,6 +134,29 @@ mod tests {
             waiting,
         };
         assert_eq!(bar(attempt, duration_us), expected);
+    }
+
+    #[test]
+    fn tokens_are_told_with_how_well_they_are_known() {
+        let check = |used: Option<Tokens>, expected: &str| {
+            let attempt = Attempt {
+                tokens: used,
+                ..attempt(0, None, 0)
+            };
+            assert_eq!(tokens(&attempt), expected);
+        };
+        let used = Tokens {
+            input: 1_200,
+            output: 30,
+            ..Tokens::default()
+        };
+        check(None, format::NOTHING);
+        check(Some(used), "1,200 in, 30 out");
+        let estimated = Tokens {
+            estimated: true,
+            ..used
+        };
+        check(Some(estimated), "≈ 1,200 in, 30 out");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! The position lies in ClickHouse, beside the rows that it counts, so that it is lost exactly when
 //! they are. The durable consumer shows operators how far behind a worker is, and other workers that
 //! one is at work; it is made anew by whoever takes the work over. That two never work at once is not
-//! promised here: whoever writes must be able to tell.
+//! promised here: whoever writes must be able to tell. But no message is passed over: a worker that was cut off and comes
+//! back goes on asking the consumer of that name, which is another's by then, and would take messages that the other one
+//! then misses. Both notice that by the messages' sequences, and begin anew.
 
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +49,11 @@ pub(crate) enum Turn {
 /// What a worker reads from.
 pub(crate) struct Feed {
     messages: Messages,
+    stream: Stream,
+    /// The stream's subjects.
+    subjects: &'static str,
+    /// The sequence of the next message, unless it is gone from the stream.
+    expected: u64,
 }
 
 /// How much is taken together.
@@ -118,8 +125,13 @@ pub(crate) async fn stand_by(
 // === impl Feed ===
 
 impl Feed {
-    /// Makes the consumer `name` anew, beginning with the sequence `start`.
-    pub(crate) async fn open(stream: &Stream, name: &str, start: u64) -> Result<Self, FeedError> {
+    /// Makes the consumer `name` anew, beginning with the sequence `start`. `subjects`: all of the stream's.
+    pub(crate) async fn open(
+        stream: &Stream,
+        subjects: &'static str,
+        name: &str,
+        start: u64,
+    ) -> Result<Self, FeedError> {
         // The start of a consumer cannot be changed. That there is none yet is the usual case.
         if let Err(error) = stream.delete_consumer(name).await {
             tracing::debug!(%error, name, "no consumer was deleted");
@@ -147,7 +159,12 @@ impl Feed {
             .messages()
             .await
             .map_err(FeedError::of("asking for messages"))?;
-        Ok(Self { messages })
+        Ok(Self {
+            messages,
+            stream: stream.clone(),
+            subjects,
+            expected: start.max(1),
+        })
     }
 
     /// Waits for a message, then takes what comes soon after it. `None` when it is time to stop.
@@ -177,9 +194,34 @@ impl Feed {
 
     async fn next(&mut self) -> Result<Message, FeedError> {
         const DOING: &str = "reading messages";
-        match self.messages.next().await {
-            Some(message) => message.map_err(FeedError::of(DOING)),
-            None => Err(FeedError::of(DOING)("the stream of messages has ended")),
+        let message = match self.messages.next().await {
+            Some(message) => message.map_err(FeedError::of(DOING))?,
+            None => return Err(FeedError::of(DOING)("the stream of messages has ended")),
+        };
+        let at = sequence(&message)?;
+        if at != self.expected {
+            self.nothing_is_passed_over(at).await?;
+        }
+        self.expected = at + 1;
+        Ok(message)
+    }
+
+    /// Whether the message at `at` is the next one that the stream has.
+    async fn nothing_is_passed_over(&self, at: u64) -> Result<(), FeedError> {
+        const DOING: &str = "looking whether a message was passed over";
+        let next = self
+            .stream
+            .get_first_raw_message_by_subject(self.subjects, self.expected)
+            .await;
+        match next {
+            Ok(next) if next.sequence == at => Ok(()),
+            // Meanwhile the stream has dropped it, and what was before it, for want of space.
+            Ok(next) if at >= self.expected && next.sequence > at => Ok(()),
+            Ok(_) => Err(FeedError::of(DOING)(
+                "another worker reads from the same consumer",
+            )),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(()),
+            Err(error) => Err(FeedError::of(DOING)(error)),
         }
     }
 }

@@ -153,7 +153,7 @@ fn request_records_are_written_as_they_always_were() {
     let routed = UsageRecord {
         routing: Some(RoutingGrounds {
             health: vec![TargetHealth {
-                model: ModelId::from_bytes([8; 16]),
+                model: Id::from_bytes([8; 16]),
                 health: Health {
                     circuit: Circuit::Open,
                     calls: 100,
@@ -162,7 +162,7 @@ fn request_records_are_written_as_they_always_were() {
                     recent_per_token_us: Some(25_000),
                 },
             }],
-            bound: Some(ModelId::from_bytes([9; 16])),
+            bound: Some(Id::from_bytes([9; 16])),
             retry: Some(RetryWish {
                 attempts: 2,
                 on_status_codes: vec![429, 503],
@@ -213,7 +213,7 @@ fn a_gateways_report_is_written_as_it_always_was() {
     };
     check("gateway_report", &report);
     let told = ReportedTarget {
-        model: ModelId::from_bytes([8; 16]),
+        model: Id::from_bytes([8; 16]),
         name: "openai/gpt-5".to_owned(),
         health: Health {
             circuit: Circuit::Probe,

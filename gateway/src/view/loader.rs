@@ -3,7 +3,9 @@
 //! - Ready once the stream's last sequence, as it was when the reading began, has been passed and a heartbeat was
 //!   read: the last heartbeat lies in the stream, so no publisher need be alive.
 //! - A heartbeat that agrees with the staged entries swaps them in. When none agrees for a second they are swapped
-//!   in all the same, marked unproven, and the stream is read again, beside what is served.
+//!   in all the same, marked unproven, and the stream is read again, beside what is served. Where entries are missing that
+//!   the heartbeat speaks of, those that were served last stand in for them, but for what was buried meanwhile; where
+//!   nothing was served yet, they are waited for.
 //! - Never back: neither to a lower epoch nor, within an epoch, to a lower position.
 //! - A stream that was deleted, recreated or has lost its tail is read again from its start, beside.
 
@@ -26,6 +28,7 @@ use super::{
     View, ViewConfig, ViewHandle, ViewStatus, disk,
     reader::{Delivered, Life, ReadError, Reader, look},
     staging::{Heard, Refusal, Staging, Taken},
+    tables::Tables,
 };
 use crate::{
     clock,
@@ -37,6 +40,9 @@ use crate::{
 const STREAM_FIRST: Duration = Duration::from_millis(150);
 /// How long heartbeats may disagree before the entries are served unproven.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a gateway that has nothing to serve waits for entries of which a heartbeat speaks. A stream that is being filled
+/// is complete by then; one that stays as it is has lost them, and most of the entries are better than none.
+const COMPLETION: Duration = Duration::from_secs(10);
 /// How often what is due without a message is looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// The pause after a reading that could not begin, or ended.
@@ -289,7 +295,14 @@ impl Loader {
             return;
         }
         let since = *self.disagrees_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= PATIENCE || (served.unproven && !served.from_disk) {
+        let filled_up = if heard.lacks_entries {
+            self.staging.filled_up()
+        } else {
+            None
+        };
+        let waits = heard.lacks_entries && filled_up.is_none() && since.elapsed() < COMPLETION;
+        let is_known = served.unproven && !served.from_disk && !heard.lacks_entries;
+        if !waits && (since.elapsed() >= PATIENCE || is_known) {
             if self.reread_at.is_none() {
                 let pause = REREAD[self.rereads.min(REREAD.len() - 1)];
                 self.rereads += 1;
@@ -302,12 +315,17 @@ impl Loader {
                     "no heartbeat agrees with the entries: serving them unproven, and reading the stream again"
                 );
             }
-            self.serve(&served, true);
+            self.serve_tables(&served, true, filled_up);
         }
     }
 
     /// Serves the entries as the last heartbeat found them, unless they are what is served.
     fn serve(&mut self, served: &View, unproven: bool) {
+        self.serve_tables(served, unproven, None);
+    }
+
+    /// The same, with other entries than those.
+    fn serve_tables(&mut self, served: &View, unproven: bool, other: Option<Tables>) {
         let Some(heard) = self.staging.heard() else {
             return;
         };
@@ -318,7 +336,7 @@ impl Loader {
             unproven,
             from_disk: false,
             digest_key: self.staging.digest_key().to_owned(),
-            tables: heard.tables.clone(),
+            tables: other.unwrap_or_else(|| heard.tables.clone()),
         };
         let same = served.epoch == view.epoch
             && served.position == view.position

@@ -3,12 +3,12 @@
 //! Every message's MAC is verified before its bytes are looked at. What cannot be taken is refused and changes
 //! nothing: the entry that stood there before stays.
 
+use std::collections::BTreeSet;
+
 use events_schema::{
     envelope::Epoch,
     keyring::KeyRing,
-    snapshot::{
-        DigestKey, ENTRY_PREFIX, EntrySubject, Frame, FrameError, FrameHeader, Heartbeat, SCHEMA,
-    },
+    snapshot::{DigestKey, EntrySubject, Frame, FrameError, FrameHeader, Heartbeat, SCHEMA},
     subjects,
 };
 
@@ -21,8 +21,12 @@ pub(super) struct Staging {
     key_id: String,
     key: DigestKey,
     heartbeat: Option<Heard>,
-    /// What was served when a second reading began: the last good entries for those that are refused now.
+    /// What was served when a second reading began: the last good entries for those that are refused, or missing, now.
     last_good: Option<(Epoch, Tables)>,
+    /// What this reading has buried while there is a last good: that does not come back.
+    buried: BTreeSet<EntrySubject>,
+    /// What was refused while nothing stood in its place.
+    refused: BTreeSet<EntrySubject>,
 }
 
 /// A heartbeat and whether the entries add up to what it says.
@@ -36,6 +40,9 @@ pub(super) struct Heard {
     pub(super) epoch: Epoch,
     /// Whether count and digest agreed when it was read.
     pub(super) agrees: bool,
+    /// Whether there were fewer entries than it says, also with those that were refused: some have not come yet, as their
+    /// newer ones stand behind the heartbeat, or the stream is being filled.
+    pub(super) lacks_entries: bool,
 }
 
 /// What a message meant.
@@ -79,6 +86,8 @@ impl Staging {
             key: DigestKey::derive(key),
             heartbeat: None,
             last_good: None,
+            buried: BTreeSet::new(),
+            refused: BTreeSet::new(),
         }
     }
 
@@ -98,6 +107,24 @@ impl Staging {
     /// The last heartbeat read.
     pub(super) const fn heard(&self) -> Option<&Heard> {
         self.heartbeat.as_ref()
+    }
+
+    /// The entries as the last heartbeat found them, and in place of those that have not come the last good ones; `None`:
+    /// there are no last good ones of that epoch.
+    pub(super) fn filled_up(&self) -> Option<Tables> {
+        let heard = self.heartbeat.as_ref()?;
+        let (_, last_good) = self
+            .last_good
+            .as_ref()
+            .filter(|(epoch, _)| *epoch == heard.epoch)?;
+        let mut tables = heard.tables.clone();
+        last_good.for_each(|subject, position, payload| {
+            if tables.stored(subject).is_none() && !self.buried.contains(&subject) {
+                // It was validated when it was served; should it not fit now, the entity is denied.
+                let _put = tables.put(&self.key, subject, position, payload);
+            }
+        });
+        Some(tables)
     }
 
     /// The id of the key that makes the digest.
@@ -131,6 +158,8 @@ impl Staging {
             // A higher epoch replaces all that was before; it never merges into it.
             self.tables = Tables::default();
             self.heartbeat = None;
+            self.buried.clear();
+            self.refused.clear();
             self.epoch = Some(header.epoch);
         }
         if subject == subjects::HEARTBEAT {
@@ -148,11 +177,18 @@ impl Staging {
     ) -> Result<Taken, Refusal> {
         let subject: EntrySubject = subject.parse().map_err(|_| Refusal::Subject)?;
         let put = if header.tombstone {
+            if self.last_good.is_some() {
+                self.buried.insert(subject);
+            }
             self.tables.bury(&self.key, subject, header.position)
         } else {
-            self.tables
-                .put(&self.key, subject, header.position, payload)?
+            let put = self
+                .tables
+                .put(&self.key, subject, header.position, payload)?;
+            self.buried.remove(&subject);
+            put
         };
+        self.refused.remove(&subject);
         Ok(match put {
             Put::Taken => Taken::Change,
             Put::Older => Taken::Nothing,
@@ -176,26 +212,36 @@ impl Staging {
         }
         let agrees = self.tables.count() == heartbeat.entries
             && self.tables.digest().bytes() == heartbeat.entries_digest;
+        let known = self.tables.count() + self.refused.len() as u64;
+        let lacks_entries = known < heartbeat.entries;
+        if agrees {
+            // From here on nothing is missing that was not read.
+            self.last_good = None;
+            self.buried.clear();
+        }
         self.heartbeat = Some(Heard {
             tables: self.tables.clone(),
             heartbeat,
             epoch: header.epoch,
             agrees,
+            lacks_entries,
         });
         Ok(Taken::Heartbeat)
     }
 
     /// Where an entry was refused and none stands, the last good one that was served is taken again.
     fn fall_back(&mut self, subject: &str) {
-        if !subject.starts_with(ENTRY_PREFIX) {
-            return;
-        }
-        let (Some((epoch, last_good)), Ok(subject)) =
-            (&self.last_good, subject.parse::<EntrySubject>())
-        else {
+        let Ok(subject) = subject.parse::<EntrySubject>() else {
             return;
         };
-        if self.epoch.is_some_and(|now| now != *epoch) || self.tables.stored(subject).is_some() {
+        if self.tables.stored(subject).is_some() {
+            return;
+        }
+        self.refused.insert(subject);
+        let Some((epoch, last_good)) = &self.last_good else {
+            return;
+        };
+        if self.epoch.is_some_and(|now| now != *epoch) {
             return;
         }
         if let Some((position, payload)) = last_good.stored(subject) {

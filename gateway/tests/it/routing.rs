@@ -180,7 +180,7 @@ async fn a_deadline_ends_all_attempts_together() {
         deadline_ms: Some(450),
         ..by_priority()
     };
-    let mut scene = routed(&[], routing.clone()).await;
+    let mut scene = routed(&["--circuit-failures", "100"], routing.clone()).await;
     scene.one.replies(error(503));
     let answer = ask(&scene.gateway, &[]).await;
     let record = scene.record_of(&answer).await;

@@ -8,7 +8,8 @@ use crate::support::{
     gateway::{Gateway, Scene},
     nats::Nats,
     snapshots::{
-        KEY, TEAM_KEY, a_team_with_a_grant_and_a_user_with_a_key, former_secret, memberships, put,
+        KEY, POOR_KEY, TEAM_KEY, a_team_with_a_grant_and_a_user_with_a_key, former_secret,
+        memberships, put,
     },
 };
 
@@ -159,4 +160,87 @@ async fn a_teams_grant_opens_models_to_whoever_is_in_it_from_the_next_request_on
     status(200, "the team's grant holds for the user").await;
     snapshots.change(&jetstream, &memberships(false)).await;
     status(403, "the user has left the team").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_a_stream_made_anew_lacks_are_served_as_before_until_they_come() {
+    let mut scene = Scene::set(&[]).await;
+    let jetstream = scene.nats.jetstream().await;
+    assert_eq!(scene.gateway.chat(QUESTION).await.status, 200);
+    // The heartbeat speaks of everything; the accounts have not come, and a key is gone.
+    scene.nats.renew_snapshots().await;
+    let whole = scene.snapshots.clone();
+    let is_account = |kind| kind == EntryKind::ProviderAccount;
+    let gone = EntrySubject {
+        kind: EntryKind::Key,
+        id: [43; 16],
+    };
+    scene.snapshots.position += 1;
+    let position = scene.snapshots.position;
+    scene.snapshots.entries.retain(|(at, ..)| *at != gone);
+    for (at, its, payload) in &whole.entries {
+        if !is_account(at.kind) && *at != gone {
+            let subject = at.to_string();
+            whole.send(&jetstream, &subject, *its, false, payload).await;
+        }
+    }
+    let subject = gone.to_string();
+    whole.send(&jetstream, &subject, position, true, &[]).await;
+    scene.snapshots.beat(&jetstream).await;
+    let metric = async |name: &str| scene.gateway.metric(name).await;
+    eventually("the gateway serves what it has", async || {
+        scene.snapshots.beat(&jetstream).await;
+        let answer = scene.gateway.chat(QUESTION).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        (metric("sluice_gateway_unproven").await == 1).then_some(())
+    })
+    .await;
+    let refused = scene.gateway.chat_as(POOR_KEY, QUESTION).await;
+    assert_eq!(refused.json()["error"]["code"], "invalid_api_key");
+    for (at, its, payload) in &whole.entries {
+        if is_account(at.kind) {
+            let subject = at.to_string();
+            whole.send(&jetstream, &subject, *its, false, payload).await;
+        }
+    }
+    eventually("the heartbeat agrees", async || {
+        scene.snapshots.beat(&jetstream).await;
+        let answer = scene.gateway.chat(QUESTION).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        (metric("sluice_gateway_unproven").await == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_has_nothing_yet_waits_for_entries_that_are_on_their_way() {
+    let scene = Scene::set(&[]).await;
+    let jetstream = scene.nats.jetstream().await;
+    scene.nats.renew_snapshots().await;
+    let (late, early): (Vec<_>, Vec<_>) = (scene.snapshots.entries.iter())
+        .partition(|(at, ..)| at.kind == EntryKind::ProviderAccount);
+    let send = async |entries: &[&(EntrySubject, u64, Vec<u8>)]| {
+        for (at, position, payload) in entries {
+            let subject = at.to_string();
+            let sent = scene
+                .snapshots
+                .send(&jetstream, &subject, *position, false, payload);
+            sent.await;
+        }
+        scene.snapshots.beat(&jetstream).await;
+    };
+    send(&early).await;
+    let mut fresh = Gateway::prepare(&scene.nats, &[]);
+    fresh.run();
+    fresh.alive().await;
+    eventually("it has read what there is", async || {
+        scene.snapshots.beat(&jetstream).await;
+        assert_eq!(fresh.status("/readyz").await, Some(503));
+        (scene.nats.readers_at_the_end().await == 2).then_some(())
+    })
+    .await;
+    send(&late).await;
+    fresh.ready().await;
+    assert_eq!(fresh.chat(QUESTION).await.status, 200);
+    assert_eq!(fresh.metric("sluice_gateway_unproven").await, 0);
 }

@@ -180,7 +180,13 @@ async fn session(config: &Config, stop: &CancellationToken) -> Result<(), Sessio
         .status
         .position
         .store(head.position, Ordering::Relaxed);
-    let mut feed = Feed::open(&stream, CONSUMER, head.position + 1).await?;
+    let mut feed = Feed::open(
+        &stream,
+        subjects::EVENTS_SUBJECTS,
+        CONSUMER,
+        head.position + 1,
+    )
+    .await?;
     if config.status.trouble().is_some() {
         tracing::info!(position = head.position, "the audit trail goes on");
     }

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::stream::Stream;
-use events_schema::time::Timestamp;
+use events_schema::{subjects, time::Timestamp};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -140,7 +140,7 @@ impl<'c> Session<'c> {
             newest,
         };
         let start = session.replay(&stream).await?;
-        let mut feed = Feed::open(&stream, CONSUMER, start).await?;
+        let mut feed = Feed::open(&stream, subjects::USAGE_SUBJECTS, CONSUMER, start).await?;
         if config.status.trouble().is_some() {
             tracing::info!(start, "the ledger goes on");
         }

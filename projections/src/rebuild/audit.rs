@@ -54,7 +54,7 @@ pub async fn rebuild(
         warehouse.make_beside("admin_events", BESIDE).await?;
         let end = stream.cached_info().state.last_sequence;
         say(&format!("reading {end} events"));
-        let mut feed = Feed::open(&stream, READER, 1).await?;
+        let mut feed = Feed::open(&stream, subjects::EVENTS_SUBJECTS, READER, 1).await?;
         let mut head = Head::genesis();
         // First all that there is, while the worker works.
         copy_to(&mut feed, warehouse, &mut head, end, stop, say).await?;

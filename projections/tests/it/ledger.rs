@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::pull;
 use events_schema::events::Owner;
 use events_schema::id::Id;
 use events_schema::money::NanoUsd;
 use events_schema::subjects;
 use events_schema::time::Timestamp;
 use events_schema::usage::{Endpoint, Outcome, Tokens, UsageBatch, UsageRecord};
+use futures_util::StreamExt as _;
 use projections::ledger::{self, Config, Status};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -174,6 +176,43 @@ async fn records_that_never_came_are_a_gap_and_are_reported() {
         (worker.status.lost.load(Ordering::Relaxed) == 6).then_some(())
     })
     .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_given_up_while_another_reads_from_the_same_consumer() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let jetstream = nats.jetstream().await;
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    publish(&jetstream, 1, 1..2).await;
+    clickhouse.becomes(REQUESTS, 1).await;
+    // A worker that was cut off comes back, and asks for messages as before.
+    let stream = jetstream.get_stream(subjects::USAGE).await.expect("made");
+    let takes = tokio::spawn(async move {
+        let mut taken = 0;
+        while taken < 20 {
+            // The consumer is made anew whenever that is noticed.
+            let Ok(consumer) = stream.get_consumer::<pull::Config>("ledger").await else {
+                continue;
+            };
+            let fetched = consumer.fetch().max_messages(1).messages().await;
+            if let Ok(mut fetched) = fetched {
+                while fetched.next().await.is_some() {
+                    taken += 1;
+                }
+            }
+        }
+    });
+    let mut number = 2;
+    while !takes.is_finished() {
+        publish(&jetstream, 1, number..number + 1).await;
+        number += 1;
+    }
+    takes.await.expect("no panic");
+    publish(&jetstream, 1, number..number + 1).await;
+    clickhouse.becomes(REQUESTS, number).await;
+    assert_eq!(clickhouse.number(LOST).await.unwrap_or(0), 0);
+    assert_eq!(worker.status.lost.load(Ordering::Relaxed), 0);
     worker.stop().await;
 }
 

@@ -46,16 +46,8 @@ impl Nats {
             (subjects::SNAPSHOTS, subjects::SNAPSHOTS_SUBJECTS, 1),
             (subjects::USAGE, subjects::USAGE_SUBJECTS, -1),
         ] {
-            let config = stream::Config {
-                name: name.into(),
-                subjects: vec![subjects.into()],
-                max_messages_per_subject: per_subject,
-                allow_direct: true,
-                allow_message_ttl: true,
-                ..stream::Config::default()
-            };
             jetstream
-                .create_stream(config)
+                .create_stream(config(name, subjects, per_subject, None))
                 .await
                 .expect("a stream is made");
         }
@@ -79,6 +71,32 @@ impl Nats {
             jetstream::new(client).query_account().await.ok()
         })
         .await;
+    }
+
+    /// Deletes the stream of snapshots, and makes it anew behind where it was.
+    pub(crate) async fn renew_snapshots(&self) {
+        let jetstream = self.jetstream().await;
+        jetstream
+            .delete_stream(subjects::SNAPSHOTS)
+            .await
+            .expect("it is there");
+        let (name, subjects) = (subjects::SNAPSHOTS, subjects::SNAPSHOTS_SUBJECTS);
+        jetstream
+            .create_stream(config(name, subjects, 1, Some(1_000_000)))
+            .await
+            .expect("a stream is made");
+    }
+
+    /// How many readers of the snapshots have been sent all that there is.
+    pub(crate) async fn readers_at_the_end(&self) -> usize {
+        let jetstream = self.jetstream().await;
+        let stream = jetstream.get_stream(subjects::SNAPSHOTS).await;
+        let consumers = stream.expect("it is there");
+        let at_the_end = consumers.consumers().filter(|info| {
+            let is_there = info.as_ref().is_ok_and(|info| info.num_pending == 0);
+            std::future::ready(is_there)
+        });
+        at_the_end.count().await
     }
 
     /// Kills it.
@@ -146,6 +164,23 @@ impl Nats {
             })
             .collect()
             .await
+    }
+}
+
+fn config(
+    name: &str,
+    subjects: &str,
+    per_subject: i64,
+    first_sequence: Option<u64>,
+) -> stream::Config {
+    stream::Config {
+        name: name.into(),
+        subjects: vec![subjects.into()],
+        max_messages_per_subject: per_subject,
+        allow_direct: true,
+        allow_message_ttl: true,
+        first_sequence,
+        ..stream::Config::default()
     }
 }
 

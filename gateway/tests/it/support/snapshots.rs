@@ -341,7 +341,7 @@ impl Snapshots {
         put(jetstream, subject, header.seal(&ring(), subject, payload)).await;
     }
 
-    async fn beat(&self, jetstream: &jetstream::Context) {
+    pub(crate) async fn beat(&self, jetstream: &jetstream::Context) {
         let ring = ring();
         let (digest_key, key) = ring.active();
         let key = DigestKey::derive(key);

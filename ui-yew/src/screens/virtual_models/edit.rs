@@ -3,8 +3,7 @@
 use std::rc::Rc;
 
 use events_schema::api::commands::{CommandAnswer, NewCommand};
-use events_schema::api::resources::{ModelItem, VirtualModelItem};
-use events_schema::events::Aggregate;
+use events_schema::api::resources::VirtualModelItem;
 use patternfly_yew::prelude::*;
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
@@ -12,14 +11,21 @@ use yew::prelude::*;
 use super::draft::{RoutingDraft, TargetDraft};
 use crate::command::use_command;
 use crate::widgets::button::{Button, Variant};
+use crate::widgets::chooser::{Chooser, List, Offer, Source};
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
 use crate::widgets::draft::{Draft, use_draft};
-use crate::widgets::field::{Check, Choice, Frame, Select, TextField};
-use crate::widgets::listing::use_all;
+use crate::widgets::field::{Check, Frame, TextField, input_id};
+use crate::widgets::reference;
 
 /// The fields that show a refusal of their own.
 const FIELDS: &[&str] = &["name", "routing", "why"];
+
+/// What can be a target.
+const MODELS: Source = Source {
+    fixed: &[],
+    lists: &[List::Models],
+};
 
 /// Properties of [`EditVirtualModel`].
 #[derive(Clone, PartialEq, Properties)]
@@ -33,7 +39,6 @@ pub(super) struct Props {
 /// The form.
 #[component]
 pub(super) fn EditVirtualModel(props: &Props) -> Html {
-    let models = use_all::<ModelItem>("/models", &[Aggregate::Model]);
     let draft = use_draft(|| {
         props
             .model
@@ -68,13 +73,6 @@ pub(super) fn EditVirtualModel(props: &Props) -> Html {
         Some(model) => (format!("Change the routing of {}", model.name), "Save"),
         None => ("Create a virtual model".to_owned(), "Create virtual model"),
     };
-    let choices: Vec<Choice> = models
-        .iter()
-        .map(|model| Choice {
-            value: model.id.to_string().into(),
-            label: model.full_name.clone().into(),
-        })
-        .collect();
     let add = draft.edit(|draft: &mut RoutingDraft, _: MouseEvent| draft.add());
     let rejection = commander.rejection;
     html!(
@@ -88,7 +86,7 @@ pub(super) fn EditVirtualModel(props: &Props) -> Html {
             <Frame name="routing" label="Targets" required={true} rejection={rejection.clone()}
                 hint="Requests are spread by weight. When a target answers with one of its fallback statuses, another is tried.">
                 <div class="sl-target-drafts">
-                    { for draft.targets.iter().enumerate().map(|(index, target)| target_row(&draft, index, target, &choices)) }
+                    { for draft.targets.iter().enumerate().map(|(index, target)| target_row(&draft, index, target)) }
                 </div>
                 <Button variant={Variant::Link} icon={Icon::PlusCircle} label="Add target" onclick={add} />
             </Frame>
@@ -98,12 +96,7 @@ pub(super) fn EditVirtualModel(props: &Props) -> Html {
 }
 
 /// One target's inputs, in one row.
-fn target_row(
-    draft: &Draft<RoutingDraft>,
-    index: usize,
-    target: &TargetDraft,
-    choices: &[Choice],
-) -> Html {
+fn target_row(draft: &Draft<RoutingDraft>, index: usize, target: &TargetDraft) -> Html {
     let edit = |change: fn(&mut TargetDraft, String)| {
         draft.edit(move |draft: &mut RoutingDraft, text: String| {
             if let Some(target) = draft.targets.get_mut(index) {
@@ -120,13 +113,17 @@ fn target_row(
         }
     });
     let remove = draft.edit(move |draft: &mut RoutingDraft, _: MouseEvent| draft.remove(index));
+    let name = format!("target-{index}-model");
     html!(
         <div class="sl-target-draft" key={index}>
-            <label class="sl-target-model">
-                <span>{ "Model" }</span>
-                <Select name={format!("target-{index}-model")} placeholder="Choose a model"
-                    value={target.model.clone()} choices={choices.to_vec()} onchange={edit(|target, id| target.model = id)} />
-            </label>
+            <div class="sl-target-model">
+                <label for={input_id(&name)}><span>{ "Model" }</span></label>
+                <Chooser {name} label={format!("Model of target {}", index + 1)} source={MODELS} placeholder="Search models"
+                    value={if target.model.is_empty() { AttrValue::default() } else { reference::of("model", &target.model) }}
+                    onchoose={edit(|target, id| target.model = id).reform(|model: Option<Offer>| {
+                        model.map(|it| reference::id(&it.value).to_owned()).unwrap_or_default()
+                    })} />
+            </div>
             <label class="sl-target-weight">
                 <span>{ format!("Weight ({} %)", draft.percent(index)) }</span>
                 <span class="pf-v6-c-form-control">

@@ -6,7 +6,7 @@
 use std::{
     borrow::Cow,
     cmp::Ordering,
-    collections::{BTreeSet, BinaryHeap},
+    collections::{BTreeSet, BinaryHeap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -242,14 +242,14 @@ pub(super) async fn found<T>(
         return Ok(first(wanted, items, id));
     }
     let mut items = items.filter(|item| wanted.takes(id(item)));
+    let matches = |item: &T, people: &HashSet<Uuid>| {
+        itself(item) || person(item).is_some_and(|id| people.contains(&id))
+    };
     let found = match People::found(control, &wanted.search).await? {
-        People::These(people) => {
-            let of_them = |item: &T| person(item).is_some_and(|id| people.contains(&id));
-            items
-                .filter(|item| itself(item) || of_them(item))
-                .take(wanted.limit + 1)
-                .collect()
-        }
+        People::These(people) => items
+            .filter(|item| matches(item, &people))
+            .take(wanted.limit + 1)
+            .collect(),
         People::Many => {
             let mut found = Vec::new();
             while found.len() <= wanted.limit {
@@ -259,11 +259,7 @@ pub(super) async fn found<T>(
                 }
                 let asked = some.iter().filter(|item| !itself(item)).filter_map(&person);
                 let people = People::among(control, &wanted.search, asked.collect()).await?;
-                let of_them = |item: &T| person(item).is_some_and(|id| people.contains(&id));
-                found.extend(
-                    some.into_iter()
-                        .filter(|item| itself(item) || of_them(item)),
-                );
+                found.extend(some.into_iter().filter(|item| matches(item, &people)));
             }
             found
         }

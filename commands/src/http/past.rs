@@ -11,7 +11,6 @@ use events_schema::{
     state::{Organisation, StateDigest},
     time::Timestamp,
 };
-use tokio::sync::Semaphore;
 
 use super::{
     app::{Answer, App, digest_of},
@@ -38,16 +37,8 @@ const TURN_TIME: Duration = Duration::from_secs(15);
 #[derive(Default)]
 pub(super) struct Past {
     kept: Mutex<VecDeque<Kept>>,
-    turn: OneAtATime,
-}
-
-/// One at a time.
-struct OneAtATime(Semaphore);
-
-impl Default for OneAtATime {
-    fn default() -> Self {
-        Self(Semaphore::new(1))
-    }
+    /// Held by the one who folds.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// A state that was folded, and its digest once that was asked for.
@@ -121,8 +112,8 @@ impl Past {
             return Ok(Some(state));
         }
         let busy = || ApiError::Busy("Other past states are being read; try again soon.".into());
-        let turn = tokio::time::timeout(TURN_TIME, self.turn.0.acquire()).await;
-        let _turn = turn.map_err(|_| busy())?.map_err(|_| ApiError::Internal)?;
+        let turn = tokio::time::timeout(TURN_TIME, self.turn.lock()).await;
+        let _turn = turn.map_err(|_| busy())?;
         // Somebody else may have asked for the same one.
         if let Some(state) = self.get(position) {
             return Ok(Some(state));

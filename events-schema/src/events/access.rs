@@ -1,11 +1,14 @@
 //! Events of those who call: users, virtual accounts, their keys, and what they may use.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{KeyId, ModelId, ProviderAccountId, TeamId, UserId, VirtualAccountId, VirtualModelId},
+    id::{
+        InvalidId, KeyId, ModelId, ProviderAccountId, TeamId, UserId, VirtualAccountId,
+        VirtualModelId,
+    },
     names::{Label, Slug},
     secrets::KeyedHash,
     time::Timestamp,
@@ -68,6 +71,39 @@ pub enum Owner {
     User(UserId),
     /// A virtual account.
     VirtualAccount(VirtualAccountId),
+}
+
+/// Text that names no owner.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an owner is user:<id> or virtual_account:<id>")]
+pub struct InvalidOwner;
+
+impl From<InvalidId> for InvalidOwner {
+    fn from(_: InvalidId) -> Self {
+        Self
+    }
+}
+
+impl fmt::Display for Owner {
+    /// `user:<id>` or `virtual_account:<id>`, as the ledger writes it and questions to it do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => write!(f, "user:{id}"),
+            Self::VirtualAccount(id) => write!(f, "virtual_account:{id}"),
+        }
+    }
+}
+
+impl FromStr for Owner {
+    type Err = InvalidOwner;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOwner> {
+        match text.split_once(':').ok_or(InvalidOwner)? {
+            ("user", id) => Ok(Self::User(id.parse()?)),
+            ("virtual_account", id) => Ok(Self::VirtualAccount(id.parse()?)),
+            _ => Err(InvalidOwner),
+        }
+    }
 }
 
 /// A key's own limits. `None`: no limit.
@@ -194,4 +230,24 @@ pub enum GrantEvent {
     },
     /// The grant is gone.
     AccessRevoked {},
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_written_and_read_back() {
+        let owners = [
+            Owner::User(UserId::from_bytes([1; 16])),
+            Owner::VirtualAccount(VirtualAccountId::from_bytes([2; 16])),
+        ];
+        for owner in owners {
+            assert_eq!(owner.to_string().parse(), Ok(owner));
+        }
+        let id = "0".repeat(32);
+        for text in ["", "user", "user:ada", &format!("team:{id}"), &id] {
+            assert_eq!(text.parse::<Owner>(), Err(InvalidOwner), "{text}");
+        }
+    }
 }

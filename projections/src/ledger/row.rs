@@ -1,7 +1,7 @@
 //! A request as a row of the table `requests`.
 
 use clickhouse::Row;
-use events_schema::events::{ModelRef, Owner};
+use events_schema::events::ModelRef;
 use events_schema::usage::{Tokens, UsageRecord};
 use serde::Serialize;
 use uuid::Uuid;
@@ -125,7 +125,7 @@ impl RequestRow {
             endpoint: endpoint.as_str().to_owned(),
             streamed,
             key: text(key),
-            owner: owner.map(owner_text).unwrap_or_default(),
+            owner: text(owner),
             requested_model,
             resolved: resolved.map(model_text).unwrap_or_default(),
             answered_by: text(answered_by),
@@ -157,13 +157,6 @@ impl RequestRow {
 
 fn text(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
-}
-
-fn owner_text(owner: Owner) -> String {
-    match owner {
-        Owner::User(id) => format!("user:{id}"),
-        Owner::VirtualAccount(id) => format!("virtual_account:{id}"),
-    }
 }
 
 fn model_text(model: ModelRef) -> String {

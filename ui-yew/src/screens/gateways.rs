@@ -7,16 +7,15 @@ use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
 use crate::api::Client;
-use crate::browser::use_now;
 use crate::format;
-use crate::remote::{Content, use_remote};
+use crate::remote::{Content, use_polled};
 use crate::route::Screen;
 use crate::widgets::copy::CopyButton;
 use crate::widgets::heading::Heading;
 use crate::widgets::label;
 use crate::widgets::moment::Ago;
 
-/// How often it is asked again, in milliseconds: gateways report once a second.
+/// How long after its last answer it is asked again, in milliseconds: gateways report once a second.
 const REFRESH_MS: u32 = 2_000;
 
 impl Content for Status {}
@@ -30,11 +29,10 @@ impl Content for Vec<GatewayItem> {
 /// The control plane, then its gateways.
 #[component]
 pub(crate) fn Gateways() -> Html {
-    let now = use_now(REFRESH_MS);
-    let status = use_remote(now, |client: Client, _| async move {
+    let status = use_polled((), Some(REFRESH_MS), |client: Client, ()| async move {
         client.get::<Status>("/status").await
     });
-    let gateways = use_remote(now, |client: Client, _| async move {
+    let gateways = use_polled((), Some(REFRESH_MS), |client: Client, ()| async move {
         client.get::<Vec<GatewayItem>>("/gateways").await
     });
     let none = || {

@@ -79,15 +79,18 @@ fn helper(wrong: Option<&str>, hint: Option<&str>) -> Html {
     )
 }
 
-fn input_id(name: &str) -> String {
+/// The id of a field's input.
+pub(crate) fn input_id(name: &str) -> String {
     format!("field-{name}")
 }
 
-fn control_class(base: &'static str, wrong: bool) -> Classes {
+/// The classes of what frames an input.
+pub(crate) fn control_class(base: &'static str, wrong: bool) -> Classes {
     classes!("pf-v6-c-form-control", base, wrong.then_some("pf-m-error"))
 }
 
-fn is_wrong(rejection: Option<&Rejection>, name: &str) -> bool {
+/// Whether a refusal belongs to the field.
+pub(crate) fn is_wrong(rejection: Option<&Rejection>, name: &str) -> bool {
     rejection.is_some_and(|rejection| rejection.of_field(name).is_some())
 }
 

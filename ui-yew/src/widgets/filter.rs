@@ -21,7 +21,8 @@ pub(crate) struct Props {
     /// An example, shown while it is empty.
     #[prop_or_default]
     pub(crate) placeholder: Option<AttrValue>,
-    /// Whether only what was typed to the end counts: with Enter, or when the field is left. Else each letter does.
+    /// Whether only what was typed to the end counts: with Enter, or when the field is left. Else each letter does. What
+    /// is chosen in the browser's own calendar counts at once.
     #[prop_or_default]
     pub(crate) when_done: bool,
     /// Called with each change.
@@ -49,11 +50,36 @@ pub(crate) fn FilterInput(props: &Props) -> Html {
             }
         })
     };
+    // A browser calls each digit of a moment a change as soon as the rest can be read: the year 2 comes before 2026.
+    let is_moment = props.kind == "datetime-local";
+    let by_key = use_mut_ref(|| false);
     let onchange = props.when_done.then(|| {
-        props
-            .onchange
-            .reform(|event: Event| event.target_unchecked_into::<HtmlInputElement>().value())
+        let (changed, by_key) = (props.onchange.clone(), by_key.clone());
+        Callback::from(move |event: Event| {
+            if !(is_moment && *by_key.borrow()) {
+                changed.emit(event.target_unchecked_into::<HtmlInputElement>().value());
+            }
+        })
     });
+    let done = {
+        let (typed, changed) = (typed.clone(), props.onchange.clone());
+        move || {
+            if let Some(value) = (*typed).clone().filter(|_| is_moment) {
+                changed.emit(value);
+            }
+        }
+    };
+    let onkeydown = {
+        let (by_key, done) = (by_key.clone(), done.clone());
+        Callback::from(move |event: KeyboardEvent| {
+            *by_key.borrow_mut() = true;
+            if event.key() == "Enter" {
+                done();
+            }
+        })
+    };
+    let onpointerdown = Callback::from(move |_: PointerEvent| *by_key.borrow_mut() = false);
+    let onfocusout = Callback::from(move |_: FocusEvent| done());
     let value = (*typed)
         .clone()
         .map_or_else(|| props.value.clone(), AttrValue::from);
@@ -61,7 +87,7 @@ pub(crate) fn FilterInput(props: &Props) -> Html {
         <label class="sl-filter">
             <span>{ &props.label }</span>
             <span class="pf-v6-c-form-control">
-                <input type={props.kind.clone()} name={props.name.clone()} {value} {oninput} {onchange}
+                <input type={props.kind.clone()} name={props.name.clone()} {value} {oninput} {onchange} {onkeydown} {onpointerdown} {onfocusout}
                     placeholder={props.placeholder.clone()} autocomplete="off" spellcheck="false" />
             </span>
         </label>

@@ -2,8 +2,6 @@
 //!
 //! Each screen says what its columns are and draws a row; all else is the same everywhere.
 
-use std::rc::Rc;
-
 use events_schema::api::Page;
 use events_schema::events::Aggregate;
 use patternfly_yew::prelude::*;
@@ -166,34 +164,3 @@ fn table_row(columns: &[&'static str], row: Row, has_actions: bool) -> Html {
         </tr>
     )
 }
-
-/// How many things a form offers to choose from.
-const OFFERED: u32 = 200;
-
-/// The first things of a list, for a form to choose from; empty until they are there.
-#[hook]
-pub(crate) fn use_all<T>(path: &'static str, aggregates: &'static [Aggregate]) -> Rc<Vec<T>>
-where
-    T: DeserializeOwned + 'static,
-{
-    let newest = use_live().newest(aggregates);
-    let query = format!("{path}?limit={OFFERED}&at_least={newest}");
-    let page = use_remote(query, |client: Client, query| async move {
-        client.get::<Page<T>>(&query).await.map(All::of)
-    });
-    page.state
-        .ready()
-        .map(|all| Rc::clone(&all.0))
-        .unwrap_or_default()
-}
-
-/// A list's items alone.
-struct All<T>(Rc<Vec<T>>);
-
-impl<T> All<T> {
-    fn of(page: Page<T>) -> Self {
-        Self(Rc::new(page.items))
-    }
-}
-
-impl<T> Content for All<T> {}

@@ -182,12 +182,16 @@ pub(crate) fn Dropdown(props: &DropdownProps) -> Html {
     )
 }
 
-/// Where the focus goes within a menu.
+/// Where the focus goes within a menu, or what is active in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Move {
+pub(crate) enum Move {
+    /// To the first.
     First,
+    /// To the last.
     Last,
+    /// One further.
     Next,
+    /// One back.
     Previous,
 }
 
@@ -195,7 +199,7 @@ enum Move {
 
 impl Move {
     /// What a key means in a menu.
-    fn of_key(key: &str) -> Option<Self> {
+    pub(crate) fn of_key(key: &str) -> Option<Self> {
         match key {
             "ArrowDown" => Some(Self::Next),
             "ArrowUp" => Some(Self::Previous),
@@ -206,7 +210,7 @@ impl Move {
     }
 
     /// The item to go to, of `count` that there are, from the one that has the focus; the ends meet.
-    fn target(self, count: u32, current: Option<u32>) -> Option<u32> {
+    pub(crate) fn target(self, count: u32, current: Option<u32>) -> Option<u32> {
         let last = count.checked_sub(1)?;
         Some(match (self, current) {
             (Self::First, _) | (Self::Next, None) => 0,

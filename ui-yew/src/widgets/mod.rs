@@ -5,6 +5,7 @@
 
 pub(crate) mod button;
 pub(crate) mod chart;
+pub(crate) mod chooser;
 pub(crate) mod confirm;
 pub(crate) mod copy;
 pub(crate) mod dialog;
@@ -19,8 +20,8 @@ pub(crate) mod link;
 pub(crate) mod listing;
 pub(crate) mod menu;
 pub(crate) mod moment;
-pub(crate) mod owner;
 pub(crate) mod paging;
+pub(crate) mod reference;
 pub(crate) mod rename;
 pub(crate) mod secret;
 pub(crate) mod uses;

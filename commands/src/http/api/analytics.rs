@@ -92,10 +92,11 @@ pub(super) async fn series(
     if by == GroupBy::Owner {
         let control = app.control()?;
         let live = control.live();
-        let owners = series.groups.iter().filter_map(|group| owner(&group.key));
+        let groups = series.groups.iter();
+        let owners = groups.filter_map(|group| group.key.parse::<Owner>().ok());
         let names = Names::read(control, &live.state, owners.filter_map(owner_person)).await?;
         for group in &mut series.groups {
-            if let Some(owner) = owner(&group.key) {
+            if let Ok(owner) = group.key.parse::<Owner>() {
                 group.name = names.owner(owner);
             }
         }
@@ -112,15 +113,6 @@ pub(super) async fn since(app: &App) -> (Option<Timestamp>, Option<String>) {
             None,
             Some("the ledger did not answer within 2 s".to_owned()),
         ),
-    }
-}
-
-/// The owner that the ledger writes as `user:<id>` or `virtual_account:<id>`.
-pub(super) fn owner(text: &str) -> Option<Owner> {
-    match text.split_once(':')? {
-        ("user", id) => id.parse().ok().map(Owner::User),
-        ("virtual_account", id) => id.parse().ok().map(Owner::VirtualAccount),
-        _ => None,
     }
 }
 

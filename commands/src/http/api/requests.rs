@@ -16,10 +16,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::{
-    analytics::{owner, unanswered},
-    virtual_models,
-};
+use super::{analytics::unanswered, virtual_models};
 use crate::{
     analytics::{RequestFilter, RequestPage, RequestRecord},
     auth::{
@@ -167,9 +164,10 @@ impl RequestParams {
             cursor,
             limit,
         } = self;
-        let wrong = || ApiError::invalid("owner", "an owner is user:<id> or virtual_account:<id>");
-        let of = match of {
-            Some(of) => Some(told(owner(&of).ok_or_else(wrong)?)),
+        // As the ledger writes it, however it was asked for: an id may come with hyphens.
+        let of = match of.map(|of| of.parse::<Owner>()) {
+            Some(Ok(of)) => Some(of.to_string()),
+            Some(Err(error)) => return Err(ApiError::invalid("owner", error.to_string())),
             None => None,
         };
         let limit = u32::try_from(list::read_limit(limit)?).unwrap_or(list::MOST);
@@ -192,20 +190,16 @@ impl RequestParams {
     }
 }
 
-/// An owner as the ledger writes it.
-fn told(owner: Owner) -> String {
-    match owner {
-        Owner::User(id) => format!("user:{id}"),
-        Owner::VirtualAccount(id) => format!("virtual_account:{id}"),
-    }
+fn owner(item: &RequestItem) -> Option<Owner> {
+    item.owner.as_deref()?.parse().ok()
 }
 
 fn person_of(item: &RequestItem) -> Option<Uuid> {
-    owner_person(owner(item.owner.as_deref()?)?)
+    owner_person(owner(item)?)
 }
 
 fn owner_name(names: &Names<'_>, item: &RequestItem) -> Option<String> {
-    Some(names.owner(owner(item.owner.as_deref()?)?))
+    owner(item).map(|owner| names.owner(owner))
 }
 
 /// The thing that the ledger, or a rule, writes as `<aggregate>:<id>`.

@@ -4,18 +4,15 @@ use std::collections::BTreeSet;
 
 use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::GrantItem;
-use events_schema::events::{GrantedModels, ModelRef, Owner, Subject};
+use events_schema::events::{GrantedModels, ModelRef};
 use events_schema::id::GrantId;
 
-use crate::widgets::owner;
-
-/// The choice that stands for everyone.
-pub(super) const EVERYONE: &str = "everyone";
+use crate::widgets::reference;
 
 /// What has been filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GrantDraft {
-    /// Who: [`EVERYONE`], `key:<id>`, `team:<id>`, or an owner's choice; empty: nobody yet.
+    /// Who, as a [`reference`]; empty: nobody yet.
     pub(super) subject: String,
     /// Whether it opens everything.
     pub(super) all: bool,
@@ -61,29 +58,13 @@ impl GrantDraft {
         (!self.models.is_empty()).then(|| GrantedModels::Listed(self.models.clone()))
     }
 
-    fn subject(&self) -> Option<Subject> {
-        if self.subject == EVERYONE {
-            return Some(Subject::Everyone);
-        }
-        if let Some(id) = self.subject.strip_prefix("key:") {
-            return id.parse().ok().map(Subject::Key);
-        }
-        if let Some(id) = self.subject.strip_prefix("team:") {
-            return id.parse().ok().map(Subject::Team);
-        }
-        owner::parse(&self.subject).map(|owner| match owner {
-            Owner::User(id) => Subject::User(id),
-            Owner::VirtualAccount(id) => Subject::VirtualAccount(id),
-        })
-    }
-
     /// The command, when enough is filled in to send it; `existing` is the grant to change.
     pub(super) fn command(&self, existing: Option<GrantId>) -> Option<NewCommand> {
         let models = self.granted()?;
         match existing {
             Some(grant) => Some(NewCommand::ChangeGrantedModels { grant, models }),
             None => Some(NewCommand::GrantAccess {
-                subject: self.subject()?,
+                subject: reference::subject(&self.subject)?,
                 models,
             }),
         }
@@ -92,6 +73,7 @@ impl GrantDraft {
 
 #[cfg(test)]
 mod tests {
+    use events_schema::events::Subject;
     use events_schema::id::ModelId;
 
     use super::*;
@@ -101,7 +83,7 @@ mod tests {
     #[test]
     fn a_grant_needs_a_subject_and_something_to_open() {
         let mut draft = GrantDraft::new();
-        draft.subject = EVERYONE.to_owned();
+        draft.subject = reference::EVERYONE.to_owned();
         assert!(draft.command(None).is_none());
         draft.choose(MODEL, true);
         assert!(matches!(
@@ -117,22 +99,5 @@ mod tests {
             unreachable!("it opens everything");
         };
         assert_eq!(models, GrantedModels::All);
-    }
-
-    #[test]
-    fn subjects_are_read_from_their_choices() {
-        let id = "0".repeat(32);
-        for (choice, is_known) in [
-            (format!("key:{id}"), true),
-            (format!("user:{id}"), true),
-            (format!("team:{id}"), true),
-            (String::new(), false),
-        ] {
-            let draft = GrantDraft {
-                subject: choice,
-                ..GrantDraft::new()
-            };
-            assert_eq!(draft.subject().is_some(), is_known);
-        }
     }
 }

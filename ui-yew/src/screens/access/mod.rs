@@ -9,7 +9,6 @@ use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::GrantItem;
 use events_schema::events::{Aggregate, Subject};
 use grant::EditGrant;
-pub(crate) use grant::use_offered_models;
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 

@@ -11,45 +11,56 @@ use yew::prelude::*;
 use yew_nested_router::prelude::*;
 
 use crate::api::Client;
-use crate::browser::use_now;
+use crate::browser::now;
 use crate::format;
-use crate::range::Range;
-use crate::remote::{Content, Remote, use_remote};
+use crate::range::{Range, Window};
+use crate::remote::{Content, Remote, use_polled};
 use crate::route::Screen;
 use crate::widgets::heading::Heading;
 
-/// How often the figures are asked for again, in milliseconds.
+/// How long after their last answer the figures are asked for again, in milliseconds.
 const REFRESH_MS: u32 = 3_000;
 
 impl Content for Summary {}
 
-impl Content for Series {}
+/// Figures over time, with the window that they lie in.
+struct Drawn {
+    window: Window,
+    series: Series,
+}
+
+impl Content for Drawn {}
 
 /// Range and split, figures, charts, and the newest requests.
 #[component]
 pub(crate) fn Dashboard() -> Html {
     let range = use_state_eq(|| Range::Hour);
     let group_by = use_state_eq(|| GroupBy::None);
-    let now = use_now(REFRESH_MS);
-    let window = range.window(now);
-    let status = use_remote(now, |client: Client, _| async move {
+    let status = use_polled((), Some(REFRESH_MS), |client: Client, ()| async move {
         client.get::<Status>("/status").await
     });
-    let summary = use_remote((window, now), |client: Client, (window, _)| async move {
-        client
-            .get::<Summary>(&format!("/analytics/summary?{}", window.query()))
-            .await
-    });
-    let series = use_remote(
-        (window, *group_by, now),
-        |client: Client, (window, group_by, _)| async move {
-            client
-                .get::<Series>(&format!(
-                    "/analytics/series?{}&by={}",
-                    window.series_query(),
-                    by(group_by)
-                ))
-                .await
+    // The window goes on with the time, and is therefore not the key: that would change without end.
+    let summary = use_polled(
+        *range,
+        Some(REFRESH_MS),
+        |client: Client, range: Range| async move {
+            let window = range.window(now());
+            let path = format!("/analytics/summary?{}", window.query());
+            client.get::<Summary>(&path).await
+        },
+    );
+    let drawn = use_polled(
+        (*range, *group_by),
+        Some(REFRESH_MS),
+        |client: Client, (range, group_by): (Range, GroupBy)| async move {
+            let window = range.window(now());
+            let path = format!(
+                "/analytics/series?{}&by={}",
+                window.series_query(),
+                by(group_by)
+            );
+            let series = client.get::<Series>(&path).await?;
+            Ok(Drawn { window, series })
         },
     );
     html!(
@@ -66,8 +77,8 @@ pub(crate) fn Dashboard() -> Html {
                         <>
                             <p class="sl-quiet sl-since">{ Icon::Database }{ format!(" Records since {}", format::time(since.to_chrono())) }</p>
                             { tiles::tiles(summary) }
-                            { series.show(Html::default, |series| charts::charts(series, window, *group_by)) }
-                            <recent::Recent {window} {now} />
+                            { drawn.show(Html::default, |drawn| charts::charts(&drawn.series, drawn.window, *group_by)) }
+                            <recent::Recent range={*range} pause_ms={REFRESH_MS} />
                         </>
                     ),
                 }) }

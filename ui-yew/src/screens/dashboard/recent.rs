@@ -1,13 +1,13 @@
 //! The newest requests, one by one.
 
-use chrono::{DateTime, Utc};
 use events_schema::api::Page;
 use events_schema::api::analytics::RequestItem;
 use yew::prelude::*;
 
 use crate::api::Client;
-use crate::range::Window;
-use crate::remote::use_remote;
+use crate::browser::now;
+use crate::range::Range;
+use crate::remote::use_polled;
 use crate::route::Screen;
 use crate::screens::requests::table::table;
 use crate::widgets::link::To;
@@ -19,23 +19,21 @@ const SHOWN: u32 = 15;
 #[derive(Clone, PartialEq, Properties)]
 pub(super) struct Props {
     /// The range that they lie in.
-    pub(super) window: Window,
-    /// The time: they are asked for again when it has gone on.
-    pub(super) now: DateTime<Utc>,
+    pub(super) range: Range,
+    /// How long after their last answer they are asked for again, in milliseconds.
+    pub(super) pause_ms: u32,
 }
 
 /// The table.
 #[component]
 pub(super) fn Recent(props: &Props) -> Html {
-    let requests = use_remote(
-        (props.window, props.now),
-        |client: Client, (window, _)| async move {
-            client
-                .get::<Page<RequestItem>>(&format!(
-                    "/analytics/requests?{}&limit={SHOWN}",
-                    window.query()
-                ))
-                .await
+    let requests = use_polled(
+        props.range,
+        Some(props.pause_ms),
+        |client: Client, range: Range| async move {
+            let window = range.window(now());
+            let path = format!("/analytics/requests?{}&limit={SHOWN}", window.query());
+            client.get::<Page<RequestItem>>(&path).await
         },
     );
     let none = || html!(<p class="sl-quiet">{ "No requests in this time range." }</p>);

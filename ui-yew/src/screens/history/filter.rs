@@ -2,17 +2,38 @@
 
 use std::fmt::Write as _;
 
-use events_schema::api::resources::OperatorItem;
 use events_schema::events::Aggregate;
 use events_schema::time::Timestamp;
 use yew::prelude::*;
 
 use crate::format;
+use crate::widgets::chooser::{ChooserFilter, Fixed, List, Source};
 use crate::widgets::draft::Draft;
 use crate::widgets::field::{Choice, Select};
-use crate::widgets::listing::use_all;
 use crate::widgets::moment;
 use crate::widgets::paging::encode;
+
+/// Who can have changed something.
+const ACTORS: Source = Source {
+    fixed: &[
+        Fixed {
+            value: "system:init",
+            label: "Initialisation",
+            hint: "System",
+        },
+        Fixed {
+            value: "system:command-line",
+            label: "Command line",
+            hint: "System",
+        },
+        Fixed {
+            value: "system:commands",
+            label: "Sluice itself",
+            hint: "System",
+        },
+    ],
+    lists: &[List::Operators],
+};
 
 /// What has been chosen; empty texts filter nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,30 +57,11 @@ pub(super) struct Props {
 /// The choices.
 #[component]
 pub(super) fn FilterBar(props: &Props) -> Html {
-    let operators = use_all::<OperatorItem>("/operators", &[Aggregate::Operator]);
     let filter = &props.filter;
     let aggregates = Aggregate::ALL.iter().map(|aggregate| Choice {
         value: aggregate.as_str().into(),
         label: format::words(aggregate.as_str()).into(),
     });
-    let operators = operators.iter().map(|operator| Choice {
-        value: format!("operator:{}", operator.id).into(),
-        label: operator
-            .name
-            .clone()
-            .unwrap_or_else(|| format::short_id(&operator.id.to_string()).to_owned())
-            .into(),
-    });
-    let system = [
-        ("system:init", "Initialisation"),
-        ("system:command-line", "Command line"),
-        ("system:commands", "Sluice itself"),
-    ]
-    .map(|(value, label)| Choice {
-        value: value.into(),
-        label: label.into(),
-    });
-    let actors: Vec<Choice> = operators.chain(system).collect();
     let typed = |event: InputEvent| {
         event
             .target_unchecked_into::<web_sys::HtmlInputElement>()
@@ -89,11 +91,8 @@ pub(super) fn FilterBar(props: &Props) -> Html {
                         choices={aggregates.collect::<Vec<_>>()} onchange={filter.edit(|filter: &mut Filter, text| filter.aggregate = text)} />
                 </label>
             }
-            <label class="sl-filter">
-                <span>{ "Who" }</span>
-                <Select name="actor" placeholder="Anybody" value={filter.actor.clone()} choices={actors}
-                    onchange={filter.edit(|filter: &mut Filter, text| filter.actor = text)} />
-            </label>
+            <ChooserFilter name="actor" label="Who" any="Anybody" source={ACTORS} value={filter.actor.clone()}
+                onchange={filter.edit(|filter: &mut Filter, text| filter.actor = text)} />
             { input("kind", "Kind of event", "text", &filter.kind, filter.edit(|filter: &mut Filter, text| filter.kind = text)) }
             { input("from", "From (UTC)", "datetime-local", &filter.from, filter.edit(|filter: &mut Filter, text| filter.from = text)) }
             { input("to", "To (UTC)", "datetime-local", &filter.to, filter.edit(|filter: &mut Filter, text| filter.to = text)) }

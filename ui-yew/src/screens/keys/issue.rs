@@ -5,11 +5,12 @@ use yew::prelude::*;
 
 use super::limits::{Bounds, bounds_fields};
 use crate::command::use_command;
+use crate::widgets::chooser::{ChooserField, OWNERS, Offer};
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
 use crate::widgets::draft::use_draft;
-use crate::widgets::field::{SelectField, TextField};
-use crate::widgets::owner;
+use crate::widgets::field::TextField;
+use crate::widgets::reference;
 use crate::widgets::secret::ShownOnce;
 
 /// The fields that show a refusal of their own.
@@ -40,7 +41,6 @@ pub(super) struct Props {
 /// The form, then the key.
 #[component]
 pub(super) fn IssueKey(props: &Props) -> Html {
-    let choices = owner::use_owner_choices();
     let draft = use_draft(Key::default);
     let why = use_state_eq(String::new);
     let secret = use_state_eq(|| None::<String>);
@@ -76,9 +76,9 @@ pub(super) fn IssueKey(props: &Props) -> Html {
     html!(
         <FormDialog title="Issue a key" action="Issue key" busy={commander.busy} complete={draft.command().is_some()}
             rejection={rejection.clone()} fields={FIELDS} {onsubmit} onclose={props.onclose.clone()}>
-            <SelectField name="owner" label="Owner" required={true} placeholder="Choose a user or a virtual account" {choices}
-                value={draft.owner.clone()} onchange={draft.edit(|draft, text| draft.owner = text)}
-                rejection={rejection.clone()} />
+            <ChooserField name="owner" label="Owner" required={true} source={OWNERS} value={draft.owner.clone()}
+                placeholder="Search users and virtual accounts" rejection={rejection.clone()}
+                onchoose={draft.edit(|draft: &mut Key, who: Option<Offer>| draft.owner = who.map(|it| it.value.to_string()).unwrap_or_default())} />
             <TextField name="label" label="Label" required={true} placeholder="billing service, production"
                 value={draft.label.clone()} onchange={draft.edit(|draft, text| draft.label = text)}
                 rejection={rejection.clone()} />
@@ -98,7 +98,7 @@ impl Key {
             return None;
         }
         Some(NewCommand::IssueKey {
-            owner: owner::parse(&self.owner)?,
+            owner: reference::owner(&self.owner)?,
             label: label.to_owned(),
             expires_at: self.bounds.expires_at()?,
             limits: self.bounds.limits()?,

@@ -3,26 +3,31 @@
 use std::collections::BTreeSet;
 
 use events_schema::api::commands::{CommandAnswer, NewCommand};
-use events_schema::api::resources::ProviderAccountItem;
-use events_schema::events::{Aggregate, ModelType};
-use events_schema::id::ProviderAccountId;
+use events_schema::events::ModelType;
 use yew::prelude::*;
 
 use super::type_name;
 use crate::command::use_command;
+use crate::widgets::chooser::{ChooserField, List, Offer, Source};
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
 use crate::widgets::draft::use_draft;
-use crate::widgets::field::{Check, Choice, Frame, SelectField, TextField};
-use crate::widgets::listing::use_all;
+use crate::widgets::field::{Check, Frame, TextField};
+use crate::widgets::reference;
 
 /// The fields that show a refusal of their own.
 const FIELDS: &[&str] = &["account", "name", "upstream_name", "model_types", "why"];
 
+/// Whose model it can be.
+const ACCOUNTS: Source = Source {
+    fixed: &[],
+    lists: &[List::ProviderAccounts],
+};
+
 /// What has been filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Model {
-    account: Option<ProviderAccountId>,
+    account: Option<Offer>,
     name: String,
     upstream_name: String,
     model_types: BTreeSet<ModelType>,
@@ -38,8 +43,6 @@ pub(super) struct Props {
 /// The form.
 #[component]
 pub(super) fn AddModel(props: &Props) -> Html {
-    let accounts =
-        use_all::<ProviderAccountItem>("/provider-accounts", &[Aggregate::ProviderAccount]);
     let draft = use_draft(Model::new);
     let why = use_state_eq(String::new);
     let onclose = props.onclose.clone();
@@ -52,13 +55,6 @@ pub(super) fn AddModel(props: &Props) -> Html {
             }
         })
     };
-    let choices: Vec<Choice> = accounts
-        .iter()
-        .map(|account| Choice {
-            value: account.id.to_string().into(),
-            label: account.name.clone().into(),
-        })
-        .collect();
     let check = |kind: ModelType| {
         let onchange = draft.edit(move |draft: &mut Model, checked| draft.choose(kind, checked));
         let checked = draft.model_types.contains(&kind);
@@ -68,11 +64,12 @@ pub(super) fn AddModel(props: &Props) -> Html {
     html!(
         <FormDialog title="Add a model" action="Add model" busy={commander.busy} complete={draft.command().is_some()}
             rejection={rejection.clone()} fields={FIELDS} {onsubmit} onclose={props.onclose.clone()}>
-            <SelectField name="account" label="Provider account" required={true} placeholder="Choose one" {choices}
-                value={draft.account.map(|id| id.to_string()).unwrap_or_default()}
-                onchange={draft.edit(|draft, id: String| draft.account = id.parse().ok())} rejection={rejection.clone()} />
+            <ChooserField name="account" label="Provider account" required={true} source={ACCOUNTS}
+                placeholder="Search provider accounts" rejection={rejection.clone()}
+                value={draft.account.as_ref().map(|it| it.value.clone()).unwrap_or_default()}
+                onchoose={draft.edit(|draft: &mut Model, account| draft.account = account)} />
             <TextField name="name" label="Name" required={true} placeholder="gpt-4o"
-                hint={draft.asked_for(&accounts)} value={draft.name.clone()}
+                hint={draft.asked_for()} value={draft.name.clone()}
                 onchange={draft.edit(|draft, text| draft.name = text)} rejection={rejection.clone()} />
             <TextField name="upstream_name" label="The provider's name for it" placeholder="The same"
                 value={draft.upstream_name.clone()} onchange={draft.edit(|draft, text| draft.upstream_name = text)}
@@ -109,11 +106,9 @@ impl Model {
     }
 
     /// What callers will ask for, as far as it is known.
-    fn asked_for(&self, accounts: &[ProviderAccountItem]) -> String {
-        let chosen = accounts
-            .iter()
-            .find(|account| Some(account.id) == self.account);
-        let account = chosen.map_or("account", |account| account.name.as_str());
+    fn asked_for(&self) -> String {
+        let account = self.account.as_ref();
+        let account = account.map_or("account", |account| account.label.as_str());
         let name = if self.name.is_empty() {
             "model"
         } else {
@@ -129,7 +124,7 @@ impl Model {
             return None;
         }
         Some(NewCommand::AddModel {
-            account: self.account?,
+            account: reference::id(&self.account.as_ref()?.value).parse().ok()?,
             name: name.to_owned(),
             upstream_name: Some(self.upstream_name.trim().to_owned())
                 .filter(|name| !name.is_empty()),
@@ -140,14 +135,22 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
+    use events_schema::id::ProviderAccountId;
+
     use super::*;
 
     #[test]
     fn a_model_needs_an_account_a_name_and_a_use() {
         let mut draft = Model::new();
         assert!(draft.command().is_none());
-        draft.account = Some(ProviderAccountId::from_bytes([1; 16]));
+        let id = ProviderAccountId::from_bytes([1; 16]);
+        draft.account = Some(Offer {
+            value: reference::of("provider_account", id),
+            label: "mock".into(),
+            hint: AttrValue::default(),
+        });
         draft.name = " gpt-4o ".to_owned();
+        assert_eq!(draft.asked_for(), "Callers ask for mock/gpt-4o.");
         let Some(NewCommand::AddModel {
             name,
             upstream_name,

@@ -8,11 +8,9 @@ mod settings;
 mod snippet;
 mod transcript;
 
-use std::rc::Rc;
-
 use ask::{Request, StreamOptions, ask, micros};
 use conversation::{Conversation, Step};
-use offered::use_offered;
+use offered::use_first;
 use patternfly_yew::prelude::*;
 use settings::{Settings, SettingsPanel};
 use snippet::Snippet;
@@ -48,12 +46,7 @@ pub(crate) fn Playground() -> Html {
 /// Settings to the left, conversation to the right.
 #[component]
 fn Chat() -> Html {
-    let offered = use_offered();
-    let choices = offered
-        .state
-        .ready()
-        .map(|offered| offered.choices())
-        .unwrap_or_default();
+    let first = use_first();
     let settings = use_draft(Settings::default);
     let conversation = use_reducer_eq(Conversation::default);
     let question = use_state_eq(String::new);
@@ -61,7 +54,8 @@ fn Chat() -> Html {
     let running = use_mut_ref(|| None::<AbortController>);
     let client = use_client();
     // Until one is chosen, the first is meant.
-    let model = settings.chosen_of(&choices);
+    let chosen = Some(settings.model.clone()).filter(|model| !model.is_empty());
+    let model = chosen.or_else(|| first.state.ready()?.name());
 
     let send = {
         let (conversation, question, settings, running) = (
@@ -119,11 +113,11 @@ fn Chat() -> Html {
                     <Button variant={Variant::Secondary} icon={Icon::Trash} label="Clear" disabled={conversation.answering} onclick={clear} />
                 }
             </Heading>
-            { offered.show(offered::none, |offered| html!(
+            { first.show(offered::none, |_| html!(
                 <section class="pf-v6-c-page__main-section sl-playground">
-                    <SettingsPanel settings={settings.clone()} {choices} model={model.clone().unwrap_or_default()} />
+                    <SettingsPanel settings={settings.clone()} model={model.clone().unwrap_or_default()} />
                     <div class="sl-card sl-chat">
-                        <Transcript conversation={(*conversation).clone()} models={Rc::clone(&offered.models)} />
+                        <Transcript conversation={(*conversation).clone()} />
                         { composer(&question, &conversation, &send, cancel) }
                     </div>
                 </section>

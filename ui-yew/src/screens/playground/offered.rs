@@ -1,10 +1,6 @@
 //! What there is to chat with.
 
-use std::rc::Rc;
-
-use events_schema::api::Page;
-use events_schema::api::resources::{ModelItem, VirtualModelItem};
-use events_schema::events::{Aggregate, ModelType};
+use events_schema::events::Aggregate;
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 use yew_nested_router::prelude::*;
@@ -12,10 +8,13 @@ use yew_nested_router::prelude::*;
 use crate::api::{Client, use_live};
 use crate::remote::{Content, Loaded, use_remote};
 use crate::route::Screen;
-use crate::widgets::field::Choice;
+use crate::widgets::chooser::{Found, List, Question, Source};
 
-/// How many of each are offered: the most that a page has.
-const LIMIT: u32 = 200;
+/// What can be chatted with. Virtual models first: they are what applications should ask for.
+pub(super) const CHATTING: Source = Source {
+    fixed: &[],
+    lists: &[List::ChatVirtualModels, List::ChatModels],
+};
 
 /// The changes after which there may be others.
 const SHOWS: &[Aggregate] = &[
@@ -24,26 +23,26 @@ const SHOWS: &[Aggregate] = &[
     Aggregate::ProviderAccount,
 ];
 
-/// Models and the names that stand for several of them.
-pub(super) struct Offered {
-    /// The models, also for their prices.
-    pub(super) models: Rc<Vec<ModelItem>>,
-    virtual_models: Vec<VirtualModelItem>,
-}
+/// What is meant until something is chosen.
+pub(super) struct First(Option<AttrValue>);
 
-/// Loads what there is, and again when it changes.
+/// Looks for the first there is, and again when models change.
 #[hook]
-pub(super) fn use_offered() -> Loaded<Offered> {
-    let newest = use_live().newest(SHOWS);
-    use_remote(newest, |client: Client, newest| async move {
-        let query = format!("?limit={LIMIT}&at_least={newest}");
-        let models: Page<ModelItem> = client.get(&format!("/models{query}")).await?;
-        let virtual_models: Page<VirtualModelItem> =
-            client.get(&format!("/virtual-models{query}")).await?;
-        Ok(Offered {
-            models: Rc::new(models.items),
-            virtual_models: virtual_models.items,
-        })
+pub(super) fn use_first() -> Loaded<First> {
+    let at_least = use_live().newest(SHOWS);
+    use_remote(at_least, |client: Client, at_least| async move {
+        let question = Question {
+            search: String::new(),
+            taken: Vec::new(),
+            at_least,
+        };
+        let Found {
+            offers, failure, ..
+        } = CHATTING.ask(&client, question).await;
+        match (offers.into_iter().next(), failure) {
+            (None, Some(failure)) => Err(failure),
+            (first, _) => Ok(First(first.map(|it| it.value))),
+        }
     })
 }
 
@@ -70,29 +69,17 @@ fn NothingToChatWith() -> Html {
     )
 }
 
-// === impl Offered ===
+// === impl First ===
 
-impl Offered {
-    /// Virtual models first, then every model that chats; none that is disabled.
-    pub(super) fn choices(&self) -> Vec<Choice> {
-        let choice = |name: &str, kind: &str| Choice {
-            value: name.to_owned().into(),
-            label: format!("{name}{kind}").into(),
-        };
-        let virtual_models = self.virtual_models.iter().filter(|model| !model.disabled);
-        let models = self
-            .models
-            .iter()
-            .filter(|model| !model.disabled && model.model_types.contains(&ModelType::Chat));
-        virtual_models
-            .map(|model| choice(&model.name, " (virtual)"))
-            .chain(models.map(|model| choice(&model.full_name, "")))
-            .collect()
+impl First {
+    /// Its name.
+    pub(super) fn name(&self) -> Option<String> {
+        self.0.as_ref().map(ToString::to_string)
     }
 }
 
-impl Content for Offered {
+impl Content for First {
     fn is_empty(&self) -> bool {
-        self.choices().is_empty()
+        self.0.is_none()
     }
 }

@@ -2,9 +2,11 @@
 
 use yew::prelude::*;
 
+use super::offered::CHATTING;
 use crate::browser;
+use crate::widgets::chooser::{ChooserField, Offer};
 use crate::widgets::draft::Draft;
-use crate::widgets::field::{Choice, SelectField, TextArea, TextField};
+use crate::widgets::field::{TextArea, TextField};
 
 /// As typed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,8 +26,6 @@ pub(super) struct Settings {
 pub(super) struct Props {
     /// As typed.
     pub(super) settings: Draft<Settings>,
-    /// The models there are.
-    pub(super) choices: Vec<Choice>,
     /// The model that is meant.
     pub(super) model: AttrValue,
 }
@@ -39,9 +39,11 @@ pub(super) fn SettingsPanel(props: &Props) -> Html {
     html!(
         <div class="sl-card sl-pad sl-settings">
             <form class="pf-v6-c-form" novalidate={true} onsubmit={|event: SubmitEvent| event.prevent_default()}>
-                <SelectField name="model" label="Model" value={props.model.clone()} choices={props.choices.clone()}
-                    placeholder={props.choices.is_empty().then_some("No models yet")}
-                    onchange={settings.edit(|settings, text| settings.model = text)} />
+                <ChooserField name="model" label="Model" required={true} source={CHATTING} value={props.model.clone()}
+                    placeholder="Search models"
+                    onchoose={settings.edit(|settings: &mut Settings, model: Option<Offer>| {
+                        settings.model = model.map(|it| it.value.to_string()).unwrap_or_default();
+                    })} />
                 <details class="sl-more" open={*unfolded}>
                     <summary>{ "Settings" }</summary>
                     <TextArea name="instructions" label="Instructions" rows={4} value={settings.instructions.clone()}
@@ -57,39 +59,4 @@ pub(super) fn SettingsPanel(props: &Props) -> Html {
             </form>
         </div>
     )
-}
-
-// === impl Settings ===
-
-impl Settings {
-    /// The model that is meant: the chosen one while it is there, or else the first.
-    pub(super) fn chosen_of(&self, choices: &[Choice]) -> Option<String> {
-        let chosen = choices.iter().find(|choice| *choice.value == *self.model);
-        chosen
-            .or_else(|| choices.first())
-            .map(|choice| choice.value.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_model_that_is_gone_gives_way_to_the_first() {
-        let choice = |name: &'static str| Choice {
-            value: name.into(),
-            label: name.into(),
-        };
-        let settings = Settings {
-            model: "b".to_owned(),
-            ..Settings::default()
-        };
-        assert_eq!(
-            settings.chosen_of(&[choice("a"), choice("b")]).as_deref(),
-            Some("b")
-        );
-        assert_eq!(settings.chosen_of(&[choice("a")]).as_deref(), Some("a"));
-        assert_eq!(settings.chosen_of(&[]), None);
-    }
 }

@@ -1,22 +1,26 @@
 //! What was said, and what each answer took.
 
-use std::rc::Rc;
-
+use events_schema::api::Page;
 use events_schema::api::resources::ModelItem;
+use events_schema::money::Price;
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
-use super::conversation::{Conversation, Facts, Message, Role};
+use super::conversation::{Conversation, Facts, Message, Role, Usage};
 use super::markdown::{Block, Span, blocks};
+use crate::api::Client;
 use crate::format;
+use crate::remote::{Content, use_remote};
+use crate::widgets::paging::encode;
+
+/// How many models are looked through for one: those whose names hold its name.
+const NAMESAKES: u32 = 200;
 
 /// Properties of [`Transcript`].
 #[derive(Clone, PartialEq, Properties)]
 pub(super) struct Props {
     /// What was said.
     pub(super) conversation: Conversation,
-    /// The models there are, for their prices.
-    pub(super) models: Rc<Vec<ModelItem>>,
 }
 
 /// The messages; the newest stays in sight.
@@ -49,14 +53,14 @@ pub(super) fn Transcript(props: &Props) -> Html {
                 html!(<div key={index} class="sl-said sl-said-user">{ &message.content }</div>)
             }
             Role::Assistant => {
-                html!(<div key={index} class="sl-said sl-said-model" data-answering={answering.to_string()}>{ answer(message, answering, &props.models) }</div>)
+                html!(<div key={index} class="sl-said sl-said-model" data-answering={answering.to_string()}>{ answer(message, answering) }</div>)
             }
         }
     };
     html!(<div class="sl-transcript" ref={place} aria-live="polite">{ for messages.iter().enumerate().map(draw) }</div>)
 }
 
-fn answer(message: &Message, answering: bool, models: &[ModelItem]) -> Html {
+fn answer(message: &Message, answering: bool) -> Html {
     let waiting = answering && message.content.is_empty();
     html!(
         <>
@@ -70,7 +74,7 @@ fn answer(message: &Message, answering: bool, models: &[ModelItem]) -> Html {
                 <Alert inline={true} plain={true} r#type={AlertType::Danger} title={broken.clone()} />
             }
             if !answering {
-                { facts(&message.facts, models) }
+                { facts(&message.facts) }
             }
         </>
     )
@@ -91,8 +95,7 @@ fn draw_span(span: &Span) -> Html {
     }
 }
 
-fn facts(facts: &Facts, models: &[ModelItem]) -> Html {
-    let fact = |name: &'static str, value: Option<String>| html!({ for value.map(|value| html!(<span data-fact={name}><b>{ value }</b>{ format!(" {name}") }</span>)) });
+fn facts(facts: &Facts) -> Html {
     let tokens = facts
         .usage
         .map(|usage| format!("{} + {}", usage.prompt_tokens, usage.completion_tokens));
@@ -104,22 +107,50 @@ fn facts(facts: &Facts, models: &[ModelItem]) -> Html {
             { fact("tokens", tokens) }
             { fact("to first token", facts.first_token_us.map(format::latency)) }
             { fact("in all", facts.duration_us.map(format::latency)) }
-            { fact("cost", cost(facts, models).map(format::usd)) }
+            if let (Some(usage), Some(target)) = (facts.usage, &facts.target) {
+                <Cost {usage} target={target.clone()} />
+            }
             { fact("position", facts.position.clone().map(|position| format!("#{position}"))) }
         </div>
     )
 }
 
-/// What the answer cost, in nano-dollars, at the price that applies now to the model that answered.
-fn cost(facts: &Facts, models: &[ModelItem]) -> Option<u64> {
-    let (usage, target) = (facts.usage?, facts.target.as_deref()?);
-    let price = models
-        .iter()
-        .find(|model| model.full_name == target)?
-        .price?;
-    Some(
-        price
-            .cost(usage.prompt_tokens, 0, usage.completion_tokens)
-            .nanos(),
-    )
+fn fact(name: &'static str, value: Option<String>) -> Html {
+    let value = value
+        .map(|value| html!(<span data-fact={name}><b>{ value }</b>{ format!(" {name}") }</span>));
+    value.unwrap_or_default()
+}
+
+/// The price of a model, if it has one.
+struct PriceNow(Option<Price>);
+
+impl Content for PriceNow {}
+
+/// Properties of [`Cost`].
+#[derive(Clone, PartialEq, Properties)]
+struct CostProps {
+    /// The tokens of the answer.
+    usage: Usage,
+    /// The full name of the model that answered.
+    target: String,
+}
+
+/// What the answer cost, at the price that applies now to the model that answered.
+#[component]
+fn Cost(props: &CostProps) -> Html {
+    let price = use_remote(
+        props.target.clone(),
+        |client: Client, target: String| async move {
+            let path = format!("/models?limit={NAMESAKES}&search={}", encode(&target));
+            let page = client.get::<Page<ModelItem>>(&path).await?;
+            let found = page.items.into_iter().find(|it| it.full_name == target);
+            Ok(PriceNow(found.and_then(|it| it.price)))
+        },
+    );
+    let price = price.state.ready().and_then(|price| price.0);
+    let cost = price.map(|price| {
+        let usage = &props.usage;
+        price.cost(usage.prompt_tokens, 0, usage.completion_tokens)
+    });
+    fact("cost", cost.map(|cost| format::usd(cost.nanos())))
 }

@@ -1,20 +1,22 @@
 //! Makes a rate-limit policy, or changes what it limits.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use events_schema::api::commands::CommandAnswer;
-use events_schema::api::resources::{RateLimitPolicyItem, TeamItem, UserItem, VirtualAccountItem};
-use events_schema::events::{Aggregate, LimitMode, LimitUnit, LimitWindow, LimitedSubject};
+use events_schema::api::resources::RateLimitPolicyItem;
+use events_schema::events::{LimitMode, LimitUnit, LimitWindow};
 use yew::prelude::*;
 
 use super::draft::PolicyDraft;
+use crate::api::Rejection;
 use crate::command::use_command;
-use crate::screens::access::use_offered_models;
+use crate::widgets::chooser::{ChoicesField, List, OPENED, Source};
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
 use crate::widgets::draft::{Draft, use_draft};
 use crate::widgets::field::{Check, Choice, Frame, SelectField, TextArea, TextField};
-use crate::widgets::listing::use_all;
+use crate::widgets::reference;
 
 /// The fields that show a refusal of their own.
 const FIELDS: &[&str] = &[
@@ -27,6 +29,12 @@ const FIELDS: &[&str] = &[
     "rule.applies_per",
     "why",
 ];
+
+/// Whose requests can be limited. Teams first: they are what limits should be made for.
+const SUBJECTS: Source = Source {
+    fixed: &[],
+    lists: &[List::Teams, List::VirtualAccounts, List::Users],
+};
 
 /// Properties of [`EditPolicy`].
 #[derive(Clone, PartialEq, Properties)]
@@ -41,8 +49,6 @@ pub(super) struct Props {
 /// The form.
 #[component]
 pub(super) fn EditPolicy(props: &Props) -> Html {
-    let subjects = use_subjects();
-    let models = use_offered_models();
     let draft = use_draft(|| {
         props
             .policy
@@ -84,30 +90,8 @@ pub(super) fn EditPolicy(props: &Props) -> Html {
                 </div>
             }
             { amount_fields(&draft, rejection.as_ref()) }
-            <Frame name="rule.subjects" label="Whose requests" rejection={rejection.clone()}>
-                <Check name="subjects-all" label="Everybody's" checked={draft.everybody}
-                    onchange={draft.edit(|draft, all| draft.everybody = all)} />
-                if !draft.everybody {
-                    <div class="sl-checks">{ for subjects.iter().map(|(subject, name, hint)| {
-                        let subject = *subject;
-                        let onchange = draft.edit(move |draft: &mut PolicyDraft, chosen| choose(&mut draft.subjects, subject, chosen));
-                        html!(<Check key={name.clone()} name={format!("subject-{name}")} label={name.clone()} hint={*hint}
-                            checked={draft.subjects.contains(&subject)} {onchange} />)
-                    }) }</div>
-                }
-            </Frame>
-            <Frame name="rule.models" label="To which models" rejection={rejection.clone()}>
-                <Check name="models-all" label="All models, also those that come later" checked={draft.all_models}
-                    onchange={draft.edit(|draft, all| draft.all_models = all)} />
-                if !draft.all_models {
-                    <div class="sl-checks">{ for models.iter().map(|offer| {
-                        let model = offer.model;
-                        let onchange = draft.edit(move |draft: &mut PolicyDraft, chosen| choose(&mut draft.models, model, chosen));
-                        html!(<Check key={offer.name.clone()} name={format!("model-{}", offer.name)} label={offer.name.clone()}
-                            hint={offer.hint} checked={draft.models.contains(&model)} {onchange} />)
-                    }) }</div>
-                }
-            </Frame>
+            { subject_fields(&draft, props.policy.as_deref(), rejection.as_ref()) }
+            { model_fields(&draft, props.policy.as_deref(), rejection.as_ref()) }
             <TextArea name="rule.metadata" label="Only with this metadata" rows={2} value={draft.metadata.clone()}
                 placeholder="environment=production" hint="One key=value a line, all of which a request must have."
                 onchange={draft.edit(|draft, text| draft.metadata = text)} rejection={rejection.clone()} />
@@ -117,7 +101,74 @@ pub(super) fn EditPolicy(props: &Props) -> Html {
     )
 }
 
-fn choose<T: Ord>(of: &mut std::collections::BTreeSet<T>, it: T, chosen: bool) {
+/// Whose requests it counts.
+fn subject_fields(
+    draft: &Draft<PolicyDraft>,
+    policy: Option<&RateLimitPolicyItem>,
+    rejection: Option<&Rejection>,
+) -> Html {
+    let choose = |chosen| {
+        draft.edit(move |draft: &mut PolicyDraft, value: AttrValue| {
+            if let Some(subject) = reference::limited_subject(&value) {
+                choose(&mut draft.subjects, subject, chosen);
+            }
+        })
+    };
+    let subjects = draft.subjects.iter();
+    let known = policy.map(|policy| policy.subjects.as_slice());
+    let known = known.unwrap_or_default().iter();
+    let known = known.map(|it| (reference::of_limited_subject(it.subject), it.name.clone()));
+    html!(
+        <Frame name="rule.subjects" label="Whose requests" rejection={rejection.cloned()}>
+            <Check name="subjects-all" label="Everybody's" checked={draft.everybody}
+                onchange={draft.edit(|draft, all| draft.everybody = all)} />
+            if !draft.everybody {
+                <div class="sl-below">
+                    <ChoicesField name="rule.subjects" label="Whose requests" source={SUBJECTS} placeholder="Search teams, accounts, users"
+                        chosen={subjects.map(|it| reference::of_limited_subject(*it)).collect::<Vec<_>>()}
+                        known={known.map(|(value, name)| (value, name.into())).collect::<Vec<_>>()}
+                        onadd={choose(true)} onremove={choose(false)} />
+                </div>
+            }
+        </Frame>
+    )
+}
+
+/// To which models the requests are that it counts.
+fn model_fields(
+    draft: &Draft<PolicyDraft>,
+    policy: Option<&RateLimitPolicyItem>,
+    rejection: Option<&Rejection>,
+) -> Html {
+    let choose = |chosen| {
+        draft.edit(move |draft: &mut PolicyDraft, value: AttrValue| {
+            if let Some(model) = reference::model(&value) {
+                choose(&mut draft.models, model, chosen);
+            }
+        })
+    };
+    let models = draft.models.iter();
+    let known = policy.map(|policy| policy.models.as_slice());
+    let known = known.unwrap_or_default().iter();
+    let known = known.map(|it| (reference::of_model(it.model), it.name.clone()));
+    html!(
+        <Frame name="rule.models" label="To which models" rejection={rejection.cloned()}>
+            <Check name="models-all" label="All models, also those that come later" checked={draft.all_models}
+                onchange={draft.edit(|draft, all| draft.all_models = all)} />
+            if !draft.all_models {
+                <div class="sl-below">
+                    <ChoicesField name="rule.models" label="To which models" source={OPENED}
+                        placeholder="Search models, virtual models, accounts"
+                        chosen={models.map(|it| reference::of_model(*it)).collect::<Vec<_>>()}
+                        known={known.map(|(value, name)| (value, name.into())).collect::<Vec<_>>()}
+                        onadd={choose(true)} onremove={choose(false)} />
+                </div>
+            }
+        </Frame>
+    )
+}
+
+fn choose<T: Ord>(of: &mut BTreeSet<T>, it: T, chosen: bool) {
     if chosen {
         of.insert(it);
     } else {
@@ -126,7 +177,7 @@ fn choose<T: Ord>(of: &mut std::collections::BTreeSet<T>, it: T, chosen: bool) {
 }
 
 /// How much, of what, in which time, and what happens above it.
-fn amount_fields(draft: &Draft<PolicyDraft>, rejection: Option<&crate::api::Rejection>) -> Html {
+fn amount_fields(draft: &Draft<PolicyDraft>, rejection: Option<&Rejection>) -> Html {
     let units = choices(&[("requests", "requests"), ("tokens", "tokens")]);
     let windows = choices(&[
         ("minute", "a minute"),
@@ -169,7 +220,7 @@ fn amount_fields(draft: &Draft<PolicyDraft>, rejection: Option<&crate::api::Reje
 }
 
 /// What has a counter of its own.
-fn counter_fields(draft: &Draft<PolicyDraft>, rejection: Option<&crate::api::Rejection>) -> Html {
+fn counter_fields(draft: &Draft<PolicyDraft>, rejection: Option<&Rejection>) -> Html {
     html!(
         <Frame name="rule.applies_per" label="A counter for each" rejection={rejection.cloned()}
             hint="At most two. None: all requests that match share one counter.">
@@ -192,26 +243,4 @@ fn choices(of: &[(&'static str, &'static str)]) -> Vec<Choice> {
             label: (*label).into(),
         })
         .collect()
-}
-
-/// Teams first: they are what limits should be made for.
-#[hook]
-fn use_subjects() -> Vec<(LimitedSubject, String, &'static str)> {
-    let teams = use_all::<TeamItem>("/teams", &[Aggregate::Team]);
-    let accounts = use_all::<VirtualAccountItem>("/virtual-accounts", &[Aggregate::VirtualAccount]);
-    let users = use_all::<UserItem>("/users", &[Aggregate::User]);
-    let teams = teams
-        .iter()
-        .map(|it| (LimitedSubject::Team(it.id), it.name.clone(), "Team"));
-    let accounts = accounts.iter().map(|it| {
-        (
-            LimitedSubject::VirtualAccount(it.id),
-            it.name.clone(),
-            "Virtual account",
-        )
-    });
-    let users = users
-        .iter()
-        .filter_map(|it| Some((LimitedSubject::User(it.id), it.name.clone()?, "User")));
-    teams.chain(accounts).chain(users).collect()
 }

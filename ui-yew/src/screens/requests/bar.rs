@@ -1,8 +1,6 @@
 //! The filters above the log of requests: each change goes to the address, from which everything else follows.
 
-use events_schema::api::resources::{KeyItem, ModelItem};
 use events_schema::api::status::GatewayItem;
-use events_schema::events::Aggregate;
 use events_schema::usage::Outcome;
 use patternfly_yew::prelude::Icon;
 use yew::prelude::*;
@@ -15,16 +13,28 @@ use crate::query::Query;
 use crate::range::Range;
 use crate::remote::use_remote;
 use crate::widgets::button::{Button, Variant};
+use crate::widgets::chooser::{ChooserFilter, List, OWNERS, Source};
 use crate::widgets::field::{Choice, Select};
 use crate::widgets::filter::{FilterInput, offered};
-use crate::widgets::listing::use_all;
-use crate::widgets::owner::use_owner_choices;
+use crate::widgets::reference;
 
 /// What is chosen for "all that did not end well".
 const FAILED: &str = "failed";
 
 /// The filters that are out of sight until they are wanted.
 const MORE: [&str; 5] = ["key", "requested_model", "status", "streamed", "gateway"];
+
+/// What can have answered.
+const TARGETS: Source = Source {
+    fixed: &[],
+    lists: &[List::ModelNames],
+};
+
+/// The keys.
+const KEYS: Source = Source {
+    fixed: &[],
+    lists: &[List::Keys],
+};
 
 /// Properties of [`Bar`].
 #[derive(Clone, PartialEq, Properties)]
@@ -38,29 +48,14 @@ pub(super) struct Props {
 pub(super) fn Bar(props: &Props) -> Html {
     let AddressQuery { query, .. } = &props.address;
     let edit = |name: &'static str| props.address.edit(name);
-    let owners = use_owner_choices();
-    let models = use_all::<ModelItem>("/models", &[Aggregate::Model, Aggregate::ProviderAccount]);
-    let targets = models.iter().map(|model| Choice {
-        value: model.full_name.clone().into(),
-        label: model.full_name.clone().into(),
-    });
-    let select =
-        |name: &'static str, label: &'static str, any: &'static str, choices: Vec<Choice>| {
-            let value = query.get(name).to_owned();
-            let choices = offered(choices, &value);
-            html!(
-                <label class="sl-filter">
-                    <span>{ label }</span>
-                    <Select {name} placeholder={any} {value} {choices} onchange={edit(name)} />
-                </label>
-            )
-        };
     let clear = props.address.set.reform(|_: MouseEvent| Query::default());
     html!(
         <div class="sl-toolbar sl-filters">
             { time(&props.address) }
-            { select("owner", "Owner", "Anybody", owners) }
-            { select("target", "Answered by", "Any model", targets.collect()) }
+            <ChooserFilter name="owner" label="Owner" any="Anybody" source={OWNERS} value={query.get("owner").to_owned()}
+                onchange={edit("owner")} />
+            <ChooserFilter name="target" label="Answered by" any="Any model" source={TARGETS} value={query.get("target").to_owned()}
+                onchange={edit("target")} />
             { outcome(&props.address) }
             <FilterInput name="request" label="Request" placeholder="Its id, or how it begins"
                 value={query.get("request").to_owned()} onchange={edit("request")} />
@@ -77,11 +72,12 @@ pub(super) fn Bar(props: &Props) -> Html {
 fn More(props: &Props) -> Html {
     let AddressQuery { query, .. } = &props.address;
     let edit = |name: &'static str| props.address.edit(name);
-    let keys = use_all::<KeyItem>("/keys", &[Aggregate::Key]);
-    let keys = keys.iter().map(|key| Choice {
-        value: key.id.to_string().into(),
-        label: format!("{} ({})", key.label, key.owner_name).into(),
-    });
+    // The address and the ledger know a key by its id alone.
+    let key = match query.get("key") {
+        "" => AttrValue::default(),
+        id => reference::of("key", id),
+    };
+    let to_key = edit("key").reform(|value: String| reference::id(&value).to_owned());
     let gateways = use_remote((), |client: Client, ()| async move {
         client.get::<Vec<GatewayItem>>("/gateways").await
     });
@@ -126,7 +122,7 @@ fn More(props: &Props) -> Html {
             <div class="sl-filters">
                 <FilterInput name="requested_model" label="Asked for" placeholder="chat"
                     value={query.get("requested_model").to_owned()} onchange={edit("requested_model")} />
-                { select("key", "Key", "Any", keys.collect()) }
+                <ChooserFilter name="key" label="Key" any="Any" source={KEYS} value={key} onchange={to_key} />
                 <FilterInput name="status" label="HTTP status" placeholder="503" kind="number"
                     value={query.get("status").to_owned()} onchange={edit("status")} />
                 { select("streamed", "Answer", "Either way", streamed.into()) }
@@ -158,7 +154,7 @@ fn time(address: &AddressQuery) -> Html {
     let edge = |name: &'static str, label: &'static str| {
         html!(
             <FilterInput {name} {label} kind="datetime-local" value={query.get(name).to_owned()}
-                onchange={address.edit(name)} />
+                when_done={true} onchange={address.edit(name)} />
         )
     };
     html!(

@@ -111,7 +111,7 @@ fn picker(address: &AddressQuery, summary: Option<&StateSummary>) -> Html {
             <FilterInput name="position" label="As of position" kind="number" value={query.get("position").to_owned()} placeholder={here}
                 when_done={true} onchange={typed("position", "at")} />
             <FilterInput name="at" label="Or as of a time (UTC)" kind="datetime-local" value={query.get("at").to_owned()}
-                onchange={typed("at", "position")} />
+                when_done={true} onchange={typed("at", "position")} />
             <div class="sl-filter-buttons">
                 <Button variant={Variant::Secondary} icon={Icon::AngleLeft} aria_label="One event earlier"
                     disabled={earlier.is_none()} onclick={to(earlier)} />

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use events_schema::api::Page;
 use events_schema::api::commands::{CommandAnswer, NewCommand};
-use events_schema::api::resources::{TeamItem, TeamMemberItem, UserItem};
+use events_schema::api::resources::{TeamItem, TeamMemberItem};
 use events_schema::events::{Aggregate, TeamRole};
 use events_schema::id::UserId;
 use patternfly_yew::prelude::*;
@@ -15,13 +15,20 @@ use crate::command::use_command;
 use crate::remote::use_remote;
 use crate::screens::users::ERASED;
 use crate::widgets::button::{Button, Variant};
+use crate::widgets::chooser::{Chooser, List, Offer, Source};
 use crate::widgets::dialog::Dialog;
 use crate::widgets::field::{Choice, Select};
-use crate::widgets::listing::use_all;
 use crate::widgets::moment::Ago;
+use crate::widgets::reference;
 
 /// How many members are shown.
 const SHOWN: usize = 200;
+
+/// Who can be in a team.
+const USERS: Source = Source {
+    fixed: &[],
+    lists: &[List::Users],
+};
 
 /// Properties of [`Members`].
 #[derive(Clone, PartialEq, Properties)]
@@ -96,32 +103,24 @@ struct NewcomerProps {
 /// Somebody to add.
 #[component]
 fn Newcomer(props: &NewcomerProps) -> Html {
-    let users = use_all::<UserItem>("/users", &[Aggregate::User]);
-    let chosen = use_state_eq(String::new);
-    let choices: Vec<Choice> = users
-        .iter()
-        .filter(|user| !props.inside.contains(&user.id))
-        .filter_map(|user| {
-            Some(Choice {
-                value: user.id.to_string().into(),
-                label: user.name.clone()?.into(),
-            })
-        })
-        .collect();
+    let chosen = use_state_eq(AttrValue::default);
     let onclick = {
         let (chosen, onadd) = (chosen.clone(), props.onadd.clone());
         Callback::from(move |_: MouseEvent| {
-            if let Ok(user) = chosen.parse() {
+            if let Ok(user) = reference::id(&chosen).parse() {
                 onadd.emit(user);
-                chosen.set(String::new());
+                chosen.set(AttrValue::default());
             }
         })
     };
     let setter = chosen.setter();
+    let inside = props.inside.iter();
+    let taken: Vec<_> = inside.map(|id| reference::of("user", id)).collect();
     html!(
         <div class="sl-add-row">
-            <Select name="newcomer" value={(*chosen).clone()} {choices} placeholder="Choose a user to add"
-                onchange={Callback::from(move |value| setter.set(value))} />
+            <Chooser name="newcomer" label="A user to add" source={USERS} value={(*chosen).clone()} {taken} optional={true}
+                placeholder="Search a user to add"
+                onchoose={Callback::from(move |user: Option<Offer>| setter.set(user.map(|it| it.value).unwrap_or_default()))} />
             <Button variant={Variant::Primary} label="Add" disabled={chosen.is_empty()} busy={props.busy} {onclick} />
         </div>
     )

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use events_schema::api::commands::{CommandAnswer, NewCommand};
-use events_schema::api::resources::{ModelItem, VirtualModelItem};
-use events_schema::events::{Aggregate, RoutingStrategy};
+use events_schema::api::resources::VirtualModelItem;
+use events_schema::events::RoutingStrategy;
 use patternfly_yew::prelude::*;
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
@@ -13,14 +13,21 @@ use super::draft::{RoutingDraft, TargetDraft};
 use super::told;
 use crate::command::use_command;
 use crate::widgets::button::{Button, Variant};
+use crate::widgets::chooser::{Chooser, List, Offer, Source};
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
 use crate::widgets::draft::{Draft, use_draft};
-use crate::widgets::field::{Check, Choice, Frame, Select, SelectField, TextArea, TextField};
-use crate::widgets::listing::use_all;
+use crate::widgets::field::{Check, Choice, Frame, SelectField, TextArea, TextField, input_id};
+use crate::widgets::reference;
 
 /// The fields that show a refusal of their own.
 const FIELDS: &[&str] = &["name", "routing", "why"];
+
+/// What can be a target.
+const MODELS: Source = Source {
+    fixed: &[],
+    lists: &[List::Models],
+};
 
 /// Properties of [`EditVirtualModel`].
 #[derive(Clone, PartialEq, Properties)]
@@ -34,7 +41,6 @@ pub(super) struct Props {
 /// The form.
 #[component]
 pub(super) fn EditVirtualModel(props: &Props) -> Html {
-    let models = use_all::<ModelItem>("/models", &[Aggregate::Model]);
     let draft = use_draft(|| {
         props
             .model
@@ -69,13 +75,6 @@ pub(super) fn EditVirtualModel(props: &Props) -> Html {
         Some(model) => (format!("Change the routing of {}", model.name), "Save"),
         None => ("Create a virtual model".to_owned(), "Create virtual model"),
     };
-    let choices: Vec<Choice> = models
-        .iter()
-        .map(|model| Choice {
-            value: model.id.to_string().into(),
-            label: model.full_name.clone().into(),
-        })
-        .collect();
     let add = draft.edit(|draft: &mut RoutingDraft, _: MouseEvent| draft.add());
     let rejection = commander.rejection;
     html!(
@@ -91,7 +90,7 @@ pub(super) fn EditVirtualModel(props: &Props) -> Html {
             <Frame name="routing" label="Targets" required={true} rejection={rejection.clone()}
                 hint="When a target answers with one of its fallback statuses, or not at all, another is tried.">
                 <div class="sl-target-drafts">
-                    { for draft.targets.iter().enumerate().map(|(index, target)| target_row(&draft, index, target, &choices)) }
+                    { for draft.targets.iter().enumerate().map(|(index, target)| target_row(&draft, index, target)) }
                 </div>
                 <Button variant={Variant::Link} icon={Icon::PlusCircle} label="Add target" onclick={add} />
             </Frame>
@@ -186,12 +185,7 @@ fn whole(draft: &Draft<RoutingDraft>) -> Html {
 }
 
 /// One target's inputs: a row, and what few need below it.
-fn target_row(
-    draft: &Draft<RoutingDraft>,
-    index: usize,
-    target: &TargetDraft,
-    choices: &[Choice],
-) -> Html {
+fn target_row(draft: &Draft<RoutingDraft>, index: usize, target: &TargetDraft) -> Html {
     let edit = |change: fn(&mut TargetDraft, String)| {
         draft.edit(move |draft: &mut RoutingDraft, text: String| {
             if let Some(target) = draft.targets.get_mut(index) {
@@ -227,11 +221,15 @@ fn target_row(
     };
     html!(
         <div class="sl-target-draft" key={index}>
-            <label class="sl-target-model">
-                <span>{ "Model" }</span>
-                <Select name={named("model")} placeholder="Choose a model"
-                    value={target.model.clone()} choices={choices.to_vec()} onchange={edit(|target, id| target.model = id)} />
-            </label>
+            <div class="sl-target-model">
+                <label for={input_id(&named("model"))}><span>{ "Model" }</span></label>
+                <Chooser name={named("model")} label={format!("Model of target {}", index + 1)} source={MODELS}
+                    placeholder="Search models"
+                    value={if target.model.is_empty() { AttrValue::default() } else { reference::of("model", &target.model) }}
+                    onchoose={edit(|target, id| target.model = id).reform(|model: Option<Offer>| {
+                        model.map(|it| reference::id(&it.value).to_owned()).unwrap_or_default()
+                    })} />
+            </div>
             { part }
             { small("sl-target-statuses", "Fallback statuses", named("statuses"), &target.statuses,
                 "401, 403, 404, 429, 500, 502, 503", edit(|target, text| target.statuses = text)) }

@@ -1,6 +1,6 @@
 //! The gateway's process.
 
-use std::{future::pending, pin::pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser as _;
 use gateway::{
@@ -11,7 +11,7 @@ use gateway::{
     metrics::Metrics,
     record::{self, RecordConfig},
     report::Identity,
-    server::{Door, Ending, Workers, worker::Shared},
+    server::{Ending, Workers, worker::Shared},
     trust::Trust,
     view::{self, ViewConfig},
 };
@@ -121,7 +121,7 @@ fn run(config: &Config) -> Result<(), AnyError> {
 
     let signals = runtime.block_on(async { Signals::new() })?;
     let served = runtime.block_on(serve(
-        config, &door, listener, &identity, &shared, workers, &ending, signals,
+        config, listener, &identity, &shared, workers, &ending, signals,
     ));
     keeping.cancel();
     recording.join();
@@ -163,7 +163,6 @@ impl Signals {
 /// Accepts connections until the process is asked to end, and waits for what is under way then.
 async fn serve(
     config: &Config,
-    door: &Door,
     listener: TcpListener,
     identity: &Identity,
     shared: &Shared,
@@ -173,16 +172,8 @@ async fn serve(
 ) -> Result<(), AnyError> {
     let listen = listener.local_addr()?;
     tracing::info!(%listen, gateway = %identity.gateway, "listening");
-    let follow = async {
-        match &door.certificate {
-            Some(certificate) => certificate.follow().await,
-            None => pending().await,
-        }
-    };
-    let mut follow = pin!(follow);
     tokio::select! {
         () = workers.accept(&listener) => {}
-        () = &mut follow => {}
         () = signals.next() => {}
     }
     shared.leave();
@@ -190,7 +181,6 @@ async fn serve(
         tracing::info!("going away: load balancers have time to notice");
         tokio::select! {
             () = workers.accept(&listener) => {}
-            () = &mut follow => {}
             () = sleep(config.lame_duck()) => {}
             () = signals.next() => {}
         }

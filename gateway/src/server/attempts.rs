@@ -217,10 +217,11 @@ impl<'v> Call<'v> {
         let first = first.map(|step| step.target.model.id);
         for target in &seen {
             // Another one was chosen: somebody else may find out.
-            if target.health.circuit == Circuit::Probe && Some(target.model.bytes()) != first {
-                if let Some(model) = self.worker.health.known(&target.model.bytes()) {
-                    model.release();
-                }
+            if target.health.circuit == Circuit::Probe
+                && Some(target.model.bytes()) != first
+                && let Some(model) = self.worker.health.known(&target.model.bytes())
+            {
+                model.release();
             }
         }
         planned.map(|plan| (plan, seen)).map_err(Failure::Denied)

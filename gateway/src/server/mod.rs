@@ -23,7 +23,9 @@ pub mod stream;
 pub mod tls;
 pub mod worker;
 
-use std::{io, net::TcpStream as StdTcpStream, rc::Rc, sync::Arc, thread, time::Duration};
+use std::{
+    future::pending, io, net::TcpStream as StdTcpStream, rc::Rc, sync::Arc, thread, time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -83,6 +85,7 @@ pub struct Workers {
     threads: Vec<thread::JoinHandle<()>>,
     doors: Vec<mpsc::Sender<Arrival>>,
     places: Arc<Semaphore>,
+    certificate: Option<Certificate>,
 }
 
 impl Workers {
@@ -102,6 +105,7 @@ impl Workers {
             places: Arc::new(Semaphore::new(
                 door.connections.clamp(1, Semaphore::MAX_PERMITS),
             )),
+            certificate: door.certificate.clone(),
         };
         for (index, ring) in rings.iter().enumerate() {
             let (sender, arrivals) = mpsc::channel(BACKLOG);
@@ -126,8 +130,21 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Accepts connections and hands them round, for ever.
+    /// Accepts connections and hands them round, for ever; shows callers another certificate when it changes.
     pub async fn accept(&self, listener: &TcpListener) {
+        let follow = async {
+            match &self.certificate {
+                Some(certificate) => certificate.follow().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.accept_all(listener) => {}
+            () = follow => {}
+        }
+    }
+
+    async fn accept_all(&self, listener: &TcpListener) {
         let mut is_full = false;
         for next in (0..self.doors.len()).cycle() {
             if self.places.available_permits() > 0 {

@@ -156,7 +156,7 @@ async fn requests_are_in_the_ledger_and_in_the_rollup() {
     clickhouse.becomes(text, 15).await;
     // What a provider did not state is told apart from nothing.
     let stated =
-        "SELECT toUInt64(sum(cache_write_input_tokens)) FROM requests WHERE outcome = 'success'";
+        "SELECT ifNull(sum(cache_write_input_tokens), 0) FROM requests WHERE outcome = 'success'";
     clickhouse.becomes(stated, 7 * 3).await;
     let not_stated = "SELECT count() FROM requests WHERE cache_write_input_tokens IS NULL AND audio_output_tokens IS NULL";
     clickhouse.becomes(not_stated, 8).await;

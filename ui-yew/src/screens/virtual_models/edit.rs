@@ -139,7 +139,7 @@ fn small(
     name: String,
     value: &str,
     placeholder: &'static str,
-    onchange: Callback<String>,
+    onchange: &Callback<String>,
 ) -> Html {
     let typed = |event: InputEvent| event.target_unchecked_into::<HtmlInputElement>().value();
     html!(
@@ -170,15 +170,15 @@ fn whole(draft: &Draft<RoutingDraft>) -> Html {
             <summary>{ "Sessions, deadline and hedging" }</summary>
             <div class="sl-target-more">
                 { small("", "Session lasts (s)", "ttl_seconds".to_owned(), &draft.ttl_seconds, "3600",
-                    edit(|draft, text| draft.ttl_seconds = text)) }
+                    &edit(|draft, text| draft.ttl_seconds = text)) }
                 { small("", "Sessions by headers", "session_headers".to_owned(), &draft.session_headers, "x-user-id",
-                    edit(|draft, text| draft.session_headers = text)) }
+                    &edit(|draft, text| draft.session_headers = text)) }
                 { small("", "Sessions by metadata", "session_metadata".to_owned(), &draft.session_metadata, "conversation",
-                    edit(|draft, text| draft.session_metadata = text)) }
+                    &edit(|draft, text| draft.session_metadata = text)) }
                 { small("", "All attempts within (ms)", "deadline_ms".to_owned(), &draft.deadline_ms, "no limit",
-                    edit(|draft, text| draft.deadline_ms = text)) }
+                    &edit(|draft, text| draft.deadline_ms = text)) }
                 { small("", "Another beside it after (ms)", "hedge_after_ms".to_owned(), &draft.hedge_after_ms, "never",
-                    edit(|draft, text| draft.hedge_after_ms = text)) }
+                    &edit(|draft, text| draft.hedge_after_ms = text)) }
             </div>
         </details>
     )
@@ -207,7 +207,7 @@ fn target_row(draft: &Draft<RoutingDraft>, index: usize, target: &TargetDraft) -
             named("weight"),
             &target.weight,
             "1",
-            edit(|target, text| target.weight = text),
+            &edit(|target, text| target.weight = text),
         ),
         RoutingStrategy::PriorityBased => small(
             "sl-target-weight",
@@ -215,7 +215,7 @@ fn target_row(draft: &Draft<RoutingDraft>, index: usize, target: &TargetDraft) -
             named("priority"),
             &target.priority,
             "0",
-            edit(|target, text| target.priority = text),
+            &edit(|target, text| target.priority = text),
         ),
         RoutingStrategy::LatencyBased => html!(<span class="sl-target-weight"></span>),
     };
@@ -232,7 +232,7 @@ fn target_row(draft: &Draft<RoutingDraft>, index: usize, target: &TargetDraft) -
             </div>
             { part }
             { small("sl-target-statuses", "Fallback statuses", named("statuses"), &target.statuses,
-                "401, 403, 404, 429, 500, 502, 503", edit(|target, text| target.statuses = text)) }
+                "401, 403, 404, 429, 500, 502, 503", &edit(|target, text| target.statuses = text)) }
             <Check name={named("candidate")} label="Others may fall back to it"
                 checked={target.candidate} onchange={candidate} />
             <Button variant={Variant::Plain} icon={Icon::MinusCircle} aria_label="Remove target"
@@ -261,17 +261,17 @@ fn target_more(
             <summary>{ "Retries, cutoffs, parameters, headers, metadata" }</summary>
             <div class="sl-target-more">
                 { small("", "Tried again (times)", named("retries"), &target.retries, "never",
-                    edit(|target, text| target.retries = text)) }
+                    &edit(|target, text| target.retries = text)) }
                 { small("", "After (ms)", named("retry-delay"), &target.retry_delay_ms, "100",
-                    edit(|target, text| target.retry_delay_ms = text)) }
+                    &edit(|target, text| target.retry_delay_ms = text)) }
                 { small("", "On statuses", named("retry-statuses"), &target.retry_statuses, "429, 500, 502, 503",
-                    edit(|target, text| target.retry_statuses = text)) }
+                    &edit(|target, text| target.retry_statuses = text)) }
                 { small("", "First token within (ms)", named("first-token"), &target.first_token_ms, "any time",
-                    edit(|target, text| target.first_token_ms = text)) }
+                    &edit(|target, text| target.first_token_ms = text)) }
                 { small("", "Each token within (ms)", named("per-token"), &target.per_token_ms, "any time",
-                    edit(|target, text| target.per_token_ms = text)) }
+                    &edit(|target, text| target.per_token_ms = text)) }
                 { small("", "Leave out headers", named("headers-remove"), &target.headers_remove, "x-internal-debug",
-                    edit(|target, text| target.headers_remove = text)) }
+                    &edit(|target, text| target.headers_remove = text)) }
             </div>
             <div class="sl-target-more">
                 { area("params", "Parameters (JSON)", &target.params, "{\"temperature\": 0.5}",

@@ -13,10 +13,10 @@ use fantoccini::elements::Element;
 use crate::webdriver::Chromium;
 
 /// How long anything on a page may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often it is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -145,6 +145,30 @@ impl Browser {
         Ok(())
     }
 
+    /// Chooses in a chooser: types the name, and clicks the choice that is called so.
+    pub(crate) async fn find_and_choose(&self, name: &str, label: &str) -> Outcome {
+        let text = self
+            .see(&format!("input[role='combobox'][name='{name}']"))
+            .await?;
+        text.click().await?;
+        text.send_keys(label).await?;
+        let path = format!(
+            "//*[@role='option']/span[normalize-space(.)={}]",
+            quoted(label)
+        );
+        self.wait(Locator::XPath(&path), label)
+            .await?
+            .click()
+            .await?;
+        self.until_gone(".sl-choices").await?;
+        let now = text.prop("value").await?.unwrap_or_default();
+        if now == label {
+            Ok(())
+        } else {
+            Err(format!("{name} holds “{now}” instead of “{label}”").into())
+        }
+    }
+
     /// Presses the button that says this; in a dialog, when one is open.
     pub(crate) async fn press(&self, text: &str) -> Outcome {
         let path = format!(
@@ -204,6 +228,32 @@ impl Browser {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Waits until the address does not hold this.
+    pub(crate) async fn until_address_without(&self, part: &str) -> Outcome {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let address = self.address().await?;
+            if !address.contains(part) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Err(format!("{address} still holds {part}").into());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The window, for what is not done by a pointer.
+    pub(crate) const fn page(&self) -> &fantoccini::Client {
+        &self.chromium.page
+    }
+
+    /// Back to where it was before.
+    pub(crate) async fn back(&self) -> Outcome {
+        self.chromium.page.back().await?;
+        Ok(())
     }
 
     /// Loads the page again.

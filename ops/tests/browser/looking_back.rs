@@ -1,25 +1,15 @@
 //! From a request to the configuration that decided on it, and from an event to the state after it.
 
-use std::time::Duration;
-
 use crate::Outcome;
 use crate::browser::{Browser, at_text};
-
-/// How long the address may take to change.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How often it is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// The key, as WebDriver writes it.
-const ENTER: &str = "\u{e007}";
+use crate::keyboard::ENTER;
 
 /// The log of requests, filtered; one of them; the state as of its position.
 pub(crate) async fn a_request_leads_to_the_state_that_decided_on_it(browser: &Browser) -> Outcome {
     browser.go("Requests").await?;
     let requests = "tr[data-request]";
     browser.until_text(requests, "browser/fast").await?;
-    browser.choose("target", "browser/fast").await?;
+    browser.find_and_choose("target", "browser/fast").await?;
     browser.until_address("target=browser%2Ffast").await?;
     browser.choose("outcome", "Anything but success").await?;
     browser.until_address("failed=true").await?;
@@ -84,11 +74,11 @@ async fn more_filters_stay_open(browser: &Browser) -> Outcome {
     browser.fill("status", "200").await?;
     browser.until_address("status=200").await?;
     browser.fill("status", "").await?;
-    until_without(browser, "status=").await?;
+    browser.until_address_without("status=").await?;
     browser.see("details.sl-more-filters[open]").await?;
     browser.fill("status", "5").await?;
     browser.fill("status", "").await?;
-    until_without(browser, "status=").await
+    browser.until_address_without("status=").await
 }
 
 /// The event by which the model had its price: the model as it was then, and what has become of it.
@@ -125,7 +115,7 @@ pub(crate) async fn an_event_leads_to_the_state_after_it(browser: &Browser) -> O
     browser
         .see("input[name='position']")
         .await?
-        .send_keys(ENTER)
+        .send_keys(&ENTER.to_string())
         .await?;
     browser.until_address("position=1").await?;
     browser.until_text("[data-part='position']", "#1").await?;
@@ -136,7 +126,7 @@ pub(crate) async fn an_event_leads_to_the_state_after_it(browser: &Browser) -> O
 
 /// Waits until the address names no position, and the position that is shown is the log's end rather than `before`.
 async fn until_now(browser: &Browser, before: &str) -> Outcome {
-    until_without(browser, "position=").await?;
+    browser.until_address_without("position=").await?;
     // The label beside the position; the button that says the same is none.
     let label = "dl.sl-facts .pf-v6-c-label";
     browser.until_text(label, "Now").await?;
@@ -145,19 +135,4 @@ async fn until_now(browser: &Browser, before: &str) -> Outcome {
         return Err(format!("now is {shown:?}, where {before} was shown before").into());
     }
     Ok(())
-}
-
-/// Waits until the address does not hold this.
-async fn until_without(browser: &Browser, part: &str) -> Outcome {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let address = browser.address().await?;
-        if !address.contains(part) {
-            return Ok(());
-        }
-        if tokio::time::Instant::now() > deadline {
-            return Err(format!("{address} still holds {part}").into());
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
 }

@@ -6,6 +6,8 @@
 //! Chromium and chromedriver must be installed: Debian's `chromium` and `chromium-driver`.
 
 mod browser;
+mod by_keyboard;
+mod keyboard;
 mod looking_back;
 mod reference;
 mod stack;
@@ -25,7 +27,11 @@ fn a_newcomer_sets_up_a_model_and_a_key_chats_and_finds_it_all_again() -> Outcom
     let stack = Stack::of_this_run()?;
     tokio::runtime::Runtime::new()?.block_on(async {
         let browser = Browser::start(&stack.console).await?;
-        let outcome = first_quarter_of_an_hour(&browser, &stack).await;
+        let outcome = async {
+            first_quarter_of_an_hour(&browser, &stack).await?;
+            by_keyboard::everything_goes_without_a_pointer(&browser, &stack).await
+        }
+        .await;
         browser.picture("last").await?;
         browser.stop().await?;
         outcome
@@ -95,7 +101,7 @@ async fn a_name_that_is_taken_is_refused_at_its_field(browser: &Browser, stack: 
 async fn add_a_model(browser: &Browser) -> Outcome {
     browser.go("Models").await?;
     browser.press("Add model").await?;
-    browser.choose("account", "browser").await?;
+    browser.find_and_choose("account", "browser").await?;
     browser.fill("name", "fast").await?;
     browser.submit().await?;
     browser.see("tr[data-name='browser/fast']").await?;
@@ -117,9 +123,7 @@ async fn issue_a_key(browser: &Browser) -> Outcome {
     browser.see("tr[data-name='browser-test']").await?;
     browser.go("API keys").await?;
     browser.press("Issue key").await?;
-    browser
-        .choose("owner", "browser-test (virtual account)")
-        .await?;
+    browser.find_and_choose("owner", "browser-test").await?;
     browser.fill("label", "browser test").await?;
     browser.fill("limits.requests_per_minute", "600").await?;
     browser.submit().await?;
@@ -138,7 +142,7 @@ async fn issue_a_key(browser: &Browser) -> Outcome {
 
 async fn chat(browser: &Browser) -> Outcome {
     browser.go("Playground").await?;
-    browser.choose("model", "browser/fast").await?;
+    browser.find_and_choose("model", "browser/fast").await?;
     browser.fill("question", "What is a sluice?").await?;
     browser.press("Send").await?;
     // The facts are drawn when the answer has ended.

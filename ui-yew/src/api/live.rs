@@ -205,10 +205,27 @@ impl Connection {
                 }
             }
         };
+        let window = web_sys::window().expect("a browser has a window");
+        // A browser keeps pages that were left, to go back to, and with each its connection: after six of them it had
+        // none left for the page that is looked at.
+        let left = {
+            let source = source.clone();
+            move |_: &Event| source.close()
+        };
+        let came_back = {
+            let (source, reopen) = (source.clone(), reopen.clone());
+            move |_: &Event| {
+                if source.ready_state() == EventSource::CLOSED {
+                    reopen.emit(());
+                }
+            }
+        };
         let listeners = vec![
             EventListener::new(&source, "open", opened),
             EventListener::new(&source, "error", fell),
             EventListener::new(&source, "message", note_events(dispatcher.clone())),
+            EventListener::new(&window, "pagehide", left),
+            EventListener::new(&window, "pageshow", came_back),
         ];
         Self {
             source: Some(source),

@@ -2,6 +2,8 @@
 //!
 //! Addresses and the questions of the API write owners and operators in the same way.
 
+use std::fmt::Display;
+
 use events_schema::events::{LimitedSubject, ModelRef, Owner, Subject};
 use yew::AttrValue;
 
@@ -9,8 +11,8 @@ use yew::AttrValue;
 pub(crate) const EVERYONE: &str = "everyone";
 
 /// The value of one thing.
-pub(crate) fn of(kind: &str, id: impl ToString) -> AttrValue {
-    format!("{kind}:{}", id.to_string()).into()
+pub(crate) fn of(kind: &str, id: impl Display + Copy) -> AttrValue {
+    format!("{kind}:{id}").into()
 }
 
 /// The kind and the id in a value; `None`: it stands for no thing that has one.
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_is_no_such_thing_is_not_read() {
-        let of_team = of("team", "0".repeat(32));
+        let of_team = of("team", &"0".repeat(32));
         assert_eq!((owner(&of_team), model(&of_team)), (None, None));
         for value in ["", "user", "user:ada", "system:commands"] {
             assert_eq!((subject(value), parts(value)), (None, None), "{value}");

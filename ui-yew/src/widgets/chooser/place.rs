@@ -3,6 +3,7 @@
 //! Its place is set through the DOM, which the content security policy allows; a `style` attribute it would not.
 
 use gloo_events::{EventListener, EventListenerOptions, EventListenerPhase};
+use gloo_timers::callback::Interval;
 use wasm_bindgen::prelude::*;
 use web_sys::{DomRect, HtmlElement};
 use yew::prelude::*;
@@ -21,6 +22,9 @@ const LEAST: f64 = 220.0;
 
 /// How wide the list is at least, in pixels, where the window has so much: names are longer than a narrow filter.
 const WIDE: f64 = 300.0;
+
+/// How often the list looks whether its text was moved by what came in around it, in milliseconds: nothing tells of that.
+const LOOK_EVERY_MS: u32 = 100;
 
 #[wasm_bindgen]
 extern "C" {
@@ -66,15 +70,15 @@ pub(super) fn use_placed(open: bool, text: &NodeRef, list: &NodeRef) {
                 }
             }
         };
-        let listeners = open.then(|| {
+        let following = open.then(|| {
             if let Some(list) = list.cast::<HtmlElement>() {
                 // It fails only for one that is shown already.
                 drop(list.unchecked_ref::<Popover>().show_popover());
             }
             place();
-            follow(place)
+            (follow(place.clone()), Interval::new(LOOK_EVERY_MS, place))
         });
-        move || drop(listeners)
+        move || drop(following)
     });
 }
 

@@ -371,7 +371,7 @@ fn provider_account(it: ProviderAccountItem) -> Option<Offer> {
 fn whole_account(it: ProviderAccountItem) -> Option<Offer> {
     let value = reference::of("provider_account", it.id);
     let hint = "All models of the account, also those that come later";
-    Some(offer(value, format!("{}/*", it.name), hint))
+    Some(offer(value, it.name + "/*", hint))
 }
 
 fn model(it: ModelItem) -> Option<Offer> {

@@ -14,7 +14,7 @@ use events_schema::{
     envelope::GENESIS,
     events::{
         GrantedModels, LimitedModels, LimitedSubject, LimitedSubjects, ModelRef, Owner, Role,
-        Routing, Stream, Subject,
+        RoutingStrategy, RoutingTarget, Stream, Subject,
     },
     state::{Organisation, User},
 };
@@ -447,13 +447,14 @@ fn numbers_are_within_bounds(state: &Organisation) {
         let targets = &it.routing.targets;
         assert!((1..=32).contains(&targets.len()), "{it:?}");
         unique(targets.iter().map(|target| target.model));
-        assert!(
-            targets
-                .iter()
-                .map(|target| u64::from(target.weight))
-                .sum::<u64>()
-                > 0
-        );
+        let goes_by = |target: &RoutingTarget| match it.routing.strategy {
+            RoutingStrategy::WeightBased => target.weight.is_some(),
+            RoutingStrategy::PriorityBased => target.priority.is_some(),
+            RoutingStrategy::LatencyBased => true,
+        };
+        assert!(targets.iter().all(goes_by), "{it:?}");
+        let by_weight = it.routing.strategy == RoutingStrategy::WeightBased;
+        assert!(!by_weight || targets.iter().any(|target| target.weight > Some(0)));
     }
     let settings = state.settings();
     assert!((14..=3_650).contains(&settings.retention.requests_days));

@@ -10,13 +10,14 @@ use std::{fmt, str::FromStr};
 
 use rkyv::{Archive, Serialize};
 
-use super::routing::{self, RoutingEntry};
+use super::{
+    callers::{former_secret, grant, team},
+    routing::{self, RoutingEntry},
+};
 use crate::{
-    events::{Event, GrantedModels, ModelRef, ModelType, Owner, Provider, Subject, TeamEvent},
+    events::{Event, ModelType, Owner, Provider, TeamEvent},
     id::TeamId,
-    state::{
-        FormerSecret, Grant, Key, Model, Organisation, ProviderAccount, Team, User, VirtualAccount,
-    },
+    state::{Key, Model, Organisation, ProviderAccount, User, VirtualAccount},
 };
 
 /// The kinds of things that gateways know of.
@@ -737,66 +738,5 @@ fn key(it: &Key) -> KeyEntry {
         requests_per_minute: limits.requests_per_minute,
         tokens_per_minute: limits.tokens_per_minute,
         disabled: *disabled,
-    }
-}
-
-fn former_secret(key: &Key, former: &FormerSecret) -> FormerSecretEntry {
-    let FormerSecret {
-        hash,
-        hint: _,
-        works_until,
-        position: _,
-    } = former;
-    FormerSecretEntry {
-        key: key.id.bytes(),
-        hash: hash.hash,
-        pepper: hash.key.to_string(),
-        works_until_us: works_until.micros(),
-    }
-}
-
-fn team(it: &Team) -> TeamEntry {
-    let Team {
-        id,
-        life: _,
-        name,
-        disabled,
-        members: _,
-        own_position: _,
-    } = it;
-    TeamEntry {
-        id: id.bytes(),
-        name: name.to_string(),
-        disabled: *disabled,
-    }
-}
-
-fn grant(it: &Grant) -> GrantEntry {
-    let Grant {
-        id,
-        life: _,
-        subject,
-        models,
-    } = it;
-    GrantEntry {
-        id: id.bytes(),
-        subject: match subject {
-            Subject::Everyone => SubjectEntry::Everyone,
-            Subject::User(id) => SubjectEntry::User(id.bytes()),
-            Subject::VirtualAccount(id) => SubjectEntry::VirtualAccount(id.bytes()),
-            Subject::Key(id) => SubjectEntry::Key(id.bytes()),
-            Subject::Team(id) => SubjectEntry::Team(id.bytes()),
-        },
-        models: match models {
-            GrantedModels::All => vec![ModelRefEntry::All],
-            GrantedModels::Listed(models) => models
-                .iter()
-                .map(|model| match model {
-                    ModelRef::Model(id) => ModelRefEntry::Model(id.bytes()),
-                    ModelRef::VirtualModel(id) => ModelRefEntry::VirtualModel(id.bytes()),
-                    ModelRef::ProviderAccount(id) => ModelRefEntry::ProviderAccount(id.bytes()),
-                })
-                .collect(),
-        },
     }
 }

@@ -421,6 +421,7 @@ fn routing() -> impl Strategy<Value = Routing> {
         |(model, weight, fallback_status_codes, fallback_candidate)| RoutingTarget {
             fallback_status_codes,
             fallback_candidate,
+            priority: Some(weight % 3),
             ..RoutingTarget::weighted(model, weight)
         },
     );

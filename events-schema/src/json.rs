@@ -1,11 +1,16 @@
-//! JSON that people give and that is passed on as they wrote it: numbers keep all their digits.
+//! JSON that people give, in one form: the same object is the same text, whether it came as JSON or in a document.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
-/// A JSON object, in a canonical form: its members in the order of their names, no blanks outside of strings.
+/// A JSON object, in a canonical form: as `serde_json` writes it, members in the order of their names. A number that it
+/// cannot hold is refused.
 #[derive(Clone)]
 pub struct JsonObject(Box<RawValue>);
 
@@ -41,20 +46,47 @@ impl FromStr for JsonObject {
     type Err = InvalidObject;
 
     fn from_str(text: &str) -> Result<Self, InvalidObject> {
-        let Members(members) = serde_json::from_str(text)?;
-        let mut canonical: BTreeMap<String, Box<RawValue>> = BTreeMap::new();
-        for (name, value) in members {
-            let value = RawValue::from_string(without_blanks(value.get()))?;
-            if canonical.insert(name.clone(), value).is_some() {
-                return Err(InvalidObject::Twice(name));
-            }
+        let Members(names) = serde_json::from_str(text)?;
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = names.into_iter().find(|name| !seen.insert(name.clone())) {
+            return Err(InvalidObject::Twice(twice));
         }
-        Ok(Self(serde_json::value::to_raw_value(&canonical)?))
+        let mut canonical = String::with_capacity(text.len());
+        write(&serde_json::from_str(text)?, &mut canonical);
+        Ok(Self(RawValue::from_string(canonical)?))
     }
 }
 
-/// All members of an object, as they stand.
-struct Members(Vec<(String, Box<RawValue>)>);
+/// Writes a value with the members of objects in the order of their names, whatever order the parser keeps them in.
+fn write(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(members) => {
+            let sorted: BTreeMap<&String, &Value> = members.iter().collect();
+            text.push('{');
+            for (at, (name, value)) in sorted.into_iter().enumerate() {
+                text.push_str(if at == 0 { "" } else { "," });
+                text.push_str(&Value::from(name.as_str()).to_string());
+                text.push(':');
+                write(value, text);
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (at, item) in items.iter().enumerate() {
+                text.push_str(if at == 0 { "" } else { "," });
+                write(item, text);
+            }
+            text.push(']');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            text.push_str(&value.to_string());
+        }
+    }
+}
+
+/// The names of an object's members, as they stand.
+struct Members(Vec<String>);
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -67,34 +99,15 @@ impl<'de> Deserialize<'de> for Members {
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                let mut names = Vec::new();
+                while let Some((name, _)) = map.next_entry::<String, de::IgnoredAny>()? {
+                    names.push(name);
                 }
-                Ok(Members(members))
+                Ok(Members(names))
             }
         }
         deserializer.deserialize_map(Visitor)
     }
-}
-
-/// JSON without the blanks between its tokens.
-fn without_blanks(json: &str) -> String {
-    let (mut in_string, mut escaped) = (false, false);
-    json.chars()
-        .filter(|letter| {
-            if in_string {
-                (in_string, escaped) = match letter {
-                    '"' if !escaped => (false, false),
-                    '\\' => (true, !escaped),
-                    _ => (true, false),
-                };
-                return true;
-            }
-            in_string = *letter == '"';
-            !letter.is_ascii_whitespace()
-        })
-        .collect()
 }
 
 impl PartialEq for JsonObject {
@@ -162,19 +175,27 @@ mod tests {
     #[test]
     fn an_object_is_brought_into_one_form_and_loses_nothing() {
         check(
-            " { \"b\" : [1.50, 1e400] , \"a\":\"x \\\" y\" } ",
-            Some(r#"{"a":"x \" y","b":[1.50,1e400]}"#),
+            " { \"b\" : [1.50, 18446744073709551615] , \"a\":\"x \\\" \\u00fc\" } ",
+            Some(r#"{"a":"x \" ü","b":[1.5,18446744073709551615]}"#),
         );
         check("{}", Some("{}"));
         check(
             r#"{"a":{"y": 1, "x": "\\"}}"#,
-            Some(r#"{"a":{"y":1,"x":"\\"}}"#),
+            Some(r#"{"a":{"x":"\\","y":1}}"#),
         );
     }
 
     #[test]
     fn what_is_no_object_is_refused() {
-        for text in ["", "[]", "1", "{", r#"{"a":1,"a":2}"#, r#"{"a":1} x"#] {
+        for text in [
+            "",
+            "[]",
+            "1",
+            "{",
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1} x"#,
+            r#"{"a":1e400}"#,
+        ] {
             check(text, None);
         }
     }

@@ -138,8 +138,9 @@ impl FromStr for MetadataKey {
 }
 
 /// Headers that no routing may set or leave out.
-const RESERVED_HEADERS: [&str; 20] = [
+const RESERVED_HEADERS: [&str; 21] = [
     "accept-encoding",
+    "anthropic-version",
     "api-key",
     "authorization",
     "connection",

@@ -33,6 +33,9 @@ use crate::{
 /// How many bytes of the model's name are recorded.
 const MAX_MODEL_BYTES: usize = 200;
 
+/// A target that has not begun to answer in this time is failing, however little time a caller gave it.
+const EXPECTED: Duration = Duration::from_secs(10);
+
 /// A request under way.
 pub struct Exchange {
     worker: Rc<Worker>,
@@ -306,10 +309,21 @@ impl Exchange {
         self.attempt_ended(at, (sent, lost), (status, error), Some(verdict));
     }
 
-    /// An attempt was given up: another one, beside it, was quicker.
-    pub fn attempt_given_up(&self, at: usize) {
+    /// An attempt has taken longer than the caller or the routing lets it. That says nothing of the model, unless it had
+    /// all the time that one may expect an answer to begin in.
+    pub fn attempt_out_of_time(&self, at: usize, had: Duration) {
+        let verdict = (had >= EXPECTED).then_some(Verdict::Failing);
         let used = (self.sent(at).get(), self.unanswered(at));
-        self.attempt_ended(at, used, (None, Some("superseded")), None);
+        let error = Some(UpstreamFailure::Timeout.as_str());
+        self.attempt_ended(at, used, (None, error), verdict);
+    }
+
+    /// An attempt was given up: another one, beside it, was quicker. `failing`: it was to find out whether its model works
+    /// again.
+    pub fn attempt_given_up(&self, at: usize, failing: bool) {
+        let used = (self.sent(at).get(), self.unanswered(at));
+        let verdict = failing.then_some(Verdict::Failing);
+        self.attempt_ended(at, used, (None, Some("superseded")), verdict);
     }
 
     fn attempt_ended(
@@ -329,9 +343,8 @@ impl Exchange {
             attempt.status = status.map(|it| it.as_u16());
             attempt.error = error.map(ToOwned::to_owned);
             attempt.duration_us = now.saturating_sub(attempt.began_us);
-            match verdict {
-                Some(verdict) => self.worker.health.judge(health, verdict),
-                None => health.release(),
+            if let Some(verdict) = verdict {
+                self.worker.health.judge(health, verdict);
             }
         }
     }
@@ -345,7 +358,10 @@ impl Exchange {
         {
             attempt.status = Some(status.as_u16());
             attempt.sent = Some(true);
-            self.worker.health.judge(health, Verdict::of(status));
+            // How well a good answer ends is known at its end.
+            if Verdict::of(status) == Verdict::Failing {
+                self.worker.health.judge(health, Verdict::Failing);
+            }
             self.answering = Some(Answering {
                 at,
                 model: attempt.model,
@@ -525,14 +541,25 @@ impl Exchange {
         let health = &self.worker.health;
         match outcome {
             Outcome::Success => {
+                health.judge(&tried.health, Verdict::Well);
+                // What has no output, as a count of tokens, cannot be compared by the time for each of it.
+                if self.spoken.output != Output::Text || output == 0 {
+                    return;
+                }
                 let first_token_us = tried.attempt.first_token_us.filter(|_| self.streamed);
                 let duration = tried.attempt.duration_us;
                 health.note(&tried.health, duration, output, first_token_us);
             }
-            // Of an error that came as the answer's status it is known already.
+            Outcome::ClientGone if tried.attempt.first_byte_us.is_some() => {
+                health.judge(&tried.health, Verdict::Well);
+            }
             Outcome::StreamCut => health.judge(&tried.health, Verdict::Failing),
             Outcome::ProviderError if self.status.is_success() => {
                 health.judge(&tried.health, Verdict::Failing);
+            }
+            // That it was failing was told when its status came.
+            Outcome::ProviderError if Verdict::of(self.status) == Verdict::Well => {
+                health.judge(&tried.health, Verdict::Well);
             }
             Outcome::ProviderError
             | Outcome::BadRequest

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use events_schema::snapshot::routing::ArchivedStickyEntry;
 use gateway_policy::EntryId;
 use http::HeaderMap;
-use moka::{Expiry, sync::Cache};
+use moka::{Expiry, policy::EvictionPolicy, sync::Cache};
 
 use std::collections::BTreeMap;
 
@@ -88,7 +88,9 @@ pub struct Sessions(Cache<Session, Binding>);
 
 impl Default for Sessions {
     fn default() -> Self {
-        let builder = Cache::builder().max_capacity(MOST_SESSIONS);
+        let builder = Cache::builder()
+            .max_capacity(MOST_SESSIONS)
+            .eviction_policy(EvictionPolicy::lru());
         Self(builder.expire_after(AsBound).build())
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Feed {
     subjects: &'static str,
     /// The sequence of the next message, unless it is gone from the stream.
     expected: u64,
+    /// A message that has come, and is looked at.
+    held: Option<Message>,
 }
 
 /// How much is taken together.
@@ -164,6 +166,7 @@ impl Feed {
             stream: stream.clone(),
             subjects,
             expected: start.max(1),
+            held: None,
         })
     }
 
@@ -194,16 +197,24 @@ impl Feed {
 
     async fn next(&mut self) -> Result<Message, FeedError> {
         const DOING: &str = "reading messages";
-        let message = match self.messages.next().await {
-            Some(message) => message.map_err(FeedError::of(DOING))?,
-            None => return Err(FeedError::of(DOING)("the stream of messages has ended")),
+        // Kept here while it is looked at: whoever waits may give up meanwhile.
+        let message = match self.held.take() {
+            Some(message) => message,
+            None => match self.messages.next().await {
+                Some(message) => message.map_err(FeedError::of(DOING))?,
+                None => return Err(FeedError::of(DOING)("the stream of messages has ended")),
+            },
         };
         let at = sequence(&message)?;
-        if at != self.expected {
-            self.nothing_is_passed_over(at).await?;
+        if at == self.expected {
+            self.expected = at + 1;
+            return Ok(message);
         }
+        self.held = Some(message);
+        self.nothing_is_passed_over(at).await?;
         self.expected = at + 1;
-        Ok(message)
+        let held = self.held.take();
+        held.ok_or_else(|| FeedError::of(DOING)("the message was taken meanwhile"))
     }
 
     /// Whether the message at `at` is the next one that the stream has.

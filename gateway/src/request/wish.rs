@@ -12,6 +12,8 @@ const TIMEOUT: [&str; 2] = ["x-sluice-request-timeout", "x-tfy-request-timeout"]
 
 /// As many retries as a routing may ask for.
 const MOST_RETRIES: u8 = 10;
+/// More statuses than anybody tells apart: they are stored with every record.
+const MOST_CODES: usize = 32;
 /// As long as the gateway waits for an answer at most, in milliseconds: an hour.
 const LONGEST_MS: u64 = 3_600_000;
 
@@ -29,7 +31,7 @@ pub struct Wish {
 pub enum InvalidWish {
     /// Of retries.
     #[error(
-        "the header {0} must be a JSON object such as {{\"attempts\":2,\"onStatusCodes\":[429,503]}}, with at most {MOST_RETRIES} attempts and statuses of 400 to 599"
+        "the header {0} must be a JSON object such as {{\"attempts\":2,\"onStatusCodes\":[429,503]}}, with at most {MOST_RETRIES} attempts and {MOST_CODES} statuses of 400 to 599"
     )]
     Retry(&'static str),
     /// Of the timeout.
@@ -103,10 +105,11 @@ fn retry(value: &[u8]) -> Option<RetryWish> {
         on_status_codes,
     } = serde_json::from_slice(value).ok()?;
     let codes = on_status_codes.map(|codes| codes.into_iter().map(|Code(code)| code).collect());
-    (attempts <= MOST_RETRIES).then(|| RetryWish {
+    let codes: Vec<u16> =
+        codes.unwrap_or_else(|| events_schema::events::DEFAULT_RETRY_STATUS_CODES.to_vec());
+    (attempts <= MOST_RETRIES && codes.len() <= MOST_CODES).then_some(RetryWish {
         attempts,
-        on_status_codes: codes
-            .unwrap_or_else(|| events_schema::events::DEFAULT_RETRY_STATUS_CODES.to_vec()),
+        on_status_codes: codes,
     })
 }
 
@@ -148,6 +151,11 @@ mod tests {
         check(r#"{"onStatusCodes":[500]}"#, None);
         check(r#"{"attempts":1,"delay":5}"#, None);
         check("2", None);
+        let many = vec!["500"; 33].join(",");
+        check(
+            &format!(r#"{{"attempts":1,"onStatusCodes":[{many}]}}"#),
+            None,
+        );
     }
 
     #[test]

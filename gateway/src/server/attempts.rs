@@ -2,7 +2,7 @@
 //!
 //! What is tried and in which order is `gateway-policy`'s to say; here it is done, within the time that there is.
 
-use std::{cell::RefCell, pin::pin, time::Duration};
+use std::{cell::RefCell, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use events_schema::{
@@ -21,6 +21,7 @@ use crate::{
     endpoint::Dialect,
     exchange::{Begins, Trying},
     failure::{Failure, UpstreamFailure},
+    health::ModelHealth,
     request::{self, Scan, UsageWish, replace::replaced, rewrite, scan, wish::Wish},
     sessions::Session,
     upstream::{
@@ -74,6 +75,8 @@ pub(super) struct Begun {
 enum Missed {
     /// There was none.
     Upstream(UpstreamFailure),
+    /// There was none in the time that it had.
+    OutOfTime(Duration),
     /// The provider said so; what that means for the plan.
     Status(StatusCode, Ended),
 }
@@ -87,7 +90,7 @@ impl From<UpstreamFailure> for Missed {
 impl Missed {
     const fn ended(&self) -> Ended {
         match self {
-            Self::Upstream(_) => Ended::Unanswered,
+            Self::Upstream(_) | Self::OutOfTime(_) => Ended::Unanswered,
             Self::Status(_, ended) => *ended,
         }
     }
@@ -95,8 +98,18 @@ impl Missed {
     fn failure(&self) -> Failure {
         match self {
             Self::Upstream(upstream) => Failure::Upstream(*upstream),
+            Self::OutOfTime(_) => Failure::Upstream(UpstreamFailure::Timeout),
             Self::Status(status, _) => Failure::of_status(*status),
         }
+    }
+}
+
+/// That a request finds out whether a target works again; nobody else does, until it is dropped.
+struct Probe(Arc<ModelHealth>);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
 
@@ -112,6 +125,8 @@ pub(super) struct Route<'v> {
     hedge_after: Option<Duration>,
     /// The session, and for how many seconds it stays with who answers.
     session: Option<(Session, u32)>,
+    /// The first target's, where this request finds out whether it works again. Given back at the end, however that comes.
+    probe: Option<Probe>,
 }
 
 impl Route<'_> {
@@ -168,7 +183,7 @@ impl<'v> Call<'v> {
             seed: self.exchange.seed(),
             bound,
         };
-        let (plan, health) = self.choose(resolved, &asking)?;
+        let (plan, health, probe) = self.choose(resolved, &asking)?;
         self.exchange.grounded_on(RoutingGrounds {
             health,
             bound: bound.map(ModelId::from_bytes),
@@ -182,6 +197,7 @@ impl<'v> Call<'v> {
             all: millis(routed.and_then(|(_, it)| it.deadline_ms())),
             hedge_after: millis(routed.and_then(|(_, it)| it.hedge_after_ms())),
             session,
+            probe,
         })
     }
 
@@ -190,16 +206,23 @@ impl<'v> Call<'v> {
         &self,
         resolved: Resolved<'v>,
         asking: &Asking<'_>,
-    ) -> Result<(Plan<'v>, Vec<TargetHealth>), Failure> {
+    ) -> Result<(Plan<'v>, Vec<TargetHealth>, Option<Probe>), Failure> {
         let strategy = match resolved {
             Resolved::Virtual(it) => Some(Routed::of(self.view, it).strategy()),
             Resolved::Direct(_) => None,
         };
         let now_us = self.worker.health.now_us();
         let seen = RefCell::new(Vec::new());
+        let probes = RefCell::new(Vec::new());
         let look = |target: RoutedTarget<'_>| {
             let full = self.worker.health.known(target.model());
-            let full = full.map(|model| model.take(now_us)).unwrap_or_default();
+            let full = full.map_or_else(Health::default, |model| {
+                let health = model.take(now_us);
+                if health.circuit == Circuit::Probe {
+                    probes.borrow_mut().push((*target.model(), Probe(model)));
+                }
+                health
+            });
             let health = strategy.map_or(full, |strategy| relevant(strategy, target, full));
             if health != Health::default() {
                 seen.borrow_mut().push(TargetHealth {
@@ -215,16 +238,13 @@ impl<'v> Call<'v> {
             .ok()
             .and_then(|plan| plan.step(self.view, Progress::default()));
         let first = first.map(|step| step.target.model.id);
-        for target in &seen {
-            // Another one was chosen: somebody else may find out.
-            if target.health.circuit == Circuit::Probe
-                && Some(target.model.bytes()) != first
-                && let Some(model) = self.worker.health.known(&target.model.bytes())
-            {
-                model.release();
-            }
-        }
-        planned.map(|plan| (plan, seen)).map_err(Failure::Denied)
+        // Where another one was chosen, somebody else may find out.
+        let mut probes = probes.into_inner().into_iter();
+        let probe = probes.find(|(model, _)| Some(*model) == first);
+        let probe = probe.map(|(_, probe)| probe);
+        planned
+            .map(|plan| (plan, seen, probe))
+            .map_err(Failure::Denied)
     }
 
     /// Tries one target after another until one answers.
@@ -286,11 +306,15 @@ impl<'v> Call<'v> {
     }
 
     fn missed(&self, attempt: Attempting<'_>, missed: &Missed) {
-        let (status, error) = match missed {
-            Missed::Upstream(upstream) => (None, Some(upstream.as_str())),
-            Missed::Status(status, _) => (Some(*status), None),
-        };
-        self.exchange.attempt_failed(attempt.at, status, error);
+        let at = attempt.at;
+        match missed {
+            Missed::Upstream(upstream) => {
+                self.exchange
+                    .attempt_failed(at, None, Some(upstream.as_str()));
+            }
+            Missed::OutOfTime(had) => self.exchange.attempt_out_of_time(at, *had),
+            Missed::Status(status, _) => self.exchange.attempt_failed(at, Some(*status), None),
+        }
     }
 
     /// The session stays with who answered it.
@@ -326,7 +350,8 @@ impl<'v> Call<'v> {
             outcome = &mut two => (second, first, outcome),
         };
         if is_good(&outcome) {
-            self.exchange.attempt_given_up(late.at);
+            let found_out = late.at == first.at && route.probe.is_some();
+            self.exchange.attempt_given_up(late.at, found_out);
             return (early, outcome);
         }
         let other = if late.at == first.at {
@@ -367,7 +392,7 @@ impl<'v> Call<'v> {
             None => attempting.await,
             Some(limit) => match timeout(limit, attempting).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(Missed::Upstream(UpstreamFailure::Timeout)),
+                Err(_) => Err(Missed::OutOfTime(limit)),
             },
         }
     }

@@ -47,6 +47,9 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
 /// How long a caller may leave a ping of HTTP/2 unanswered.
 const PONG: Duration = Duration::from_secs(20);
+/// How long a connection of HTTP/2 may bring nothing at all: pings make one that is alive say something before. Also the
+/// preface has to have come by then.
+const SILENCE: Duration = Duration::from_secs(100);
 
 /// What a conversation has to hear.
 #[derive(Clone)]
@@ -87,15 +90,32 @@ async fn serve(worker: Rc<Worker>, accepted: Accepted, signals: Signals) -> io::
         certificate,
     } = accepted;
     let Some(certificate) = certificate else {
-        let is_http2 = timeout(IDLE, begins_with_preface(&stream)).await??;
+        let begins = timeout(IDLE, begins_with_preface(&stream));
+        let Some(is_http2) = unless_draining(&signals, begins).await else {
+            return Ok(());
+        };
+        let is_http2 = is_http2??;
         let stream = CallerStream::new(stream, write, place);
         return speak(worker, stream, is_http2, signals).await;
     };
     let acceptor = TlsAcceptor::from(certificate.config);
-    let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    let handshake = timeout(HANDSHAKE, acceptor.accept(stream));
+    let Some(stream) = unless_draining(&signals, handshake).await else {
+        return Ok(());
+    };
+    let stream = stream??;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let stream = CallerStream::new(stream, write, place);
     speak(worker, stream, is_http2, signals).await
+}
+
+/// `None`: the gateway drains, and nothing was asked for yet.
+async fn unless_draining<T>(signals: &Signals, begins: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        begun = begins => Some(begun),
+        () = signals.drain.cancelled() => None,
+    }
 }
 
 /// Whether the first bytes are those of HTTP/2. No method of HTTP/1.1 begins like its preface.
@@ -128,7 +148,7 @@ where
             .max_header_list_size(u32::try_from(READ_BUFFER).unwrap_or(u32::MAX))
             .keep_alive_interval(IDLE)
             .keep_alive_timeout(PONG)
-            .serve_connection(stream, service);
+            .serve_connection(stream.heard_within(SILENCE), service);
         let mut connection = pin!(connection);
         let shut_down = |connection: Pin<&mut http2::Connection<_, _, _>>| {
             connection.graceful_shutdown();

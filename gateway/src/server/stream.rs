@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::OwnedSemaphorePermit,
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 /// The connection: over TCP, or TLS.
@@ -23,8 +23,34 @@ pub struct CallerStream<S> {
     patience: Duration,
     /// Runs while a write makes no progress. A caller that reads never sees it made.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// How long the caller may say nothing at all, and what measures it; `None`: the protocol sees to that.
+    silence: Option<Silence>,
     /// Its place among the connections that callers may have.
     _place: OwnedSemaphorePermit,
+}
+
+/// How long a caller has said nothing.
+struct Silence {
+    most: Duration,
+    heard: Instant,
+    clock: Pin<Box<Sleep>>,
+}
+
+impl Silence {
+    fn watch(&mut self, read: Poll<io::Result<()>>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if read.is_ready() {
+            self.heard = Instant::now();
+            return read;
+        }
+        while self.clock.as_mut().poll(cx).is_ready() {
+            let left = self.most.saturating_sub(self.heard.elapsed());
+            if left.is_zero() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.clock.as_mut().reset(Instant::now() + left);
+        }
+        Poll::Pending
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> CallerStream<S> {
@@ -35,8 +61,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CallerStream<S> {
             stream: TokioIo::new(stream),
             patience,
             stalled: None,
+            silence: None,
             _place: place,
         }
+    }
+
+    /// Closes with an error when nothing at all comes for so long.
+    #[must_use]
+    pub fn heard_within(mut self, most: Duration) -> Self {
+        self.silence = Some(Silence {
+            most,
+            heard: Instant::now(),
+            clock: Box::pin(sleep(most)),
+        });
+        self
     }
 
     fn watched<T>(
@@ -65,7 +103,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Read for CallerStream<S> {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        match &mut self.silence {
+            Some(silence) => silence.watch(read, cx),
+            None => read,
+        }
     }
 }
 
@@ -86,7 +128,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for CallerStream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.watched(shut, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

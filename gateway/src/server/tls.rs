@@ -62,6 +62,8 @@ pub enum CertificateError {
 #[derive(Clone)]
 pub struct Certificate {
     files: CertificateFiles,
+    /// When the files had last changed as they were read.
+    read_at: [Option<SystemTime>; 2],
     shown: Arc<Shown>,
     /// For handshakes.
     pub config: Arc<ServerConfig>,
@@ -89,6 +91,7 @@ impl Certificate {
     /// When it cannot be used.
     pub fn read(files: CertificateFiles) -> Result<Self, CertificateError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let read_at = files.changed_at();
         let key = read(&files, &provider)?;
         let shown = Arc::new(Shown(ArcSwap::from_pointee(key)));
         let unusable = |source| CertificateError::Unusable {
@@ -104,6 +107,7 @@ impl Certificate {
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(Self {
             files,
+            read_at,
             shown,
             config: Arc::new(config),
         })
@@ -113,7 +117,7 @@ impl Certificate {
     /// before, and is looked at again when it changes once more.
     pub async fn follow(&self) {
         let provider = rustls::crypto::ring::default_provider();
-        let mut seen = self.files.changed_at();
+        let mut seen = self.read_at;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

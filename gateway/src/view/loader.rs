@@ -4,7 +4,7 @@
 //!   read: the last heartbeat lies in the stream, so no publisher need be alive.
 //! - A heartbeat that agrees with the staged entries swaps them in. When none agrees for a second they are swapped
 //!   in all the same, marked unproven, and the stream is read again, beside what is served. Where entries are missing that
-//!   the heartbeat speaks of, those that were served last stand in for them, but for what was buried meanwhile; where
+//!   the heartbeat speaks of, those that were served last stand in for them for a minute, but for what was buried; where
 //!   nothing was served yet, they are waited for.
 //! - Never back: neither to a lower epoch nor, within an epoch, to a lower position.
 //! - A stream that was deleted, recreated or has lost its tail is read again from its start, beside.
@@ -43,6 +43,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a gateway that has nothing to serve waits for entries of which a heartbeat speaks. A stream that is being filled
 /// is complete by then; one that stays as it is has lost them, and most of the entries are better than none.
 const COMPLETION: Duration = Duration::from_secs(10);
+/// How long what was served last stands in for entries that are missing. Nobody knows whether one of them was deleted, and
+/// its tombstone is missing as well: a key that was revoked must not go on working for longer than it takes to fill a stream.
+const STANDS_IN: Duration = Duration::from_secs(60);
 /// How often what is due without a message is looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// The pause after a reading that could not begin, or ended.
@@ -101,6 +104,8 @@ struct Loader {
     /// The sequence that must be passed before anything of this reading is served.
     awaited: Option<u64>,
     disagrees_since: Option<Instant>,
+    /// Since when entries are missing, over all readings.
+    lacks_since: Option<Instant>,
     rereads: usize,
     reread_at: Option<Instant>,
     file: ViewFile,
@@ -125,6 +130,7 @@ impl Loader {
             at: None,
             awaited: None,
             disagrees_since: None,
+            lacks_since: None,
             rereads: 0,
             reread_at: None,
             file: ViewFile::new(config.file.clone(), config.snapshot_mac.clone()),
@@ -290,12 +296,15 @@ impl Loader {
             return;
         }
         if heard.agrees {
+            self.lacks_since = None;
             (self.disagrees_since, self.reread_at, self.rereads) = (None, None, 0);
             self.serve(&served, false);
             return;
         }
         let since = *self.disagrees_since.get_or_insert_with(Instant::now);
-        let filled_up = if heard.lacks_entries {
+        let stands_in = heard.lacks_entries
+            && self.lacks_since.get_or_insert_with(Instant::now).elapsed() < STANDS_IN;
+        let filled_up = if stands_in {
             self.staging.filled_up()
         } else {
             None

@@ -218,6 +218,7 @@ impl Staging {
             // From here on nothing is missing that was not read.
             self.last_good = None;
             self.buried.clear();
+            self.refused.clear();
         }
         self.heartbeat = Some(Heard {
             tables: self.tables.clone(),
@@ -234,7 +235,7 @@ impl Staging {
         let Ok(subject) = subject.parse::<EntrySubject>() else {
             return;
         };
-        if self.tables.stored(subject).is_some() {
+        if self.tables.stored(subject).is_some() || self.buried.contains(&subject) {
             return;
         }
         self.refused.insert(subject);
@@ -246,7 +247,13 @@ impl Staging {
         }
         if let Some((position, payload)) = last_good.stored(subject) {
             // It was validated when it was served; should it not fit now, the entity is denied.
-            let _put = self.tables.put(&self.key, subject, position, payload);
+            if self
+                .tables
+                .put(&self.key, subject, position, payload)
+                .is_ok()
+            {
+                self.refused.remove(&subject);
+            }
         }
     }
 }

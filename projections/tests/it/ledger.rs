@@ -190,7 +190,7 @@ async fn nothing_is_given_up_while_another_reads_from_the_same_consumer() {
     let stream = jetstream.get_stream(subjects::USAGE).await.expect("made");
     let takes = tokio::spawn(async move {
         let mut taken = 0;
-        while taken < 20 {
+        while taken < 3 {
             // The consumer is made anew whenever that is noticed.
             let Ok(consumer) = stream.get_consumer::<pull::Config>("ledger").await else {
                 continue;

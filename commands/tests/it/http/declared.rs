@@ -62,7 +62,7 @@ virtual_models:
           time_per_output_token_ms: 50
         override_params:
           temperature: 0.5
-          stop: [x, y]
+          stop: [x, z]
         headers_override:
           set:
             x-region: us-east-1
@@ -306,7 +306,7 @@ async fn what_differs_is_changed_and_told_before_and_after() {
     assert!(
         targets
             .starts_with("openai/gpt-5 (priority 0, tried again 2 times after 250 ms on 429 503, ")
-            && targets.contains(r#"with {"stop":["x","y"],"temperature":0.7}"#)
+            && targets.contains(r#"with {"stop":["x","z"],"temperature":0.7}"#)
             && targets.ends_with("only where tier=gold), local/small (priority 1)"),
         "{targets}"
     );
@@ -416,6 +416,7 @@ async fn pruning_deletes_what_sections_do_not_name_and_leaves_the_others() {
             "delete key ada@example.com: laptop",
             "delete key billing: production",
             "delete virtual model chat",
+            "delete virtual model routed",
         ]
     );
     let state = service.control.state();

@@ -111,7 +111,7 @@ mod tests {
         };
         assert_eq!(
             parts(RoutingStrategy::WeightBased),
-            ["75 %", "25 %", "fallback"]
+            ["75.0 %", "25.0 %", "fallback"]
         );
         assert_eq!(
             parts(RoutingStrategy::PriorityBased),

@@ -31,6 +31,9 @@ use crate::control::{CommandOutcome, Live, Logged, Submission, SubmitError};
 /// milliseconds.
 const MOST_IN_BATCH: usize = 256;
 
+/// The pause between two comparisons under a new epoch, while the log and `EVENTS` do not agree yet.
+const COMPARE_AGAIN: Duration = Duration::from_millis(250);
+
 /// How often the head is looked at when nothing notifies.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -76,6 +79,8 @@ pub(super) struct Appender {
     faults: BTreeMap<Fault, Arc<str>>,
     /// The epoch in which the log was compared last.
     compared_in: Option<Epoch>,
+    /// When it may be compared again, where it still did not agree.
+    compare_after: Instant,
     checkpointed: u64,
 }
 
@@ -98,6 +103,7 @@ impl Appender {
             connection: None,
             faults: BTreeMap::new(),
             compared_in: None,
+            compare_after: Instant::now(),
             checkpointed,
         }
     }
@@ -280,6 +286,9 @@ impl Appender {
         if !self.compare(&mut connection).await {
             return false;
         }
+        if self.compared_in.is_none() || self.faults.is_empty() {
+            self.compared_in = self.live.borrow().head.epoch;
+        }
         self.connection = Some(connection);
         true
     }
@@ -303,7 +312,6 @@ impl Appender {
                 return false;
             }
         }
-        self.compared_in = self.live.borrow().head.epoch;
         true
     }
 
@@ -350,9 +358,19 @@ impl Appender {
     /// An operator, here or at another replica, may have decided that the log is right and `EVENTS` is not.
     async fn compare_under_a_new_epoch(&mut self) {
         let epoch = self.live.borrow().head.epoch;
-        if !self.faults.is_empty() && self.compared_in != epoch {
-            self.compare_again().await;
+        if self.faults.is_empty()
+            || self.compared_in == epoch
+            || self.compare_after > Instant::now()
+        {
+            return;
         }
+        self.compare_again().await;
+        if self.faults.is_empty() {
+            self.compared_in = epoch;
+        }
+        // The stream is made anew and its heads are forgotten by the elected relay, perhaps another replica's, which may
+        // not have come to it yet.
+        self.compare_after = Instant::now() + COMPARE_AGAIN;
     }
 
     fn overlay(&self) -> Overlay {

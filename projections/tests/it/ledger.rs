@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::pull;
@@ -20,6 +21,8 @@ use uuid::Uuid;
 
 use crate::servers::{ClickHouse, Nats, eventually};
 
+/// How long somebody who asks for messages waits for one.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// `USAGE` of a test, in bytes.
 const USAGE_BYTES: i64 = 64 << 20;
 
@@ -195,9 +198,11 @@ async fn nothing_is_given_up_while_another_reads_from_the_same_consumer() {
             let Ok(consumer) = stream.get_consumer::<pull::Config>("ledger").await else {
                 continue;
             };
-            let fetched = consumer.fetch().max_messages(1).messages().await;
+            // It waits its turn, as the worker's own request does: the server serves them by turns.
+            let asked = consumer.batch().max_messages(1).expires(PATIENCE);
+            let fetched = asked.messages().await;
             if let Ok(mut fetched) = fetched {
-                while fetched.next().await.is_some() {
+                while let Some(Ok(_)) = fetched.next().await {
                     taken += 1;
                 }
             }

@@ -168,17 +168,18 @@ fn a_shredded_credential_is_found_nowhere_and_nothing_goes_to_its_account() {
             account,
             credential: Some(credential.to_owned()),
         };
+        let others = secrets(&stack).await;
         order(&session, replace(CREDENTIAL)).await;
         let key = stack.info.api_key.clone();
         assert_eq!(with_key(&stack, &key).await.0, 200);
-        let sealed = ciphertext(&stack).await.expect("it is sealed");
+        let sealed = ciphertext(&stack, &others).await.expect("it is sealed");
         assert!(
             !files_holding(&stack.data().join("nats"), &sealed).is_empty(),
             "the search finds what is there"
         );
 
         order(&session, NewCommand::ShredProviderCredential { account }).await;
-        assert_eq!(ciphertext(&stack).await, None);
+        assert_eq!(ciphertext(&stack, &others).await, None);
         let refused = with_key(&stack, &key).await;
         assert_eq!(refused, (502, "provider_credential_missing".to_owned()));
         let plain = CREDENTIAL.to_lowercase();
@@ -219,9 +220,18 @@ async fn in_postgres(stack: &Stack) -> bool {
     false
 }
 
-/// The ciphertext of the one credential that there is.
-async fn ciphertext(stack: &Stack) -> Option<Vec<u8>> {
-    sqlx::query_scalar("SELECT sealed FROM sealed_secrets")
+/// The ids of the credentials that there are.
+async fn secrets(stack: &Stack) -> Vec<uuid::Uuid> {
+    sqlx::query_scalar("SELECT id FROM sealed_secrets")
+        .fetch_all(&stack.postgres().await)
+        .await
+        .expect("the table can be read")
+}
+
+/// The ciphertext of the one credential that there is beside the others.
+async fn ciphertext(stack: &Stack, others: &[uuid::Uuid]) -> Option<Vec<u8>> {
+    sqlx::query_scalar("SELECT sealed FROM sealed_secrets WHERE id <> ALL($1)")
+        .bind(others)
         .fetch_optional(&stack.postgres().await)
         .await
         .expect("the table can be read")

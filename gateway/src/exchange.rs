@@ -571,9 +571,7 @@ impl Exchange {
             | Outcome::ClientGone => {}
         }
     }
-}
 
-impl Exchange {
     /// Notes what attempts used that were under way; returns what the request did: what its answer used, or where there was none,
     /// what a provider may charge for that was asked in vain.
     fn account(&mut self, outcome: Outcome) -> Tokens {

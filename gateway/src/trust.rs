@@ -111,7 +111,7 @@ impl Trust {
         match (&self.args.nats_client_cert, &self.args.nats_client_key) {
             (Some(certificate), Some(key)) => {
                 let chain = certificates(certificate)?;
-                let secret = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
+                let secret = private_key(key)?;
                 let builder = ClientConfig::builder().with_root_certificates(self.roots()?);
                 let config = builder.with_client_auth_cert(chain, secret);
                 config.map(Some).map_err(unusable(certificate))
@@ -144,7 +144,11 @@ impl Trust {
     }
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+/// The certificates in a PEM file; there is at least one.
+///
+/// # Errors
+/// When it cannot be read, or has none.
+pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let found: Vec<_> = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)
         .map_err(unreadable(file))?;
@@ -152,6 +156,14 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError>
         return Err(TrustError::Empty(file.to_owned()));
     }
     Ok(found)
+}
+
+/// The private key in a PEM file.
+///
+/// # Errors
+/// When it cannot be read, or has none.
+pub(crate) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TrustError> {
+    PrivateKeyDer::from_pem_file(file).map_err(unreadable(file))
 }
 
 fn unreadable(file: &Path) -> impl FnOnce(pem::Error) -> TrustError {

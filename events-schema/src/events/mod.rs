@@ -36,9 +36,9 @@ pub use self::{
         LimitedSubjects, RateLimitPolicyEvent, RateLimitRule,
     },
     routing::{
-        DEFAULT_FALLBACK_STATUS_CODES, DEFAULT_RETRY_STATUS_CODES, HeadersOverride, Retry, Routing,
-        RoutingStrategy, RoutingTarget, SessionIdentifier, SessionSource, SlaCutoff,
-        StickySessions,
+        DEFAULT_FALLBACK_STATUS_CODES, DEFAULT_RETRY_DELAY_MS, DEFAULT_RETRY_STATUS_CODES,
+        HeadersOverride, MOST_RETRIES, MOST_TARGETS, Retry, Routing, RoutingStrategy,
+        RoutingTarget, SessionIdentifier, SessionSource, SlaCutoff, StickySessions,
     },
     settings::SettingsEvent,
     team::{TeamEvent, TeamRole},

@@ -19,6 +19,15 @@ pub const DEFAULT_FALLBACK_STATUS_CODES: [u16; 7] = [401, 403, 404, 429, 500, 50
 /// On which HTTP statuses of a target's answer the same target is tried again, where its [`Retry`] says nothing.
 pub const DEFAULT_RETRY_STATUS_CODES: [u16; 4] = [429, 500, 502, 503];
 
+/// How long a target is left alone before it is tried again, where nothing is said: milliseconds.
+pub const DEFAULT_RETRY_DELAY_MS: u32 = 100;
+
+/// How many targets a routing may have: more than a request could ever try, and few enough to stand in one snapshot entry.
+pub const MOST_TARGETS: usize = 32;
+
+/// How many retries of one target a routing or a caller may ask for: one that fails so often is left for another.
+pub const MOST_RETRIES: u8 = 10;
+
 /// How a virtual model chooses among its targets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

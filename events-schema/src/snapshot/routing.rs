@@ -6,14 +6,12 @@ use rkyv::{Archive, Serialize};
 use super::entries::{TargetEntry, VirtualModelEntry};
 use crate::{
     events::{
-        DEFAULT_FALLBACK_STATUS_CODES, DEFAULT_RETRY_STATUS_CODES, HeadersOverride, Retry, Routing,
-        RoutingStrategy, RoutingTarget, SessionSource, SlaCutoff, StickySessions,
+        DEFAULT_FALLBACK_STATUS_CODES, DEFAULT_RETRY_DELAY_MS, DEFAULT_RETRY_STATUS_CODES,
+        HeadersOverride, Retry, Routing, RoutingStrategy, RoutingTarget, SessionSource, SlaCutoff,
+        StickySessions,
     },
     state::VirtualModel,
 };
-
-/// How long a target is left alone before it is tried again, where nothing is said: milliseconds.
-const DEFAULT_RETRY_DELAY_MS: u32 = 100;
 
 /// How a virtual model chooses among its targets.
 #[derive(Debug, Clone, PartialEq, Archive, Serialize)]

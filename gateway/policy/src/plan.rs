@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use events_schema::{
+    events::{DEFAULT_RETRY_DELAY_MS, MOST_TARGETS},
     snapshot::{entries::ArchivedVirtualModelEntry, routing::StrategyEntry},
     usage::{Endpoint, Health, RetryWish},
 };
@@ -16,14 +17,8 @@ use crate::{
     routed::{Routed, RoutedTarget},
 };
 
-/// As many targets as a virtual model may have.
-const MOST_TARGETS: usize = 32;
-
 /// How much slower than the fastest target one may be to count as equal, in tenths.
 const EQUAL_WITHIN_TENTHS: u64 = 12;
-
-/// After how many milliseconds a target is tried again where only the caller asked for it.
-const WISHED_DELAY_MS: u32 = 100;
 
 /// What a request says that the plan depends on.
 #[derive(Debug, Clone, Copy)]
@@ -223,7 +218,7 @@ fn retries(
     wish: Option<&RetryWish>,
 ) -> Option<u32> {
     let rule = routed.and_then(RoutedTarget::retry);
-    let delay_ms = rule.map_or(WISHED_DELAY_MS, |rule| rule.delay_ms.to_native());
+    let delay_ms = rule.map_or(DEFAULT_RETRY_DELAY_MS, |rule| rule.delay_ms.to_native());
     let (attempts, is_listed) = match (wish, rule) {
         (Some(wish), _) => {
             let listed = |status: u16| wish.on_status_codes.contains(&status);

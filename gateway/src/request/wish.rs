@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
-use events_schema::usage::RetryWish;
+use events_schema::{events::MOST_RETRIES, usage::RetryWish};
 use http::HeaderMap;
 use serde::{Deserialize, Deserializer, de};
 
 const RETRY: [&str; 2] = ["x-sluice-retry-config", "x-tfy-retry-config"];
 const TIMEOUT: [&str; 2] = ["x-sluice-request-timeout", "x-tfy-request-timeout"];
 
-/// As many retries as a routing may ask for.
-const MOST_RETRIES: u8 = 10;
 /// More statuses than anybody tells apart: they are stored with every record.
 const MOST_CODES: usize = 32;
 /// As long as the gateway waits for an answer at most, in milliseconds: an hour.

@@ -7,6 +7,7 @@ use std::{cell::RefCell, pin::pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 use events_schema::{
     id::ModelId,
+    snapshot::routing::StrategyEntry,
     usage::{Circuit, Health, Outcome, RetryWish, RoutingGrounds, TargetHealth},
 };
 use gateway_policy::{
@@ -183,7 +184,8 @@ impl<'v> Call<'v> {
             seed: self.exchange.seed(),
             bound,
         };
-        let (plan, health, probe) = self.choose(resolved, &asking)?;
+        let strategy = routed.map(|(_, routed)| routed.strategy());
+        let (plan, health, probe) = self.choose(resolved, strategy, &asking)?;
         self.exchange.grounded_on(RoutingGrounds {
             health,
             bound: bound.map(ModelId::from_bytes),
@@ -201,16 +203,13 @@ impl<'v> Call<'v> {
         })
     }
 
-    /// The plan, and what it depended on of the targets' health.
+    /// The plan, and what it depended on of the targets' health. `strategy` is a virtual model's.
     fn choose(
         &self,
         resolved: Resolved<'v>,
+        strategy: Option<StrategyEntry>,
         asking: &Asking<'_>,
     ) -> Result<(Plan<'v>, Vec<TargetHealth>, Option<Probe>), Failure> {
-        let strategy = match resolved {
-            Resolved::Virtual(it) => Some(Routed::of(self.view, it).strategy()),
-            Resolved::Direct(_) => None,
-        };
         let now_us = self.worker.health.now_us();
         let seen = RefCell::new(Vec::new());
         let probes = RefCell::new(Vec::new());

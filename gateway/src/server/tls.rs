@@ -11,14 +11,12 @@ use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
     crypto::CryptoProvider,
-    pki_types::{
-        CertificateDer, PrivateKeyDer,
-        pem::{self, PemObject as _},
-    },
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use tokio::time::{MissedTickBehavior, interval};
+
+use crate::trust::{self, TrustError};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -38,14 +36,9 @@ pub struct CertificateFiles {
 /// Why a certificate cannot be shown to callers.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// A file cannot be read as PEM.
-    #[error("reading {path}")]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: pem::Error,
-    },
+    /// A file cannot be read as PEM, or the certificate's has none.
+    #[error(transparent)]
+    Read(#[from] TrustError),
     /// Certificate and key do not belong together, or are of a kind that is not known.
     #[error("the certificate {certificate} and the key {key} cannot be used together")]
     Unusable {
@@ -153,14 +146,8 @@ fn read(
     files: &CertificateFiles,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, CertificateError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |source| CertificateError::Read { path, source }
-    };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect)
-        .map_err(unreadable(&files.certificate))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(unreadable(&files.key))?;
+    let chain = trust::certificates(&files.certificate)?;
+    let key = trust::private_key(&files.key)?;
     CertifiedKey::from_der(chain, key, provider).map_err(|source| CertificateError::Unusable {
         certificate: files.certificate.clone(),
         key: files.key.clone(),

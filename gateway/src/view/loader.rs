@@ -298,7 +298,7 @@ impl Loader {
         if heard.agrees {
             self.lacks_since = None;
             (self.disagrees_since, self.reread_at, self.rereads) = (None, None, 0);
-            self.serve(&served, false);
+            self.serve(&served, false, None);
             return;
         }
         let since = *self.disagrees_since.get_or_insert_with(Instant::now);
@@ -324,17 +324,12 @@ impl Loader {
                     "no heartbeat agrees with the entries: serving them unproven, and reading the stream again"
                 );
             }
-            self.serve_tables(&served, true, filled_up);
+            self.serve(&served, true, filled_up);
         }
     }
 
-    /// Serves the entries as the last heartbeat found them, unless they are what is served.
-    fn serve(&mut self, served: &View, unproven: bool) {
-        self.serve_tables(served, unproven, None);
-    }
-
-    /// The same, with other entries than those.
-    fn serve_tables(&mut self, served: &View, unproven: bool, other: Option<Tables>) {
+    /// Serves the entries as the last heartbeat found them, or `other` ones, unless they are what is served.
+    fn serve(&mut self, served: &View, unproven: bool, other: Option<Tables>) {
         let Some(heard) = self.staging.heard() else {
             return;
         };

@@ -21,10 +21,10 @@ use crate::domain::{
 const MOST_POLICIES: usize = 1_000;
 /// As in a grant.
 const MOST_LISTED: usize = 1_000;
-/// As many as a request can carry.
-const MOST_CONDITIONS: usize = 16;
-/// As long as what a request can carry.
-const LONGEST_VALUE: usize = 128;
+/// How many conditions on metadata there may be: as many as a request can carry.
+pub(super) const MOST_CONDITIONS: usize = 16;
+/// How long a value of such a condition may be, in characters: as long as what a request can carry.
+pub(super) const LONGEST_VALUE: usize = 128;
 /// The more segments, the more counters.
 const MOST_SEGMENTS: usize = 2;
 

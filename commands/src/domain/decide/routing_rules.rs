@@ -4,23 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events_schema::{
     events::{
-        Aggregate, HeadersOverride, ModelType, Retry, Routing, RoutingStrategy, RoutingTarget,
-        SlaCutoff, StickySessions,
+        Aggregate, HeadersOverride, MOST_RETRIES, MOST_TARGETS, ModelType, Retry, Routing,
+        RoutingStrategy, RoutingTarget, SlaCutoff, StickySessions,
     },
     json::JsonObject,
     names::MetadataKey,
     state::Organisation,
 };
 
-use super::full_name;
+use super::{
+    full_name,
+    rate_limit_policy::{LONGEST_VALUE, MOST_CONDITIONS},
+};
 use crate::domain::rejection::{Rejection, RoutingFault};
 
-/// More targets than a request could ever try, and few enough to stand in one snapshot entry.
-const MOST_TARGETS: usize = 32;
 /// Shares in parts per million; the sum over all targets stays far below what 32 bits hold.
 const HIGHEST_WEIGHT: u32 = 1_000_000;
-/// A target that fails so often is left for another.
-const MOST_RETRIES: u32 = 10;
 /// A longer pause than a caller's client would wait through, in milliseconds.
 const LONGEST_DELAY_MS: u32 = 60_000;
 /// Ten minutes: slower than any target that one would want to call slow, in milliseconds.
@@ -33,10 +32,6 @@ const HEDGE_MS: (u32, u32) = (10, 600_000);
 const LONGEST_SESSION: u32 = 604_800;
 /// More than anybody tells sessions apart by.
 const MOST_IDENTIFIERS: usize = 4;
-/// As many conditions as a rate-limit policy may have.
-const MOST_CONDITIONS: usize = 16;
-/// As long as a value of a request's metadata may be, in characters.
-const LONGEST_VALUE: usize = 128;
 /// Room for any parameters but prompts, in bytes.
 const MOST_PARAM_BYTES: usize = 4_096;
 /// More headers than a provider asks for.
@@ -160,7 +155,7 @@ fn retry_is_good(retry: &Retry) -> Checked {
     within(
         "retry.attempts",
         Some(u32::from(*attempts)),
-        (1, MOST_RETRIES),
+        (1, u32::from(MOST_RETRIES)),
     )?;
     within("retry.delay_ms", *delay_ms, (0, LONGEST_DELAY_MS))?;
     codes_are_errors(on_status_codes.as_ref())

@@ -133,7 +133,7 @@ impl Gateways {
             if seen.report.epoch < epoch {
                 0
             } else {
-                seen.report.position
+                seen.report.served_to()
             }
         });
         let lowest_position = positions.min();
@@ -173,6 +173,7 @@ mod tests {
                 id: Uuid::nil(),
             }),
             position,
+            lacks_from: None,
             entries: 0,
             entries_digest: String::new(),
             unproven: false,
@@ -211,6 +212,11 @@ mod tests {
         check(8, now, false, Some(7), 2);
         gateways.insert(report(2, 4, 9), now);
         check(1, now, false, Some(0), 2);
+        let mut lacking = report(2, 5, 9);
+        lacking.lacks_from = Some(6);
+        gateways.insert(lacking, now);
+        check(5, now, true, Some(5), 2);
+        check(6, now, false, Some(5), 2);
         check(7, now.plus_micros(ALIVE_US), false, None, 0);
     }
 

@@ -25,6 +25,10 @@ pub struct GatewayReport {
     pub epoch: Option<Epoch>,
     /// The position that it serves; 0: nothing is loaded.
     pub position: u64,
+    /// The lowest position whose change it does not serve yet, although `position` may lie behind it: a provider account
+    /// waits for its sealed credential. `None`: nothing is lacking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks_from: Option<u64>,
     /// How many entries it holds.
     pub entries: u64,
     /// The digest over its entries, as hexadecimal digits.
@@ -50,6 +54,16 @@ pub struct GatewayReport {
     /// How the models fare that it asked last, at most 100; `None`: it is a gateway that does not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<Vec<ReportedTarget>>,
+}
+
+impl GatewayReport {
+    /// The position to which it serves everything.
+    #[must_use]
+    pub fn served_to(&self) -> u64 {
+        let before = |lacks_from: u64| lacks_from.saturating_sub(1);
+        let whole = self.lacks_from.map_or(u64::MAX, before);
+        self.position.min(whole)
+    }
 }
 
 /// How one model fares, as a gateway sees it.

@@ -25,7 +25,7 @@ use crate::{
     counters::{Refused, Reservation},
     endpoint::{Description, Output, describe},
     failure::{Failure, UpstreamFailure},
-    health::{ModelHealth, Verdict},
+    health::{AnswerLatency, ModelHealth, Verdict},
     pace::Pace,
     server::worker::{Stage, Worker},
 };
@@ -541,14 +541,14 @@ impl Exchange {
         let health = &self.worker.health;
         match outcome {
             Outcome::Success => {
-                health.judge(&tried.health, Verdict::Well);
                 // What has no output, as a count of tokens, cannot be compared by the time for each of it.
-                if self.spoken.output != Output::Text || output == 0 {
-                    return;
-                }
-                let first_token_us = tried.attempt.first_token_us.filter(|_| self.streamed);
-                let duration = tried.attempt.duration_us;
-                health.note(&tried.health, duration, output, first_token_us);
+                let can_be_compared = self.spoken.output == Output::Text && output > 0;
+                let latency = can_be_compared.then(|| AnswerLatency {
+                    duration_us: tried.attempt.duration_us,
+                    output_tokens: output,
+                    first_token_us: tried.attempt.first_token_us.filter(|_| self.streamed),
+                });
+                health.answered(&tried.health, latency);
             }
             Outcome::ClientGone if tried.attempt.first_byte_us.is_some() => {
                 health.judge(&tried.health, Verdict::Well);

@@ -121,6 +121,7 @@ fn compose(
         started_at: identity.started_at,
         epoch: view.epoch,
         position: view.position,
+        lacks_from: view.lacks_from,
         entries: view.entries(),
         entries_digest: view.entries_digest(),
         unproven: view.unproven,

@@ -125,6 +125,10 @@ pub struct Heartbeat {
     pub digest_key: String,
     /// When it was published, in microseconds since 1970.
     pub published_at_us: i64,
+    /// The lowest position whose change is not among the entries: a provider account waits for its sealed credential.
+    /// `None`: nothing is lacking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks_from: Option<u64>,
 }
 
 #[cfg(test)]

@@ -183,6 +183,7 @@ fn a_heartbeat_is_written_as_it_always_was() {
         entries_digest: [2; 32],
         digest_key: "k1".to_owned(),
         published_at_us: a_time().micros(),
+        lacks_from: None,
     };
     check("heartbeat", &heartbeat);
 }
@@ -198,6 +199,7 @@ fn a_gateways_report_is_written_as_it_always_was() {
         started_at: a_time(),
         epoch: Some(EPOCH),
         position: 42,
+        lacks_from: None,
         entries: 3,
         entries_digest: "02".repeat(32),
         unproven: false,

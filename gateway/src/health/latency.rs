@@ -17,6 +17,8 @@ const WINDOW_US: u64 = 20 * 60 * 1_000_000;
 /// What counts as recent, where a target is held to a latency, in microseconds: a slow one is tried again when that long
 /// has passed.
 const RECENT_US: u64 = 3 * 60 * 1_000_000;
+/// With as many answers as are remembered, means are made anew no more often than this, in microseconds.
+const REFRESH_US: u64 = 5_000;
 /// Stands for a mean of which nothing is known.
 const UNKNOWN: u64 = u64::MAX;
 
@@ -34,11 +36,18 @@ pub struct Sample {
 /// A target's last answers.
 #[derive(Debug)]
 pub struct Latency {
-    samples: Mutex<VecDeque<Sample>>,
+    samples: Mutex<Samples>,
     calls: AtomicU64,
     per_token_us: AtomicU64,
     recent_first_token_us: AtomicU64,
     recent_per_token_us: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Samples {
+    last: VecDeque<Sample>,
+    /// When the means were made.
+    published_us: u64,
 }
 
 /// What is known of it.
@@ -68,20 +77,25 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// Remembers an answer.
+    /// Remembers an answer. Nobody waits: of two that end at the very same time one is enough.
     pub fn note(&self, sample: Sample) {
-        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        if samples.len() == MOST_SAMPLES {
-            samples.pop_front();
+        let Ok(mut samples) = self.samples.try_lock() else {
+            return;
+        };
+        let is_full = samples.last.len() == MOST_SAMPLES;
+        if is_full {
+            samples.last.pop_front();
         }
-        samples.push_back(sample);
-        self.publish(&mut samples, sample.at_us);
+        samples.last.push_back(sample);
+        if !is_full || sample.at_us.saturating_sub(samples.published_us) >= REFRESH_US {
+            self.publish(&mut samples, sample.at_us);
+        }
     }
 
     /// Forgets what is too old: to be called from time to time.
     pub fn sweep(&self, now_us: u64) {
         let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        if !samples.is_empty() {
+        if !samples.last.is_empty() {
             self.publish(&mut samples, now_us);
         }
     }
@@ -98,7 +112,9 @@ impl Latency {
         }
     }
 
-    fn publish(&self, samples: &mut VecDeque<Sample>, now_us: u64) {
+    fn publish(&self, samples: &mut Samples, now_us: u64) {
+        samples.published_us = now_us;
+        let samples = &mut samples.last;
         let is_within = |sample: &Sample, window| now_us.saturating_sub(sample.at_us) < window;
         samples.retain(|it| is_within(it, WINDOW_US));
         let recent = || samples.iter().filter(|it| is_within(it, RECENT_US));
@@ -155,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_last_hundred_answers_count() {
-        let means = latency((0..150).map(|at| (at, at))).means();
+        let means = latency((0..150).map(|at| (at * REFRESH_US, at))).means();
         assert_eq!((means.calls, means.per_token_us), (100, Some(99)));
     }
 

@@ -10,7 +10,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
@@ -32,11 +32,13 @@ pub const MOST_TOLD: usize = 100;
 const UNUSED_US: u64 = 3_600 * 1_000_000;
 
 /// One model, as this gateway knows it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ModelHealth {
-    name: String,
+    /// Its full name, since it was first asked.
+    name: OnceLock<String>,
     breaker: Breaker,
     latency: Latency,
+    /// When it was last judged; 0: never.
     used_at_us: AtomicU64,
 }
 
@@ -51,7 +53,7 @@ pub struct Told {
     pub health: Health,
 }
 
-/// All models that were asked lately.
+/// All models that were asked, or looked at for a choice, lately.
 #[derive(Debug)]
 pub struct AllHealth {
     tolerance: Tolerance,
@@ -77,35 +79,27 @@ impl AllHealth {
         clock::micros_since(self.begin) + 1
     }
 
-    fn get(&self, model: &EntryId, name: impl FnOnce() -> String) -> Arc<ModelHealth> {
+    fn get(&self, model: &EntryId) -> Arc<ModelHealth> {
         let mut by_model = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || {
-            Arc::new(ModelHealth {
-                name: name(),
-                breaker: Breaker::default(),
-                latency: Latency::default(),
-                used_at_us: AtomicU64::new(self.now_us()),
-            })
-        };
-        Arc::clone(by_model.entry(*model).or_insert_with(fresh))
+        Arc::clone(by_model.entry(*model).or_default())
     }
 
-    fn find(&self, model: &EntryId) -> Option<Arc<ModelHealth>> {
-        let by_model = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
-        by_model.get(model).cloned()
-    }
-
-    /// How models fare, those that were used last first; at most [`MOST_TOLD`].
+    /// How models fare that were asked, those that were used last first; at most [`MOST_TOLD`].
     #[must_use]
     pub fn told(&self) -> Vec<Told> {
         let now_us = self.now_us();
         let by_model = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = by_model.iter().collect();
-        all.sort_unstable_by_key(|(_, it)| std::cmp::Reverse(it.used_at_us.load(Relaxed)));
+        let used = by_model.iter().filter_map(|(model, it)| {
+            let name = it.name.get()?;
+            let used_at_us = it.used_at_us.load(Relaxed);
+            (used_at_us > 0).then_some((used_at_us, model, name, it))
+        });
+        let mut all: Vec<_> = used.collect();
+        all.sort_unstable_by_key(|(used_at_us, ..)| std::cmp::Reverse(*used_at_us));
         all.truncate(MOST_TOLD);
-        let told = all.into_iter().map(|(model, it)| Told {
+        let told = all.into_iter().map(|(_, model, name, it)| Told {
             model: *model,
-            name: it.name.clone(),
+            name: name.clone(),
             health: it.health(it.breaker.look(now_us)),
         });
         told.collect()
@@ -116,7 +110,10 @@ impl AllHealth {
         let mut by_model = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
         by_model.retain(|_, it| {
             it.latency.sweep(now_us);
-            now_us.saturating_sub(it.used_at_us.load(Relaxed)) < UNUSED_US
+            // Who holds one judges it: it must not be another one than what is asked for next.
+            let is_held = Arc::strong_count(it) > 1;
+            let used_at_us = it.used_at_us.load(Relaxed);
+            is_held || (used_at_us > 0 && now_us.saturating_sub(used_at_us) < UNUSED_US)
         });
     }
 }
@@ -142,6 +139,13 @@ impl ModelHealth {
     #[must_use]
     pub fn take(&self, now_us: u64) -> Health {
         self.health(self.breaker.take(now_us))
+    }
+
+    /// It is asked under this name.
+    pub fn asked_as(&self, name: &str) {
+        if self.name.get().is_none() {
+            self.name.get_or_init(|| name.to_owned());
+        }
     }
 
     /// It was to find out whether it works again, and another target was chosen.
@@ -176,6 +180,17 @@ impl Verdict {
     }
 }
 
+/// How fast an answer was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerLatency {
+    /// All of it, in microseconds.
+    pub duration_us: u64,
+    /// How many tokens it has.
+    pub output_tokens: u64,
+    /// Until its first token, in microseconds; `None`: it was no stream.
+    pub first_token_us: Option<u64>,
+}
+
 /// One thread's way to it.
 #[derive(Debug)]
 pub struct ThreadHealth {
@@ -199,33 +214,18 @@ impl ThreadHealth {
         self.all.now_us()
     }
 
-    /// A model; `name` is its full name, asked for when it is new.
-    pub fn of(&self, model: &EntryId, name: impl FnOnce() -> String) -> Arc<ModelHealth> {
+    /// A model.
+    pub fn of(&self, model: &EntryId) -> Arc<ModelHealth> {
         let mut known = self.known.borrow_mut();
-        match known.get(model) {
-            Some(known) => Arc::clone(known),
-            None => Arc::clone(
-                known
-                    .entry(*model)
-                    .or_insert_with(|| self.all.get(model, name)),
-            ),
-        }
-    }
-
-    /// A model, if anybody has asked for it lately.
-    #[must_use]
-    pub fn known(&self, model: &EntryId) -> Option<Arc<ModelHealth>> {
-        if let Some(known) = self.known.borrow().get(model) {
-            return Some(Arc::clone(known));
-        }
-        let found = self.all.find(model)?;
-        self.known.borrow_mut().insert(*model, Arc::clone(&found));
-        Some(found)
+        Arc::clone(known.entry(*model).or_insert_with(|| self.all.get(model)))
     }
 
     /// An attempt at a model has ended, or its answer has begun well.
     pub fn judge(&self, model: &ModelHealth, verdict: Verdict) {
-        let now_us = self.now_us();
+        self.judge_at(model, verdict, self.now_us());
+    }
+
+    fn judge_at(&self, model: &ModelHealth, verdict: Verdict, now_us: u64) {
         model.used_at_us.store(now_us, Relaxed);
         match verdict {
             Verdict::Well => model.breaker.succeeded(),
@@ -233,24 +233,61 @@ impl ThreadHealth {
         }
     }
 
-    /// A model has answered whole: how long it took, in microseconds, for how many tokens.
-    pub fn note(
-        &self,
-        model: &ModelHealth,
-        duration_us: u64,
-        output_tokens: u64,
-        first_token_us: Option<u64>,
-    ) {
-        model.latency.note(Sample {
-            at_us: self.now_us(),
-            per_token_us: duration_us / output_tokens.max(1),
-            first_token_us,
-        });
+    /// A model has answered well and whole, with this latency; `None`: it cannot be compared.
+    pub fn answered(&self, model: &ModelHealth, latency: Option<AnswerLatency>) {
+        let now_us = self.now_us();
+        self.judge_at(model, Verdict::Well, now_us);
+        if let Some(it) = latency {
+            model.latency.note(Sample {
+                at_us: now_us,
+                per_token_us: it.duration_us / it.output_tokens.max(1),
+                first_token_us: it.first_token_us,
+            });
+        }
     }
 
     /// Forgets what nobody asks for: to be called from time to time.
     pub fn sweep(&self) {
         self.known.borrow_mut().clear();
         self.all.sweep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODEL: EntryId = [1; 16];
+
+    fn thread() -> ThreadHealth {
+        ThreadHealth::new(Arc::new(AllHealth::new(Tolerance {
+            failures: 3,
+            open: std::time::Duration::from_secs(1),
+        })))
+    }
+
+    #[test]
+    fn what_was_only_looked_at_is_not_told_and_is_forgotten() {
+        let thread = thread();
+        drop(thread.of(&MODEL));
+        assert_eq!(thread.all.told(), []);
+        thread.sweep();
+        assert!(thread.all.by_model.lock().expect("whole").is_empty());
+    }
+
+    #[test]
+    fn what_is_being_asked_is_kept_and_told_once_it_was_judged() {
+        let thread = thread();
+        let asked = thread.of(&MODEL);
+        asked.asked_as("openai-main/gpt");
+        thread.sweep();
+        assert!(Arc::ptr_eq(&asked, &thread.of(&MODEL)));
+        assert_eq!(thread.all.told(), []);
+        thread.judge(&asked, Verdict::Well);
+        let told = thread.all.told();
+        assert_eq!(told[0].name, "openai-main/gpt");
+        drop(asked);
+        thread.sweep();
+        assert_eq!(thread.all.told(), told, "it was used just now");
     }
 }

@@ -214,14 +214,11 @@ impl<'v> Call<'v> {
         let seen = RefCell::new(Vec::new());
         let probes = RefCell::new(Vec::new());
         let look = |target: RoutedTarget<'_>| {
-            let full = self.worker.health.known(target.model());
-            let full = full.map_or_else(Health::default, |model| {
-                let health = model.take(now_us);
-                if health.circuit == Circuit::Probe {
-                    probes.borrow_mut().push((*target.model(), Probe(model)));
-                }
-                health
-            });
+            let model = self.worker.health.of(target.model());
+            let full = model.take(now_us);
+            if full.circuit == Circuit::Probe {
+                probes.borrow_mut().push((*target.model(), Probe(model)));
+            }
             let health = strategy.map_or(full, |strategy| relevant(strategy, target, full));
             if health != Health::default() {
                 seen.borrow_mut().push(TargetHealth {
@@ -290,12 +287,14 @@ impl<'v> Call<'v> {
     fn begin(&self, route: &Route<'v>, progress: Progress, why: Begins) -> Option<Attempting<'v>> {
         let step = route.plan.step(self.view, progress)?;
         let (account, model) = (step.target.account, step.target.model);
-        let name = || [account.name.as_str(), "/", model.name.as_str()].concat();
+        let target = [account.name.as_str(), "/", model.name.as_str()].concat();
+        let health = self.worker.health.of(&model.id);
+        health.asked_as(&target);
         let trying = Trying {
             model: ModelId::from_bytes(model.id),
-            target: name(),
+            target,
             price: price_at(model, self.exchange.received_at()),
-            health: self.worker.health.of(&model.id, name),
+            health,
         };
         Some(Attempting {
             at: self.exchange.attempt_begins(trying, why),

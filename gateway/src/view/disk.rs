@@ -41,6 +41,8 @@ struct Head {
     position: u64,
     #[serde(with = "hex_32")]
     log_hash: [u8; 32],
+    #[serde(default)]
+    lacks_from: Option<u64>,
     unproven: bool,
     entries: u64,
     #[serde(with = "hex_32")]
@@ -93,6 +95,7 @@ pub(super) fn write(
         epoch,
         position: view.position,
         log_hash: view.log_hash,
+        lacks_from: view.lacks_from,
         unproven: view.unproven,
         entries: view.tables.count(),
         entries_digest: view.tables.digest().bytes(),
@@ -164,6 +167,7 @@ pub(super) fn read(path: &Path, ring: &KeyRing) -> Result<Option<Stored>, DiskEr
         epoch: Some(head.epoch),
         position: head.position,
         log_hash: head.log_hash,
+        lacks_from: head.lacks_from,
         unproven: head.unproven,
         from_disk: true,
         digest_key: head.digest_key,

@@ -337,13 +337,14 @@ impl Loader {
             epoch: Some(heard.epoch),
             position: heard.heartbeat.position,
             log_hash: heard.heartbeat.log_hash,
+            lacks_from: heard.heartbeat.lacks_from,
             unproven,
             from_disk: false,
             digest_key: self.staging.digest_key().to_owned(),
             tables: other.unwrap_or_else(|| heard.tables.clone()),
         };
         let same = served.epoch == view.epoch
-            && served.position == view.position
+            && (served.position, served.lacks_from) == (view.position, view.lacks_from)
             && served.tables.digest() == view.tables.digest()
             && served.digest_key == view.digest_key
             && (served.unproven, served.from_disk) == (view.unproven, view.from_disk);

@@ -58,6 +58,8 @@ pub struct View {
     pub position: u64,
     /// The log's hash at that position.
     pub log_hash: [u8; 32],
+    /// The lowest position whose change is not among the entries: see `Heartbeat::lacks_from`.
+    pub lacks_from: Option<u64>,
     /// Whether no heartbeat has agreed with these entries.
     pub unproven: bool,
     /// Whether it was read from disk because the stream was away.

@@ -340,6 +340,7 @@ mod tests {
             entries_digest: digest.bytes(),
             digest_key: key.into(),
             published_at_us: 0,
+            lacks_from: None,
         };
         let said = serde_json::to_vec(&said).expect("JSON");
         staging.take(

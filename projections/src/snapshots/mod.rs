@@ -237,7 +237,10 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), Stopped> {
     let context = jetstream::new(link.client.clone());
-    let mut held = Held::new(Credentials::new(config.postgres.clone()));
+    let mut held = Held::new(Credentials::new(
+        config.postgres.clone(),
+        Credentials::SHORTLY,
+    ));
     loop {
         let nth = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -268,15 +271,16 @@ pub async fn republish(
 ) -> Result<Republished, GivenUp> {
     let context = jetstream::new(link.client.clone());
     let (status, _) = watch::channel(PublisherStatus::new());
-    let mut held = Held::new(Credentials::new(config.postgres.clone()));
+    let mut held = Held::new(Credentials::new(
+        config.postgres.clone(),
+        Credentials::PATIENTLY,
+    ));
     let mut why = None;
     for _ in 0..TRIES {
         let nth = tokio::select! {
             () = shutdown.cancelled() => return Err(GivenUp::BrokenOff),
             nth = link.up() => nth,
         };
-        // Postgres may only have been slow the last time.
-        held.look_again();
         let term = Term::new(&config, &context, &mut held, &status);
         let ended = tokio::select! {
             () = shutdown.cancelled() => return Err(GivenUp::BrokenOff),

@@ -1,7 +1,7 @@
 //! One term of a publisher: read, stand by, take over, publish.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     time::{Duration, Instant},
 };
@@ -13,6 +13,7 @@ use async_nats::jetstream::{
 };
 use events_schema::{
     envelope::{Envelope, Epoch},
+    id::Id,
     snapshot::{EntryKind, EntrySubject, FrameHeader, Heartbeat, SCHEMA},
     subjects,
 };
@@ -103,8 +104,8 @@ pub(super) struct Term<'a> {
     last: u64,
     /// Under which epoch entries are sent.
     epoch: Option<Epoch>,
-    /// Provider accounts that wait for Postgres.
-    pending: BTreeSet<EntrySubject>,
+    /// Provider accounts that wait for Postgres, and the first of their positions that is not on the stream.
+    pending: BTreeMap<EntrySubject, u64>,
     /// Whether the last event folded in was its command's last.
     complete: bool,
     /// Whether the relay marks the last event of a command.
@@ -129,11 +130,6 @@ impl Held {
             generation: 0,
         }
     }
-
-    /// Allows another look at Postgres.
-    pub(super) const fn look_again(&mut self) {
-        self.credentials.look_again();
-    }
 }
 
 impl<'a> Term<'a> {
@@ -152,7 +148,7 @@ impl<'a> Term<'a> {
             fold: Fold::new(),
             last: 0,
             epoch: None,
-            pending: BTreeSet::new(),
+            pending: BTreeMap::new(),
             complete: true,
             marked: false,
             folded_at: Instant::now(),
@@ -528,11 +524,11 @@ impl<'a> Term<'a> {
                     self.complete = true;
                 }
                 _ = beat.tick(), if !busy => self.heartbeat(outbox).await?,
-                _ = retry.tick(), if !self.pending.is_empty() => {
-                    self.held.credentials.look_again();
-                    if !news {
-                        self.flush(outbox).await?;
-                    }
+                true = self.held.credentials.arrived(), if !self.pending.is_empty() && !news => {
+                    self.flush(outbox).await?;
+                }
+                _ = retry.tick(), if !self.pending.is_empty() && !news => {
+                    self.flush(outbox).await?;
                 }
             }
         }
@@ -555,7 +551,7 @@ impl<'a> Term<'a> {
         let mut touched = self.fold.take_touched();
         let epoch = self.fold.organisation().epoch();
         if self.epoch == epoch {
-            touched.append(&mut self.pending);
+            touched.extend(self.pending.keys());
         } else {
             self.epoch = epoch;
             self.told = None;
@@ -599,12 +595,13 @@ impl<'a> Term<'a> {
 
     async fn difference(&mut self, subject: EntrySubject) -> Option<Change> {
         let epoch = self.epoch?;
+        let waited_from = self.pending.remove(&subject);
         let organisation = self.fold.organisation();
         let mut known = Known::None;
         if subject.kind == EntryKind::ProviderAccount
             && let Some(account) = organisation
                 .provider_accounts()
-                .get(&events_schema::id::Id::from_bytes(subject.id))
+                .get(&Id::from_bytes(subject.id))
             && let Some(reference) = &account.credential
         {
             if account.credential_shredded {
@@ -615,7 +612,8 @@ impl<'a> Term<'a> {
                 Some(found) => known = found,
                 None if self.book.stands(subject, epoch, account.life.position) => return None,
                 None => {
-                    self.pending.insert(subject);
+                    let lacks_from = waited_from.unwrap_or(account.life.position);
+                    self.pending.insert(subject, lacks_from);
                     return None;
                 }
             }
@@ -659,6 +657,7 @@ impl<'a> Term<'a> {
             entries_digest: self.book.digest().bytes(),
             digest_key: self.config.ring.active().0.to_owned(),
             published_at_us: clock::now().micros(),
+            lacks_from: self.pending.values().min().copied(),
         };
         let json = serde_json::to_vec(&said).expect("a heartbeat holds nothing that JSON cannot");
         let message = self.seal(self.epoch, position, false, subjects::HEARTBEAT, &json);

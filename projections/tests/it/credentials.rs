@@ -9,7 +9,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use crate::{
     history::{ACCOUNT, History, SECRET},
     servers::{Nats, new_database},
-    snapshots::{Publisher, Shelf, told},
+    snapshots::{Publisher, Shelf, told_whole},
 };
 
 /// A database with the table as `commands` makes it.
@@ -71,7 +71,7 @@ async fn an_account_waits_for_its_credential_and_then_carries_the_newest() {
             status.pending == 0 && status.trouble.is_none()
         })
         .await;
-    let shelf = told(&context, history.position()).await;
+    let shelf = told_whole(&context, history.position()).await;
     assert_eq!(
         credential(&shelf),
         Some(("g1".into(), b"sealed once".into()))
@@ -80,7 +80,7 @@ async fn an_account_waits_for_its_credential_and_then_carries_the_newest() {
     secrets.keep(2, b"sealed twice").await;
     history.replace_credential(2);
     history.relay(&context).await;
-    let shelf = told(&context, history.position()).await;
+    let shelf = told_whole(&context, history.position()).await;
     assert_eq!(
         credential(&shelf),
         Some(("g1".into(), b"sealed twice".into()))
@@ -90,16 +90,16 @@ async fn an_account_waits_for_its_credential_and_then_carries_the_newest() {
     let gone = Some((String::new(), Vec::new()));
     history.replace_credential(3);
     history.relay(&context).await;
-    let shelf = told(&context, history.position()).await;
+    let shelf = told_whole(&context, history.position()).await;
     assert_eq!(credential(&shelf), gone);
 
     // One that was shredded, also where the row is still there, or Postgres away.
     history.replace_credential(2);
     history.relay(&context).await;
-    told(&context, history.position()).await;
+    told_whole(&context, history.position()).await;
     history.shred_credential();
     history.relay(&context).await;
-    let shelf = told(&context, history.position()).await;
+    let shelf = told_whole(&context, history.position()).await;
     assert_eq!(credential(&shelf), gone);
     publisher.stop().await;
 }

@@ -133,6 +133,12 @@ impl Shelf {
         self.entries.contains_key(&key_subject(nth))
     }
 
+    fn lacks_from(&self) -> Option<u64> {
+        self.heartbeat
+            .as_ref()
+            .and_then(|(_, said)| said.lacks_from)
+    }
+
     /// Whether the heartbeat tells of this position, and agrees.
     fn tells(&self, position: u64) -> bool {
         self.heartbeat.as_ref().is_some_and(|(_, said)| {
@@ -205,6 +211,15 @@ impl Shelf {
             }
         }
     }
+}
+
+/// Also no account waits any more.
+pub(crate) async fn told_whole(context: &jetstream::Context, position: u64) -> Shelf {
+    eventually(&format!("nothing is lacking at {position}"), async || {
+        let whole = |shelf: &Shelf| shelf.tells(position) && shelf.lacks_from().is_none();
+        shelf(context).await.filter(whole)
+    })
+    .await
 }
 
 pub(crate) async fn told(context: &jetstream::Context, position: u64) -> Shelf {
@@ -468,11 +483,15 @@ async fn with_postgres_away_only_the_account_that_needs_it_waits() {
     let mut history = History::new();
     history.relay(&context).await;
     let mut publisher = Publisher::leads(&nats).await;
+    let whole = told(&context, history.position()).await;
+    assert_eq!(whole.lacks_from(), None);
     history.register_account();
+    let registered = history.position();
     history.issue_key(1);
     history.relay(&context).await;
     let shelf = told(&context, history.position()).await;
     assert!(shelf.has_key(1));
+    assert_eq!(shelf.lacks_from(), Some(registered));
     assert!(
         shelf
             .entries

@@ -108,6 +108,12 @@ fn verdict(item: &GatewayItem) -> (Color, Icon, String) {
         )
     } else if report.from_disk {
         (Color::Orange, Icon::OutlinedHdd, "From its disk".to_owned())
+    } else if report.lacks_from.is_some() {
+        (
+            Color::Orange,
+            Icon::ExclamationTriangle,
+            "Lacks a sealed credential".to_owned(),
+        )
     } else if item.lag > 0 {
         (
             Color::Blue,

@@ -229,6 +229,7 @@ async fn a_position_is_served_when_every_gateway_that_reports_has_reached_it() {
             started_at: commands::clock::now(),
             epoch: head.epoch,
             position,
+            lacks_from: None,
             entries: 0,
             entries_digest: String::new(),
             unproven: false,

@@ -356,6 +356,7 @@ impl Snapshots {
             entries_digest: digest.bytes(),
             digest_key: digest_key.into(),
             published_at_us: 0,
+            lacks_from: None,
         };
         let payload = serde_json::to_vec(&heartbeat).expect("JSON");
         self.send(

@@ -129,6 +129,7 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
 
 fn publisher(places: &Places, trust: &Trust, rivals: Rivals) -> Result<PublisherConfig, AnyError> {
     Ok(PublisherConfig {
+        id: random_id()?,
         ring: places.snapshot_mac()?,
         postgres: postgres_options(places, trust)?,
         replicas: places.stream_replicas,

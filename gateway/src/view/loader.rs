@@ -328,15 +328,22 @@ impl Loader {
         }
     }
 
-    /// Serves the entries as the last heartbeat found them, or `other` ones, unless they are what is served.
+    /// Serves the entries as the last heartbeat found them, or `other` ones in which former ones stand in for what is
+    /// missing, unless they are what is served.
+    ///
+    /// Among former ones may be some that are gone by the heartbeat's position: such a view is as of where they were served.
     fn serve(&mut self, served: &View, unproven: bool, other: Option<Tables>) {
         let Some(heard) = self.staging.heard() else {
             return;
         };
+        let (position, log_hash) = match &other {
+            Some(_) if served.epoch == Some(heard.epoch) => (served.position, served.log_hash),
+            Some(_) | None => (heard.heartbeat.position, heard.heartbeat.log_hash),
+        };
         let view = View {
             epoch: Some(heard.epoch),
-            position: heard.heartbeat.position,
-            log_hash: heard.heartbeat.log_hash,
+            position,
+            log_hash,
             lacks_from: heard.heartbeat.lacks_from,
             unproven,
             from_disk: false,

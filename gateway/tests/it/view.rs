@@ -197,6 +197,9 @@ async fn entries_that_a_stream_made_anew_lacks_are_served_as_before_until_they_c
     .await;
     let refused = scene.gateway.chat_as(POOR_KEY, QUESTION).await;
     assert_eq!(refused.json()["error"]["code"], "invalid_api_key");
+    // What stands in is as of where it was served: what else has gone since then, nobody knows.
+    let served = metric("sluice_gateway_position").await;
+    assert_eq!(served, position - 1);
     for (at, its, payload) in &whole.entries {
         if is_account(at.kind) {
             let subject = at.to_string();

@@ -9,9 +9,10 @@ mod gateway;
 mod ledger;
 mod lists;
 mod load;
-mod nginx;
+mod micro;
 mod propagation;
 mod provider;
+mod proxy;
 mod release;
 mod round;
 mod scene;
@@ -51,6 +52,8 @@ enum Bench {
     Coldstart(coldstart::Args),
     /// What the gateway costs a request, beside nginx.
     Gateway(gateway::Args),
+    /// What each function costs that runs for every request.
+    Micro,
     /// Events a second that the log takes.
     Append(append::Args),
     /// Request records a second that the ledger takes, their lag, and what a killed worker loses.
@@ -78,6 +81,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Bench::Propagation(args) => block_on(propagation::run(args))?,
         Bench::Coldstart(args) => block_on(coldstart::run(args))?,
         Bench::Gateway(args) => block_on(gateway::run(args))?,
+        Bench::Micro => micro::run()?,
         Bench::Append(args) => block_on(append::run(args))?,
         Bench::Ledger(args) => block_on(ledger::run(args))?,
         Bench::Lists(args) => block_on(lists::run(args))?,

@@ -17,6 +17,9 @@ const START_TIME: Duration = Duration::from_secs(10);
 /// A model of the mock that answers at once, with about 700 bytes.
 pub(super) const MODEL: &str = "mock-tokens-64";
 
+/// A model of the mock whose tokens come 5 ms apart.
+pub(super) const PACED_MODEL: &str = "mock-tokens-64-tps-200";
+
 /// A running mock provider, killed when dropped.
 pub(super) struct Provider {
     child: Child,
@@ -77,39 +80,75 @@ pub(super) fn free_address() -> Outcome<SocketAddr> {
         .doing(|| "looking for a free port".to_owned())
 }
 
-/// The question of every measurement (about 570 bytes), for a server that knows the model by this name.
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    /// About 570 bytes, to be answered with one document.
+    Short,
+    /// About 64 KiB, to be answered with one document.
+    Long,
+    /// The short one, to be answered as a stream of some 64 chunks.
+    Streamed,
+}
+
+/// How often the long question says the user's part of the short one.
+const REPETITIONS: usize = 260;
+
+/// The short question.
 pub(super) fn question(address: SocketAddr, model: &str, key: &str) -> Target {
-    ask(address, key, &body(model, false))
+    ask(address, model, key, Question::Short)
 }
 
-/// The same question, to be answered as a stream of some 64 chunks.
-pub(super) fn streamed_question(address: SocketAddr, model: &str, key: &str) -> Target {
-    ask(address, key, &body(model, true))
+/// A question for a server that knows the model by this name.
+pub(super) fn ask(address: SocketAddr, model: &str, key: &str, question: Question) -> Target {
+    let authorization = format!("Bearer {key}");
+    let headers = [("authorization", authorization.as_str())];
+    let body = body(model, question).to_string();
+    let request = wire::request("POST", "/v1/chat/completions", &headers, &body);
+    Target {
+        address,
+        request: Arc::from(request),
+    }
 }
 
-fn body(model: &str, stream: bool) -> Value {
+fn body(model: &str, question: Question) -> Value {
+    let asked = "The Aurelia left Rotterdam on Monday for Valparaiso by way of Lisbon, Dakar and Recife. Today is \
+        Thursday, and she reported fair weather and full speed this morning. Where is she now, and when will my eleven \
+        crates of seed potatoes be on the quay?";
+    let times = if question == Question::Long {
+        REPETITIONS
+    } else {
+        1
+    };
     json!({
         "model": model,
         "messages": [
             { "role": "system", "content": "You are the assistant of a shipping company. Answer in \
               one short paragraph, name the ports in the order of the voyage, and say which of them \
               the ship has left already. Never invent a port or a date." },
-            { "role": "user", "content": "The Aurelia left Rotterdam on Monday for Valparaiso by way \
-              of Lisbon, Dakar and Recife. Today is Thursday, and she reported fair weather and full \
-              speed this morning. Where is she now, and when will my eleven crates of seed potatoes \
-              be on the quay?" },
+            { "role": "user", "content": vec![asked; times].join("\n") },
         ],
         "temperature": 0.2,
-        "stream": stream,
+        "stream": question == Question::Streamed,
     })
 }
 
-fn ask(address: SocketAddr, key: &str, body: &Value) -> Target {
-    let authorization = format!("Bearer {key}");
-    let headers = [("authorization", authorization.as_str())];
-    let request = wire::request("POST", "/v1/chat/completions", &headers, &body.to_string());
-    Target {
-        address,
-        request: Arc::from(request),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_as_long_as_they_should_be() {
+        let length = |question| body(MODEL, question).to_string().len();
+        assert!(
+            (500..700).contains(&length(Question::Short)),
+            "{}",
+            length(Question::Short)
+        );
+        assert!(
+            (62_000..68_000).contains(&length(Question::Long)),
+            "{}",
+            length(Question::Long)
+        );
     }
 }

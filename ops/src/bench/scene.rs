@@ -1,22 +1,23 @@
 //! What a measurement needs in an organisation: a provider, models, someone who may use them, and
 //! keys by the thousand.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use events_schema::api::commands::NewCommand;
 use events_schema::events::{
-    GrantedModels, KeyLimits, ModelType, Owner, Provider, Routing, RoutingTarget, Subject,
+    GrantedModels, KeyLimits, LimitMode, LimitUnit, LimitWindow, LimitedModels, LimitedSubjects,
+    ModelType, Owner, Provider, RateLimitRule, Routing, RoutingTarget, Subject,
 };
 use events_schema::id::{KeyId, ModelId, ProviderAccountId, VirtualAccountId, VirtualModelId};
 use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
 
 use super::api::{Account, Api};
-use super::provider::MODEL;
+use super::provider::{MODEL, PACED_MODEL};
 use super::{histogram, say};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Doing as _, Failure, Outcome};
 
 /// Commands on their way at once while keys are made.
 pub(super) const WRITERS: u64 = 64;
@@ -39,6 +40,9 @@ pub(super) struct Scene {
 
 /// The name of the virtual model.
 pub(super) const VIRTUAL_MODEL: &str = "bench";
+
+/// The name of the one whose models take their time.
+pub(super) const PACED_VIRTUAL_MODEL: &str = "bench-paced";
 
 /// A key that was made.
 pub(super) struct Key {
@@ -75,9 +79,18 @@ impl Scene {
             })
             .await?;
         let models = [
-            model(api, account, "one").await?,
-            model(api, account, "two").await?,
+            model(api, account, "one", MODEL).await?,
+            model(api, account, "two", MODEL).await?,
         ];
+        let paced = [
+            model(api, account, "paced-one", PACED_MODEL).await?,
+            model(api, account, "paced-two", PACED_MODEL).await?,
+        ];
+        let paced = NewCommand::CreateVirtualModel {
+            name: PACED_VIRTUAL_MODEL.to_owned(),
+            routing: routing(&paced),
+        };
+        let _: VirtualModelId = api.create(paced).await?;
         let virtual_model = NewCommand::CreateVirtualModel {
             name: VIRTUAL_MODEL.to_owned(),
             routing: routing(&models),
@@ -119,6 +132,29 @@ impl Scene {
                 "a command that makes a key answered without the key",
             )),
         }
+    }
+
+    /// Makes rate-limit policies that match nobody who is measured.
+    pub(super) async fn make_policies(&self, api: &mut Api, policies: u32) -> Outcome {
+        for order in 0..policies {
+            let name = format!("bench-{order}");
+            let metadata =
+                BTreeMap::from([("bench".parse().doing(|| "a key".to_owned())?, name.clone())]);
+            let rule = RateLimitRule {
+                subjects: LimitedSubjects::All,
+                models: LimitedModels::All,
+                metadata,
+                applies_per: BTreeSet::new(),
+                unit: LimitUnit::Requests,
+                window: LimitWindow::Minute,
+                limit: 1_000_000_000,
+                mode: LimitMode::Enforce,
+            };
+            let rule = Box::new(rule);
+            let command = NewCommand::CreateRateLimitPolicy { name, order, rule };
+            api.command(command).await?;
+        }
+        Ok(())
     }
 
     /// Makes keys from many connections at once, labelled `<label> <number>`.
@@ -200,11 +236,16 @@ pub(super) fn routing(models: &[ModelId]) -> Routing {
     Routing::weighted(targets.collect())
 }
 
-async fn model(api: &mut Api, account: ProviderAccountId, name: &str) -> Outcome<ModelId> {
+async fn model(
+    api: &mut Api,
+    account: ProviderAccountId,
+    name: &str,
+    upstream_name: &str,
+) -> Outcome<ModelId> {
     api.create(NewCommand::AddModel {
         account,
         name: name.to_owned(),
-        upstream_name: Some(MODEL.to_owned()),
+        upstream_name: Some(upstream_name.to_owned()),
         model_types: BTreeSet::from([ModelType::Chat]),
     })
     .await

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::cpu::{self, Cores};
 use super::load::{Shape, Target};
-use super::nginx::{self, Nginx};
 use super::provider::{self, Provider};
+use super::proxy::Yardstick;
 use super::round::{Round, measure, middle};
 use super::{Figures, cache, rounded, say};
 use crate::failure::{Doing as _, Outcome};
@@ -49,15 +49,9 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
     say("nginx on the server's core, the mock provider beside the load");
     cpu::pin(&[provider.pid()], cores.load)?;
     let folder = tempfile::tempdir().doing(|| "making a folder for nginx".to_owned())?;
-    let program = nginx::find(nginx.as_deref(), &cache()?)?;
+    let program = Yardstick::Nginx.find(nginx.as_deref(), &cache()?)?;
     let address = provider::free_address()?;
-    let nginx = Nginx::start(
-        &program,
-        folder.path(),
-        cores.server,
-        address,
-        provider.address,
-    )?;
+    let nginx = program.start(folder.path(), cores.server, address, provider.address)?;
     let proxied = provider::question(nginx.address, provider::MODEL, "unused");
     let proxy = turns(rounds, cores, &nginx.pids(), &proxied, shape).await?;
 

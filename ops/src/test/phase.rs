@@ -108,7 +108,7 @@ impl Phase {
                 let tests = whether(cargo()?.args(["test", "--workspace", "--no-run"]))?;
                 Ok(tests.and(build_programs()?))
             }
-            Self::Unit => count(&["--lib", "--bins"], servers, filter),
+            Self::Unit => count(&["--lib", "--bins", "--bench", "hot"], servers, filter),
             Self::Docs => count(&["--doc"], servers, filter),
             Self::Integration => {
                 let names = integration_tests()?;

@@ -45,18 +45,33 @@ fn a_gateway_starts_from_the_stream_from_its_disk_and_with_nothing() {
 }
 
 #[test]
-fn the_gateway_is_measured_beside_nginx() {
-    let figures = figures("gateway --rounds 1 --seconds 0.3");
+fn the_gateway_is_measured_beside_plain_proxies() {
+    let loaded = "--keys 70 --policies 3 --soak-seconds 1";
+    let figures = figures(&format!("gateway --rounds 1 --seconds 0.3 {loaded}"));
     check(
         &figures,
         &[
             "cpu_ratio",
+            "haproxy_cpu_ratio",
+            "rps_ratio_c1",
             "rps_ratio_c32",
+            "rps_ratio_c128",
             "load_core_busy_pct",
+            "nats_down_latency_ratio",
+            "nats_down_cpu_ratio",
+            "loaded_cpu_ratio",
+            "large_cpu_ratio",
+            "stream_cpu_ratio",
+            "stream_burst_cpu_ratio",
             "rss_mib",
+            "soak_rss_late_mib",
         ],
     );
-    check(&figures, &["added_p50_ms", "added_p99_ms"]);
+    check(
+        &figures,
+        &["added_p50_ms", "added_p99_ms", "added_p50_ms_at_250"],
+    );
+    assert!(figures["added_first_byte_ms"].is_number(), "{figures}");
     assert_eq!(figures["records_dropped"], 0, "{figures}");
 }
 

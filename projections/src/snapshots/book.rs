@@ -185,6 +185,11 @@ impl Book {
         })
     }
 
+    /// Whether something stands at this subject.
+    pub(super) fn has(&self, subject: EntrySubject) -> bool {
+        self.lines.contains_key(&subject)
+    }
+
     /// The subjects of everything that is not gone, in order.
     pub(super) fn standing(&self) -> Vec<EntrySubject> {
         let mut standing: Vec<_> = self.lines.keys().copied().collect();

@@ -25,6 +25,7 @@ use events_schema::keyring::KeyRing;
 use sqlx::postgres::PgConnectOptions;
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use self::{
     credentials::Credentials,
@@ -44,6 +45,8 @@ const TRIES: u32 = 20;
 /// What the publisher needs to know.
 #[derive(Debug, Clone)]
 pub struct PublisherConfig {
+    /// This publisher's own: no other one has it.
+    pub id: Uuid,
     /// The MAC keys; entries are sealed with the active one.
     pub ring: KeyRing,
     /// Where the sealed credentials are.

@@ -1,7 +1,10 @@
 //! The way to `SNAPSHOTS`: pipelined, and fenced message by message.
 //!
 //! Each message says which sequence it expects before it, so what this publisher believes of the stream is checked
-//! by the stream itself: after another publisher's message, or after a lost one, nothing more of this one is taken.
+//! by the stream itself. The sequence alone is not enough where messages are pipelined: when another publisher's message
+//! takes the place of one of them, the next one still finds the sequence that it expects. So each message has an id, and
+//! names the one before it as well: after another publisher's message, or after a lost one, nothing more of this one is
+//! taken.
 
 use std::{collections::VecDeque, future::IntoFuture, pin::Pin, time::Duration};
 
@@ -22,8 +25,12 @@ type Ack = Pin<Box<dyn Future<Output = Result<PublishAck, PublishError>> + Send>
 /// Messages on their way.
 pub(super) struct Outbox {
     context: jetstream::Context,
+    /// What the ids of its messages begin with: nobody else's do.
+    name: String,
     /// The sequence of the last message sent.
     sent: u64,
+    /// Whether that was one of this publisher's.
+    has_sent: bool,
     /// The sequence of the last message acknowledged.
     acked: u64,
     waiting: VecDeque<(u64, Ack)>,
@@ -43,15 +50,17 @@ pub(super) enum SendError {
 }
 
 impl Outbox {
-    /// Begins after the message with the sequence `last`.
-    pub(super) fn new(client: async_nats::Client, last: u64) -> Self {
+    /// Begins after the message with the sequence `last`. `name` is this outbox' alone.
+    pub(super) fn new(client: async_nats::Client, last: u64, name: String) -> Self {
         let context = ContextBuilder::new()
             .timeout(ACK)
             .max_ack_inflight(2 * WINDOW)
             .build(client);
         Self {
             context,
+            name,
             sent: last,
+            has_sent: false,
             acked: last,
             waiting: VecDeque::new(),
         }
@@ -79,7 +88,13 @@ impl Outbox {
         }
         let publish = PublishMessage::build()
             .payload(message.into())
+            .message_id(self.id(self.sent + 1))
             .expected_last_sequence(self.sent);
+        let publish = if self.has_sent {
+            publish.expected_last_message_id(self.id(self.sent))
+        } else {
+            publish
+        };
         let publish = match ttl {
             Some(ttl) => publish.ttl(ttl),
             None => publish,
@@ -90,6 +105,7 @@ impl Outbox {
             .await
             .map_err(SendError::Publish)?;
         self.sent += 1;
+        self.has_sent = true;
         self.waiting.push_back((self.sent, ack.into_future()));
         Ok(())
     }
@@ -104,7 +120,7 @@ impl Outbox {
         self.waiting.pop_front();
         let found = match answer {
             Ok(ack) => ack.sequence,
-            Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
+            Err(error) if is_fence(error.kind()) => {
                 return Err(SendError::Fenced {
                     expected: expected - 1,
                 });
@@ -118,6 +134,11 @@ impl Outbox {
         Ok(())
     }
 
+    /// The id of the message that stands at this sequence, or should.
+    fn id(&self, sequence: u64) -> String {
+        format!("{}.{sequence}", self.name)
+    }
+
     /// Waits for all acknowledgements.
     pub(super) async fn settle(&mut self) -> Result<(), SendError> {
         while !self.waiting.is_empty() {
@@ -125,4 +146,11 @@ impl Outbox {
         }
         Ok(())
     }
+}
+
+fn is_fence(kind: PublishErrorKind) -> bool {
+    matches!(
+        kind,
+        PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId
+    )
 }

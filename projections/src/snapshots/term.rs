@@ -106,6 +106,8 @@ pub(super) struct Term<'a> {
     epoch: Option<Epoch>,
     /// Provider accounts that wait for Postgres, and the first of their positions that is not on the stream.
     pending: BTreeMap<EntrySubject, u64>,
+    /// Those of them that the stream had, or should have had, before this term, and has not: nothing is told without them.
+    holes: BTreeSet<EntrySubject>,
     /// Whether the last event folded in was its command's last.
     complete: bool,
     /// Whether the relay marks the last event of a command.
@@ -149,6 +151,7 @@ impl<'a> Term<'a> {
             last: 0,
             epoch: None,
             pending: BTreeMap::new(),
+            holes: BTreeSet::new(),
             complete: true,
             marked: false,
             folded_at: Instant::now(),
@@ -231,6 +234,8 @@ impl<'a> Term<'a> {
             allow_message_ttl: true,
             storage: stream::StorageType::File,
             num_replicas: self.config.replicas,
+            // Messages have ids to be fenced by, not to be sent twice.
+            duplicate_window: Duration::from_secs(1),
             ..stream::Config::default()
         };
         tracing::warn!("SNAPSHOTS does not exist: it is created");
@@ -379,12 +384,13 @@ impl<'a> Term<'a> {
     // === leading ===
 
     async fn lead(&mut self, mut events: Reader) -> Result<Infallible, Ended> {
-        let client = self.context.client();
-        let mut outbox = Outbox::new(client, self.last);
-        self.held.generation = clock::now()
+        let generation = clock::now()
             .micros()
             .unsigned_abs()
             .max(self.book.generation + 1);
+        self.held.generation = generation;
+        let name = format!("{}.{generation}", self.config.id.simple());
+        let mut outbox = Outbox::new(self.context.client(), self.last, name);
         let led = self.take_over(&mut outbox, &mut events).await;
         // What was acknowledged is known to others, however the term ended.
         self.held.acked = self.held.acked.max(outbox.acked());
@@ -556,6 +562,7 @@ impl<'a> Term<'a> {
             self.epoch = epoch;
             self.told = None;
             self.pending.clear();
+            self.holes.clear();
             touched.extend(self.fold.organisation().entry_subjects());
             touched.extend(self.book.standing());
         }
@@ -567,6 +574,9 @@ impl<'a> Term<'a> {
             }
         }
         self.status.send_modify(|status| status.sent += sent);
+        if self.told.is_none() {
+            self.holes = self.holes_now();
+        }
         if self.is_not_whole_yet() {
             self.tell_what_waits();
             return Ok(());
@@ -586,11 +596,29 @@ impl<'a> Term<'a> {
         });
     }
 
-    /// Whether a stream that is made anew, or goes on under a new epoch, still lacks accounts that wait for Postgres.
-    /// Nothing is told of it until then: gateways would believe it, and give up accounts that they can serve.
+    /// Whether accounts that the stream should have wait for Postgres. Nothing is told until they are there: gateways would
+    /// believe it, and give up accounts that they can serve. An account that is newer than what was told holds up nobody.
     fn is_not_whole_yet(&self) -> bool {
-        let told = self.book.heartbeat.as_ref().map(|(epoch, _)| *epoch);
-        self.told.is_none() && told != self.epoch && !self.pending.is_empty()
+        self.holes.iter().any(|it| self.pending.contains_key(it))
+    }
+
+    /// Which of the pending accounts do not stand on the stream although its last heartbeat speaks of their positions; all
+    /// of them, where none speaks of this epoch.
+    fn holes_now(&self) -> BTreeSet<EntrySubject> {
+        let heartbeat = self.book.heartbeat.as_ref();
+        let said = heartbeat.filter(|(epoch, _)| Some(*epoch) == self.epoch);
+        let whole_to = said.map(|(_, said)| {
+            let before = said.lacks_from.map_or(u64::MAX, |from| from - 1);
+            said.position.min(before)
+        });
+        let is_hole = |subject: &EntrySubject, lacks_from: u64| {
+            !self.book.has(*subject) && whole_to.is_none_or(|whole_to| lacks_from <= whole_to)
+        };
+        let holes = self
+            .pending
+            .iter()
+            .filter(|(subject, from)| is_hole(subject, **from));
+        holes.map(|(subject, _)| *subject).collect()
     }
 
     async fn difference(&mut self, subject: EntrySubject) -> Option<Change> {

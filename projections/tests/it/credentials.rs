@@ -2,14 +2,17 @@
 
 use std::{fs, path::Path};
 
-use events_schema::snapshot::{ENTRY_PREFIX, entries::ArchivedProviderAccountEntry};
+use events_schema::{
+    snapshot::{ENTRY_PREFIX, entries::ArchivedProviderAccountEntry},
+    subjects,
+};
 use projections::snapshots::Rivals;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use crate::{
     history::{ACCOUNT, History, SECRET},
-    servers::{Nats, new_database},
-    snapshots::{Publisher, Shelf, told_whole},
+    servers::{Nats, eventually, new_database},
+    snapshots::{Publisher, Shelf, shelf, told_whole},
 };
 
 /// A database with the table as `commands` makes it.
@@ -48,6 +51,44 @@ fn credential(shelf: &Shelf) -> Option<(String, Vec<u8>)> {
     let entry = rkyv::access::<ArchivedProviderAccountEntry, rkyv::rancor::Error>(&aligned);
     let sealed = entry.expect("a valid entry").credential.as_ref()?;
     Some((sealed.key.to_string(), sealed.sealed.to_vec()))
+}
+
+/// A stream that lost an account, as one may that was deleted while two publishers took turns at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_an_account_is_missing_that_was_told_nothing_is_told_without_it() {
+    let (nats, postgres) = (Nats::start().await, new_database().await);
+    let context = nats.jetstream().await;
+    let mut secrets = Secrets::prepare(&postgres).await;
+    secrets.keep(1, b"sealed once").await;
+    let mut history = History::new();
+    history.register_account();
+    history.relay(&context).await;
+    let publisher = Publisher::start_with(&nats, Rivals::StandBy, &postgres).await;
+    let before = history.position();
+    told_whole(&context, before).await;
+    publisher.stop().await;
+    let stream = context.get_stream(subjects::SNAPSHOTS).await;
+    let stream = stream.expect("it is there");
+    let subject = format!("{ENTRY_PREFIX}provider_account.{ACCOUNT}");
+    let message = stream.get_last_raw_message_by_subject(&subject).await;
+    let lost = stream.delete_message(message.expect("it lies there").sequence);
+    assert!(lost.await.expect("deleted"));
+
+    let mut publisher = Publisher::start(&nats, Rivals::StandBy).await;
+    history.issue_key(1);
+    history.relay(&context).await;
+    publisher
+        .until("the account waits", |status| {
+            status.pending == 1 && status.position == history.position()
+        })
+        .await;
+    let is_there = async || shelf(&context).await.filter(|shelf| shelf.has_key(1));
+    let shelf = eventually("what needs nothing of Postgres is there", is_there).await;
+    assert_eq!(shelf.told_position(), Some(before));
+    publisher.stop().await;
+    let publisher = Publisher::start_with(&nats, Rivals::StandBy, &postgres).await;
+    told_whole(&context, history.position()).await;
+    publisher.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

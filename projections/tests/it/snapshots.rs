@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use async_nats::jetstream::{
 use events_schema::{
     events::{Event, KeyEvent},
     keyring::KeyRing,
-    snapshot::{DigestKey, ENTRY_PREFIX, EntriesDigest, Frame, Heartbeat},
+    snapshot::{DigestKey, ENTRY_PREFIX, EntriesDigest, Frame, FrameHeader, Heartbeat, SCHEMA},
     subjects,
 };
 use futures_util::StreamExt;
@@ -22,6 +23,7 @@ use projections::{
 };
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     history::{self, History, issued, key_id},
@@ -52,7 +54,9 @@ impl Publisher {
     }
 
     pub(crate) async fn start_with(nats: &Nats, rivals: Rivals, postgres: &str) -> Self {
+        static PUBLISHERS: AtomicU64 = AtomicU64::new(1);
         let config = PublisherConfig {
+            id: Uuid::from_u64_pair(0, PUBLISHERS.fetch_add(1, Ordering::Relaxed)),
             ring: ring(),
             postgres: postgres.parse().expect("a URL"),
             replicas: 1,
@@ -133,6 +137,11 @@ impl Shelf {
         self.entries.contains_key(&key_subject(nth))
     }
 
+    /// The position of the heartbeat.
+    pub(crate) fn told_position(&self) -> Option<u64> {
+        self.heartbeat.as_ref().map(|(_, said)| said.position)
+    }
+
     fn lacks_from(&self) -> Option<u64> {
         self.heartbeat
             .as_ref()
@@ -154,7 +163,7 @@ fn key_subject(nth: u64) -> String {
 }
 
 /// Reads all of `SNAPSHOTS`; `None` while it cannot be read.
-async fn shelf(context: &jetstream::Context) -> Option<Shelf> {
+pub(crate) async fn shelf(context: &jetstream::Context) -> Option<Shelf> {
     let stream = context.get_stream(subjects::SNAPSHOTS).await.ok()?;
     let state = stream.get_info().await.ok()?.state;
     let mut shelf = Shelf {
@@ -457,6 +466,72 @@ async fn after_a_lost_tail_fillers_pass_the_highest_sequence_before_entries_are_
     );
     assert!(after.last > before.last);
     publisher.stop().await;
+}
+
+/// Messages are pipelined: when a rival's message takes the place of one of them, the next one still finds the sequence
+/// that it expects.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_rivals_message_nothing_more_of_a_publisher_is_taken() {
+    const KEYS: u64 = 2_000;
+    const RIVAL: u64 = 1;
+    let nats = Nats::start().await;
+    let context = nats.jetstream().await;
+    let mut history = History::new();
+    history.relay(&context).await;
+    let mut publisher = Publisher::leads(&nats).await;
+    let generation = publisher.status().generation;
+    (1..=KEYS).for_each(|nth| history.issue_key(nth));
+    history.relay(&context).await;
+    publisher
+        .until("it is in the middle of it", |status| {
+            status.position > KEYS / 2
+        })
+        .await;
+    // Whatever the stream ends with now, until one of them is in time.
+    let stolen = eventually("a rival's message is taken", async || {
+        let stream = context.get_stream(subjects::SNAPSHOTS).await.ok()?;
+        let last = stream.cached_info().state.last_sequence;
+        let header = FrameHeader {
+            epoch: history::epoch(1_000),
+            position: 0,
+            generation: RIVAL,
+            schema: SCHEMA,
+            tombstone: false,
+        };
+        let message = header.seal(&ring(), subjects::FILLER, &[]);
+        let publish = jetstream::message::PublishMessage::build()
+            .payload(message.into())
+            .expected_last_sequence(last);
+        let sent = context.send_publish(subjects::FILLER, publish).await.ok()?;
+        Some(sent.await.ok()?.sequence)
+    })
+    .await;
+    publisher
+        .until("it has noticed", |status| {
+            status.generation > generation && status.role == Role::Leader
+        })
+        .await;
+    let late = generations_behind(&context, stolen).await;
+    assert!(!late.contains(&generation), "{late:?}");
+    assert!(!late.is_empty());
+    assert!(told(&context, history.position()).await.has_key(KEYS));
+    publisher.stop().await;
+}
+
+/// Whose messages lie just behind this sequence.
+async fn generations_behind(context: &jetstream::Context, sequence: u64) -> BTreeSet<u64> {
+    let stream = context.get_stream(subjects::SNAPSHOTS).await;
+    let stream = stream.expect("it is there");
+    let last = stream.cached_info().state.last_sequence;
+    let mut generations = BTreeSet::new();
+    for at in sequence + 1..=last.min(sequence + 100) {
+        // A newer message of its subject may have taken its place.
+        if let Ok(message) = stream.get_raw_message(at).await {
+            let frame = Frame::open(&ring(), &message.subject, &message.payload);
+            generations.insert(frame.expect("sealed by a publisher").header.generation);
+        }
+    }
+    generations
 }
 
 #[tokio::test(flavor = "multi_thread")]

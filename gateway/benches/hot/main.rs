@@ -1,0 +1,226 @@
+//! What each function costs that runs for every request, or for every piece of an answer: `cargo ops bench micro`.
+//!
+//! `cargo bench` measures; in `cargo test` each runs a few times, to see that it still does. Figures are nanoseconds a
+//! call, the fastest of several rounds: what a machine does beside only ever makes one slower.
+
+#[path = "../../policy/tests/it/memory.rs"]
+#[expect(dead_code, reason = "the tests of the policy need more of it")]
+mod memory;
+mod stopwatch;
+
+use std::{collections::BTreeMap, hint::black_box, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use events_schema::{
+    snapshot::entries::{Entry, KeyEntry, ModelRefEntry, OwnerEntry, SubjectEntry},
+    usage::{Endpoint, Health},
+};
+use gateway::{
+    counters::{AllCounters, KeyLimits, ThreadCounters},
+    endpoint::{Description, Dialect, describe},
+    health::{AllHealth, AnswerLatency, ThreadHealth, circuit::Tolerance},
+    request::{rewrite, scan},
+    upstream::{
+        account::Reach,
+        events::Events,
+        headers::{FromCaller, write_head},
+        usage::usage_of,
+        wire::take_head,
+    },
+};
+use gateway_policy::{
+    Asking, Configuration as _, Progress, authenticate, authorize, limits::Ask, plan, resolve,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use self::{
+    memory::{BIG, BOB, KEY, Memory},
+    stopwatch::Stopwatch,
+};
+
+const CHAT: Endpoint = Endpoint::ChatCompletions;
+
+fn main() {
+    let mut stopwatch = Stopwatch::from_arguments(std::env::args());
+    requests(&mut stopwatch);
+    decisions(&mut stopwatch);
+    answers(&mut stopwatch);
+    stopwatch.say();
+}
+
+// === what comes from a caller ===
+
+fn requests(stopwatch: &mut Stopwatch) {
+    for (name, words) in [("small", 40), ("large", 8_000)] {
+        let body = question(words);
+        stopwatch.time(&format!("scan_{name}_body"), || {
+            scan(black_box(&body)).map(|scan| scan.stream)
+        });
+        let scanned = scan(&body).expect("a good body");
+        stopwatch.time(&format!("rewrite_{name}_body"), || {
+            let wish = Some(&scanned.usage_wish);
+            rewrite(&body, &scanned.model_at, "gpt-4o-mini", wish).length()
+        });
+    }
+    let (headers, reach, mut head) = (callers_headers(), reach(), Vec::new());
+    stopwatch.time("write_head", || {
+        head.clear();
+        let from_caller = FromCaller {
+            headers: &headers,
+            query: None,
+        };
+        write_head(&mut head, chat(), from_caller, None, &reach, 600);
+        head.len()
+    });
+}
+
+fn question(words: usize) -> Bytes {
+    let text = "Where is the Aurelia now? ".repeat(words / 5);
+    let body = serde_json::json!({
+        "model": "chat",
+        "messages": [{"role": "user", "content": text}],
+        "temperature": 0.2,
+        "stream": true,
+    });
+    body.to_string().into()
+}
+
+/// What OpenAI's Python SDK sends.
+fn callers_headers() -> HeaderMap {
+    let lines = [
+        ("host", "127.0.0.1:7800"),
+        ("accept", "application/json"),
+        ("accept-encoding", "gzip, deflate"),
+        ("authorization", "Bearer sk-sluice"),
+        ("connection", "keep-alive"),
+        ("content-type", "application/json"),
+        ("content-length", "600"),
+        ("user-agent", "OpenAI/Python 2.8.0"),
+        ("x-stainless-arch", "x64"),
+        ("x-stainless-async", "false"),
+        ("x-stainless-lang", "python"),
+        ("x-stainless-os", "Linux"),
+        ("x-stainless-package-version", "2.8.0"),
+        ("x-stainless-read-timeout", "600"),
+        ("x-stainless-retry-count", "0"),
+        ("x-stainless-runtime", "CPython"),
+        ("x-stainless-runtime-version", "3.13.0"),
+    ];
+    let named = lines.map(|(name, value)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    });
+    named.into_iter().collect()
+}
+
+fn reach() -> Reach {
+    Reach {
+        origin: Uri::from_static("http://127.0.0.1:9000"),
+        host: HeaderValue::from_static("127.0.0.1:9000"),
+        credential: None,
+        prefix: "/v1".to_owned(),
+    }
+}
+
+fn chat() -> Description {
+    describe(CHAT)
+}
+
+// === what is decided ===
+
+fn decisions(stopwatch: &mut Stopwatch) {
+    let config = organisation();
+    let (now, metadata) = (memory::now(), BTreeMap::new());
+    stopwatch.time("authenticate", || {
+        authenticate(&config, black_box(&[9; 32]), now).is_ok()
+    });
+    let caller = authenticate(&config, &[9; 32], now).expect("a good key");
+    let resolved = resolve(&config, "chat").expect("it is there");
+    stopwatch.time("authorize", || authorize(&config, caller, resolved).is_ok());
+    let mut seed = 0_u64;
+    stopwatch.time("plan_two_targets", || {
+        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let asking = Asking {
+            endpoint: CHAT,
+            metadata: &metadata,
+            seed,
+            bound: None,
+        };
+        let plan = plan(&config, resolved, &asking, |_| Health::default());
+        plan.map(|plan| plan.step(&config, Progress::default()).is_some())
+    });
+
+    let counters = ThreadCounters::new(Arc::new(AllCounters::default()));
+    let limits = KeyLimits::of(config.key(&KEY).expect("it is there")).expect("it has limits");
+    let ask = Ask { tokens: 700 };
+    stopwatch.time("charge_and_settle_two_limits", || {
+        let charged = counters.of(&KEY).charge(&limits, ask, now);
+        charged.outcome.map(|reservation| reservation.settle(650))
+    });
+
+    let health = ThreadHealth::new(Arc::new(AllHealth::new(Tolerance {
+        failures: 5,
+        open: std::time::Duration::from_secs(30),
+    })));
+    let now_us = health.now_us();
+    stopwatch.time("look_at_health", || health.of(&BIG).take(now_us).calls);
+    let model = health.of(&BIG);
+    stopwatch.time("note_an_answer", || {
+        let latency = AnswerLatency {
+            duration_us: 640_000,
+            output_tokens: 64,
+            first_token_us: Some(200_000),
+        };
+        health.answered(&model, Some(latency));
+    });
+}
+
+/// A key of Bob's with two limits that nobody reaches, and a grant of everything.
+fn organisation() -> Memory {
+    let mut entries = memory::organisation();
+    entries.retain(|entry| !matches!(entry, Entry::Key(_)));
+    entries.push(Entry::Key(KeyEntry {
+        requests_per_minute: Some(u32::MAX.into()),
+        tokens_per_minute: Some(u64::from(u32::MAX) << 8),
+        ..memory::key(OwnerEntry::User(BOB))
+    }));
+    entries.push(memory::grant(
+        61,
+        SubjectEntry::User(BOB),
+        vec![ModelRefEntry::All],
+    ));
+    Memory::with(entries)
+}
+
+// === what comes from a provider ===
+
+fn answers(stopwatch: &mut Stopwatch) {
+    let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 700\r\ndate: Mon, 30 Nov 2026 \
+        10:00:00 GMT\r\nopenai-processing-ms: 312\r\nopenai-version: 2020-10-01\r\nx-request-id: req_1\r\n\r\n";
+    let mut read = BytesMut::new();
+    stopwatch.time("take_head", || {
+        read.clear();
+        read.extend_from_slice(head);
+        take_head(&mut read).map(|head| head.is_some())
+    });
+    let answer = br#"{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":
+        {"role":"assistant","content":"She is between Lisbon and Dakar."},"finish_reason":"stop"}],"usage":
+        {"prompt_tokens":120,"completion_tokens":9,"total_tokens":129}}"#;
+    stopwatch.time("usage_of_an_answer", || {
+        usage_of(Dialect::OpenAi, black_box(answer))
+    });
+    let event = Bytes::from_static(
+        br#"data: {"id":"chatcmpl-1","object":"chat.completion.chunk","model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":" Dakar"},"finish_reason":null}]}
+
+"#,
+    );
+    let mut events = Events::new(Dialect::OpenAi, true);
+    stopwatch.time("pass_an_event", || events.push(&event).len());
+    let burst: Bytes = std::iter::repeat_n(&event[..], 64)
+        .flatten()
+        .copied()
+        .collect();
+    stopwatch.time("pass_64_events_at_once", || events.push(&burst).len());
+}

@@ -92,6 +92,12 @@ pub struct Config {
     /// How many connections callers may have; more wait to be accepted.
     #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = 16_384)]
     pub max_connections: usize,
+    /// How many requests may be under way at once; more are refused with 503.
+    #[arg(long, env = "SLUICE_MAX_REQUESTS", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_requests: u32,
+    /// How many requests of one key may be under way at once; more are refused with 429.
+    #[arg(long, env = "SLUICE_MAX_REQUESTS_PER_KEY", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_requests_per_key: u32,
     /// How many bytes the bodies of requests under way may have together; beyond that, large ones are refused.
     #[arg(long, env = "SLUICE_MAX_HELD_BODY_BYTES", default_value_t = 1 << 30)]
     pub max_held_body_bytes: usize,

@@ -22,6 +22,8 @@ use gateway_policy::{
     Standing, Used, Window, admit, window::SLOTS,
 };
 
+use crate::places::UnderWay;
+
 /// How many bits of a word count; the others number the slot.
 const COUNT_BITS: u32 = 40;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
@@ -98,6 +100,8 @@ impl SharedWindow {
 #[derive(Debug, Default)]
 pub struct KeyCounters {
     windows: [SharedWindow; MAX_LIMITS],
+    /// Its requests under way.
+    pub(crate) under_way: UnderWay,
 }
 
 /// The limits of a key, without allocation.
@@ -246,9 +250,9 @@ impl KeyCounters {
     /// Whether nothing counts any more.
     fn is_empty(&self, now: Timestamp) -> bool {
         let slot = SlotNumber::at(now);
-        self.windows
-            .iter()
-            .all(|window| SharedWindow::window(window.read(), slot).total(slot) == 0)
+        let is_unused =
+            |window: &SharedWindow| SharedWindow::window(window.read(), slot).total(slot) == 0;
+        self.under_way.is_none() && self.windows.iter().all(is_unused)
     }
 }
 
@@ -303,7 +307,7 @@ impl Reservation {
     }
 }
 
-/// The counters of all keys that have limits.
+/// The counters of all keys that were used lately.
 #[derive(Debug, Default)]
 pub struct AllCounters {
     by_key: Mutex<HashMap<EntryId, Arc<KeyCounters>>>,

@@ -27,6 +27,7 @@ use crate::{
     failure::{Failure, UpstreamFailure},
     health::{AnswerLatency, ModelHealth, Verdict},
     pace::Pace,
+    places::{Bound, Crowded, Place},
     server::worker::{Stage, Worker},
 };
 
@@ -65,6 +66,8 @@ pub struct Exchange {
     tokens: Option<Tokens>,
     pace: Pace,
     reservation: Option<Reservation>,
+    /// Its place among the requests under way; given back when it has ended.
+    place: Option<Place>,
     metadata: BTreeMap<String, String>,
     status: StatusCode,
     first_byte_us: Option<u64>,
@@ -139,6 +142,7 @@ impl Exchange {
             tokens: None,
             pace: Pace::default(),
             reservation: None,
+            place: None,
             metadata: BTreeMap::new(),
             status: StatusCode::from_u16(499).unwrap_or_default(),
             first_byte_us: None,
@@ -216,6 +220,25 @@ impl Exchange {
     /// A grant opens the model.
     pub fn granted_by(&mut self, grant: GrantId) {
         self.rules.push(format!("grant:{grant}"));
+    }
+
+    /// It is one of those that may be under way.
+    pub fn placed(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
+    /// As many are under way as may be.
+    pub fn crowded_out(&mut self, crowded: Crowded) {
+        let metrics = &self.worker.metrics;
+        let (rule, counter) = match crowded.bound {
+            Bound::Key => ("key:requests_under_way", &metrics.crowded_out_of_key),
+            Bound::Gateway => (
+                "gateway:requests_under_way",
+                &metrics.crowded_out_of_gateway,
+            ),
+        };
+        counter.add(1);
+        self.rules.push(rule.to_owned());
     }
 
     /// Limits have admitted it.
@@ -307,6 +330,12 @@ impl Exchange {
         let sent = status.is_some() || self.sent(at).get();
         let verdict = status.map_or(Verdict::Failing, Verdict::of);
         self.attempt_ended(at, (sent, lost), (status, error), Some(verdict));
+    }
+
+    /// An attempt was not made: what is in the way stands in the configuration. That says nothing of the model, which is
+    /// asked at once when it is put right.
+    pub fn attempt_refused(&self, at: usize, error: &str) {
+        self.attempt_ended(at, (false, None), (None, Some(error)), None);
     }
 
     /// An attempt has taken longer than the caller or the routing lets it. That says nothing of the model, unless it had
@@ -475,6 +504,7 @@ impl Exchange {
         if std::mem::replace(&mut self.recorded, true) {
             return;
         }
+        self.place = None;
         let duration_us = clock::micros_since(self.begin);
         let tokens = self.account(outcome);
         if let Some(reservation) = self.reservation.take() {

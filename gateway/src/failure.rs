@@ -9,6 +9,7 @@ use http::StatusCode;
 
 use crate::{
     counters::Refused,
+    places::{Bound, Crowded},
     request::{Malformed, metadata::InvalidMetadata, wish::InvalidWish},
 };
 
@@ -42,6 +43,8 @@ pub enum Failure {
     ClientGone,
     /// A limit refuses.
     Limited(Refused),
+    /// As many requests are under way as may be.
+    Crowded(Crowded),
     /// No answer from the provider.
     Upstream(UpstreamFailure),
     /// The provider does not take its account's credential.
@@ -67,6 +70,8 @@ pub enum UpstreamFailure {
     Broken,
     /// The account's credential is missing or cannot be opened.
     Credential,
+    /// The account's host has private or local addresses only, which the account does not allow.
+    Address,
     /// The answer began as a good one, and the first that it said was an error.
     ErrorEvent,
 }
@@ -80,6 +85,7 @@ impl UpstreamFailure {
             Self::Timeout => "timeout",
             Self::Broken => "broken",
             Self::Credential => "credential",
+            Self::Address => "address_not_allowed",
             Self::ErrorEvent => "error_event",
         }
     }
@@ -185,6 +191,7 @@ impl Failure {
                 "rate_limit_exceeded",
                 Outcome::LimitExceeded,
             ),
+            Self::Crowded(crowded) => crowded_out(crowded.bound),
             Self::Upstream(failure) => upstream(*failure),
             Self::CredentialRefused => row(
                 StatusCode::BAD_GATEWAY,
@@ -256,6 +263,7 @@ impl Failure {
             | Self::SlowBody
             | Self::ClientGone
             | Self::Limited(_)
+            | Self::Crowded(_)
             | Self::Upstream(_)
             | Self::CredentialRefused
             | Self::Provider(_)
@@ -273,7 +281,7 @@ impl Failure {
                 retry_after_us: Some(us),
                 ..
             }) => Some(us.div_ceil(1_000_000)),
-            Self::NotReady | Self::Stopping | Self::Overloaded => Some(1),
+            Self::NotReady | Self::Crowded(_) | Self::Stopping | Self::Overloaded => Some(1),
             _ => None,
         }
     }
@@ -340,6 +348,23 @@ fn denied(denial: Denial) -> Row {
     }
 }
 
+fn crowded_out(bound: Bound) -> Row {
+    let row = |status, kind, code| Row {
+        status,
+        kind,
+        code,
+        outcome: Outcome::LimitExceeded,
+    };
+    match bound {
+        Bound::Key => row(
+            StatusCode::TOO_MANY_REQUESTS,
+            "requests",
+            "too_many_requests_under_way",
+        ),
+        Bound::Gateway => row(StatusCode::SERVICE_UNAVAILABLE, SERVER, "overloaded"),
+    }
+}
+
 fn upstream(failure: UpstreamFailure) -> Row {
     let row = |status, code| Row {
         status,
@@ -356,6 +381,7 @@ fn upstream(failure: UpstreamFailure) -> Row {
             ..row(StatusCode::BAD_GATEWAY, "provider_error")
         },
         UpstreamFailure::Credential => row(StatusCode::BAD_GATEWAY, "provider_credential_missing"),
+        UpstreamFailure::Address => row(StatusCode::BAD_GATEWAY, "provider_address_not_allowed"),
     }
 }
 
@@ -386,6 +412,15 @@ impl fmt::Display for Message<'_> {
             Failure::SlowBody => f.write_str("The body of the request did not come in time."),
             Failure::ClientGone => f.write_str("The caller went away."),
             Failure::Limited(refused) => fmt_limited(refused, f),
+            Failure::Crowded(Crowded { bound, most }) => match bound {
+                Bound::Key => write!(
+                    f,
+                    "This API key has {most} requests under way here, and may not have more at once. Please try again when one of them has ended."
+                ),
+                Bound::Gateway => f.write_str(
+                    "This gateway has as many requests under way as it may. Please try again soon.",
+                ),
+            },
             Failure::Upstream(UpstreamFailure::Connect) => {
                 write!(f, "The provider of '{model}' cannot be reached.")
             }
@@ -402,6 +437,12 @@ impl fmt::Display for Message<'_> {
                 write!(
                     f,
                     "The provider account of '{model}' has no credential that this gateway can use."
+                )
+            }
+            Failure::Upstream(UpstreamFailure::Address) => {
+                write!(
+                    f,
+                    "The provider account of '{model}' leads to a private or local address, which it does not allow."
                 )
             }
             Failure::Upstream(UpstreamFailure::ErrorEvent) => {
@@ -526,6 +567,17 @@ mod tests {
             &Failure::Limited(refused),
             429,
             r#""tokens" | "rate_limit_exceeded" | null | "Rate limit reached for this API key: 7 tokens per minute. Please try again in 2 seconds.""#,
+        );
+        let crowded = |bound| Failure::Crowded(Crowded { bound, most: 9 });
+        check(
+            &crowded(Bound::Key),
+            429,
+            r#""requests" | "too_many_requests_under_way" | null | "This API key has 9 requests under way here, and may not have more at once. Please try again when one of them has ended.""#,
+        );
+        check(
+            &crowded(Bound::Gateway),
+            503,
+            r#""server_error" | "overloaded" | null | "This gateway has as many requests under way as it may. Please try again soon.""#,
         );
     }
 }

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod metrics;
 pub mod nats;
 pub mod pace;
+pub mod places;
 pub mod record;
 pub mod report;
 pub mod request;

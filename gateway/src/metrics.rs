@@ -13,7 +13,7 @@ use std::{
 
 use events_schema::usage::{Circuit, Endpoint, Outcome};
 
-use crate::{health::Told, report::Figures};
+use crate::{health::Told, places::Bound, report::Figures};
 
 /// Upper bounds of the histograms' buckets, in microseconds.
 const BUCKETS_US: [u64; 16] = [
@@ -105,6 +105,10 @@ pub struct WorkerMetrics {
     pub upstream_resent: Counter,
     /// Requests without a key that works, of which there were too many to record each.
     pub unrecorded: Counter,
+    /// Requests that were refused because as many of their key were under way as may be.
+    pub crowded_out_of_key: Counter,
+    /// Requests that were refused because as many of all keys were under way as may be.
+    pub crowded_out_of_gateway: Counter,
     /// From arrival to the last byte.
     pub duration: Histogram,
     /// From arrival to the beginning of the first attempt.
@@ -311,6 +315,25 @@ impl Metrics {
         for (name, kind, help, value) in single {
             head(&mut text, name, kind, help);
             line(&mut text, format_args!("sluice_gateway_{name} {value}"));
+        }
+        head(
+            &mut text,
+            "crowded_out_total",
+            "counter",
+            "Requests refused because as many were under way as may be, by whose bound that is.",
+        );
+        for (bound, value) in [
+            (Bound::Key, self.sum(|it| it.crowded_out_of_key.get())),
+            (
+                Bound::Gateway,
+                self.sum(|it| it.crowded_out_of_gateway.get()),
+            ),
+        ] {
+            let bound = bound.as_str();
+            line(
+                &mut text,
+                format_args!("sluice_gateway_crowded_out_total{{bound=\"{bound}\"}} {value}"),
+            );
         }
         head(
             &mut text,

@@ -216,6 +216,7 @@ impl Seeder {
                     provider: account.provider,
                     base_url,
                     credential,
+                    allows_private_addresses: true,
                 })
                 .await;
         };

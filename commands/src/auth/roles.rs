@@ -225,6 +225,8 @@ pub const fn right_of_command(command: &NewCommand) -> Right {
         | C::RenameProviderAccount { .. }
         | C::MoveProviderAccount { .. }
         | C::ReplaceProviderCredential { .. }
+        | C::AllowProviderPrivateAddresses { .. }
+        | C::ForbidProviderPrivateAddresses { .. }
         | C::DisableProviderAccount { .. }
         | C::EnableProviderAccount { .. }
         | C::DeleteProviderAccount { .. }

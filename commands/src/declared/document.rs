@@ -89,6 +89,9 @@ pub(super) struct ProviderAccount {
     /// Only ever read. Missing: the account keeps the one that it has.
     #[serde(default, skip_serializing)]
     pub(super) credential: Option<String>,
+    /// Whether its host may have private and local addresses. Missing: as it is, and for a new account no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) allows_private_addresses: Option<bool>,
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) disabled: bool,
 }

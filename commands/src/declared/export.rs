@@ -70,6 +70,7 @@ fn document(
                     provider: it.provider,
                     base_url: it.base_url.clone(),
                     credential: None,
+                    allows_private_addresses: Some(it.allows_private_addresses),
                     disabled: it.disabled,
                 }),
             )

@@ -102,6 +102,8 @@ pub enum ProviderAccountCommand {
         base_url: BaseUrl,
         /// Its credential, sealed for that base URL.
         credential: Option<SealedCredential>,
+        /// Whether its host may have private and local addresses.
+        allows_private_addresses: bool,
     },
     /// Give it another name.
     Rename {
@@ -123,6 +125,10 @@ pub enum ProviderAccountCommand {
         /// The new one, sealed for the base URL that the account has.
         credential: Option<SealedCredential>,
     },
+    /// Let its host have private and local addresses.
+    AllowPrivateAddresses,
+    /// Let its host have public addresses only.
+    ForbidPrivateAddresses,
     /// Send no requests to it.
     Disable,
     /// Send requests to it again.

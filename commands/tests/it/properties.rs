@@ -227,7 +227,7 @@ const CODES: [&str; 24] = [
 ];
 
 /// How many kinds of events there are.
-const KINDS: usize = 76;
+const KINDS: usize = 78;
 
 /// A password or a name: whether it is the same again is not to be seen in the state.
 fn changes_what_lies_beside_the_log(command: &Command) -> bool {

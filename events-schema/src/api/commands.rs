@@ -48,6 +48,9 @@ pub enum NewCommand {
         base_url: String,
         /// The provider's API key; sealed at once, never shown again.
         credential: Option<String>,
+        /// Whether its host may have private and local addresses; only then gateways connect to those.
+        #[serde(default)]
+        allows_private_addresses: bool,
     },
     /// Give a provider account another name.
     RenameProviderAccount {
@@ -75,6 +78,17 @@ pub enum NewCommand {
     /// Destroy the ciphertext of a provider account's credential, and those of all that it had before. Nothing goes to the
     /// account until it is given another.
     ShredProviderCredential {
+        /// Which.
+        account: ProviderAccountId,
+    },
+    /// Let the host of a provider account have private and local addresses: those of the gateway's own machine, of private
+    /// networks, of links.
+    AllowProviderPrivateAddresses {
+        /// Which.
+        account: ProviderAccountId,
+    },
+    /// Let gateways connect to the host of a provider account at public addresses only.
+    ForbidProviderPrivateAddresses {
         /// Which.
         account: ProviderAccountId,
     },

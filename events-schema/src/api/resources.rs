@@ -34,6 +34,8 @@ pub struct ProviderAccountItem {
     pub has_credential: bool,
     /// Whether its credential was shredded, so that nothing goes to it until it is given another.
     pub credential_shredded: bool,
+    /// Whether its host may have private and local addresses.
+    pub allows_private_addresses: bool,
     /// Whether no requests go to it.
     pub disabled: bool,
     /// How many models it has.

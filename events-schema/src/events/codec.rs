@@ -7,7 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{Event, Stream, routing};
+use super::{Event, Stream, provider_account, routing};
 
 /// An event as the log stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,11 @@ pub struct Upcaster {
 }
 
 /// All upcasters there are, in any order.
-pub const UPCASTERS: &[Upcaster] = &[routing::CREATED_V1, routing::CHANGED_V1];
+pub const UPCASTERS: &[Upcaster] = &[
+    provider_account::REGISTERED_V1,
+    routing::CREATED_V1,
+    routing::CHANGED_V1,
+];
 
 /// Writes an event down, in the newest schema version.
 #[must_use]

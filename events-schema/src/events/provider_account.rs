@@ -1,7 +1,9 @@
-//! Events of provider accounts.
+//! Events of provider accounts. That one was registered is in schema version 2; version 1 did not say whether it may lead
+//! to private addresses.
 
 use serde::{Deserialize, Serialize};
 
+use super::codec::Upcaster;
 use crate::{
     names::{BaseUrl, Slug},
     secrets::SealedRef,
@@ -34,6 +36,8 @@ pub enum ProviderAccountEvent {
         base_url: BaseUrl,
         /// The sealed credential; `None` for a provider that wants none.
         credential: Option<SealedRef>,
+        /// Whether its host may have private and local addresses.
+        allows_private_addresses: bool,
     },
     /// It was given another name; its models' full names change with it.
     ProviderAccountRenamed {
@@ -54,10 +58,55 @@ pub enum ProviderAccountEvent {
     },
     /// Its credential's ciphertext was destroyed: nothing goes to it until it is given another.
     ProviderCredentialShredded {},
+    /// Its host may have private and local addresses: those of this machine, of a private network, of a link.
+    ProviderPrivateAddressesAllowed {},
+    /// Its host may have public addresses only.
+    ProviderPrivateAddressesForbidden {},
     /// No requests go to it any more.
     ProviderAccountDisabled {},
     /// Requests go to it again.
     ProviderAccountEnabled {},
     /// It is gone.
     ProviderAccountDeleted {},
+}
+
+// === from schema version 1 ===
+
+/// Of `provider_account_registered`. Whatever was registered before there was a choice could lead anywhere, and goes on.
+pub(super) const REGISTERED_V1: Upcaster = Upcaster {
+    kind: "provider_account_registered",
+    from: 1,
+    apply: |text| {
+        let RegisteredV1 {
+            name,
+            provider,
+            base_url,
+            credential,
+        } = serde_json::from_str(text)?;
+        serde_json::to_string(&Registered {
+            name,
+            provider,
+            base_url,
+            credential,
+            allows_private_addresses: true,
+        })
+    },
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegisteredV1 {
+    name: String,
+    provider: Provider,
+    base_url: String,
+    credential: Option<SealedRef>,
+}
+
+#[derive(Serialize)]
+struct Registered {
+    name: String,
+    provider: Provider,
+    base_url: String,
+    credential: Option<SealedRef>,
+    allows_private_addresses: bool,
 }

@@ -11,13 +11,14 @@ use std::{fmt, str::FromStr};
 use rkyv::{Archive, Serialize};
 
 use super::{
+    accounts::provider_account,
     callers::{former_secret, grant, team},
     routing::{self, RoutingEntry},
 };
 use crate::{
-    events::{Event, ModelType, Owner, Provider, TeamEvent},
+    events::{Event, ModelType, Owner, TeamEvent},
     id::TeamId,
-    state::{Key, Model, Organisation, ProviderAccount, User, VirtualAccount},
+    state::{Key, Model, Organisation, User, VirtualAccount},
 };
 
 /// The kinds of things that gateways know of.
@@ -47,11 +48,13 @@ pub enum EntryKind {
     Routing,
     /// [`CompletionModelEntry`]
     CompletionModel,
+    /// [`PrivateAddressesEntry`]
+    PrivateAddresses,
 }
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ProviderAccount,
         Self::Model,
         Self::VirtualModel,
@@ -64,6 +67,7 @@ impl EntryKind {
         Self::Memberships,
         Self::Routing,
         Self::CompletionModel,
+        Self::PrivateAddresses,
     ];
 
     /// Its token in subjects.
@@ -82,6 +86,7 @@ impl EntryKind {
             Self::Memberships => "memberships",
             Self::Routing => "routing",
             Self::CompletionModel => "completion_model",
+            Self::PrivateAddresses => "private_addresses",
         }
     }
 }
@@ -104,7 +109,10 @@ impl EntrySubject {
             | Event::Operator(..)
             | Event::RateLimitPolicy(..)
             | Event::Settings(_) => [None, None],
-            Event::ProviderAccount(id, _) => [at(EntryKind::ProviderAccount, id.bytes()), None],
+            Event::ProviderAccount(id, _) => [
+                at(EntryKind::ProviderAccount, id.bytes()),
+                at(EntryKind::PrivateAddresses, id.bytes()),
+            ],
             Event::Model(id, _) => [
                 at(EntryKind::Model, id.bytes()),
                 at(EntryKind::CompletionModel, id.bytes()),
@@ -384,6 +392,15 @@ pub struct CompletionModelEntry {
     pub model: [u8; 16],
 }
 
+/// That the host of a provider account may have private and local addresses, under the account's id; there is none for an
+/// account whose host may not.
+#[derive(Debug, Clone, PartialEq, Archive, Serialize)]
+#[rkyv(derive(Debug))]
+pub struct PrivateAddressesEntry {
+    /// The account's id.
+    pub account: [u8; 16],
+}
+
 /// To whom access is granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
 #[rkyv(derive(Debug, Clone, Copy, PartialEq, Eq))]
@@ -453,6 +470,8 @@ pub enum Entry {
     Routing(RoutingEntry),
     /// That a model can be asked for completions of a text.
     CompletionModel(CompletionModelEntry),
+    /// That a provider account's host may have private and local addresses.
+    PrivateAddresses(PrivateAddressesEntry),
 }
 
 impl Entry {
@@ -472,6 +491,7 @@ impl Entry {
             Self::Memberships(entry) => rkyv::to_bytes(entry),
             Self::Routing(entry) => rkyv::to_bytes(entry),
             Self::CompletionModel(entry) => rkyv::to_bytes(entry),
+            Self::PrivateAddresses(entry) => rkyv::to_bytes(entry),
         };
         archived.expect("an entry is far smaller than 2 GiB")
     }
@@ -518,6 +538,9 @@ impl Organisation {
         let memberships = members.map(|id| (EntryKind::Memberships, id.bytes()));
         let completing = self.models().values().filter(|model| completes(model));
         let completing = completing.map(|model| (EntryKind::CompletionModel, model.id.bytes()));
+        let private = self.provider_accounts().values();
+        let private = private.filter(|account| account.allows_private_addresses);
+        let private = private.map(|account| (EntryKind::PrivateAddresses, account.id.bytes()));
         accounts
             .chain(models)
             .chain(virtual_models)
@@ -526,6 +549,7 @@ impl Organisation {
             .chain(teams)
             .chain(memberships)
             .chain(completing)
+            .chain(private)
             .map(|(kind, id)| EntrySubject { kind, id })
     }
 
@@ -644,35 +668,15 @@ impl Organisation {
                 let entry = CompletionModelEntry { model: id };
                 (it.life.position, Entry::CompletionModel(entry))
             }
+            EntryKind::PrivateAddresses => {
+                let it = self
+                    .provider_accounts()
+                    .get(&Id::from_bytes(id))
+                    .filter(|it| it.allows_private_addresses)?;
+                let entry = PrivateAddressesEntry { account: id };
+                (it.life.position, Entry::PrivateAddresses(entry))
+            }
         })
-    }
-}
-
-fn provider_account(
-    it: &ProviderAccount,
-    credential: Option<SealedCredential>,
-) -> ProviderAccountEntry {
-    let ProviderAccount {
-        id,
-        life: _,
-        name,
-        provider,
-        base_url,
-        credential: _,
-        credential_shredded: _,
-        disabled,
-    } = it;
-    ProviderAccountEntry {
-        id: id.bytes(),
-        name: name.to_string(),
-        provider: match provider {
-            Provider::Openai => ProviderDialect::Openai,
-            Provider::Anthropic => ProviderDialect::Anthropic,
-            Provider::OpenaiCompatible => ProviderDialect::OpenaiCompatible,
-        },
-        base_url: base_url.to_string(),
-        credential,
-        disabled: *disabled,
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`EntriesDigest`]: the order-independent digest over all live entries, kept up in O(1) a change;
 //! - [`Heartbeat`]: what the publisher says that the entries before it add up to.
 
+mod accounts;
 mod callers;
 pub mod entries;
 pub mod frame;

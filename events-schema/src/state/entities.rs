@@ -50,6 +50,8 @@ pub struct ProviderAccount {
     pub credential: Option<SealedRef>,
     /// Whether the credential's ciphertext was destroyed, and nothing can go to the account.
     pub credential_shredded: bool,
+    /// Whether its host may have private and local addresses.
+    pub allows_private_addresses: bool,
     /// Whether no requests go to it.
     pub disabled: bool,
 }

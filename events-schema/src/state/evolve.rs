@@ -110,6 +110,7 @@ impl Organisation {
                 provider,
                 base_url,
                 credential,
+                allows_private_addresses,
             } => {
                 self.put_provider_account(ProviderAccount {
                     id,
@@ -119,6 +120,7 @@ impl Organisation {
                     base_url: base_url.clone(),
                     credential: credential.clone(),
                     credential_shredded: false,
+                    allows_private_addresses: *allows_private_addresses,
                     disabled: false,
                 });
             }
@@ -153,6 +155,16 @@ impl Organisation {
             E::ProviderCredentialShredded {} => {
                 change(&mut self.provider_accounts, id, |it| {
                     (it.life, it.credential_shredded) = (now.lived(it.life), true)
+                });
+            }
+            E::ProviderPrivateAddressesAllowed {} => {
+                change(&mut self.provider_accounts, id, |it| {
+                    (it.life, it.allows_private_addresses) = (now.lived(it.life), true)
+                });
+            }
+            E::ProviderPrivateAddressesForbidden {} => {
+                change(&mut self.provider_accounts, id, |it| {
+                    (it.life, it.allows_private_addresses) = (now.lived(it.life), false)
                 });
             }
             E::ProviderAccountDisabled {} => {

@@ -233,7 +233,10 @@ fn every_golden_log_adds_up_to_the_state_that_it_always_did() {
         let read_back: Checkpoint = serde_json::from_str(&checkpoint).expect(&path);
         let read_back = Organisation::from_checkpoint(read_back).expect(&path);
         assert_eq!(read_back, state, "{path}");
-        check(&format!("{stem}.entries"), &entries_of(&state));
+        check(
+            &format!("{stem}.fold{FOLD_VERSION}.entries"),
+            &entries_of(&state),
+        );
     }
 }
 

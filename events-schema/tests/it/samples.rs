@@ -50,7 +50,7 @@ const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 8] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 9] {
     [
         ("first", history()),
         ("rotation", rotation()),
@@ -60,7 +60,32 @@ pub(crate) fn histories() -> [(&'static str, Vec<Event>); 8] {
         ("renaming", renaming()),
         ("settings", settings()),
         ("routing", routing()),
+        ("addresses", addresses()),
     ]
+}
+
+/// Provider accounts that may lead to private addresses, and may not any more, and the other way round.
+fn addresses() -> Vec<Event> {
+    use ProviderAccountEvent as E;
+    let registered =
+        |called: &str, base_url: &str, allows_private_addresses| E::ProviderAccountRegistered {
+            name: name(called),
+            provider: Provider::OpenaiCompatible,
+            base_url: name(base_url),
+            credential: None,
+            allows_private_addresses,
+        };
+    let open = [
+        registered("next-door", "http://10.0.0.7:8000/v1", false),
+        E::ProviderPrivateAddressesAllowed {},
+    ];
+    let closed = [
+        registered("far-away", "https://api.example.com/v1", true),
+        E::ProviderPrivateAddressesForbidden {},
+    ];
+    let begin = [Event::Log(LogEvent::LogInitialised { epoch: EPOCH })];
+    let accounts = of(Event::ProviderAccount, ACCOUNT, open, SPARE_ACCOUNT, closed);
+    begin.into_iter().chain(accounts).collect()
 }
 
 /// A virtual model that chooses by everything that there is, and then by weights alone.
@@ -133,6 +158,7 @@ fn routing() -> Vec<Event> {
                 provider: Provider::OpenaiCompatible,
                 base_url: name("http://127.0.0.1:1"),
                 credential: None,
+                allows_private_addresses: true,
             },
         ),
         model(MODEL, "large"),
@@ -223,6 +249,7 @@ fn erasure() -> Vec<Event> {
         provider: Provider::OpenaiCompatible,
         base_url: name("https://api.openai.com/v1"),
         credential: Some(sealed(1)),
+        allows_private_addresses: true,
     };
     vec![
         Event::Log(LogEvent::LogInitialised { epoch: EPOCH }),
@@ -439,6 +466,7 @@ fn provider_accounts() -> Vec<Event> {
             provider,
             base_url: name(base_url),
             credential,
+            allows_private_addresses: true,
         };
     let kept = [
         registered(

@@ -9,12 +9,12 @@ use events_schema::{
         entries::{
             ArchivedCompletionModelEntry, ArchivedFormerSecretEntry, ArchivedGrantEntry,
             ArchivedKeyEntry, ArchivedMembershipsEntry, ArchivedModelEntry,
-            ArchivedProviderAccountEntry, ArchivedTeamEntry, ArchivedUserEntry,
-            ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, CompletionModelEntry, Entry,
-            FormerSecretEntry, GrantEntry, KeyEntry, MembershipsEntry, ModelEntry, ModelRefEntry,
-            OwnerEntry, PriceEntry, ProviderAccountEntry, ProviderDialect, SealedCredential,
-            SubjectEntry, TargetEntry, TeamEntry, UserEntry, VirtualAccountEntry,
-            VirtualModelEntry,
+            ArchivedPrivateAddressesEntry, ArchivedProviderAccountEntry, ArchivedTeamEntry,
+            ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry,
+            CompletionModelEntry, Entry, FormerSecretEntry, GrantEntry, KeyEntry, MembershipsEntry,
+            ModelEntry, ModelRefEntry, OwnerEntry, PriceEntry, PrivateAddressesEntry,
+            ProviderAccountEntry, ProviderDialect, SealedCredential, SubjectEntry, TargetEntry,
+            TeamEntry, UserEntry, VirtualAccountEntry, VirtualModelEntry,
         },
         routing::{
             ArchivedRoutingEntry, IdentifierEntry, RetryEntry, RoutedTargetEntry, RoutingEntry,
@@ -155,6 +155,9 @@ fn entry(kind: EntryKind) -> Entry {
         EntryKind::CompletionModel => {
             Entry::CompletionModel(CompletionModelEntry { model: [2; 16] })
         }
+        EntryKind::PrivateAddresses => {
+            Entry::PrivateAddresses(PrivateAddressesEntry { account: [1; 16] })
+        }
     }
 }
 
@@ -181,6 +184,7 @@ fn is_valid_entry(kind: EntryKind, archive: &[u8]) -> bool {
         EntryKind::Memberships => is_valid::<ArchivedMembershipsEntry>(archive),
         EntryKind::Routing => is_valid::<ArchivedRoutingEntry>(archive),
         EntryKind::CompletionModel => is_valid::<ArchivedCompletionModelEntry>(archive),
+        EntryKind::PrivateAddresses => is_valid::<ArchivedPrivateAddressesEntry>(archive),
     }
 }
 
@@ -315,7 +319,8 @@ proptest! {
             state.entry(subject, |_| None).is_some()
         });
         let completing = state.models().values().filter(|it| it.model_types.contains(&ModelType::Completion));
-        let beside = rotated + members + routed.count() + completing.count();
+        let private = state.provider_accounts().values().filter(|it| it.allows_private_addresses);
+        let beside = rotated + members + routed.count() + completing.count() + private.count();
         prop_assert_eq!(count, things + state.teams().len() + beside);
     }
 }

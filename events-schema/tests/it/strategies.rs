@@ -90,13 +90,15 @@ fn provider_account() -> impl Strategy<Value = ProviderAccountEvent> {
         Provider::OpenaiCompatible,
     ]);
     prop_oneof![
-        3 => (slug(), provider, base_url(), credential()).prop_map(|(name, provider, base_url, credential)| {
-            E::ProviderAccountRegistered { name, provider, base_url, credential }
+        3 => (slug(), provider, base_url(), credential(), any::<bool>()).prop_map(|(name, provider, base_url, credential, private)| {
+            E::ProviderAccountRegistered { name, provider, base_url, credential, allows_private_addresses: private }
         }),
         1 => slug().prop_map(|name| E::ProviderAccountRenamed { name }),
         1 => (base_url(), credential()).prop_map(|(base_url, credential)| E::ProviderAccountMoved { base_url, credential }),
         1 => credential().prop_map(|credential| E::ProviderCredentialReplaced { credential }),
         1 => Just(E::ProviderCredentialShredded {}),
+        1 => Just(E::ProviderPrivateAddressesAllowed {}),
+        1 => Just(E::ProviderPrivateAddressesForbidden {}),
         1 => Just(E::ProviderAccountDisabled {}),
         1 => Just(E::ProviderAccountEnabled {}),
         1 => Just(E::ProviderAccountDeleted {}),

@@ -22,6 +22,7 @@ use gateway::{
     request::{rewrite, scan},
     upstream::{
         account::Reach,
+        addresses::Scope,
         events::Events,
         headers::{FromCaller, write_head},
         usage::usage_of,
@@ -118,6 +119,7 @@ fn callers_headers() -> HeaderMap {
 fn reach() -> Reach {
     Reach {
         origin: Uri::from_static("http://127.0.0.1:9000"),
+        scope: Scope::Anywhere,
         host: HeaderValue::from_static("127.0.0.1:9000"),
         credential: None,
         prefix: "/v1".to_owned(),

@@ -79,6 +79,8 @@ pub enum Ended {
     Status(u16),
     /// Without an answer: no connection, a timeout, or one that broke off.
     Unanswered,
+    /// It was not made, for what stands in the configuration: the same target would end so again.
+    NotMade,
 }
 
 /// What follows an attempt.
@@ -176,7 +178,7 @@ impl<'c> Plan<'c> {
             return Some(Next { progress, delay_ms });
         }
         let falls_back = match ended {
-            Ended::Unanswered => true,
+            Ended::Unanswered | Ended::NotMade => true,
             Ended::Status(status) => routed.is_some_and(|it| it.falls_back_on(status)),
         };
         let progress = self.other_target(progress).filter(|_| falls_back)?;

@@ -28,6 +28,7 @@ use crate::{
     upstream::{
         Patience,
         account::Reach,
+        addresses::Scope,
         answer::{Answer, Collected},
         events::{Events, begins_with_error},
         headers::{self, FromCaller},
@@ -91,6 +92,7 @@ impl From<UpstreamFailure> for Missed {
 impl Missed {
     const fn ended(&self) -> Ended {
         match self {
+            Self::Upstream(UpstreamFailure::Address) => Ended::NotMade,
             Self::Upstream(_) | Self::OutOfTime(_) => Ended::Unanswered,
             Self::Status(_, ended) => *ended,
         }
@@ -306,6 +308,9 @@ impl<'v> Call<'v> {
     fn missed(&self, attempt: Attempting<'_>, missed: &Missed) {
         let at = attempt.at;
         match missed {
+            Missed::Upstream(address @ UpstreamFailure::Address) => {
+                self.exchange.attempt_refused(at, address.as_str());
+            }
             Missed::Upstream(upstream) => {
                 self.exchange
                     .attempt_failed(at, None, Some(upstream.as_str()));
@@ -404,9 +409,13 @@ impl<'v> Call<'v> {
     ) -> Result<Answered, Missed> {
         let Attempting { progress, step, .. } = attempt;
         let worker = self.worker;
-        let account = worker
-            .accounts
-            .of(step.target.account, &worker.shared.secrets.sealing);
+        let (entry, sealing) = (step.target.account, &worker.shared.secrets.sealing);
+        let scope = if self.view.allows_private_addresses(&entry.id) {
+            Scope::Anywhere
+        } else {
+            Scope::Public
+        };
+        let account = worker.accounts.of(entry, scope, sealing);
         let body = self.upstream_body(step, asked);
         let routed = step.routed.and_then(RoutedTarget::full);
         let write_head = |out: &mut Vec<u8>, reach: &Reach| {

@@ -1,10 +1,11 @@
 //! A request for a model, from its arrival to its answer:
-//! `authenticate → read → authorize → plan → admit → attempts → answer`.
+//! `authenticate → take a place → read → authorize → plan → admit → attempts → answer`.
 
 use std::{
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::Poll,
 };
 
@@ -25,7 +26,7 @@ use super::{
     worker::{Stage, Worker},
 };
 use crate::{
-    counters::KeyLimits,
+    counters::{KeyCounters, KeyLimits},
     endpoint::Output,
     exchange::Exchange,
     failure::Failure,
@@ -104,6 +105,8 @@ impl<'v> Call<'v> {
         let now = self.exchange.received_at();
         let caller = self.worker.keys.caller(self.view, headers, now)?;
         self.exchange.called_by(caller);
+        let counters = self.worker.counters.of(&caller.key.id);
+        self.take_place(&counters)?;
         let metadata = metadata::read(headers).map_err(Failure::Metadata)?;
         self.exchange.described_as(metadata);
         let wish = wish::read(headers).map_err(Failure::Wish)?;
@@ -119,7 +122,7 @@ impl<'v> Call<'v> {
         self.exchange.granted_by(grant);
         let route = self.route(resolved, headers, wish)?;
         if let Some(limits) = KeyLimits::of(caller.key) {
-            self.admit(&limits, &caller.key.id, &scan, weight)?;
+            self.admit(&limits, &counters, &scan, weight)?;
         }
         let asked = Asked {
             from_caller,
@@ -129,10 +132,24 @@ impl<'v> Call<'v> {
         self.attempt_all(&route, &asked).await
     }
 
+    /// Before the body is read: what is refused costs next to nothing.
+    fn take_place(&mut self, counters: &Arc<KeyCounters>) -> Result<(), Failure> {
+        match self.worker.shared.places.take(counters) {
+            Ok(place) => {
+                self.exchange.placed(place);
+                Ok(())
+            }
+            Err(crowded) => {
+                self.exchange.crowded_out(crowded);
+                Err(Failure::Crowded(crowded))
+            }
+        }
+    }
+
     fn admit(
         &mut self,
         limits: &KeyLimits,
-        key: &gateway_policy::EntryId,
+        counters: &Arc<KeyCounters>,
         scan: &Scan<'_>,
         weight: u64,
     ) -> Result<(), Failure> {
@@ -141,7 +158,6 @@ impl<'v> Call<'v> {
             Output::None => estimate_input_tokens(weight),
             Output::Free => 0,
         };
-        let counters = self.worker.counters.of(key);
         let charged = counters.charge(limits, Ask { tokens }, self.exchange.received_at());
         self.own.stood = charged.stood;
         match charged.outcome {

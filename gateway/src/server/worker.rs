@@ -16,6 +16,7 @@ use crate::{
     counters::{AllCounters, ThreadCounters},
     health::{AllHealth, ThreadHealth},
     metrics::{Metrics, Serving, WorkerMetrics},
+    places::Places,
     record::ring::Ring,
     sessions::Sessions,
     trust::Trust,
@@ -44,6 +45,8 @@ pub struct Shared {
     pub authorities: Arc<Authorities>,
     /// How long to wait for providers.
     pub patience: Patience,
+    /// How many requests may be under way.
+    pub places: Places,
     /// How much bodies may hold.
     pub bodies: BodyBudget,
     /// How targets fare.
@@ -73,6 +76,7 @@ impl Shared {
             secrets,
             authorities: Arc::new(Authorities::of(trust)),
             patience: Patience::of(config),
+            places: Places::new(config.max_requests, config.max_requests_per_key),
             bodies: BodyBudget::new(config.max_held_body_bytes),
             health,
             sessions: Sessions::default(),

@@ -1,6 +1,12 @@
 //! A provider account as one worker thread reaches it: where it is, its credential, and its idle connections.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, str::FromStr, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    str::FromStr,
+    time::Duration,
+};
 
 use events_schema::{
     keyring::KeyRing, names::BaseUrl, snapshot::entries::ArchivedProviderAccountEntry,
@@ -10,6 +16,7 @@ use http::{HeaderValue, Uri, uri::PathAndQuery};
 use tokio::time::Instant;
 
 use super::{
+    addresses::Scope,
     connection::Connection,
     credential::{self, Credential},
 };
@@ -28,13 +35,16 @@ pub struct Account {
     made_from: MadeFrom,
     reach: Option<Reach>,
     idle: RefCell<Vec<Connection>>,
-    used_at: std::cell::Cell<Instant>,
+    used_at: Cell<Instant>,
+    /// Whether the log says that its host has no address that it may have.
+    is_told: Cell<bool>,
 }
 
 /// The parts of the entry that the rest was made from: when they change, it is made anew.
 #[derive(PartialEq, Eq)]
 struct MadeFrom {
     base_url: String,
+    scope: Scope,
     sealed: Option<(String, Vec<u8>)>,
 }
 
@@ -42,6 +52,8 @@ struct MadeFrom {
 pub struct Reach {
     /// Scheme and authority.
     pub origin: Uri,
+    /// Which addresses it may have.
+    pub scope: Scope,
     /// For the header `host`.
     pub host: HeaderValue,
     /// What it asks for; `None`: nothing.
@@ -51,30 +63,31 @@ pub struct Reach {
 }
 
 impl MadeFrom {
-    fn of(entry: &ArchivedProviderAccountEntry) -> Self {
+    fn of(entry: &ArchivedProviderAccountEntry, scope: Scope) -> Self {
         let sealed = entry
             .credential
             .as_ref()
             .map(|it| (it.key.to_string(), it.sealed.to_vec()));
         Self {
             base_url: entry.base_url.to_string(),
+            scope,
             sealed,
         }
     }
 
-    fn still_holds(&self, entry: &ArchivedProviderAccountEntry) -> bool {
+    fn still_holds(&self, entry: &ArchivedProviderAccountEntry, scope: Scope) -> bool {
         let same_credential = match (&self.sealed, entry.credential.as_ref()) {
             (None, None) => true,
             (Some((key, sealed)), Some(now)) => now.key == key.as_str() && *now.sealed == **sealed,
             (None, Some(_)) | (Some(_), None) => false,
         };
-        same_credential && entry.base_url == self.base_url.as_str()
+        same_credential && scope == self.scope && entry.base_url == self.base_url.as_str()
     }
 }
 
 impl Account {
-    fn new(entry: &ArchivedProviderAccountEntry, ring: &KeyRing) -> Self {
-        let reach = Reach::of(entry, ring);
+    fn new(entry: &ArchivedProviderAccountEntry, scope: Scope, ring: &KeyRing) -> Self {
+        let reach = Reach::of(entry, scope, ring);
         if let Err(why) = &reach {
             tracing::warn!(
                 account = entry.name.as_str(),
@@ -83,10 +96,11 @@ impl Account {
             );
         }
         Self {
-            made_from: MadeFrom::of(entry),
+            made_from: MadeFrom::of(entry, scope),
             reach: reach.ok(),
             idle: RefCell::default(),
-            used_at: std::cell::Cell::new(Instant::now()),
+            used_at: Cell::new(Instant::now()),
+            is_told: Cell::new(false),
         }
     }
 
@@ -94,6 +108,16 @@ impl Account {
     #[must_use]
     pub const fn reach(&self) -> Option<&Reach> {
         self.reach.as_ref()
+    }
+
+    /// Says in the log, once, that its host has no address that it may have.
+    pub fn tell_of_addresses(&self) {
+        if !self.is_told.replace(true) {
+            tracing::warn!(
+                base_url = self.made_from.base_url.as_str(),
+                "a provider account leads to private or local addresses and does not allow them: nothing goes to it"
+            );
+        }
     }
 
     /// The connection that was put aside last and still can be used.
@@ -124,7 +148,11 @@ impl Account {
 }
 
 impl Reach {
-    fn of(entry: &ArchivedProviderAccountEntry, ring: &KeyRing) -> Result<Self, String> {
+    fn of(
+        entry: &ArchivedProviderAccountEntry,
+        scope: Scope,
+        ring: &KeyRing,
+    ) -> Result<Self, String> {
         let base = BaseUrl::from_str(&entry.base_url).map_err(|error| error.to_string())?;
         let credential =
             credential::of_account(ring, entry, &base).map_err(|error| error.to_string())?;
@@ -139,6 +167,7 @@ impl Reach {
             .map_err(|error| error.to_string())?;
         Ok(Self {
             origin,
+            scope,
             host,
             credential,
             prefix: prefix.to_owned(),
@@ -153,16 +182,22 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// The account of an entry; made anew, its credential opened, when the entry has changed.
+    /// The account of an entry, whose host may have addresses within `scope`; made anew, its credential opened, when either
+    /// has changed: connections to where it may not lead any more are closed.
     #[must_use]
-    pub fn of(&self, entry: &ArchivedProviderAccountEntry, ring: &KeyRing) -> Rc<Account> {
+    pub fn of(
+        &self,
+        entry: &ArchivedProviderAccountEntry,
+        scope: Scope,
+        ring: &KeyRing,
+    ) -> Rc<Account> {
         let mut by_id = self.by_id.borrow_mut();
         if let Some(account) = by_id.get(&entry.id)
-            && account.made_from.still_holds(entry)
+            && account.made_from.still_holds(entry, scope)
         {
             return Rc::clone(account);
         }
-        let account = Rc::new(Account::new(entry, ring));
+        let account = Rc::new(Account::new(entry, scope, ring));
         by_id.insert(entry.id, Rc::clone(&account));
         account
     }

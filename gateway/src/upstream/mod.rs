@@ -1,6 +1,7 @@
 //! The way to the providers: connections, credentials, and the answer on its way back.
 //!
 //! - [`account`]: a provider account as one thread reaches it, with its idle connections;
+//! - [`addresses`]: which addresses a provider's host may have;
 //! - [`answer`]: the answer, piece by piece;
 //! - [`connection`]: one HTTP/1.1 connection, driven by whoever waits for its answer;
 //! - [`credential`]: opening what was sealed to the gateways;
@@ -10,6 +11,7 @@
 //! - [`wire`]: HTTP/1.1 as it stands on the wire.
 
 pub mod account;
+pub mod addresses;
 pub mod answer;
 pub mod connect;
 pub mod connection;
@@ -90,7 +92,12 @@ impl Sender {
                 Some(connection) => connection,
                 None => {
                     metrics.upstream_connections.add(1);
-                    self.connector.connect(&reach.origin).await?
+                    let connecting = self.connector.connect(&reach.origin, reach.scope);
+                    connecting.await.inspect_err(|failure| {
+                        if *failure == UpstreamFailure::Address {
+                            account.tell_of_addresses();
+                        }
+                    })?
                 }
             };
             let head = |out: &mut Vec<u8>| write_head(out, reach);

@@ -75,6 +75,12 @@ impl View {
         self.tables.count()
     }
 
+    /// Whether the host of a provider account may have private and local addresses.
+    #[must_use]
+    pub fn allows_private_addresses(&self, account: &EntryId) -> bool {
+        self.tables.private_addresses.contains_key(account)
+    }
+
     /// The digest over the entries, as hexadecimal digits.
     #[must_use]
     pub fn entries_digest(&self) -> String {

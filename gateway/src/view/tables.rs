@@ -8,8 +8,9 @@ use events_schema::snapshot::{
     entries::{
         ArchivedCompletionModelEntry, ArchivedFormerSecretEntry, ArchivedGrantEntry,
         ArchivedKeyEntry, ArchivedMembershipsEntry, ArchivedModelEntry,
-        ArchivedProviderAccountEntry, ArchivedSubjectEntry, ArchivedTeamEntry, ArchivedUserEntry,
-        ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry, SubjectEntry,
+        ArchivedPrivateAddressesEntry, ArchivedProviderAccountEntry, ArchivedSubjectEntry,
+        ArchivedTeamEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
+        ArchivedVirtualModelEntry, SubjectEntry,
     },
     routing::ArchivedRoutingEntry,
 };
@@ -40,6 +41,8 @@ pub(super) struct Tables {
     pub(super) routings: Entries<ArchivedRoutingEntry>,
     /// By model.
     pub(super) completion_models: Entries<ArchivedCompletionModelEntry>,
+    /// By provider account.
+    pub(super) private_addresses: Entries<ArchivedPrivateAddressesEntry>,
     pub(super) former_secrets: Entries<ArchivedFormerSecretEntry>,
     pub(super) former_secrets_by_hash: Map<[u8; 32], EntryId>,
     pub(super) keys_by_hash: Map<[u8; 32], Arc<Entry<ArchivedKeyEntry>>>,
@@ -156,6 +159,11 @@ impl Tables {
             EntryKind::CompletionModel,
             &mut visit,
         );
+        each(
+            &self.private_addresses,
+            EntryKind::PrivateAddresses,
+            &mut visit,
+        );
     }
 
     /// The position and payload of the entry at a subject.
@@ -174,6 +182,7 @@ impl Tables {
             EntryKind::Memberships => stored(&self.memberships, id),
             EntryKind::Routing => stored(&self.routings, id),
             EntryKind::CompletionModel => stored(&self.completion_models, id),
+            EntryKind::PrivateAddresses => stored(&self.private_addresses, id),
         }
     }
 
@@ -264,6 +273,11 @@ impl Tables {
                 same_id(new.model, id)?;
                 self.completion_models.insert(id, new);
             }
+            EntryKind::PrivateAddresses => {
+                let new: Arc<Entry<ArchivedPrivateAddressesEntry>> = parse(position, payload)?;
+                same_id(new.account, id)?;
+                self.private_addresses.insert(id, new);
+            }
         }
         Ok(())
     }
@@ -303,6 +317,7 @@ impl Tables {
             EntryKind::Memberships => drop(self.memberships.remove(&id)),
             EntryKind::Routing => drop(self.routings.remove(&id)),
             EntryKind::CompletionModel => drop(self.completion_models.remove(&id)),
+            EntryKind::PrivateAddresses => drop(self.private_addresses.remove(&id)),
             EntryKind::Key => {
                 let Some(old) = self.keys.remove(&id) else {
                     return;

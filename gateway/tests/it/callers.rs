@@ -181,7 +181,8 @@ async fn under_tls_a_caller_speaks_http2_or_http1_as_it_likes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_passes_over_http2_and_one_that_is_left_is_cancelled_at_the_provider() {
-    let scene = Scene::set(&[]).await;
+    // One at a time: each leaves its place to the next, also one that is left.
+    let scene = Scene::set(&["--max-requests-per-key", "1"]).await;
     // In plain text, with prior knowledge.
     let stream = TcpStream::connect(scene.gateway.address).await;
     let mut http2 = http2_over(stream.expect("it listens")).await;

@@ -1,9 +1,11 @@
 //! The gateway's process, on a real NATS, in front of a provider that does what a test says.
 
+mod addresses;
 mod callers;
 mod completions;
 mod messages;
 mod nats_tls;
+mod places;
 mod record;
 mod routing;
 mod serve;

@@ -76,6 +76,7 @@ impl Scene {
                 provider: Provider::OpenaiCompatible,
                 base_url: format!("http://{upstream}/v1"),
                 credential: Some("sk-bench".to_owned()),
+                allows_private_addresses: true,
             })
             .await?;
         let models = [

@@ -77,10 +77,15 @@ async fn create_a_provider_account(browser: &Browser, stack: &Stack) -> Outcome 
     browser
         .fill("credential", "a-credential-that-nobody-checks")
         .await?;
+    let private = "input[name='allows_private_addresses']";
+    browser.see(private).await?.click().await?;
     browser.fill("why", "made by the browser test").await?;
     browser.picture("provider-account-form").await?;
     browser.submit().await?;
-    browser.see("tr[data-name='browser']").await?;
+    let account = "tr[data-name='browser']";
+    browser
+        .until_text(account, "Private addresses allowed")
+        .await?;
     browser.picture("provider-accounts").await?;
     Ok(())
 }

@@ -156,6 +156,7 @@ impl History {
             provider: Provider::Openai,
             base_url: "https://api.openai.com/v1".parse().expect("a URL"),
             credential: credential(1),
+            allows_private_addresses: false,
         };
         self.command(&[Event::ProviderAccount(ACCOUNT, registered)]);
     }

@@ -6,6 +6,7 @@ use events_schema::{
     id::{ModelId, ProviderAccountId},
     money::{NanoUsd, Price},
     names::{BaseUrl, ModelName, Slug},
+    state,
     time::Timestamp,
 };
 
@@ -51,12 +52,17 @@ impl<'a> Planner<'a> {
             if credential.is_some() {
                 fields.made("credential", GIVEN);
             }
+            let allows_private_addresses = it.allows_private_addresses.unwrap_or(false);
+            if allows_private_addresses {
+                fields.made("allows_private_addresses", &true);
+            }
             fields.made_disabled(it.disabled);
             let register = ProviderAccountCommand::Register {
                 name: it.name.clone(),
                 provider: it.provider,
                 base_url: it.base_url.clone(),
                 credential,
+                allows_private_addresses,
             };
             let command = Command::ProviderAccount(id, register);
             self.order(Some(place), Order { command, side });
@@ -90,9 +96,32 @@ impl<'a> Planner<'a> {
             let field = if moves { "base_url" } else { "credential" };
             self.order(Some(place.at(field)), Order { command, side });
         }
+        self.private_addresses(place, &mut fields, known, it);
         self.switch(place, &mut fields, (known.disabled, it.disabled), disable);
         self.change(Action::Change, "provider account", &it.name, fields);
         Ok(())
+    }
+
+    /// A document that says nothing leaves it as it is: documents from before there was a choice go on.
+    fn private_addresses(
+        &mut self,
+        place: Place,
+        fields: &mut Fields,
+        known: &state::ProviderAccount,
+        it: &ProviderAccount,
+    ) {
+        let before = known.allows_private_addresses;
+        let after = it.allows_private_addresses.unwrap_or(before);
+        let field = "allows_private_addresses";
+        if fields.set(field, Some(before), Some(after)) {
+            let order = if after {
+                ProviderAccountCommand::AllowPrivateAddresses
+            } else {
+                ProviderAccountCommand::ForbidPrivateAddresses
+            };
+            let command = Command::ProviderAccount(known.id, order);
+            self.order(Some(place.at(field)), command);
+        }
     }
 
     fn sealed(

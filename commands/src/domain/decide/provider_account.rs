@@ -28,6 +28,7 @@ pub(super) fn decide(state: &Organisation, id: ProviderAccountId, command: &C) -
             provider,
             base_url,
             credential,
+            allows_private_addresses,
         } => {
             is_fresh(state, Stream::ProviderAccount(id))?;
             name_is_free(state, id, name)?;
@@ -36,6 +37,7 @@ pub(super) fn decide(state: &Organisation, id: ProviderAccountId, command: &C) -
                 provider: *provider,
                 base_url: base_url.clone(),
                 credential: sealed_for(base_url, credential.as_ref())?,
+                allows_private_addresses: *allows_private_addresses,
             })])
         }
         C::Rename { name } => {
@@ -72,6 +74,12 @@ pub(super) fn decide(state: &Organisation, id: ProviderAccountId, command: &C) -
             let is_there = it.credential.is_some() && !it.credential_shredded;
             Ok(when(is_there, || event(E::ProviderCredentialShredded {})))
         }
+        C::AllowPrivateAddresses => Ok(when(!known()?.allows_private_addresses, || {
+            event(E::ProviderPrivateAddressesAllowed {})
+        })),
+        C::ForbidPrivateAddresses => Ok(when(known()?.allows_private_addresses, || {
+            event(E::ProviderPrivateAddressesForbidden {})
+        })),
         C::Disable => Ok(when(!known()?.disabled, || {
             event(E::ProviderAccountDisabled {})
         })),

@@ -120,6 +120,7 @@ fn item(state: &Organisation, account: &ProviderAccount) -> ProviderAccountItem 
         base_url,
         credential,
         credential_shredded,
+        allows_private_addresses,
         disabled,
     } = account;
     ProviderAccountItem {
@@ -129,6 +130,7 @@ fn item(state: &Organisation, account: &ProviderAccount) -> ProviderAccountItem 
         base_url: base_url.to_string(),
         has_credential: credential.is_some() && !credential_shredded,
         credential_shredded: *credential_shredded,
+        allows_private_addresses: *allows_private_addresses,
         disabled: *disabled,
         models: state.models_of(*id).count() as u64,
         life: *life,

@@ -545,3 +545,42 @@ fn a_shredded_credential_is_replaced_before_anything_goes_to_the_account_again()
     let without = and(shredded, [replace(None)]);
     check(&without, shred, "nothing");
 }
+
+#[test]
+fn private_addresses_are_allowed_and_forbidden_once() {
+    let given = [register_account(1, "openai")];
+    let allow = account(1, A::AllowPrivateAddresses);
+    let forbid = account(1, A::ForbidPrivateAddresses);
+    check(&given, forbid.clone(), "nothing");
+    check(&given, allow.clone(), "provider_private_addresses_allowed");
+    let allowed = and(given.to_vec(), [allow.clone()]);
+    check(&allowed, allow.clone(), "nothing");
+    check(
+        &allowed,
+        forbid.clone(),
+        "provider_private_addresses_forbidden",
+    );
+    for command in [allow, forbid] {
+        check(
+            &[],
+            command,
+            "404 not_found: There is no provider account with this id.",
+        );
+    }
+}
+
+#[test]
+fn an_account_that_is_moved_may_still_lead_where_it_might() {
+    let given = [
+        register_account(1, "openai"),
+        account(1, A::AllowPrivateAddresses),
+        account(
+            1,
+            A::Move {
+                base_url: name("https://api.example/v2"),
+                credential: None,
+            },
+        ),
+    ];
+    check(&given, account(1, A::AllowPrivateAddresses), "nothing");
+}

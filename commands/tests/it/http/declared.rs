@@ -709,3 +709,41 @@ async fn an_expired_key_keeps_its_label_and_stands_in_no_document_and_neither_do
     let there = elsewhere.owner().await;
     assert_eq!(apply(&there, &export).await.status, StatusCode::OK);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_addresses_are_as_a_document_says_and_stay_as_they_are_where_it_says_nothing() {
+    let service = Service::start().await;
+    let owner = service.owner().await;
+    let document = |said: &str| {
+        format!(
+            "sluice: v1\nprovider_accounts:\n- {{name: own, provider: openai_compatible, \
+             base_url: 'http://10.0.0.7/v1'{said}}}\n"
+        )
+    };
+    let check = async |said: &str, fields: Value, allows: bool| {
+        let done = apply(&owner, &document(said)).await;
+        assert_eq!(done.status, StatusCode::OK, "{done:?}");
+        let changes = done.json()["changes"].clone();
+        let changed = changes[0]["fields"].as_array().into_iter().flatten();
+        let changed: Vec<_> = changed
+            .filter(|it| it["field"] == "allows_private_addresses")
+            .collect();
+        assert_eq!(json!(changed), fields, "{said}");
+        let export = owner.get("/export").await;
+        let export = String::from_utf8(export.body.to_vec()).expect("text");
+        let exported = format!("allows_private_addresses: {allows}");
+        assert!(export.contains(&exported), "{export}");
+        let items = owner.get("/provider-accounts").await.json()["items"].clone();
+        assert_eq!(items[0]["allows_private_addresses"], json!(allows));
+    };
+    let changes = |before: &str, after: &str| json!([{ "field": "allows_private_addresses", "before": before, "after": after }]);
+    check("", json!([]), false).await;
+    let (yes, no) = (
+        ", allows_private_addresses: true",
+        ", allows_private_addresses: false",
+    );
+    check(yes, changes("false", "true"), true).await;
+    check("", json!([]), true).await;
+    check(no, changes("true", "false"), false).await;
+    check(no, json!([]), false).await;
+}

@@ -107,14 +107,18 @@ fn provider_account() -> impl Strategy<Value = ProviderAccountCommand> {
         ])
     };
     prop_oneof![
-        6 => (slug(), provider(), base_url(), credential()).prop_map(
-            |(name, provider, base_url, credential)| C::Register { name, provider, base_url, credential }
+        6 => (slug(), provider(), base_url(), credential(), any::<bool>()).prop_map(
+            |(name, provider, base_url, credential, allows_private_addresses)| {
+                C::Register { name, provider, base_url, credential, allows_private_addresses }
+            }
         ),
         1 => slug().prop_map(|name| C::Rename { name }),
         2 => (base_url(), credential())
             .prop_map(|(base_url, credential)| C::Move { base_url, credential }),
         1 => credential().prop_map(|credential| C::ReplaceCredential { credential }),
         1 => Just(C::ShredCredential),
+        1 => Just(C::AllowPrivateAddresses),
+        1 => Just(C::ForbidPrivateAddresses),
         1 => Just(C::Disable),
         1 => Just(C::Enable),
         1 => Just(C::Delete),

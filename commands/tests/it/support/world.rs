@@ -66,6 +66,7 @@ pub(crate) fn register_account(number: u8, called: &str) -> Command {
             provider: Provider::OpenaiCompatible,
             base_url: name("https://api.example/v1"),
             credential: Some(sealed(number, "https://api.example")),
+            allows_private_addresses: false,
         },
     )
 }

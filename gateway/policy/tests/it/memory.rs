@@ -78,6 +78,8 @@ impl Memory {
                 Entry::Memberships(_) => &mut memory.memberships.archives,
                 Entry::Routing(_) => &mut memory.routings.archives,
                 Entry::CompletionModel(_) => &mut memory.completion_models.archives,
+                // Where an account's host may be concerns whoever connects to it.
+                Entry::PrivateAddresses(_) => continue,
             };
             archives.push(entry.archive());
         }

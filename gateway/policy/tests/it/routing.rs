@@ -324,6 +324,7 @@ fn a_target_is_tried_again_as_often_as_its_rule_or_the_caller_says_before_anothe
         follows(Ended::Unanswered, None),
         [(250, BIG), (250, BIG), (0, SMALL)]
     );
+    assert_eq!(follows(Ended::NotMade, None), [(0, SMALL)]);
     assert_eq!(follows(Ended::Status(400), None), []);
     let once = RetryWish {
         attempts: 1,

@@ -37,6 +37,8 @@ pub(crate) enum Reply {
     Last(String),
     /// Pieces of a stream; then the end, or the connection breaks.
     Stream(Vec<String>, End),
+    /// Pieces of a stream, and its end once it is told to: one stream each time.
+    StreamUntil(Vec<String>, Arc<Notify>),
     /// The head of an event stream at once, and all of the stream after a pause.
     LateStream(Duration, String),
     /// Pieces of a stream of which only the connection's end says that it is over.
@@ -169,6 +171,10 @@ impl Provider {
         format!("{}://{}/v1", self.scheme, self.address)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     pub(crate) fn replies(&self, reply: Reply) {
         *self.inner.reply.lock().expect("not poisoned") = reply;
     }
@@ -254,6 +260,15 @@ impl Provider {
                     End::Cut => false,
                     End::Never => self.wait_for_the_end(stream).await,
                 }
+            }
+            Reply::StreamUntil(pieces, told) => {
+                stream.write_all(EVENTS).await.expect("sent");
+                for piece in pieces {
+                    let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+                    stream.write_all(chunk.as_bytes()).await.expect("sent");
+                }
+                told.notified().await;
+                stream.write_all(b"0\r\n\r\n").await.is_ok()
             }
             Reply::LateStream(pause, text) => {
                 stream.write_all(EVENTS).await.expect("sent");

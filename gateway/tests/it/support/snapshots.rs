@@ -11,9 +11,9 @@ use events_schema::{
         DigestKey, EntriesDigest, EntryKind, EntrySubject, FrameHeader, Heartbeat, SCHEMA,
         entries::{
             CompletionModelEntry, Entry, FormerSecretEntry, GrantEntry, KeyEntry, MembershipsEntry,
-            ModelEntry, ModelRefEntry, OwnerEntry, PriceEntry, ProviderAccountEntry,
-            ProviderDialect, SealedCredential, SubjectEntry, TargetEntry, TeamEntry, UserEntry,
-            VirtualAccountEntry, VirtualModelEntry,
+            ModelEntry, ModelRefEntry, OwnerEntry, PriceEntry, PrivateAddressesEntry,
+            ProviderAccountEntry, ProviderDialect, SealedCredential, SubjectEntry, TargetEntry,
+            TeamEntry, UserEntry, VirtualAccountEntry, VirtualModelEntry,
         },
     },
     subjects,
@@ -77,6 +77,7 @@ fn subject(entry: &Entry) -> EntrySubject {
         Entry::Memberships(it) => (EntryKind::Memberships, it.user),
         Entry::Routing(it) => (EntryKind::Routing, it.virtual_model),
         Entry::CompletionModel(it) => (EntryKind::CompletionModel, it.model),
+        Entry::PrivateAddresses(it) => (EntryKind::PrivateAddresses, it.account),
     };
     EntrySubject { kind, id }
 }
@@ -149,15 +150,29 @@ pub(crate) fn former_secret(key: u8, text: &str, works_until_us: i64) -> Entry {
     })
 }
 
-fn account(id: [u8; 16], name: &str, provider: &Provider) -> Entry {
-    Entry::ProviderAccount(ProviderAccountEntry {
+fn account(id: [u8; 16], name: &str, base_url: String) -> ProviderAccountEntry {
+    ProviderAccountEntry {
         id,
         name: name.into(),
         provider: ProviderDialect::OpenaiCompatible,
-        base_url: provider.base_url(),
+        base_url,
         credential: None,
         disabled: false,
-    })
+    }
+}
+
+/// The account `one` at another base URL.
+pub(crate) fn one_at(base_url: String) -> Entry {
+    Entry::ProviderAccount(account(ACCOUNT, "one", base_url))
+}
+
+/// That the host of the account `one` may have private and local addresses.
+pub(crate) const fn one_may_be_private() -> Entry {
+    may_be_private(ACCOUNT)
+}
+
+const fn may_be_private(account: [u8; 16]) -> Entry {
+    Entry::PrivateAddresses(PrivateAddressesEntry { account })
 }
 
 /// The account `one` as one of Anthropic's, whose credential is [`PROVIDER_KEY`].
@@ -171,9 +186,7 @@ pub(crate) fn two_is_anthropics(provider: &Provider) -> Entry {
 }
 
 fn of_anthropic(id: [u8; 16], name: &str, provider: &Provider) -> Entry {
-    let Entry::ProviderAccount(account) = account(id, name, provider) else {
-        unreachable!("it is an account")
-    };
+    let account = account(id, name, provider.base_url());
     let base_url: BaseUrl = account.base_url.parse().expect("a base URL");
     let aad = credential_aad(Id::from_bytes(id), &base_url.origin());
     Entry::ProviderAccount(ProviderAccountEntry {
@@ -237,7 +250,7 @@ fn grant(id: u8, key: u8, models: Vec<ModelRefEntry>) -> Entry {
 
 impl Snapshots {
     /// Two accounts, `one` and `two`, with the models `one/first` and `two/second`; the virtual model `both`, whose first
-    /// target is always `one/first`; three keys.
+    /// target is always `one/first`; three keys. Both accounts may lead to private addresses: this machine has no others.
     pub(crate) fn of(one: &Provider, two: &Provider) -> Self {
         let target = |model, weight| TargetEntry {
             model,
@@ -246,8 +259,8 @@ impl Snapshots {
             fallback_candidate: true,
         };
         let entries = [
-            account(ACCOUNT, "one", one),
-            account(OTHER_ACCOUNT, "two", two),
+            Entry::ProviderAccount(account(ACCOUNT, "one", one.base_url())),
+            Entry::ProviderAccount(account(OTHER_ACCOUNT, "two", two.base_url())),
             model(FIRST, ACCOUNT, "first"),
             model(SECOND, OTHER_ACCOUNT, "second"),
             Entry::VirtualModel(VirtualModelEntry {
@@ -267,13 +280,15 @@ impl Snapshots {
             grant(51, 41, vec![ModelRefEntry::All]),
             grant(52, 42, vec![ModelRefEntry::VirtualModel(VIRTUAL)]),
         ];
-        let entries: Vec<_> = (1..)
-            .zip(&entries)
-            .map(|(position, entry)| (subject(entry), position, entry.archive().to_vec()))
-            .collect();
+        let position = entries.len() as u64;
+        let private = [may_be_private(ACCOUNT), may_be_private(OTHER_ACCOUNT)];
+        // What belongs to an account is as new as the account.
+        let entries = (1..).zip(entries).chain((1..).zip(private));
+        let entries =
+            entries.map(|(position, entry)| (subject(&entry), position, entry.archive().to_vec()));
         Self {
-            position: entries.len() as u64,
-            entries,
+            position,
+            entries: entries.collect(),
             epoch: Epoch {
                 seconds: 1_795_000_000,
                 id: Uuid::from_u128(5),
@@ -310,6 +325,13 @@ impl Snapshots {
             .await;
         self.entries.push((at, self.position, payload));
         self.beat(jetstream).await;
+    }
+
+    /// With the entry at a thing's subject taken away.
+    pub(crate) fn without(mut self, entry: &Entry) -> Self {
+        let gone = subject(entry);
+        self.entries.retain(|(subject, ..)| *subject != gone);
+        self
     }
 
     /// Takes an entry away, publishes its tombstone, and a heartbeat.

@@ -121,7 +121,7 @@ pub(super) fn row(account: ProviderAccountItem, actions: Vec<MenuItem>) -> Row {
         cells: vec![
             html!(<span class="sl-nowrap"><HistoryLink name={account.name.clone()} {stream} /></span>),
             html!(provider_name(account.provider)),
-            label::code(&account.base_url),
+            base_url(&account),
             credential,
             html!(account.models),
             label::enabled(!account.disabled),
@@ -129,6 +129,18 @@ pub(super) fn row(account: ProviderAccountItem, actions: Vec<MenuItem>) -> Row {
         name: account.name,
         actions,
     }
+}
+
+/// Where it is; and whether that may be where only gateways can reach.
+fn base_url(account: &ProviderAccountItem) -> Html {
+    html!(
+        <>
+            { label::code(&account.base_url) }
+            if account.allows_private_addresses {
+                { " " }<Label label="Private addresses allowed" color={Color::Orange} compact={true} />
+            }
+        </>
+    )
 }
 
 /// What people call a dialect.
@@ -161,6 +173,27 @@ fn actions(account: &ProviderAccountItem, show: &Callback<Open>) -> Vec<MenuItem
             command: NewCommand::DisableProviderAccount { account: id },
         }
     };
+    let private = if account.allows_private_addresses {
+        Question {
+            title: format!("Forbid private addresses to {name}?"),
+            consequence: "Gateways connect to its host at public addresses only. Where it has none, nothing goes to the account any \
+                          more.",
+            action: "Forbid private addresses",
+            danger: true,
+            of: None,
+            command: NewCommand::ForbidProviderPrivateAddresses { account: id },
+        }
+    } else {
+        Question {
+            title: format!("Allow private addresses to {name}?"),
+            consequence: "Gateways connect to its host wherever its name leads: also to their own machine, and into the network \
+                          around them.",
+            action: "Allow private addresses",
+            danger: true,
+            of: None,
+            command: NewCommand::AllowProviderPrivateAddresses { account: id },
+        }
+    };
     let delete = Question {
         title: format!("Delete {name}?"),
         consequence: "Only an account without models can be deleted. Its credential is no longer used.",
@@ -191,6 +224,7 @@ fn actions(account: &ProviderAccountItem, show: &Callback<Open>) -> Vec<MenuItem
         item("Rename", show, Open::Rename(rename)),
         item("Change base URL", show, Open::Relocate(Rc::clone(&shared))),
         item("Replace credential", show, Open::ReplaceCredential(shared)),
+        item(private.action, show, Open::Confirm(private)),
         item(on_off.action, show, Open::Confirm(on_off)),
         item("Shred credential", show, Open::Confirm(shred)).dangerous(),
         item("Delete", show, Open::Confirm(delete)).dangerous(),

@@ -9,10 +9,17 @@ use crate::command::use_command;
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
 use crate::widgets::draft::use_draft;
-use crate::widgets::field::{Choice, SelectField, TextField};
+use crate::widgets::field::{Check, Choice, SelectField, TextField};
 
 /// The fields that show a refusal of their own.
 const FIELDS: &[&str] = &["name", "provider", "base_url", "credential", "why"];
+
+/// What the box says, and what it is for.
+const PRIVATE: (&str, &str) = (
+    "Allow private and local addresses",
+    "For a model server of your own, on the gateway's machine or in its network. Otherwise gateways connect to public addresses \
+     only, wherever the name leads.",
+);
 
 /// The dialects, with their own base URL where they have one.
 const PROVIDERS: [(Provider, &str, &str); 3] = [
@@ -32,6 +39,7 @@ struct Account {
     provider: Provider,
     base_url: String,
     credential: String,
+    allows_private_addresses: bool,
 }
 
 /// Properties of [`Register`].
@@ -73,6 +81,8 @@ pub(super) fn Register(props: &Props) -> Html {
                 hint="The provider's API key. Sealed at once to the gateways' key: nobody can read it again, not even here."
                 value={draft.credential.clone()} onchange={draft.edit(|draft, text| draft.credential = text)}
                 rejection={rejection.clone()} />
+            <Check name="allows_private_addresses" label={PRIVATE.0} hint={PRIVATE.1} checked={draft.allows_private_addresses}
+                onchange={draft.edit(|draft, allows| draft.allows_private_addresses = allows)} />
             <WhyField {why} {rejection} />
         </FormDialog>
     )
@@ -88,6 +98,7 @@ impl Account {
             provider,
             base_url: base_url.to_owned(),
             credential: String::new(),
+            allows_private_addresses: false,
         }
     }
 
@@ -125,6 +136,7 @@ impl Account {
             base_url: self.base_url.trim().trim_end_matches('/').to_owned(),
             credential: Some(self.credential.trim().to_owned())
                 .filter(|credential| !credential.is_empty()),
+            allows_private_addresses: self.allows_private_addresses,
         }
     }
 }

@@ -59,6 +59,7 @@ pub(super) async fn prepare(
             provider,
             base_url,
             credential,
+            allows_private_addresses,
         } => {
             let (id, name, base_url) = (
                 fresh::id(),
@@ -71,6 +72,7 @@ pub(super) async fn prepare(
                 provider,
                 base_url,
                 credential,
+                allows_private_addresses,
             };
             Prepared {
                 side,
@@ -104,6 +106,12 @@ pub(super) async fn prepare(
             account,
             credential,
         } => replace_credential(app, state, account, credential)?,
+        N::AllowProviderPrivateAddresses { account } => {
+            Command::ProviderAccount(account, ProviderAccountCommand::AllowPrivateAddresses).into()
+        }
+        N::ForbidProviderPrivateAddresses { account } => {
+            Command::ProviderAccount(account, ProviderAccountCommand::ForbidPrivateAddresses).into()
+        }
         N::DisableProviderAccount { account } => {
             Command::ProviderAccount(account, ProviderAccountCommand::Disable).into()
         }

@@ -15,10 +15,11 @@ use crate::{
     health::circuit::Tolerance,
     nats::{self, NatsError},
     server::{
-        Door,
+        Bounds, Door,
         tls::{Certificate, CertificateError, CertificateFiles},
     },
     trust::{Trust, TrustArgs},
+    upstream::connect::PlainOrigin,
 };
 
 /// Sluice's gateway: OpenAI's API in front of providers, all decisions in memory.
@@ -86,9 +87,26 @@ pub struct Config {
     /// How long a provider's answer may pause, in milliseconds.
     #[arg(long, env = "SLUICE_IDLE_TIMEOUT_MS", default_value_t = 120_000)]
     pub idle_timeout_ms: u64,
-    /// How long a caller may take nothing of its answer, in milliseconds; then its connection is closed.
+    /// How long a connection of HTTP/2 to a provider may bring nothing while requests are under way, in milliseconds; then the
+    /// provider is asked whether it is there, and has as long again to say so.
+    #[arg(long, env = "SLUICE_UPSTREAM_PING_MS", default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub upstream_ping_ms: u64,
+    /// Origins of providers without TLS that speak HTTP/2, as http://host:port, separated by commas. All others without TLS
+    /// are spoken to in HTTP/1.1; under TLS the provider chooses.
+    #[arg(
+        long,
+        env = "SLUICE_UPSTREAM_HTTP2_PLAIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub upstream_http2_plain: Vec<PlainOrigin>,
+    /// How long a caller may take nothing of its answer, in milliseconds; then its connection is closed, or over HTTP/2 the
+    /// request ended.
     #[arg(long, env = "SLUICE_WRITE_TIMEOUT_MS", default_value_t = 60_000)]
     pub write_timeout_ms: u64,
+    /// How long a caller's connection may be idle, and a request's head may take to come, in milliseconds; then it is closed.
+    #[arg(long, env = "SLUICE_CALLER_IDLE_MS", default_value_t = 75_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub caller_idle_ms: u64,
     /// How many connections callers may have; more wait to be accepted.
     #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = 16_384)]
     pub max_connections: usize,
@@ -163,7 +181,10 @@ impl Config {
         });
         Ok(Door {
             connections: self.max_connections,
-            write: Duration::from_millis(self.write_timeout_ms),
+            bounds: Bounds {
+                write: Duration::from_millis(self.write_timeout_ms),
+                idle: Duration::from_millis(self.caller_idle_ms),
+            },
             certificate: files.map(Certificate::read).transpose()?,
         })
     }

@@ -101,7 +101,7 @@ pub struct WorkerMetrics {
     pub hedges: Counter,
     /// Connections made to providers.
     pub upstream_connections: Counter,
-    /// Requests sent again because the provider was closing the connection.
+    /// Requests sent again because the provider was closing the connection, or said that it had done nothing about them.
     pub upstream_resent: Counter,
     /// Requests without a key that works, of which there were too many to record each.
     pub unrecorded: Counter,
@@ -247,7 +247,7 @@ impl Metrics {
             (
                 "upstream_resent_total",
                 "counter",
-                "Requests sent again because the provider was closing the connection.",
+                "Requests sent again because the provider was closing the connection, or said that it had done nothing about them.",
                 self.sum(|it| it.upstream_resent.get()),
             ),
             (

@@ -24,7 +24,7 @@ use gateway::{
         account::Reach,
         addresses::Scope,
         events::Events,
-        headers::{FromCaller, write_head},
+        headers::{FromCaller, Outgoing},
         usage::usage_of,
         wire::take_head,
     },
@@ -64,14 +64,23 @@ fn requests(stopwatch: &mut Stopwatch) {
         });
     }
     let (headers, reach, mut head) = (callers_headers(), reach(), Vec::new());
-    stopwatch.time("write_head", || {
-        head.clear();
-        let from_caller = FromCaller {
+    let outgoing = Outgoing {
+        endpoint: chat(),
+        from_caller: FromCaller {
             headers: &headers,
             query: None,
-        };
-        write_head(&mut head, chat(), from_caller, None, &reach, 600);
+        },
+        routed: None,
+        body_bytes: 600,
+    };
+    stopwatch.time("write_head", || {
+        head.clear();
+        black_box(&outgoing).write(&mut head, &reach);
         head.len()
+    });
+    stopwatch.time("http2_head", || {
+        let request = black_box(&outgoing).request(&reach);
+        request.map(|request| request.headers().len())
     });
 }
 

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::scan::UsageWish;
 
@@ -27,6 +27,20 @@ impl Body {
     /// The parts that are left, in order.
     pub fn parts(&self) -> impl Iterator<Item = &Bytes> {
         self.parts.iter().filter(|part| !part.is_empty())
+    }
+
+    /// What is left, in one piece.
+    #[must_use]
+    pub fn joined(&self) -> Bytes {
+        let mut joined = BytesMut::with_capacity(usize::try_from(self.length()).unwrap_or(0));
+        self.parts().for_each(|part| joined.extend_from_slice(part));
+        joined.freeze()
+    }
+
+    /// Takes some of it off the front, and gives it: at most so many bytes, and no more than lie together.
+    pub fn take(&mut self, most: usize) -> Bytes {
+        let first = self.parts.iter_mut().find(|part| !part.is_empty());
+        first.map_or_else(Bytes::new, |part| part.split_to(most.min(part.len())))
     }
 
     /// Takes so many bytes off the front; no more than there are.
@@ -119,8 +133,13 @@ mod tests {
         rewritten.advance(half);
         let rest: Vec<u8> = rewritten.parts().flatten().copied().collect();
         assert_eq!(rest, whole[half..]);
-        rewritten.advance(whole.len() - half);
-        assert_eq!(rewritten.length(), 0);
+        assert_eq!(rewritten.joined(), whole[half..]);
+        // And so it is when it is taken bit by bit.
+        let mut taken = Vec::new();
+        while rewritten.length() > 0 {
+            taken.extend_from_slice(&rewritten.take(7));
+        }
+        assert_eq!(taken, whole[half..]);
         String::from_utf8(whole).expect("text")
     }
 

@@ -27,11 +27,10 @@ use crate::{
     sessions::Session,
     upstream::{
         Patience,
-        account::Reach,
         addresses::Scope,
         answer::{Answer, Collected},
         events::{Events, begins_with_error},
-        headers::{self, FromCaller},
+        headers::{FromCaller, Outgoing},
         usage::UsageScan,
     },
 };
@@ -418,35 +417,35 @@ impl<'v> Call<'v> {
         let account = worker.accounts.of(entry, scope, sealing);
         let body = self.upstream_body(step, asked);
         let routed = step.routed.and_then(RoutedTarget::full);
-        let write_head = |out: &mut Vec<u8>, reach: &Reach| {
-            let (spoken, caller) = (self.exchange.spoken(), asked.from_caller);
-            headers::write_head(out, spoken, caller, routed, reach, body.length());
+        let outgoing = Outgoing {
+            endpoint: self.exchange.spoken(),
+            from_caller: asked.from_caller,
+            routed,
+            body_bytes: body.length(),
         };
         let sent = self.exchange.sent(attempt.at);
-        let (head, connection) = worker
+        let (status, headers, answer) = worker
             .sender
-            .send(&account, &worker.metrics, write_head, &body, sent)
+            .send(&account, &worker.metrics, outgoing, &body, sent)
             .await?;
-        let idle = worker.sender.patience.idle;
-        let answer = Answer::new(head.framing, connection, account, idle);
         // What is no answer of the API is as good as none.
-        let says_nothing = head.status.is_redirection() || !speaks_api(head.status, &head.headers);
+        let says_nothing = status.is_redirection() || !speaks_api(status, &headers);
         let ended = if says_nothing {
             Ended::Unanswered
         } else {
-            Ended::Status(head.status.as_u16())
+            Ended::Status(status.as_u16())
         };
         let goes_on = |ended| {
             let elapsed = self.exchange.elapsed();
             route.next(progress, ended, elapsed).is_some()
         };
-        let is_error = says_nothing || !head.status.is_success();
-        if says_nothing || is_about_credential(head.status) || (is_error && goes_on(ended)) {
+        let is_error = says_nothing || !status.is_success();
+        if says_nothing || is_about_credential(status) || (is_error && goes_on(ended)) {
             // Small as errors are, reading one to its end keeps the connection; the next attempt does not wait for more.
             let _unread = timeout(ERROR_WAIT, answer.collect(MAX_ERROR_BYTES)).await;
-            return Err(Missed::Status(head.status, ended));
+            return Err(Missed::Status(status, ended));
         }
-        let content = if is_events(&head.headers) {
+        let content = if is_events(&headers) {
             let begun = self.begin_events(answer, asked).await?;
             if begins_with_error(self.exchange.spoken().dialect, &begun.first)
                 && goes_on(Ended::Unanswered)
@@ -455,11 +454,11 @@ impl<'v> Call<'v> {
             }
             Arrived::Begun(Box::new(begun))
         } else {
-            begin_other(answer, head.status, self.exchange.spoken().dialect).await?
+            begin_other(answer, status, self.exchange.spoken().dialect).await?
         };
         Ok(Answered {
-            status: head.status,
-            headers: head.headers,
+            status,
+            headers,
             content,
         })
     }

@@ -4,17 +4,15 @@
 //! (RFC 9113, 3.3: with prior knowledge), and every other one HTTP/1.1.
 
 use std::{
-    future::Future,
+    future::{Future, pending},
     io,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
 use hyper::{
-    rt::Executor,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -23,15 +21,19 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::OwnedSemaphorePermit,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 
-use super::{route, stream::CallerStream, tls::Certificate, worker::Worker};
+use super::{
+    Bounds, route,
+    stream::CallerStream,
+    streams::{OnThisThread, Pieces, Streams},
+    tls::Certificate,
+    worker::Worker,
+};
 
-/// How long a connection may be idle, and a request's head may take to come: as nginx has it.
-const IDLE: Duration = Duration::from_secs(75);
 /// How long a caller may take for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The longest head of a request, and the size of the buffer into which bodies are read.
@@ -45,6 +47,8 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How many bytes of an answer wait at most for a caller that reads slowly, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
+/// How often a caller is pinged over HTTP/2 that has said nothing in between.
+const PING: Duration = Duration::from_secs(75);
 /// How long a caller may leave a ping of HTTP/2 unanswered.
 const PONG: Duration = Duration::from_secs(20);
 /// How long a connection of HTTP/2 may bring nothing at all: pings make one that is alive say something before. Also the
@@ -66,8 +70,8 @@ pub struct Accepted {
     pub stream: TcpStream,
     /// Its place among the connections that callers may have.
     pub place: OwnedSemaphorePermit,
-    /// How long it may take nothing of its answer.
-    pub write: Duration,
+    /// What it may take its time for.
+    pub bounds: Bounds,
     /// The certificate that it is shown; `None`: it is not under TLS.
     pub certificate: Option<Certificate>,
 }
@@ -86,17 +90,17 @@ async fn serve(worker: Rc<Worker>, accepted: Accepted, signals: Signals) -> io::
     let Accepted {
         stream,
         place,
-        write,
+        bounds,
         certificate,
     } = accepted;
     let Some(certificate) = certificate else {
-        let begins = timeout(IDLE, begins_with_preface(&stream));
+        let begins = timeout(bounds.idle, begins_with_preface(&stream));
         let Some(is_http2) = unless_draining(&signals, begins).await else {
             return Ok(());
         };
         let is_http2 = is_http2??;
-        let stream = CallerStream::new(stream, write, place);
-        return speak(worker, stream, is_http2, signals).await;
+        let stream = CallerStream::new(stream, bounds.write, place);
+        return speak(worker, stream, is_http2, bounds, signals).await;
     };
     let acceptor = TlsAcceptor::from(certificate.config);
     let handshake = timeout(HANDSHAKE, acceptor.accept(stream));
@@ -105,8 +109,8 @@ async fn serve(worker: Rc<Worker>, accepted: Accepted, signals: Signals) -> io::
     };
     let stream = stream??;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let stream = CallerStream::new(stream, write, place);
-    speak(worker, stream, is_http2, signals).await
+    let stream = CallerStream::new(stream, bounds.write, place);
+    speak(worker, stream, is_http2, bounds, signals).await
 }
 
 /// `None`: the gateway drains, and nothing was asked for yet.
@@ -129,16 +133,21 @@ async fn speak<S>(
     worker: Rc<Worker>,
     stream: CallerStream<S>,
     is_http2: bool,
+    bounds: Bounds,
     signals: Signals,
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let service = service_fn(move |request| route::serve(Rc::clone(&worker), request));
+    let Bounds { write, idle } = bounds;
     let ended = if is_http2 {
-        let executor = OnThisThread {
-            end: signals.end.clone(),
-        };
+        let streams = Streams::new(write, signals.end.clone());
+        let executor = OnThisThread(Rc::clone(&streams));
+        let service = service_fn(|request| {
+            let turn = streams.begin();
+            let answered = route::serve(Rc::clone(&worker), request);
+            async move { answered.await.map(|answer| Pieces::of(answer, turn)) }
+        });
         let connection = http2::Builder::new(executor)
             .timer(TokioTimer::new())
             .max_concurrent_streams(MOST_STREAMS)
@@ -146,39 +155,71 @@ where
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(u32::try_from(READ_BUFFER).unwrap_or(u32::MAX))
-            .keep_alive_interval(IDLE)
+            .keep_alive_interval(PING)
             .keep_alive_timeout(PONG)
             .serve_connection(stream.heard_within(SILENCE), service);
         let mut connection = pin!(connection);
         let shut_down = |connection: Pin<&mut http2::Connection<_, _, _>>| {
             connection.graceful_shutdown();
         };
-        until_the_end(connection.as_mut(), shut_down, &signals).await
+        // What was given out last may still lie here, and a request may have crossed the word of the end.
+        let gone = async {
+            sleep(write).await;
+            streams.idle(write).await;
+        };
+        let idle = Idle {
+            since: streams.idle(idle),
+            gone,
+        };
+        until_the_end(connection.as_mut(), shut_down, &signals, idle).await
     } else {
+        let service = service_fn(move |request| route::serve(Rc::clone(&worker), request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(IDLE)
+            .header_read_timeout(idle)
             .max_buf_size(READ_BUFFER)
             .serve_connection(stream, service);
         let mut connection = pin!(connection);
         let shut_down = |connection: Pin<&mut http1::Connection<_, _>>| {
             connection.graceful_shutdown();
         };
-        until_the_end(connection.as_mut(), shut_down, &signals).await
+        // Waiting for a request's head, it notices by itself.
+        let idle = Idle {
+            since: pending(),
+            gone: pending(),
+        };
+        until_the_end(connection.as_mut(), shut_down, &signals, idle).await
     };
     ended.map_err(io::Error::other)
 }
 
-/// Drives a connection; asks it to end after what is under way when the gateway drains.
+/// When a connection is of no use any more.
+struct Idle<S, G> {
+    /// Ready when nothing has been asked for so long that it is asked to end.
+    since: S,
+    /// Ready when it has had enough time for that. Begins with the one before.
+    gone: G,
+}
+
+/// Drives a connection; asks it to end after what is under way when the gateway drains, or when it is of no use.
 async fn until_the_end<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
     shut_down: impl FnOnce(Pin<&mut C>),
     signals: &Signals,
+    idle: Idle<impl Future<Output = ()>, impl Future<Output = ()>>,
 ) -> hyper::Result<()> {
     tokio::select! {
         biased;
         ended = connection.as_mut() => return ended,
         () = signals.drain.cancelled() => shut_down(connection.as_mut()),
+        () = idle.since => {
+            shut_down(connection.as_mut());
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => return ended,
+                () = idle.gone => return Ok(()),
+            }
+        }
     }
     tokio::select! {
         biased;
@@ -187,40 +228,4 @@ async fn until_the_end<C: Future<Output = hyper::Result<()>>>(
     }
     // Polled once more, what is under way sees the stage that has begun.
     connection.await
-}
-
-/// Runs the requests of an HTTP/2 connection on the thread that has the connection.
-#[derive(Clone)]
-struct OnThisThread {
-    end: CancellationToken,
-}
-
-impl<F: Future + 'static> Executor<F> for OnThisThread {
-    fn execute(&self, request: F) {
-        let woken = Woken {
-            end: Box::pin(self.end.clone().cancelled_owned()),
-            has_ended: false,
-            request: Box::pin(request),
-        };
-        tokio::task::spawn_local(woken);
-    }
-}
-
-/// A request that is polled once more when [`Stage::Ending`](super::worker::Stage::Ending) begins: on HTTP/2 it is a task of its own, and nothing else
-/// would wake it.
-struct Woken<F> {
-    end: Pin<Box<WaitForCancellationFutureOwned>>,
-    has_ended: bool,
-    request: Pin<Box<F>>,
-}
-
-impl<F: Future> Future for Woken<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.has_ended {
-            self.has_ended = self.end.as_mut().poll(cx).is_ready();
-        }
-        self.request.as_mut().poll(cx).map(|_| ())
-    }
 }

@@ -7,7 +7,7 @@
 //! - [`attempts`]: one target after another, until one answers;
 //! - [`passing`], [`response`]: the answer;
 //! - [`body`], [`keys`], [`models`], [`strangers`]: parts of these;
-//! - [`converse`], [`stream`], [`tls`]: a caller's connection.
+//! - [`converse`], [`stream`], [`streams`], [`tls`]: a caller's connection.
 
 pub mod attempts;
 pub mod body;
@@ -20,6 +20,7 @@ pub mod response;
 pub mod route;
 pub mod strangers;
 pub mod stream;
+pub mod streams;
 pub mod tls;
 pub mod worker;
 
@@ -66,13 +67,22 @@ pub struct Ending {
     pub hurry: CancellationToken,
 }
 
+/// What a caller may take its time for.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How long it may take nothing of an answer.
+    pub write: Duration,
+    /// How long its connection may be idle, and a request's head may take to come.
+    pub idle: Duration,
+}
+
 /// How callers come in.
 #[derive(Clone)]
 pub struct Door {
     /// How many connections they may have.
     pub connections: usize,
-    /// How long one may take nothing of its answer.
-    pub write: Duration,
+    /// What they may take their time for.
+    pub bounds: Bounds,
     /// The certificate that they are shown; `None`: they come in plain text.
     pub certificate: Option<Certificate>,
 }
@@ -216,7 +226,7 @@ async fn work(
                         let accepted = Accepted {
                             stream,
                             place,
-                            write: door.write,
+                            bounds: door.bounds,
                             certificate: door.certificate.clone(),
                         };
                         let conversation = converse(Rc::clone(&worker), accepted, signals.clone());

@@ -23,7 +23,7 @@ use crate::{
     upstream::{
         Patience, Sender,
         account::Accounts,
-        connect::{Authorities, Connector},
+        connect::{Authorities, Connector, PlainOrigin},
     },
     view::{ViewHandle, ViewStatus},
 };
@@ -47,6 +47,8 @@ pub struct Shared {
     pub patience: Patience,
     /// How many requests may be under way.
     pub places: Places,
+    /// Where HTTP/2 is spoken without TLS.
+    pub plain_http2: Arc<[PlainOrigin]>,
     /// How much bodies may hold.
     pub bodies: BodyBudget,
     /// How targets fare.
@@ -77,6 +79,7 @@ impl Shared {
             authorities: Arc::new(Authorities::of(trust)),
             patience: Patience::of(config),
             places: Places::new(config.max_requests, config.max_requests_per_key),
+            plain_http2: config.upstream_http2_plain.clone().into(),
             bodies: BodyBudget::new(config.max_held_body_bytes),
             health,
             sessions: Sessions::default(),
@@ -152,14 +155,19 @@ impl Worker {
     /// Has done nothing yet.
     #[must_use]
     pub fn new(shared: Shared, metrics: Arc<WorkerMetrics>, ring: Arc<Ring>) -> Self {
+        let connector = Connector::new(
+            shared.patience,
+            Arc::clone(&shared.authorities),
+            Arc::clone(&shared.plain_http2),
+            Arc::clone(&metrics),
+        );
         Self {
             metrics,
             ring,
             counters: ThreadCounters::new(Arc::clone(&shared.counters)),
             health: ThreadHealth::new(Arc::clone(&shared.health)),
-            accounts: Accounts::default(),
+            accounts: Accounts::new(connector),
             sender: Sender {
-                connector: Connector::new(shared.patience.connect, Arc::clone(&shared.authorities)),
                 patience: shared.patience,
             },
             keys: KeyHasher::new(&shared.secrets.pepper),

@@ -1,4 +1,4 @@
-//! A provider account as one worker thread reaches it: where it is, its credential, and its idle connections.
+//! A provider account as one worker thread reaches it: where it is, its credential, and its connections.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,15 +17,10 @@ use tokio::time::Instant;
 
 use super::{
     addresses::Scope,
-    connection::Connection,
+    connect::Connector,
     credential::{self, Credential},
+    pool::Pool,
 };
-
-/// How many idle connections a thread keeps for one account.
-const MAX_IDLE: usize = 256;
-
-/// How long a connection may be idle: below the 60 seconds after which many servers close.
-const IDLE: Duration = Duration::from_secs(50);
 
 /// How long an account is remembered that nobody asks for.
 const UNUSED: Duration = Duration::from_secs(600);
@@ -33,8 +28,8 @@ const UNUSED: Duration = Duration::from_secs(600);
 /// The account.
 pub struct Account {
     made_from: MadeFrom,
-    reach: Option<Reach>,
-    idle: RefCell<Vec<Connection>>,
+    /// How to reach the provider, and the connections to it.
+    way: Option<(Reach, Rc<Pool>)>,
     used_at: Cell<Instant>,
     /// Whether the log says that its host has no address that it may have.
     is_told: Cell<bool>,
@@ -86,7 +81,12 @@ impl MadeFrom {
 }
 
 impl Account {
-    fn new(entry: &ArchivedProviderAccountEntry, scope: Scope, ring: &KeyRing) -> Self {
+    fn new(
+        entry: &ArchivedProviderAccountEntry,
+        scope: Scope,
+        ring: &KeyRing,
+        connector: &Rc<Connector>,
+    ) -> Self {
         let reach = Reach::of(entry, scope, ring);
         if let Err(why) = &reach {
             tracing::warn!(
@@ -97,17 +97,19 @@ impl Account {
         }
         Self {
             made_from: MadeFrom::of(entry, scope),
-            reach: reach.ok(),
-            idle: RefCell::default(),
+            way: reach.ok().map(|reach| {
+                let pool = Pool::new(reach.origin.clone(), scope, Rc::clone(connector));
+                (reach, Rc::new(pool))
+            }),
             used_at: Cell::new(Instant::now()),
             is_told: Cell::new(false),
         }
     }
 
-    /// How to reach the provider; `None`: its credential is missing or cannot be opened.
+    /// How to reach the provider, and the connections to it; `None`: its credential is missing or cannot be opened.
     #[must_use]
-    pub const fn reach(&self) -> Option<&Reach> {
-        self.reach.as_ref()
+    pub const fn way(&self) -> Option<&(Reach, Rc<Pool>)> {
+        self.way.as_ref()
     }
 
     /// Says in the log, once, that its host has no address that it may have.
@@ -120,30 +122,12 @@ impl Account {
         }
     }
 
-    /// The connection that was put aside last and still can be used.
-    #[must_use]
-    pub async fn take_idle(&self) -> Option<Connection> {
-        let now = Instant::now();
-        std::future::poll_fn(|cx| {
-            let mut idle = self.idle.borrow_mut();
-            while let Some(mut connection) = idle.pop() {
-                if now.duration_since(connection.idle_since) < IDLE && connection.is_ready(cx) {
-                    return std::task::Poll::Ready(Some(connection));
-                }
-            }
-            std::task::Poll::Ready(None)
+    /// Closes what has been idle for too long; whether a connection is left.
+    fn sweep(&self) -> bool {
+        self.way.as_ref().is_some_and(|(_, pool)| {
+            pool.sweep();
+            !pool.is_empty()
         })
-        .await
-    }
-
-    /// Puts a connection aside for the next request.
-    pub fn put_idle(&self, mut connection: Connection) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < MAX_IDLE {
-            connection.reused = true;
-            connection.idle_since = Instant::now();
-            idle.push(connection);
-        }
     }
 }
 
@@ -176,12 +160,21 @@ impl Reach {
 }
 
 /// All accounts that a thread has used lately.
-#[derive(Default)]
 pub struct Accounts {
+    connector: Rc<Connector>,
     by_id: RefCell<HashMap<EntryId, Rc<Account>>>,
 }
 
 impl Accounts {
+    /// None yet; their connections are made by this.
+    #[must_use]
+    pub fn new(connector: Connector) -> Self {
+        Self {
+            connector: Rc::new(connector),
+            by_id: RefCell::default(),
+        }
+    }
+
     /// The account of an entry, whose host may have addresses within `scope`; made anew, its credential opened, when either
     /// has changed: connections to where it may not lead any more are closed.
     #[must_use]
@@ -197,7 +190,7 @@ impl Accounts {
         {
             return Rc::clone(account);
         }
-        let account = Rc::new(Account::new(entry, scope, ring));
+        let account = Rc::new(Account::new(entry, scope, ring, &self.connector));
         by_id.insert(entry.id, Rc::clone(&account));
         account
     }
@@ -206,9 +199,7 @@ impl Accounts {
     pub fn sweep(&self) {
         let now = Instant::now();
         self.by_id.borrow_mut().retain(|_, account| {
-            let mut idle = account.idle.borrow_mut();
-            idle.retain(|connection| now.duration_since(connection.idle_since) < IDLE);
-            if !idle.is_empty() || Rc::strong_count(account) > 1 {
+            if account.sweep() || Rc::strong_count(account) > 1 {
                 account.used_at.set(now);
             }
             now.duration_since(account.used_at.get()) < UNUSED

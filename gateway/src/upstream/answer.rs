@@ -1,5 +1,6 @@
-//! A provider's answer, piece by piece, with the connection that brings it: at its end the connection is put aside for
-//! the next request; dropped before, it is closed, which cancels the request at the provider.
+//! A provider's answer, piece by piece, with what brings it: at its end a connection of HTTP/1.1 is put aside for the next
+//! request, and a place on one of HTTP/2 given back; dropped before, the connection is closed, or the stream reset, which
+//! cancels the request at the provider.
 
 use std::{
     future::poll_fn,
@@ -11,14 +12,22 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use super::{account::Account, connection::Connection, wire::Framing};
+use super::{account::Account, connection::Connection, http2::stream::Stream, wire::Framing};
 use crate::failure::UpstreamFailure;
+
+/// What brings an answer.
+pub enum Source {
+    /// A connection of HTTP/1.1.
+    Connection(Framing, Connection),
+    /// A stream of HTTP/2.
+    Stream(Stream),
+}
 
 /// The rest of an answer.
 pub struct Answer {
-    framing: Framing,
-    /// `None`: it has ended, and the connection was put aside or closed.
-    connection: Option<Connection>,
+    /// `None`: it has ended, and what brought it was put aside or closed.
+    source: Option<Source>,
+    ends_with_connection: bool,
     account: Rc<Account>,
     /// How long it may pause.
     patience: Duration,
@@ -35,18 +44,29 @@ pub enum Collected {
     Large(Bytes, Answer),
 }
 
+impl Source {
+    fn wind(&mut self, wait: Duration) {
+        match self {
+            Self::Connection(_, connection) => connection.wind(wait),
+            Self::Stream(stream) => stream.wind(wait),
+        }
+    }
+
+    fn poll_rung(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Connection(_, connection) => connection.poll_rung(cx),
+            Self::Stream(stream) => stream.poll_rung(cx),
+        }
+    }
+}
+
 impl Answer {
     /// Of a response whose head has come.
     #[must_use]
-    pub fn new(
-        framing: Framing,
-        connection: Connection,
-        account: Rc<Account>,
-        patience: Duration,
-    ) -> Self {
+    pub fn new(source: Source, account: Rc<Account>, patience: Duration) -> Self {
         Self {
-            framing,
-            connection: Some(connection),
+            ends_with_connection: matches!(source, Source::Connection(Framing::UntilClose, _)),
+            source: Some(source),
             account,
             patience,
             last_piece: Instant::now(),
@@ -63,16 +83,18 @@ impl Answer {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, UpstreamFailure>>> {
-        let Some(connection) = &mut self.connection else {
-            return Poll::Ready(None);
+        let piece = match &mut self.source {
+            None => return Poll::Ready(None),
+            Some(Source::Connection(framing, connection)) => connection.poll_body(framing, cx),
+            Some(Source::Stream(stream)) => stream.poll_body(cx),
         };
-        match connection.poll_body(&mut self.framing, cx) {
+        match piece {
             Poll::Ready(Some(Ok(piece))) => {
                 self.last_piece = Instant::now();
                 Poll::Ready(Some(Ok(piece)))
             }
             Poll::Ready(Some(Err(failure))) => {
-                self.connection = None;
+                self.source = None;
                 Poll::Ready(Some(Err(failure)))
             }
             Poll::Ready(None) => {
@@ -86,7 +108,7 @@ impl Answer {
     /// Whether only the end of the connection says where the answer ends, so that it looks the same whole or cut off.
     #[must_use]
     pub const fn ends_with_connection(&self) -> bool {
-        matches!(self.framing, Framing::UntilClose)
+        self.ends_with_connection
     }
 
     /// When the last piece came.
@@ -101,8 +123,11 @@ impl Answer {
     }
 
     fn release(&mut self) {
-        if let Some(ended) = self.connection.take().filter(Connection::keeps_alive) {
-            self.account.put_idle(ended);
+        if let Some(Source::Connection(_, ended)) = self.source.take()
+            && ended.keeps_alive()
+            && let Some((_, pool)) = self.account.way()
+        {
+            pool.put_idle(ended);
         }
     }
 
@@ -112,16 +137,16 @@ impl Answer {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, UpstreamFailure>>> {
-        let Some(connection) = &mut self.connection else {
+        let Some(source) = &mut self.source else {
             return Poll::Ready(None);
         };
-        while !std::mem::replace(&mut self.wound, true) || connection.poll_rung(cx).is_ready() {
+        while !std::mem::replace(&mut self.wound, true) || source.poll_rung(cx).is_ready() {
             let left = self.patience.saturating_sub(self.last_piece.elapsed());
             if left.is_zero() {
-                self.connection = None;
+                self.source = None;
                 return Poll::Ready(Some(Err(UpstreamFailure::Timeout)));
             }
-            connection.wind(left);
+            source.wind(left);
         }
         Poll::Pending
     }

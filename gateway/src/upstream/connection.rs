@@ -13,15 +13,15 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use hyper_rustls::MaybeHttpsStream;
-use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead as _, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
     time::{Instant, Sleep},
 };
 
-use super::wire::{Framing, Head, take_head};
+use super::{
+    transport::Transport,
+    wire::{Framing, Head, take_head},
+};
 use crate::{failure::UpstreamFailure, request::Body};
 
 /// How much is read at a time.
@@ -29,15 +29,9 @@ const READ_BYTES: usize = 16 * 1024;
 /// Up to this size, a request's body goes into one buffer with its head: that costs less than writing two.
 const JOIN_BYTES: usize = 16 * 1024;
 
-/// Bytes to and from a provider.
-enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>),
-}
-
 /// A connection that serves one request at a time.
 pub struct Connection {
-    stream: Stream,
+    transport: Transport,
     /// What was read and not yet taken.
     read: BytesMut,
     /// A request's head, kept for its memory.
@@ -68,25 +62,23 @@ pub enum Seen {
     Nothing,
     /// Perhaps some; but the connection broke so soon, and without a byte of an answer, that it was being closed already.
     Crossed,
+    /// Perhaps all; but it says that it has done nothing about it (HTTP/2).
+    Declined,
     /// It may be working on it, and charge for it.
     Perhaps,
 }
 
 /// A provider that closes an idle connection while a request is on its way to it: the request meets a closed connection
 /// within a round trip.
-const CROSSING: Duration = Duration::from_secs(1);
+pub(super) const CROSSING: Duration = Duration::from_secs(1);
 
 impl Connection {
-    /// Speaks HTTP on a stream.
+    /// Speaks HTTP/1.1 there.
     #[must_use]
-    pub fn over(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Self {
+    pub fn over(transport: Transport) -> Self {
         let now = Instant::now();
-        let stream = match stream {
-            MaybeHttpsStream::Http(plain) => Stream::Plain(plain.into_inner()),
-            tls @ MaybeHttpsStream::Https(_) => Stream::Tls(Box::new(TokioIo::new(tls))),
-        };
         Self {
-            stream,
+            transport,
             read: BytesMut::new(),
             written: Vec::new(),
             clock: Box::pin(tokio::time::sleep_until(now)),
@@ -166,7 +158,7 @@ impl Connection {
     ) -> Poll<Result<Head, UpstreamFailure>> {
         let mut broken = false;
         while !sending.is_done() && !broken {
-            match sending.poll_write(&mut self.stream, cx) {
+            match sending.poll_write(&mut self.transport, cx) {
                 Poll::Ready(written) => broken = !written,
                 Poll::Pending => break,
             }
@@ -236,10 +228,7 @@ impl Connection {
         let spare = self.read.spare_capacity_mut();
         let most = spare.len().min(READ_BYTES);
         let mut buffer = ReadBuf::uninit(&mut spare[..most]);
-        ready!(match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-        })?;
+        ready!(Pin::new(&mut self.transport).poll_read(cx, &mut buffer))?;
         let filled = buffer.filled().len();
         self.commit(filled);
         Poll::Ready(Ok(filled))
@@ -294,12 +283,9 @@ impl<'b> Sending<'b> {
     }
 
     /// Writes some of it; `false`: the connection is broken.
-    fn poll_write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<bool> {
+    fn poll_write(&mut self, transport: &mut Transport, cx: &mut Context<'_>) -> Poll<bool> {
         if self.is_taken() {
-            let flushed = match stream {
-                Stream::Plain(_) => Ok(()),
-                Stream::Tls(stream) => ready!(Pin::new(&mut **stream).poll_flush(cx)),
-            };
+            let flushed = ready!(Pin::new(transport).poll_flush(cx));
             self.flushed = flushed.is_ok();
             return Poll::Ready(self.flushed);
         }
@@ -309,10 +295,7 @@ impl<'b> Sending<'b> {
         for (slice, part) in slices[1..].iter_mut().zip(parts) {
             *slice = IoSlice::new(part);
         }
-        let written = match stream {
-            Stream::Plain(stream) => write(Pin::new(stream), cx, &slices),
-            Stream::Tls(stream) => write(Pin::new(&mut **stream), cx, &slices),
-        };
+        let written = write(Pin::new(transport), cx, &slices);
         Poll::Ready(match ready!(written) {
             Ok(0) | Err(_) => false,
             Ok(written) => {
@@ -334,14 +317,14 @@ impl<'b> Sending<'b> {
 }
 
 fn write(
-    stream: Pin<&mut impl AsyncWrite>,
+    transport: Pin<&mut Transport>,
     cx: &mut Context<'_>,
     slices: &[IoSlice<'_>],
 ) -> Poll<std::io::Result<usize>> {
     match slices {
         [head, rest @ ..] if rest.iter().all(|slice| slice.is_empty()) => {
-            stream.poll_write(cx, head)
+            transport.poll_write(cx, head)
         }
-        _ => stream.poll_write_vectored(cx, slices),
+        _ => transport.poll_write_vectored(cx, slices),
     }
 }

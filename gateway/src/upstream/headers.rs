@@ -1,12 +1,17 @@
 //! Which headers pass. Everything does, but what belongs to one connection only, what names who calls, and what the
 //! gateway itself says.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, uri::PathAndQuery};
 
 use events_schema::snapshot::routing::ArchivedRoutedTargetEntry;
 
 use super::account::Reach;
-use crate::endpoint::{Description, Dialect, anthropic};
+use crate::{
+    endpoint::{Description, Dialect, anthropic},
+    failure::UpstreamFailure,
+};
+
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// Headers of the caller that do not go to the provider, beside those that `connection` names.
 fn stays_here(name: &HeaderName) -> bool {
@@ -88,60 +93,134 @@ pub struct FromCaller<'c> {
     pub query: Option<&'c str>,
 }
 
-/// Writes the head of a request to a provider: the line, the headers that pass, those that a target's routing sets, and
-/// those that are the account's.
-pub fn write_head(
-    out: &mut Vec<u8>,
-    endpoint: Description,
-    from_caller: FromCaller<'_>,
-    routed: Option<&ArchivedRoutedTargetEntry>,
-    reach: &Reach,
-    body_bytes: u64,
-) {
-    let FromCaller { headers, query } = from_caller;
-    out.extend_from_slice(b"POST ");
-    out.extend_from_slice(reach.prefix.as_bytes());
-    out.extend_from_slice(endpoint.path.as_bytes());
-    // Anthropic's clients say there that they mean its beta; OpenAI's say nothing.
-    if let (Dialect::Anthropic, Some(query)) = (endpoint.dialect, query) {
-        out.push(b'?');
-        out.extend_from_slice(query.as_bytes());
+/// A request to a provider but for its body: what its head is made of, in either version of HTTP.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'o> {
+    /// Where it goes, and what is spoken there.
+    pub endpoint: Description,
+    /// What the caller sent.
+    pub from_caller: FromCaller<'o>,
+    /// What a target's routing says of headers.
+    pub routed: Option<&'o ArchivedRoutedTargetEntry>,
+    /// How long the body is.
+    pub body_bytes: u64,
+}
+
+impl Outgoing<'_> {
+    /// Writes the head for HTTP/1.1.
+    pub fn write(&self, out: &mut Vec<u8>, reach: &Reach) {
+        out.extend_from_slice(b"POST ");
+        for part in self.path(reach) {
+            out.extend_from_slice(part.as_bytes());
+        }
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        line(out, "host", reach.host.as_bytes());
+        self.write_headers(out, reach);
+        line(
+            out,
+            "content-length",
+            self.body_bytes.to_string().as_bytes(),
+        );
+        out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    line(out, "host", reach.host.as_bytes());
-    let credential = reach.credential.as_ref();
-    match endpoint.dialect {
-        Dialect::OpenAi => {
-            if let Some(credential) = credential {
-                line(out, "authorization", credential.bearer.as_bytes());
+
+    /// The head for HTTP/2: the host stands in the URI, names are in lower case, and nothing speaks of the connection.
+    ///
+    /// # Errors
+    /// [`UpstreamFailure::Broken`], when there is no such URI: those of accounts and callers were looked at before.
+    pub fn request(&self, reach: &Reach) -> Result<Request<()>, UpstreamFailure> {
+        let uri = self.uri(reach).map_err(|error| {
+            tracing::warn!(%error, "a request's path cannot be told in HTTP/2");
+            UpstreamFailure::Broken
+        })?;
+        let mut headers = HeaderMap::with_capacity(self.from_caller.headers.len() + ROOM);
+        self.write_headers(&mut headers, reach);
+        headers.insert(header::CONTENT_LENGTH, self.body_bytes.into());
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    fn uri(&self, reach: &Reach) -> Result<Uri, http::Error> {
+        let path = self.path(reach).concat();
+        let mut parts = reach.origin.clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(path.into_bytes())?);
+        Ok(Uri::from_parts(parts)?)
+    }
+
+    /// The path and the query, in parts. Anthropic's clients say in the query that they mean its beta; OpenAI's say nothing.
+    fn path<'a>(&'a self, reach: &'a Reach) -> [&'a str; 4] {
+        let query = match self.endpoint.dialect {
+            Dialect::OpenAi => None,
+            Dialect::Anthropic => self.from_caller.query,
+        };
+        let mark = if query.is_some() { "?" } else { "" };
+        let query = query.unwrap_or_default();
+        [&reach.prefix, self.endpoint.path, mark, query]
+    }
+
+    /// The headers that pass, those that a target's routing sets, and those that are the account's.
+    fn write_headers(&self, out: &mut impl Headers, reach: &Reach) {
+        let (headers, routed) = (self.from_caller.headers, self.routed);
+        let credential = reach.credential.as_ref();
+        match self.endpoint.dialect {
+            Dialect::OpenAi => {
+                if let Some(credential) = credential {
+                    out.add(&header::AUTHORIZATION, &credential.bearer);
+                }
+            }
+            Dialect::Anthropic => {
+                if let Some(credential) = credential {
+                    out.add(&anthropic::API_KEY, &credential.api_key);
+                }
+                if !headers.contains_key(anthropic::VERSION) {
+                    out.add(&anthropic::VERSION, &anthropic::DEFAULT_VERSION);
+                }
             }
         }
-        Dialect::Anthropic => {
-            if let Some(credential) = credential {
-                line(
-                    out,
-                    anthropic::API_KEY.as_str(),
-                    credential.api_key.as_bytes(),
-                );
-            }
-            if !headers.contains_key(anthropic::VERSION) {
-                let version = anthropic::DEFAULT_VERSION;
-                line(out, anthropic::VERSION.as_str(), version.as_bytes());
+        out.add(&header::ACCEPT_ENCODING, &IDENTITY);
+        let dropped = named_in(headers);
+        for (name, value) in headers {
+            if !stays_here(name) && !dropped(name) && !is_overridden(routed, name) {
+                out.add(name, value);
             }
         }
-    }
-    line(out, "accept-encoding", b"identity");
-    let dropped = named_in(headers);
-    for (name, value) in headers {
-        if !stays_here(name) && !dropped(name) && !is_overridden(routed, name) {
-            line(out, name.as_str(), value.as_bytes());
+        for it in routed.iter().flat_map(|it| it.headers_set.iter()) {
+            out.add_text(it.0.as_str(), it.1.as_str());
         }
     }
-    for it in routed.iter().flat_map(|it| it.headers_set.iter()) {
-        line(out, it.0.as_str(), it.1.as_bytes());
+}
+
+/// Where the headers of a request are written to.
+trait Headers {
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue);
+
+    /// One that a target's routing sets: a name and a value that can stand in a header.
+    fn add_text(&mut self, name: &str, value: &str);
+}
+
+impl Headers for Vec<u8> {
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        line(self, name.as_str(), value.as_bytes());
     }
-    line(out, "content-length", body_bytes.to_string().as_bytes());
-    out.extend_from_slice(b"\r\n");
+
+    fn add_text(&mut self, name: &str, value: &str) {
+        line(self, name, value.as_bytes());
+    }
+}
+
+impl Headers for HeaderMap {
+    fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.append(name.clone(), value.clone());
+    }
+
+    fn add_text(&mut self, name: &str, value: &str) {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+            self.append(name, value);
+        }
+    }
 }
 
 /// Whether a target's routing sets a header, or leaves it out.

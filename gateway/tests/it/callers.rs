@@ -3,23 +3,20 @@
 use std::{fs, path::Path, sync::Arc};
 
 use events_schema::usage::Outcome;
-use http::{Method, Request, Response, StatusCode, Version};
-use http_body_util::{BodyExt as _, Full};
-use hyper::{
-    body::{Bytes, Incoming},
-    client::conn::{http1, http2},
-};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http::{Request, StatusCode, Version};
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::support::{
+    client::{chat, http2_over, text},
     eventually,
     gateway::{Gateway, Scene},
     provider::{End, Reply, word},
-    snapshots::KEY,
 };
 
 const QUESTION: &str = r#"{"model":"one/first","messages":[]}"#;
@@ -91,35 +88,6 @@ async fn connect(
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
-}
-
-type Http2 = http2::SendRequest<Full<Bytes>>;
-
-async fn http2_over<S>(stream: S) -> Http2
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-{
-    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (sender, driver) = handshake.await.expect("it speaks HTTP/2");
-    tokio::spawn(async move {
-        // What broke shows at the request.
-        let _ended = driver.await;
-    });
-    sender
-}
-
-fn chat(body: &str) -> Request<Full<Bytes>> {
-    Request::builder()
-        .method(Method::POST)
-        .uri("https://127.0.0.1/v1/chat/completions")
-        .header("authorization", format!("Bearer {KEY}"))
-        .body(Full::from(body.to_owned()))
-        .expect("a good request")
-}
-
-async fn text(answer: Response<Incoming>) -> String {
-    let body = answer.into_body().collect().await.expect("whole");
-    String::from_utf8(body.to_bytes().to_vec()).expect("text")
 }
 
 async fn under_tls() -> (Scene, Files, Vec<u8>) {

@@ -2,7 +2,9 @@
 
 mod addresses;
 mod callers;
+mod callers_http2;
 mod completions;
+mod http2;
 mod messages;
 mod nats_tls;
 mod places;

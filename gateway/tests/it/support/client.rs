@@ -2,14 +2,19 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     body::{Bytes, Incoming},
-    client::conn::http1::{self, SendRequest},
+    client::conn::{
+        http1::{self, SendRequest},
+        http2,
+    },
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
+
+use super::snapshots::KEY;
 
 /// A connection to a gateway.
 pub(crate) struct Client {
@@ -105,4 +110,37 @@ impl Client {
     pub(crate) fn vanish(self) {
         self.driver.abort();
     }
+}
+
+/// A caller's connection of HTTP/2.
+pub(crate) type Http2 = http2::SendRequest<Full<Bytes>>;
+
+/// Speaks HTTP/2 there.
+pub(crate) async fn http2_over<S>(stream: S) -> Http2
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (sender, driver) = handshake.await.expect("it speaks HTTP/2");
+    tokio::spawn(async move {
+        // What broke shows at the request.
+        let _ended = driver.await;
+    });
+    sender
+}
+
+/// A chat over HTTP/2, with the working key.
+pub(crate) fn chat(body: &str) -> Request<Full<Bytes>> {
+    Request::builder()
+        .method(Method::POST)
+        .uri("https://127.0.0.1/v1/chat/completions")
+        .header("authorization", format!("Bearer {KEY}"))
+        .body(Full::from(body.to_owned()))
+        .expect("a good request")
+}
+
+/// The text of an answer that is whole.
+pub(crate) async fn text(answer: Response<Incoming>) -> String {
+    let body = answer.into_body().collect().await.expect("whole");
+    String::from_utf8(body.to_bytes().to_vec()).expect("text")
 }

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod distance;
 pub(crate) mod gateway;
+pub(crate) mod http2;
 pub(crate) mod nats;
 pub(crate) mod provider;
 pub(crate) mod snapshots;
@@ -31,6 +32,12 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
         );
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Waits for something that happens within seconds, or not at all.
+pub(crate) async fn in_time<T>(what: &str, happening: impl Future<Output = T>) -> T {
+    let happened = tokio::time::timeout(DEADLINE, happening).await;
+    happened.unwrap_or_else(|_| panic!("{what}: not within {} s", DEADLINE.as_secs()))
 }
 
 /// An address on which nobody listens.

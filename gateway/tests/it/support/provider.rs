@@ -120,18 +120,13 @@ impl Provider {
 
     /// One that speaks TLS, with the certificate in PEM by which it is known.
     pub(crate) async fn start_with_tls(reply: Reply) -> (Self, String) {
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
-        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("protocol versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key)
-            .expect("a good certificate");
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        (Self::serve(reply, Some(acceptor)).await, cert.pem())
+        Self::start_with_protocols(reply, &[]).await
+    }
+
+    /// One that speaks TLS and says that it speaks these protocols (ALPN).
+    pub(crate) async fn start_with_protocols(reply: Reply, protocols: &[&[u8]]) -> (Self, String) {
+        let (acceptor, certificate) = tls(protocols);
+        (Self::serve(reply, Some(acceptor)).await, certificate)
     }
 
     async fn serve(reply: Reply, tls: Option<TlsAcceptor>) -> Self {
@@ -312,6 +307,22 @@ impl Provider {
         }
         false
     }
+}
+
+/// What takes TLS connections for 127.0.0.1 and speaks these protocols; the certificate by which it is known, in PEM.
+pub(crate) fn tls(protocols: &[&[u8]]) -> (TlsAcceptor, String) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("protocol versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .expect("a good certificate");
+    config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
+    (TlsAcceptor::from(Arc::new(config)), cert.pem())
 }
 
 async fn read_request(stream: &mut impl Wire) -> Option<Request> {

@@ -252,6 +252,11 @@ impl Snapshots {
     /// Two accounts, `one` and `two`, with the models `one/first` and `two/second`; the virtual model `both`, whose first
     /// target is always `one/first`; three keys. Both accounts may lead to private addresses: this machine has no others.
     pub(crate) fn of(one: &Provider, two: &Provider) -> Self {
+        Self::at(one.base_url(), two.base_url())
+    }
+
+    /// The same with providers at these URLs.
+    pub(crate) fn at(one: String, two: String) -> Self {
         let target = |model, weight| TargetEntry {
             model,
             weight,
@@ -259,8 +264,8 @@ impl Snapshots {
             fallback_candidate: true,
         };
         let entries = [
-            Entry::ProviderAccount(account(ACCOUNT, "one", one.base_url())),
-            Entry::ProviderAccount(account(OTHER_ACCOUNT, "two", two.base_url())),
+            Entry::ProviderAccount(account(ACCOUNT, "one", one)),
+            Entry::ProviderAccount(account(OTHER_ACCOUNT, "two", two)),
             model(FIRST, ACCOUNT, "first"),
             model(SECOND, OTHER_ACCOUNT, "second"),
             Entry::VirtualModel(VirtualModelEntry {

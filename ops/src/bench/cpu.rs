@@ -3,7 +3,10 @@
 //! CPU time is `se.sum_exec_runtime` of every thread (`/proc/PID/task/*/schedstat`): user and
 //! system time in nanoseconds, where `/proc/PID/stat` counts in ticks of 10 ms.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -143,6 +146,37 @@ pub(super) fn resident_mib(pid: u32) -> Outcome<f64> {
         .find_map(|line| line.strip_prefix("VmRSS:"))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
     Ok(kib.ok_or_else(|| Failure::new(format!("{path} names no VmRSS")))? / 1024.0)
+}
+
+/// How many connections a process has to an address.
+pub(super) fn sockets_to(pid: u32, address: SocketAddr) -> Outcome<u64> {
+    let SocketAddr::V4(address) = address else {
+        return Err(Failure::new(format!("{address} is not of IPv4")));
+    };
+    // As /proc/net/tcp has it: the address in the machine's own order, the port as a number.
+    let host = u32::from_ne_bytes(address.ip().octets());
+    let peer = format!("{host:08X}:{:04X}", address.port());
+    let path = format!("/proc/{pid}/net/tcp");
+    let table = fs::read_to_string(&path).doing(|| format!("reading {path}"))?;
+    let of_that_peer: BTreeSet<&str> = table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            (*columns.get(2)? == peer).then_some(*columns.get(9)?)
+        })
+        .collect();
+    let path = format!("/proc/{pid}/fd");
+    let files = fs::read_dir(&path).doing(|| format!("reading {path}"))?;
+    let own = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    let is_to_it = |file: &PathBuf| {
+        let name = file.to_str().and_then(|name| {
+            let inode = name.strip_prefix("socket:[")?;
+            inode.strip_suffix(']')
+        });
+        name.is_some_and(|inode| of_that_peer.contains(inode))
+    };
+    Ok(own.filter(is_to_it).map(|_| 1).sum())
 }
 
 fn threads(pid: u32) -> Outcome<Vec<i32>> {

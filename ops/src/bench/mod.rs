@@ -10,6 +10,7 @@ mod ledger;
 mod lists;
 mod load;
 mod micro;
+mod open;
 mod propagation;
 mod provider;
 mod proxy;
@@ -50,7 +51,7 @@ enum Bench {
     Propagation(propagation::Args),
     /// From a gateway's start to its first authenticated answer.
     Coldstart(coldstart::Args),
-    /// What the gateway costs a request, beside nginx.
+    /// What the gateway costs a request, beside nginx, and how many streams it holds open at once.
     Gateway(gateway::Args),
     /// What each function costs that runs for every request.
     Micro,

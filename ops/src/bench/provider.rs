@@ -101,8 +101,19 @@ pub(super) fn question(address: SocketAddr, model: &str, key: &str) -> Target {
 
 /// A question for a server that knows the model by this name.
 pub(super) fn ask(address: SocketAddr, model: &str, key: &str, question: Question) -> Target {
+    ask_with(address, model, key, question, &[])
+}
+
+/// The same with these headers beside its own.
+pub(super) fn ask_with(
+    address: SocketAddr,
+    model: &str,
+    key: &str,
+    question: Question,
+    headers: &[(&str, &str)],
+) -> Target {
     let authorization = format!("Bearer {key}");
-    let headers = [("authorization", authorization.as_str())];
+    let headers = [&[("authorization", authorization.as_str())], headers].concat();
     let body = body(model, question).to_string();
     let request = wire::request("POST", "/v1/chat/completions", &headers, &body);
     Target {

@@ -186,13 +186,25 @@ impl Stack {
 
     /// Starts another gateway with a data folder of its own; it inherits the calling thread's core.
     pub(super) fn start_gateway(&self, data: &Path, nats_url: &str) -> Outcome<Server> {
+        self.start_gateway_with(data, nats_url, &[])
+    }
+
+    /// The same with these flags.
+    pub(super) fn start_gateway_with(
+        &self,
+        data: &Path,
+        nats_url: &str,
+        flags: &[&str],
+    ) -> Outcome<Server> {
         std::fs::create_dir_all(data).doing(|| format!("making {}", data.display()))?;
         let address = free_address()?;
         let mut command = Command::new(self.program("sluice-gateway"));
         command
             .args(["--listen", &address.to_string()])
             .env("SLUICE_NATS_URL", nats_url)
-            .args(["--worker-threads", "1", "--region", REGION, "--data-dir"])
+            .args(["--worker-threads", "1", "--region", REGION])
+            .args(flags)
+            .arg("--data-dir")
             .arg(data)
             .arg("--secrets-dir")
             .arg(self.data().join("secrets"))

@@ -56,19 +56,7 @@ impl Connection {
 
     /// Sends one request and waits for the whole answer.
     pub(super) async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
-        self.buffer.clear();
-        self.stream.write_all(request).await?;
-        self.read_more().await?;
-        self.first_bytes = Instant::now();
-        let head = loop {
-            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
-                break end + 4;
-            }
-            if self.buffer.len() > MAX_HEAD_BYTES {
-                return Err(malformed("the head of an answer is too long"));
-            }
-            self.read_more().await?;
-        };
+        let head = self.ask(request).await?;
         let status = status(&self.buffer[..head])?;
         let end = match framing(&self.buffer[..head])? {
             Framing::Length(length) => {
@@ -85,6 +73,47 @@ impl Connection {
             head: &self.buffer[..head],
             body: &self.buffer[head..end],
         })
+    }
+
+    /// Sends one request and waits for the beginning of the answer's body; the status.
+    pub(super) async fn begin(&mut self, request: &[u8]) -> io::Result<u16> {
+        let head = self.ask(request).await?;
+        while self.buffer.len() == head {
+            self.read_more().await?;
+        }
+        status(&self.buffer[..head])
+    }
+
+    /// Whether an answer in chunks that has begun is still to end; takes what has come of it.
+    pub(super) fn is_open(&mut self) -> io::Result<bool> {
+        let mut piece = [0; 4096];
+        loop {
+            match self.stream.try_read(&mut piece) {
+                Ok(0) => return Ok(false),
+                Ok(length) => self.buffer.extend_from_slice(&piece[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(!self.buffer.ends_with(b"\r\n0\r\n\r\n"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends one request and reads the head of the answer; where that ends.
+    async fn ask(&mut self, request: &[u8]) -> io::Result<usize> {
+        self.buffer.clear();
+        self.stream.write_all(request).await?;
+        self.read_more().await?;
+        self.first_bytes = Instant::now();
+        loop {
+            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
+                return Ok(end + 4);
+            }
+            if self.buffer.len() > MAX_HEAD_BYTES {
+                return Err(malformed("the head of an answer is too long"));
+            }
+            self.read_more().await?;
+        }
     }
 
     /// Reads a chunked body to its end, which it returns.
@@ -261,6 +290,33 @@ mod tests {
             (status, body.as_slice()),
             (429, b"3\r\nabc\r\n0\r\n\r\n".as_slice())
         );
+    }
+
+    /// An answer that has begun, and a server that goes on with these bytes; whether it is open then.
+    async fn begun(more: Option<&[u8]>) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("has an address");
+        let mut connection = Connection::open(address).await.expect("connects");
+        let (mut server, _) = listener.accept().await.expect("accepts");
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+        server.write_all(head).await.expect("writes");
+        let status = connection.begin(&request("GET", "/", &[], "")).await;
+        assert_eq!(status.expect("has begun"), 200);
+        assert!(connection.is_open().expect("reads"));
+        match more {
+            Some(more) => server.write_all(more).await.expect("writes"),
+            // What was not read would reset the connection.
+            None => server.shutdown().await.expect("shuts down"),
+        }
+        connection.stream.readable().await.expect("comes");
+        connection.is_open().expect("reads")
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_has_begun_is_open_until_it_ends() {
+        assert!(begun(Some(b"3\r\ndef\r\n")).await);
+        assert!(!begun(Some(b"3\r\ndef\r\n0\r\n\r\n")).await);
+        assert!(!begun(None).await);
     }
 
     #[tokio::test]

@@ -10,9 +10,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -23,6 +23,9 @@ use super::wire::Wire;
 
 /// The largest request body, in bytes: room for a picture or two.
 const MAX_BODY_BYTES: usize = 32 << 20;
+
+/// Requests at once on one connection of HTTP/2: what most providers' servers allow.
+const MAX_STREAMS: u32 = 128;
 
 /// Plans kept for requests that come again; past that all are forgotten.
 const MAX_KEPT_PLANS: usize = 512;
@@ -78,17 +81,38 @@ impl Mock {
             tracing::debug!(%error, %peer, "TCP_NODELAY could not be set");
         }
         tokio::spawn(async move {
-            let service = service_fn(|request| self.answer(request));
-            let serving = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = serving.await {
+            let serving = if begins_with_preface(&stream).await {
+                self.speak_http2(stream).await
+            } else {
+                self.speak_http1(stream).await
+            };
+            if let Err(error) = serving {
                 tracing::debug!(%error, %peer, "a connection ended early");
             }
         });
     }
 
-    /// Answers one request; an error closes the connection.
+    async fn speak_http1(self: Arc<Self>, stream: TcpStream) -> hyper::Result<()> {
+        let service = service_fn(|request| self.answer(request));
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+    }
+
+    async fn speak_http2(self: Arc<Self>, stream: TcpStream) -> hyper::Result<()> {
+        let service = service_fn(|request| {
+            let mock = Arc::clone(&self);
+            async move { mock.answer(request).await }
+        });
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .serve_connection(TokioIo::new(stream), service)
+            .await
+    }
+
+    /// Answers one request; an error closes the connection, or resets the stream.
     async fn answer(&self, request: Request<Incoming>) -> Result<MockResponse, Cut> {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, MAX_BODY_BYTES)
@@ -174,6 +198,12 @@ impl Mock {
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
+}
+
+/// Whether the first bytes are those of HTTP/2 (with prior knowledge). No method of HTTP/1.1 begins like its preface.
+async fn begins_with_preface(stream: &TcpStream) -> bool {
+    let mut first = [0; 3];
+    stream.peek(&mut first).await.is_ok() && first == *b"PRI"
 }
 
 fn headers(plan: &Plan) -> HeaderMap {

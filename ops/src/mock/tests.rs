@@ -7,7 +7,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -411,6 +411,32 @@ async fn a_completion_is_the_same_whole_and_streamed() {
         whole["choices"][0]["text"].as_str().expect("is text")
     );
     assert_eq!(chunks[5]["usage"], whole["usage"]);
+}
+
+#[tokio::test]
+async fn it_speaks_http2_to_whoever_begins_with_it() {
+    let bench = Bench::start(None).await;
+    let stream = TcpStream::connect(bench.address).await.expect("connects");
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("shakes hands");
+    tokio::spawn(connection);
+    let mut send = |script: &str| {
+        let request = Request::post(format!("http://mock{CHAT}"))
+            .header("x-mock-script", script)
+            .body(Full::new(Bytes::from(streamed("fast").to_string())))
+            .expect("is a request");
+        sender.send_request(request)
+    };
+    // Both at once, on one connection.
+    let (whole, cut) = (send("length=4"), send("cut_after=2"));
+    let whole = whole.await.expect("answers");
+    assert_eq!(whole.version(), http::Version::HTTP_2);
+    let whole = whole.into_body().collect().await.expect("is whole");
+    assert!(whole.to_bytes().ends_with(b"data: [DONE]\n\n"));
+    let cut = cut.await.expect("begins");
+    assert!(cut.into_body().collect().await.is_err());
 }
 
 #[tokio::test]

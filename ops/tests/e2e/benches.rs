@@ -46,7 +46,7 @@ fn a_gateway_starts_from_the_stream_from_its_disk_and_with_nothing() {
 
 #[test]
 fn the_gateway_is_measured_beside_plain_proxies() {
-    let loaded = "--keys 70 --policies 3 --soak-seconds 1";
+    let loaded = "--keys 70 --policies 3 --soak-seconds 1 --open-streams 300";
     let figures = figures(&format!("gateway --rounds 1 --seconds 0.3 {loaded}"));
     check(
         &figures,
@@ -72,6 +72,10 @@ fn the_gateway_is_measured_beside_plain_proxies() {
         &["added_p50_ms", "added_p99_ms", "added_p50_ms_at_250"],
     );
     assert!(figures["added_first_byte_ms"].is_number(), "{figures}");
+    assert!(figures["open_streams_rss_mib"].is_number(), "{figures}");
+    assert_eq!(figures["open_streams"], 300, "{figures}");
+    // 128 on each.
+    assert_eq!(figures["open_streams_connections"], 3, "{figures}");
     assert_eq!(figures["records_dropped"], 0, "{figures}");
 }
 

@@ -23,7 +23,7 @@ use super::provider::{self, Provider};
 use super::proxy::{Proxy, Yardstick};
 use super::scene::{PACED_VIRTUAL_MODEL, Scene, VIRTUAL_MODEL};
 use super::stack::{REGION, Server, Stack};
-use super::{Figures, cache, say};
+use super::{Figures, cache, open, say};
 use crate::failure::{Failure, Outcome};
 
 /// What to measure.
@@ -50,6 +50,9 @@ pub(super) struct Args {
     /// Seconds of full load at the end, over which the memory is watched.
     #[arg(long, default_value_t = 0)]
     soak_seconds: u64,
+    /// Streams that a gateway of its own holds open at once, at the end.
+    #[arg(long, default_value_t = 10_000)]
+    open_streams: u32,
 }
 
 /// What is measured, running.
@@ -119,6 +122,8 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
     figures.insert("requests".to_owned(), report.requests.into());
     figures.insert("records_dropped".to_owned(), report.records_dropped.into());
     figures.insert("entries".to_owned(), report.entries.into());
+    drop(servers);
+    figures.extend(open::streams(&stack, &upstream, &key.secret, args.open_streams).await?);
     Ok(figures)
 }
 

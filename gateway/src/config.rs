@@ -9,7 +9,11 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use events_schema::keyring::{InvalidKeyRing, KeyRing};
+use events_schema::{
+    address::Address,
+    keyring::{InvalidKeyRing, KeyRing},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::{
     health::circuit::Tolerance,
@@ -18,6 +22,7 @@ use crate::{
         Bounds, Door,
         tls::{Certificate, CertificateError, CertificateFiles},
     },
+    trace::{context::Sampler, export::Collector},
     trust::{Trust, TrustArgs},
     upstream::connect::PlainOrigin,
 };
@@ -128,6 +133,27 @@ pub struct Config {
     /// How many bytes of request records may wait on disk; the oldest are dropped beyond that, and counted.
     #[arg(long, env = "SLUICE_SPOOL_MAX_BYTES", default_value_t = 1 << 30)]
     pub spool_max_bytes: u64,
+    /// The collector of OpenTelemetry traces: http:// or https://host[:port]; spans go to /v1/traces there, over OTLP.
+    #[arg(long, env = "SLUICE_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Headers for the collector, a line of `name: value` each, in a file that not everyone on this machine may read.
+    #[arg(
+        long,
+        env = "SLUICE_OTLP_HEADERS_FILE",
+        value_name = "FILE",
+        requires = "otlp_endpoint"
+    )]
+    pub otlp_headers_file: Option<PathBuf>,
+    /// Which part of the requests is told to the collector that belong to no trace yet, from 0 to 1. Others are told when
+    /// their caller's span is recorded.
+    #[arg(long, env = "SLUICE_OTLP_SAMPLE_RATIO", default_value_t = 1.0, value_parser = ratio)]
+    pub otlp_sample_ratio: f64,
+    /// How long the collector may take to answer, in milliseconds.
+    #[arg(long, env = "SLUICE_OTLP_TIMEOUT_MS", default_value_t = 10_000)]
+    pub otlp_timeout_ms: u64,
+    /// How many spans may wait for the collector; more are dropped, and counted.
+    #[arg(long, env = "SLUICE_OTLP_MAX_WAITING_SPANS", default_value_t = 8_192)]
+    pub otlp_max_waiting_spans: usize,
     /// How to write the log.
     #[arg(long, env = "SLUICE_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -204,11 +230,118 @@ impl Config {
         }
     }
 
+    /// Which requests without a trace of their own the collector is told of; `None`: there is none.
+    #[must_use]
+    pub fn sampler(&self) -> Option<Sampler> {
+        let is_there = self.otlp_endpoint.is_some();
+        is_there.then(|| Sampler::of_ratio(self.otlp_sample_ratio))
+    }
+
+    /// The collector of traces; `None`: there is none.
+    ///
+    /// # Errors
+    /// When its address cannot be used, or its headers cannot be read.
+    pub fn collector(&self) -> Result<Option<Collector>, CollectorError> {
+        let Some(endpoint) = &self.otlp_endpoint else {
+            return Ok(None);
+        };
+        let headers = match &self.otlp_headers_file {
+            Some(file) => read_headers(file)?,
+            None => HeaderMap::new(),
+        };
+        let address: Address = endpoint.parse().map_err(|_| CollectorError::Address)?;
+        if !headers.is_empty() && address.is_readable_on_the_way() {
+            tracing::warn!(collector = %address, "the headers for the collector can be read on the way there: use https://");
+        }
+        Ok(Some(Collector {
+            endpoint: traces_at(endpoint)?,
+            headers,
+            patience: Duration::from_millis(self.otlp_timeout_ms),
+            most_waiting: self.otlp_max_waiting_spans,
+        }))
+    }
+
     /// How long requests under way may go on after SIGTERM.
     #[must_use]
     pub fn drain_timeout(&self) -> Duration {
         Duration::from_millis(self.drain_timeout_ms)
     }
+}
+
+/// A part, from 0 to 1.
+fn ratio(text: &str) -> Result<f64, &'static str> {
+    let ratio = text.parse().ok();
+    ratio
+        .filter(|ratio| (0.0..=1.0).contains(ratio))
+        .ok_or("it must be a number from 0 to 1")
+}
+
+/// Why the collector of traces cannot be used. Never quotes its headers.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    /// The address is none.
+    #[error(
+        "the collector's address is not understood: http:// or https://host[:port][/path]; secrets belong into the \
+         headers' file"
+    )]
+    Address,
+    /// The file of headers cannot be read.
+    #[error("reading the collector's headers in {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error("line {line} of {path} is no header: name: value")]
+    Line {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+    },
+}
+
+/// Where a collector takes spans: OTLP's path behind that of its address.
+fn traces_at(endpoint: &str) -> Result<Uri, CollectorError> {
+    let base = endpoint.trim_end_matches('/');
+    let uri: Uri = format!("{base}/v1/traces")
+        .parse()
+        .map_err(|_| CollectorError::Address)?;
+    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+    let says_who = uri.authority().is_none_or(|it| it.as_str().contains('@'));
+    if !is_http || says_who || uri.query().is_some() {
+        return Err(CollectorError::Address);
+    }
+    Ok(uri)
+}
+
+fn read_headers(path: &Path) -> Result<HeaderMap, CollectorError> {
+    let text = read_closed(path).map_err(|source| CollectorError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut headers = HeaderMap::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = header(line).ok_or_else(|| CollectorError::Line {
+            path: path.to_owned(),
+            line: at + 1,
+        })?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = line.split_once(':')?;
+    let mut value = HeaderValue::from_str(value.trim()).ok()?;
+    value.set_sensitive(true);
+    Some((name.trim().parse().ok()?, value))
 }
 
 /// The key rings that a gateway needs.
@@ -279,4 +412,57 @@ fn read_closed(path: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, open));
     }
     fs::read_to_string(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_go_behind_the_collectors_address() {
+        let check = |endpoint: &str, expected: Option<&str>| {
+            let told = traces_at(endpoint).map(|it| it.to_string());
+            assert_eq!(told.ok().as_deref(), expected, "{endpoint}");
+        };
+        check("http://a:4318", Some("http://a:4318/v1/traces"));
+        check("https://a/", Some("https://a/v1/traces"));
+        check("https://a/otlp", Some("https://a/otlp/v1/traces"));
+        check("a:4318", None);
+        check("grpc://a:4317", None);
+        check("http://me:secret@a", None);
+        check("https://a/?key=secret", None);
+        check("", None);
+    }
+
+    #[test]
+    fn headers_are_read_from_a_file_that_not_everyone_may_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("headers");
+        let read = |text: &str, mode| {
+            fs::write(&file, text).expect("writable");
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("it is ours");
+            read_headers(&file).map_err(|error| error.to_string())
+        };
+        let good = "# who we are\nauthorization: Bearer a:b\n\n x-tenant : one \n";
+        let headers = read(good, 0o600).expect("headers");
+        assert_eq!(headers["authorization"], "Bearer a:b");
+        assert!(headers["authorization"].is_sensitive());
+        assert_eq!(headers["x-tenant"], "one");
+        let open = read(good, 0o644).expect_err("everyone may read it");
+        assert!(open.contains("reading the collector's headers"), "{open}");
+        for secret in ["a: b\ns3cret", "a: b\ns3 cret: c", "a: b\nc: s3cret\u{7f}"] {
+            let wrong = read(secret, 0o600).expect_err("no header");
+            assert!(wrong.contains("line 2") && !wrong.contains("s3"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_a_part() {
+        for (text, expected) in [("0", Some(0.0)), ("0.25", Some(0.25)), ("1", Some(1.0))] {
+            assert_eq!(ratio(text).ok(), expected, "{text}");
+        }
+        for text in ["-0.1", "1.1", "NaN", "all", ""] {
+            assert!(ratio(text).is_err(), "{text}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod count;
 pub mod counters;
 pub mod endpoint;
 pub mod exchange;
@@ -17,6 +18,7 @@ pub mod report;
 pub mod request;
 pub mod server;
 pub mod sessions;
+pub mod trace;
 pub mod trust;
 pub mod upstream;
 pub mod view;

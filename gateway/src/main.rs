@@ -68,6 +68,7 @@ fn run(config: &Config) -> Result<(), AnyError> {
     let trust = Trust::read(&config.trust)?;
     let nats = config.nats(&trust)?;
     let door = config.door()?;
+    let collector = config.collector()?;
     raise_descriptors();
     // Before anything in the data folder is touched: a gateway that cannot have port and folder for itself leaves both
     // to the one that has them.
@@ -108,6 +109,8 @@ fn run(config: &Config) -> Result<(), AnyError> {
         data_dir: config.data_dir.clone(),
         spool_max_bytes: config.spool_max_bytes,
         workers: config.workers(),
+        collector,
+        trust: trust.clone(),
     };
     let recording = record::spawn(
         &record_config,

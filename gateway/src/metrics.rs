@@ -136,6 +136,19 @@ pub struct RecordMetrics {
     pub dropped_ring: Counter,
     /// Records dropped because the spool was full or could not be written.
     pub dropped_spool: Counter,
+    /// Records whose tokens stay estimates by length because too many waited to be counted.
+    pub uncounted: Counter,
+}
+
+/// What the telling of spans counts.
+#[derive(Debug, Default)]
+pub struct SpanMetrics {
+    /// Spans that the collector has taken.
+    pub exported: Counter,
+    /// Spans dropped because too many waited for the collector.
+    pub dropped_queue: Counter,
+    /// Spans dropped because the collector did not take them.
+    pub dropped_collector: Counter,
 }
 
 /// Everything that a gateway counts.
@@ -144,6 +157,8 @@ pub struct Metrics {
     workers: Vec<Arc<WorkerMetrics>>,
     /// What the recording counts.
     pub record: RecordMetrics,
+    /// What the telling of spans counts.
+    pub spans: SpanMetrics,
 }
 
 /// What `/metrics` says about the view.
@@ -168,6 +183,7 @@ impl Metrics {
         Self {
             workers: (0..workers).map(|_| Arc::default()).collect(),
             record: RecordMetrics::default(),
+            spans: SpanMetrics::default(),
         }
     }
 
@@ -287,6 +303,18 @@ impl Metrics {
                 self.record.sent.get(),
             ),
             (
+                "uncounted_total",
+                "counter",
+                "Requests whose tokens stay estimates by length: too many waited to be counted.",
+                self.record.uncounted.get(),
+            ),
+            (
+                "spans_exported_total",
+                "counter",
+                "Spans taken by the collector.",
+                self.spans.exported.get(),
+            ),
+            (
                 "position",
                 "gauge",
                 "Position of the configuration that is served.",
@@ -348,6 +376,21 @@ impl Metrics {
             line(
                 &mut text,
                 format_args!("sluice_gateway_records_dropped_total{{place=\"{place}\"}} {value}"),
+            );
+        }
+        head(
+            &mut text,
+            "spans_dropped_total",
+            "counter",
+            "Spans dropped: no room to wait in the queue, or not taken by the collector.",
+        );
+        for (place, value) in [
+            ("queue", self.spans.dropped_queue.get()),
+            ("collector", self.spans.dropped_collector.get()),
+        ] {
+            line(
+                &mut text,
+                format_args!("sluice_gateway_spans_dropped_total{{place=\"{place}\"}} {value}"),
             );
         }
         render_targets(&mut text, targets);

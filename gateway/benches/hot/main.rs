@@ -16,10 +16,13 @@ use events_schema::{
     usage::{Endpoint, Health},
 };
 use gateway::{
+    clock,
+    count::kept::Allowance,
     counters::{AllCounters, KeyLimits, ThreadCounters},
     endpoint::{Description, Dialect, describe},
     health::{AllHealth, AnswerLatency, ThreadHealth, circuit::Tolerance},
     request::{rewrite, scan},
+    trace::context::{Context, Sampler, SpanId},
     upstream::{
         account::Reach,
         addresses::Scope,
@@ -71,11 +74,20 @@ fn requests(stopwatch: &mut Stopwatch) {
             query: None,
         },
         routed: None,
+        told: None,
         body_bytes: 600,
     };
     stopwatch.time("write_head", || {
         head.clear();
         black_box(&outgoing).write(&mut head, &reach);
+        head.len()
+    });
+    let sampler = Sampler::of_ratio(1.0);
+    stopwatch.time("trace_and_write_head", || {
+        head.clear();
+        let context = Context::of(&headers, sampler, clock::draw);
+        let told = Some(context.told_as(SpanId::drawn(clock::draw)));
+        Outgoing { told, ..outgoing }.write(&mut head, &reach);
         head.len()
     });
     stopwatch.time("http2_head", || {
@@ -234,4 +246,11 @@ fn answers(stopwatch: &mut Stopwatch) {
         .copied()
         .collect();
     stopwatch.time("pass_64_events_at_once", || events.push(&burst).len());
+    // As all streams are: their text is kept in case that it has to be counted.
+    let allowance = Allowance::default();
+    stopwatch.time("pass_and_hear_64_events_at_once", || {
+        let events = Events::new(Dialect::OpenAi, true);
+        let mut events = events.heard_with(allowance.open());
+        events.push(&burst).len()
+    });
 }

@@ -89,24 +89,23 @@ impl Batcher {
         self.close()
     }
 
-    /// Numbers the records, takes them out of the list, and gives the messages that are full to `out`.
-    pub fn write(&mut self, records: &mut Vec<UsageRecord>, mut out: impl FnMut(Batch)) {
-        for record in records.drain(..) {
-            let open = self.open.get_or_insert_with(|| Open {
-                first_number: self.next_number,
-                count: 0,
-                text: head(&self.identity, self.identity.incarnation, self.next_number).into(),
-            });
-            if open.count > 0 {
-                open.text.push(b',');
-            }
-            serde_json::to_writer(&mut open.text, &record).expect("a record is JSON");
-            open.count += 1;
-            self.next_number += 1;
-            if open.text.len() >= BATCH_BYTES {
-                self.close().into_iter().for_each(&mut out);
-            }
+    /// Numbers the next record; gives the message that is full with it.
+    pub fn write(&mut self, record: &UsageRecord) -> Option<Batch> {
+        let open = self.open.get_or_insert_with(|| Open {
+            first_number: self.next_number,
+            count: 0,
+            text: head(&self.identity, self.identity.incarnation, self.next_number).into(),
+        });
+        if open.count > 0 {
+            open.text.push(b',');
         }
+        serde_json::to_writer(&mut open.text, record).expect("a record is JSON");
+        open.count += 1;
+        self.next_number += 1;
+        if open.text.len() < BATCH_BYTES {
+            return None;
+        }
+        self.close()
     }
 
     /// Closes the open message.
@@ -193,11 +192,11 @@ pub(crate) mod tests {
         let mut batcher = Batcher::new(identity());
         let mut batches = Vec::new();
         for number in 1..=3 {
-            batcher.write(&mut vec![record(number)], |_| panic!("it is not full"));
+            assert_eq!(batcher.write(&record(number)), None, "it is not full");
         }
         assert_eq!(batcher.gathered(), 3);
         batches.extend(batcher.skip(5));
-        batcher.write(&mut vec![record(4)], |_| panic!("it is not full"));
+        assert_eq!(batcher.write(&record(4)), None, "it is not full");
         batches.extend(batcher.close());
         assert_eq!((batcher.gathered(), batcher.close()), (0, None));
         let numbers: Vec<_> = batches
@@ -217,8 +216,8 @@ pub(crate) mod tests {
     #[test]
     fn a_message_is_closed_before_it_grows_too_large() {
         let mut batcher = Batcher::new(identity());
-        let (mut batches, mut records) = (Vec::new(), (0..2_000).map(record).collect());
-        batcher.write(&mut records, |batch| batches.push(batch));
+        let written = (0..2_000).filter_map(|number| batcher.write(&record(number)));
+        let mut batches: Vec<_> = written.collect();
         batches.extend(batcher.close());
         assert!(batches.len() > 1);
         let mut next = 1;

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! worker threads ──put──► rings ──every 25 ms──► batches ──► USAGE
-//!                                                  │  ▲
-//!                                                  ▼  └── in order, once NATS takes them again
-//!                                                spool on disk
+//!                           │  ▲             │     │  ▲
+//!                           ▼  └─────┐       ▼     ▼  └── in order, once NATS takes them again
+//!          what lacks tokens: counted┘    spans  spool on disk
 //! ```
 //!
 //! - [`ring`]: where worker threads leave records; a full ring drops and counts.
 //! - [`batch`]: records numbered without gaps and written as messages. Pure.
 //! - [`spool`]: messages on disk, oldest first, bounded.
 //! - [`tally`]: how many records each life of this gateway has made, kept where `kill -9` cannot lose it.
+//! - `counting`: a thread that counts what records lack of their tokens.
 //! - `send`: one message to `USAGE`, once, whatever happens to its acknowledgement.
 //! - `recorder`: the task that moves them.
 //!
@@ -19,6 +20,7 @@
 //! in its ring as a gap as well.
 
 pub mod batch;
+mod counting;
 mod recorder;
 pub mod ring;
 mod send;
@@ -29,8 +31,14 @@ use std::{io, path::PathBuf, sync::Arc, thread};
 
 use tokio_util::sync::CancellationToken;
 
-use self::{recorder::Recorder, ring::Ring, spool::Spool, tally::Tally};
-use crate::{metrics::Metrics, nats, report::Identity};
+use self::{counting::Counting, recorder::Recorder, ring::Ring, spool::Spool, tally::Tally};
+use crate::{
+    metrics::Metrics,
+    nats,
+    report::Identity,
+    trace::export::{Collector, Exporter},
+    trust::{Trust, TrustError},
+};
 
 /// What the recorder needs to know.
 #[derive(Debug, Clone)]
@@ -43,6 +51,10 @@ pub struct RecordConfig {
     pub spool_max_bytes: u64,
     /// How many worker threads make records.
     pub workers: usize,
+    /// Where spans go; `None`: nowhere.
+    pub collector: Option<Collector>,
+    /// Whom to trust there.
+    pub trust: Trust,
 }
 
 /// Why recording cannot begin.
@@ -64,6 +76,9 @@ pub enum RecordError {
         /// Why.
         source: io::Error,
     },
+    /// Nobody can be trusted at the collector of traces.
+    #[error("connecting to the collector of traces over TLS")]
+    Collector(#[source] TrustError),
     /// No thread.
     #[error("starting the recorder's thread")]
     Thread(#[source] io::Error),
@@ -113,11 +128,17 @@ pub fn spawn(
         .enable_all()
         .build()
         .map_err(RecordError::Thread)?;
+    let exporter = config.collector.as_ref().map(|collector| {
+        let _within = runtime.enter();
+        Exporter::start(collector, &config.trust, identity, &metrics)
+    });
+    let exporter = exporter.transpose().map_err(RecordError::Collector)?;
+    let counting = Counting::start().map_err(RecordError::Thread)?;
     let (nats, identity, drained) = (config.nats.clone(), identity.clone(), rings.clone());
     let thread = thread::Builder::new()
         .name("recorder".into())
         .spawn(move || {
-            let recorder = Recorder::new(identity, drained, spool, metrics);
+            let recorder = Recorder::new(identity, drained, spool, metrics, counting, exporter);
             runtime.block_on(recorder.run(&nats, tally, ended, shutdown));
         })
         .map_err(RecordError::Thread)?;

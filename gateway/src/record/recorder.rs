@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     batch::{Batch, Batcher},
-    ring::Ring,
+    counting::Counting,
+    ring::{Left, Ring},
     send::{SendError, Usage},
     spool::Spool,
     tally::{Ended, Tally},
@@ -24,6 +25,7 @@ use crate::{
     metrics::Metrics,
     nats::{self, Link},
     report::Identity,
+    trace::{export::Exporter, spans},
 };
 
 /// How often the rings are emptied: half of the 50 ms that a record may wait at most.
@@ -43,7 +45,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) struct Recorder {
     identity: Identity,
     rings: Vec<Arc<Ring>>,
-    room: Vec<events_schema::usage::UsageRecord>,
+    room: Vec<Left>,
+    counting: Counting,
+    /// `None`: there is no collector of traces.
+    exporter: Option<Exporter>,
     batcher: Batcher,
     /// Messages in memory, the first of them perhaps on its way. What is in the spool is older.
     waiting: VecDeque<Batch>,
@@ -81,8 +86,12 @@ impl Recorder {
         rings: Vec<Arc<Ring>>,
         spool: Spool,
         metrics: Arc<Metrics>,
+        counting: Counting,
+        exporter: Option<Exporter>,
     ) -> Self {
         Self {
+            counting,
+            exporter,
             batcher: Batcher::new(identity.clone()),
             identity,
             rings,
@@ -113,17 +122,24 @@ impl Recorder {
         while !shutdown.is_cancelled() {
             tokio::select! {
                 _ = tick.tick() => self.empty_rings(),
+                Some(counted) = self.counting.next() => self.write(counted),
                 arrived = answered(&mut self.on_its_way) => self.settle(arrived),
                 () = shutdown.cancelled() => {}
             }
             self.send_next(&jobs);
         }
         self.empty_rings();
+        for counted in self.counting.finish().await {
+            self.write(counted);
+        }
         self.say_farewell(&jobs).await;
         sender.abort();
         self.waiting.extend(self.batcher.close());
         self.spool_waiting();
         self.show();
+        if let Some(exporter) = self.exporter.take() {
+            exporter.end().await;
+        }
         if !self.waiting.is_empty() {
             let records: u64 = self.waiting.iter().map(|batch| batch.count).sum();
             tracing::error!(
@@ -177,23 +193,18 @@ impl Recorder {
 
     /// Takes what worker threads have left.
     fn empty_rings(&mut self) {
-        let Self {
-            rings,
-            room,
-            batcher,
-            waiting,
-            metrics,
-            ..
-        } = self;
-        let gathered_before = batcher.gathered();
-        for ring in rings {
-            let dropped = ring.swap(room);
-            batcher.write(room, |full| waiting.push_back(full));
-            waiting.extend(batcher.skip(dropped));
-            metrics.record.dropped_ring.add(dropped);
+        let mut room = std::mem::take(&mut self.room);
+        for at in 0..self.rings.len() {
+            let dropped = self.rings[at].swap(&mut room);
+            for left in room.drain(..) {
+                self.sort(left);
+            }
+            self.waiting.extend(self.batcher.skip(dropped));
+            self.metrics.record.dropped_ring.add(dropped);
         }
-        if gathered_before == 0 {
-            self.gathering_since = Instant::now();
+        self.room = room;
+        if let Some(exporter) = &mut self.exporter {
+            exporter.tick();
         }
         let late = self
             .on_its_way
@@ -208,6 +219,33 @@ impl Recorder {
             self.spool_waiting();
         }
         self.show();
+    }
+
+    /// A record goes on its way at once, or is counted first.
+    fn sort(&mut self, left: Left) {
+        if left.lacking.is_none() {
+            return self.write(left);
+        }
+        if let Some(left) = self.counting.take(left) {
+            self.metrics.record.uncounted.add(1);
+            self.write(left);
+        }
+    }
+
+    /// A record that is finished: its spans are told, and it is numbered.
+    fn write(&mut self, left: Left) {
+        let Left {
+            record,
+            lacking: _,
+            traced,
+        } = left;
+        if let (Some(exporter), Some(traced)) = (&mut self.exporter, traced) {
+            exporter.add(spans::count(&record), || spans::of(&record, &traced));
+        }
+        if self.batcher.gathered() == 0 {
+            self.gathering_since = Instant::now();
+        }
+        self.waiting.extend(self.batcher.write(&record));
     }
 
     /// Hands the oldest message to the sender, if that has none.

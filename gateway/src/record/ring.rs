@@ -9,9 +9,21 @@ use std::{
 use events_schema::usage::UsageRecord;
 
 use super::tally::Cell;
+use crate::{count::lacking::Lacking, trace::traced::Traced};
 
 /// How many records may wait: a second of a thread's requests at full speed, some 16 MiB.
 pub const CAPACITY: usize = 32_768;
+
+/// What a worker thread leaves of a request.
+#[derive(Debug)]
+pub struct Left {
+    /// Its record.
+    pub record: UsageRecord,
+    /// What of it is to be counted before it is sent; `None`: nothing.
+    pub lacking: Option<Box<Lacking>>,
+    /// What its spans are made of, beside the record; `None`: nobody is to be told.
+    pub traced: Option<Box<Traced>>,
+}
 
 /// The records of one worker thread.
 #[derive(Debug)]
@@ -22,7 +34,7 @@ pub struct Ring {
 
 #[derive(Debug, Default)]
 struct Held {
-    records: Vec<UsageRecord>,
+    records: Vec<Left>,
     dropped: u64,
 }
 
@@ -37,7 +49,7 @@ impl Ring {
     }
 
     /// Takes a record, or counts it as dropped when there is no room.
-    pub fn put(&self, record: UsageRecord) {
+    pub fn put(&self, record: Left) {
         self.tally.add_one();
         let mut held = self.lock();
         if held.records.len() < CAPACITY {
@@ -48,7 +60,7 @@ impl Ring {
     }
 
     /// Gives `room` for new records and takes the old ones in its place; returns how many were dropped since.
-    pub fn swap(&self, room: &mut Vec<UsageRecord>) -> u64 {
+    pub fn swap(&self, room: &mut Vec<Left>) -> u64 {
         debug_assert!(room.is_empty(), "what was taken before has been seen to");
         let mut held = self.lock();
         mem::swap(&mut held.records, room);

@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{complete::Call, passing::Content};
 use crate::{
+    count::vocabulary::Vocabulary,
     endpoint::Dialect,
     exchange::{Begins, Trying},
     failure::{Failure, UpstreamFailure},
@@ -63,6 +64,16 @@ pub(super) enum Arrived {
     Whole(Bytes),
     /// The beginning.
     Begun(Box<Begun>),
+}
+
+impl Arrived {
+    /// What there is of it.
+    fn beginning(&self) -> &[u8] {
+        match self {
+            Self::Whole(whole) => whole,
+            Self::Begun(begun) => &begun.first,
+        }
+    }
 }
 
 /// The beginning of an answer, and whence the rest comes.
@@ -263,6 +274,9 @@ impl<'v> Call<'v> {
             let missed = match outcome {
                 Ok(answered) => {
                     self.exchange.answered(attempt.at, answered.status);
+                    if let Some(tracing) = self.exchange.tracing() {
+                        tracing.answered(attempt.at, answered.content.beginning());
+                    }
                     self.bind(route, attempt, answered.status);
                     return Ok(answered);
                 }
@@ -296,12 +310,13 @@ impl<'v> Call<'v> {
             target,
             price: price_at(model, self.exchange.received_at()),
             health,
+            vocabulary: Vocabulary::of(&model.upstream_name),
         };
-        Some(Attempting {
-            at: self.exchange.attempt_begins(trying, why),
-            progress,
-            step,
-        })
+        let at = self.exchange.attempt_begins(trying, why);
+        if let Some(tracing) = self.exchange.tracing() {
+            tracing.attempt_begins(account, &model.upstream_name);
+        }
+        Some(Attempting { at, progress, step })
     }
 
     fn missed(&self, attempt: Attempting<'_>, missed: &Missed) {
@@ -421,6 +436,7 @@ impl<'v> Call<'v> {
             endpoint: self.exchange.spoken(),
             from_caller: asked.from_caller,
             routed,
+            told: self.exchange.told(attempt.at),
             body_bytes: body.length(),
         };
         let sent = self.exchange.sent(attempt.at);
@@ -475,10 +491,11 @@ impl<'v> Call<'v> {
         answer.may_pause(idle);
         let strip_usage =
             self.wishes_usage(asked) && !matches!(asked.scan.usage_wish, UsageWish::Asked);
+        let events = Events::new(self.exchange.spoken().dialect, strip_usage);
         Ok(Begun {
             first,
             rest: answer,
-            content: Content::Events(Events::new(self.exchange.spoken().dialect, strip_usage)),
+            content: Content::Events(events.heard_with(self.worker.allowance.open())),
         })
     }
 

@@ -26,9 +26,10 @@ use super::{
     worker::{Stage, Worker},
 };
 use crate::{
+    count::lacking::Said,
     counters::{KeyCounters, KeyLimits},
     endpoint::Output,
-    exchange::Exchange,
+    exchange::{Exchange, Used},
     failure::Failure,
     request::{Scan, metadata, scan, weight, wish},
     upstream::{
@@ -45,7 +46,7 @@ pub async fn complete(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let view = worker.shared.view.load_full();
-    let exchange = Exchange::begin(worker, endpoint, view.served());
+    let exchange = Exchange::begin(worker, endpoint, view.served(), request.headers());
     let mut call = Call {
         worker,
         view: &view,
@@ -114,7 +115,8 @@ impl<'v> Call<'v> {
         let (body, _held) = read_body(incoming, headers, bodies).await?;
         let scan = scan(&body).map_err(Failure::Malformed)?;
         let weight = weight(&body);
-        self.exchange.asks_for(&scan.model, scan.stream, weight);
+        self.exchange
+            .asks_for(&scan.model, scan.stream, weight, &body);
 
         let resolved = resolve(self.view, &scan.model).map_err(Failure::Denied)?;
         self.exchange.resolved_to(resolved);
@@ -194,9 +196,17 @@ impl<'v> Call<'v> {
                 headers.insert(CONTENT_LENGTH, whole.len().into());
                 let outcome = outcome_of(status);
                 if outcome == Outcome::Success {
-                    let output = self.exchange.estimated_output(whole.len() as u64);
-                    let dialect = self.exchange.spoken().dialect;
-                    self.exchange.used(usage_of(dialect, &whole), output);
+                    let stated = usage_of(self.exchange.spoken().dialect, &whole);
+                    let said = match stated {
+                        Some(_) => Said::Nothing,
+                        None => self.exchange.said(&whole),
+                    };
+                    self.exchange.used(Used {
+                        stated,
+                        stated_output: 0,
+                        output: self.exchange.estimated_output(whole.len() as u64),
+                        said,
+                    });
                 }
                 self.exchange.sends();
                 self.exchange.end(outcome);

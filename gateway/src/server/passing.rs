@@ -7,7 +7,8 @@ use events_schema::usage::Outcome;
 
 use super::response::BrokenOff;
 use crate::{
-    exchange::Exchange,
+    count::lacking::Said,
+    exchange::{Exchange, Used},
     failure::{Failure, UpstreamFailure},
     upstream::{answer::Answer, events::Events, usage::UsageScan},
 };
@@ -153,13 +154,22 @@ impl Passing {
     }
 
     fn note_usage(&mut self) {
-        let (stated, output) = match &self.content {
-            Content::Events(events) => (events.usage(), events.count()),
-            Content::Other { scan, bytes, .. } => {
-                (scan.found(), self.exchange.estimated_output(*bytes))
-            }
+        let used = match &mut self.content {
+            Content::Events(events) => Used {
+                stated: events.usage(),
+                stated_output: events.stated_output(),
+                output: events.count(),
+                said: Said::Heard(events.take_heard()),
+            },
+            // It is too large to be kept, and may come from anywhere: only its length is known.
+            Content::Other { scan, bytes, .. } => Used {
+                stated: scan.found(),
+                stated_output: 0,
+                output: self.exchange.estimated_output(*bytes),
+                said: Said::Nothing,
+            },
         };
-        self.exchange.used(stated, output);
+        self.exchange.used(used);
     }
 }
 

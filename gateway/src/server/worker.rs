@@ -13,12 +13,14 @@ use tokio::sync::watch;
 use super::{body::BodyBudget, keys::KeyHasher, strangers::Strangers};
 use crate::{
     config::{Config, Secrets},
+    count::kept::Allowance,
     counters::{AllCounters, ThreadCounters},
     health::{AllHealth, ThreadHealth},
     metrics::{Metrics, Serving, WorkerMetrics},
     places::Places,
     record::ring::Ring,
     sessions::Sessions,
+    trace::context::Sampler,
     trust::Trust,
     upstream::{
         Patience, Sender,
@@ -55,6 +57,8 @@ pub struct Shared {
     pub health: Arc<AllHealth>,
     /// Which targets sessions stay with.
     pub sessions: Sessions,
+    /// Which requests without a trace of their own are told of; `None`: there is no collector, and nobody is told.
+    pub sampler: Option<Sampler>,
     leaving: Arc<AtomicBool>,
 }
 
@@ -83,6 +87,7 @@ impl Shared {
             bodies: BodyBudget::new(config.max_held_body_bytes),
             health,
             sessions: Sessions::default(),
+            sampler: config.sampler(),
             leaving: Arc::default(),
         }
     }
@@ -136,6 +141,8 @@ pub struct Worker {
     pub keys: KeyHasher,
     /// Which requests without a key that works it records.
     pub strangers: Strangers,
+    /// How much its requests may hold in case it has to be counted.
+    pub allowance: Allowance,
     /// Where it stands on the way to its end.
     pub stage: Cell<Stage>,
 }
@@ -172,6 +179,7 @@ impl Worker {
             },
             keys: KeyHasher::new(&shared.secrets.pepper),
             strangers: Strangers::default(),
+            allowance: Allowance::default(),
             stage: Cell::new(Stage::Serving),
             shared,
         }

@@ -8,7 +8,10 @@ use events_schema::usage::Tokens;
 use memchr::{memchr_iter, memmem, memrchr_iter};
 
 use super::usage::{Stated, usage_in};
-use crate::endpoint::{Dialect, EventKind};
+use crate::{
+    count::{heard::Heard, kept::Kept},
+    endpoint::{Dialect, EventKind},
+};
 
 /// An unfinished event may have this many bytes; a longer one passes in parts.
 const MAX_HELD_BYTES: usize = 1024 * 1024;
@@ -24,6 +27,7 @@ pub struct Events {
     /// Whether usage was stated up to the end.
     settled: bool,
     count: u64,
+    heard: Heard,
     done: bool,
     error: bool,
 }
@@ -39,9 +43,28 @@ impl Events {
             usage: None,
             settled: false,
             count: 0,
+            heard: Heard::default(),
             done: false,
             error: false,
         }
+    }
+
+    /// Its text is heard as well, in case that it has to be counted, and takes room of `kept`.
+    #[must_use]
+    pub fn heard_with(mut self, kept: Kept) -> Self {
+        self.heard = Heard::nothing(kept);
+        self
+    }
+
+    /// The text that was heard.
+    pub fn take_heard(&mut self) -> Heard {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// How much of the output was stated so far.
+    #[must_use]
+    pub fn stated_output(&self) -> u64 {
+        self.usage.and_then(|it| it.output).unwrap_or(0)
     }
 
     /// The usage that events have brought. Where the stream has not come to the event that settles it, the output is
@@ -125,7 +148,10 @@ impl Events {
         let kind = self.dialect.kind(event, self.count > 0);
         match kind {
             EventKind::Aside | EventKind::UsageSoFar | EventKind::Usage => {}
-            EventKind::Content => self.count += 1,
+            EventKind::Content => {
+                self.count += 1;
+                self.heard.hear(event);
+            }
             EventKind::Error => self.error = true,
             EventKind::End => self.done = true,
         }

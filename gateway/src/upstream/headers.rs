@@ -9,6 +9,7 @@ use super::account::Reach;
 use crate::{
     endpoint::{Description, Dialect, anthropic},
     failure::UpstreamFailure,
+    trace::context::{TRACEPARENT, Told},
 };
 
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
@@ -102,6 +103,8 @@ pub struct Outgoing<'o> {
     pub from_caller: FromCaller<'o>,
     /// What a target's routing says of headers.
     pub routed: Option<&'o ArchivedRoutedTargetEntry>,
+    /// What the provider is told of the trace; `None`: what the caller told.
+    pub told: Option<Told>,
     /// How long the body is.
     pub body_bytes: u64,
 }
@@ -181,11 +184,16 @@ impl Outgoing<'_> {
             }
         }
         out.add(&header::ACCEPT_ENCODING, &IDENTITY);
+        let told = self.told.filter(|_| !is_overridden(routed, &TRACEPARENT));
         let dropped = named_in(headers);
         for (name, value) in headers {
-            if !stays_here(name) && !dropped(name) && !is_overridden(routed, name) {
+            let is_replaced = told.is_some_and(|told| told.replaces(name));
+            if !is_replaced && !stays_here(name) && !dropped(name) && !is_overridden(routed, name) {
                 out.add(name, value);
             }
+        }
+        if let Some(told) = told {
+            out.add_text(TRACEPARENT.as_str(), &told.to_string());
         }
         for it in routed.iter().flat_map(|it| it.headers_set.iter()) {
             out.add_text(it.0.as_str(), it.1.as_str());

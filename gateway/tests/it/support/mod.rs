@@ -1,6 +1,7 @@
 //! What the tests are made of: processes, a provider, a configuration, and a client.
 
 pub(crate) mod client;
+pub(crate) mod collector;
 pub(crate) mod distance;
 pub(crate) mod gateway;
 pub(crate) mod http2;

@@ -1,6 +1,8 @@
 //! One request from its arrival to its record. Whatever becomes of it, it is settled, counted and recorded exactly once:
 //! when it says how it ended, or else, when it is dropped, as a caller that went away.
 
+mod usage;
+
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
@@ -9,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use events_schema::{
     events::{ModelRef, Owner},
     id::{GrantId, KeyId, ModelId},
@@ -16,23 +19,33 @@ use events_schema::{
     time::Timestamp,
     usage::{Attempt, Endpoint, Outcome, RoutingGrounds, Tokens, UsageRecord},
 };
-use gateway_policy::{Caller, Resolved, Served, limits::estimate_input_tokens};
-use http::StatusCode;
+use gateway_policy::{Caller, Resolved, Served};
+use http::{HeaderMap, StatusCode};
 use uuid::Uuid;
 
+pub use self::usage::Used;
 use crate::{
     clock,
+    count::{
+        lacking::{Gap, Question, Said, cost},
+        vocabulary::Vocabulary,
+    },
     counters::{Refused, Reservation},
     endpoint::{Description, Output, describe},
     failure::{Failure, UpstreamFailure},
     health::{AnswerLatency, ModelHealth, Verdict},
     pace::Pace,
     places::{Bound, Crowded, Place},
+    record::ring::Left,
     server::worker::{Stage, Worker},
+    trace::{context::Told, traced::Tracing},
 };
 
 /// How many bytes of the model's name are recorded.
 const MAX_MODEL_BYTES: usize = 200;
+
+/// A longer body is no text that a model could read, but files: it is not held to be counted. Some 1,000,000 tokens.
+const MAX_QUESTION_BYTES: usize = 4 * 1024 * 1024;
 
 /// A target that has not begun to answer in this time is failing, however little time a caller gave it.
 const EXPECTED: Duration = Duration::from_secs(10);
@@ -65,6 +78,12 @@ pub struct Exchange {
     /// What it used; `None`: nothing is known yet.
     tokens: Option<Tokens>,
     pace: Pace,
+    /// What was asked, in case that somebody has to count it; `None`: nobody will, or there was no room.
+    question: Option<Question>,
+    /// What was answered, where the provider has not said what that used.
+    said: Said,
+    /// `None`: there is no collector of traces.
+    tracing: Option<Tracing>,
     reservation: Option<Reservation>,
     /// Its place among the requests under way; given back when it has ended.
     place: Option<Place>,
@@ -86,6 +105,9 @@ struct Tried {
     attempt: Attempt,
     price: Option<Price>,
     health: Arc<ModelHealth>,
+    vocabulary: Vocabulary,
+    /// Which of its numbers are estimates by length.
+    gap: Option<Gap>,
 }
 
 /// Why an attempt begins.
@@ -111,13 +133,21 @@ pub struct Trying {
     pub price: Option<Price>,
     /// How it fares.
     pub health: Arc<ModelHealth>,
+    /// With which tokenizer its tokens can be counted.
+    pub vocabulary: Vocabulary,
 }
 
 impl Exchange {
-    /// A request has arrived.
+    /// A request with these headers has arrived.
     #[must_use]
-    pub fn begin(worker: &Rc<Worker>, endpoint: Endpoint, served: Served) -> Self {
+    pub fn begin(
+        worker: &Rc<Worker>,
+        endpoint: Endpoint,
+        served: Served,
+        headers: &HeaderMap,
+    ) -> Self {
         worker.metrics.in_flight.up();
+        let sampler = worker.shared.sampler;
         let received_at = clock::now();
         Self {
             worker: Rc::clone(worker),
@@ -141,6 +171,9 @@ impl Exchange {
             weight: 0,
             tokens: None,
             pace: Pace::default(),
+            question: None,
+            said: Said::Nothing,
+            tracing: sampler.map(|sampler| Tracing::begin(headers, sampler)),
             reservation: None,
             place: None,
             metadata: BTreeMap::new(),
@@ -206,10 +239,17 @@ impl Exchange {
     /// Its body was read.
     ///
     /// `weight`: how many bytes of text it counts as where tokens have to be estimated.
-    pub fn asks_for(&mut self, model: &str, streamed: bool, weight: u64) {
+    pub fn asks_for(&mut self, model: &str, streamed: bool, weight: u64, body: &Bytes) {
         let end = model.floor_char_boundary(MAX_MODEL_BYTES);
         model[..end].clone_into(&mut self.requested_model);
         (self.streamed, self.weight) = (streamed, weight);
+        if self.spoken.output != Output::Free && body.len() <= MAX_QUESTION_BYTES {
+            let kept = self.worker.allowance.hold(body.len());
+            self.question = kept.map(|kept| Question {
+                body: body.clone(),
+                kept,
+            });
+        }
     }
 
     /// The model's name stands for something.
@@ -290,6 +330,7 @@ impl Exchange {
             target,
             price,
             health,
+            vocabulary,
         } = trying;
         let at = self.attempts.borrow().len();
         self.sent(at).set(false);
@@ -319,8 +360,22 @@ impl Exchange {
             attempt,
             price,
             health,
+            vocabulary,
+            gap: None,
         });
         attempts.len() - 1
+    }
+
+    /// How the request is part of a trace; `None`: there is no collector.
+    #[must_use]
+    pub const fn tracing(&self) -> Option<&Tracing> {
+        self.tracing.as_ref()
+    }
+
+    /// What the provider of an attempt is told of the trace.
+    #[must_use]
+    pub fn told(&self, at: usize) -> Option<Told> {
+        self.tracing.as_ref()?.told(at)
     }
 
     /// An attempt has ended without an answer for the caller.
@@ -365,10 +420,14 @@ impl Exchange {
         self.sent(at).set(false);
         let now = clock::micros_since(self.begin);
         if let Some(Tried {
-            attempt, health, ..
+            attempt,
+            health,
+            gap,
+            ..
         }) = self.attempts.borrow_mut().get_mut(at)
         {
             (attempt.sent, attempt.tokens) = (Some(sent), lost);
+            *gap = lost.map(|_| Gap::UNANSWERED);
             attempt.status = status.map(|it| it.as_u16());
             attempt.error = error.map(ToOwned::to_owned);
             attempt.duration_us = now.saturating_sub(attempt.began_us);
@@ -422,53 +481,6 @@ impl Exchange {
         self.pace.note(at);
     }
 
-    /// What the answer used, as far as it is known; without numbers from the provider, `output` is the estimate.
-    pub fn used(&mut self, stated: Option<Tokens>, output: u64) {
-        self.tokens = stated.or_else(|| self.estimate(output));
-        let (begin, pace, tokens) = (self.begin, self.pace, self.tokens);
-        if let Some(at) = self.answering.as_ref().map(|it| it.at) {
-            self.sent(at).set(false);
-        }
-        if let Some(attempt) = self.answering_attempt() {
-            attempt.tokens = tokens;
-            attempt.first_token_us =
-                pace.first_token_us(begin + Duration::from_micros(attempt.began_us));
-            attempt.per_output_token_us =
-                tokens.and_then(|tokens| pace.per_output_token_us(tokens.output));
-        }
-    }
-
-    /// What it uses with so many output tokens, by the length of its question; `None`: nobody charges for it.
-    fn estimate(&self, output: u64) -> Option<Tokens> {
-        match self.spoken.output {
-            Output::Free => None,
-            Output::Text | Output::None => Some(Tokens {
-                input: estimate_input_tokens(self.weight),
-                output,
-                estimated: true,
-                ..Tokens::default()
-            }),
-        }
-    }
-
-    /// What a provider uses that nothing was heard of since the question left for it: it has read that at least.
-    fn unanswered(&self, at: usize) -> Option<Tokens> {
-        if self.sent(at).get() {
-            self.estimate(0)
-        } else {
-            None
-        }
-    }
-
-    /// Of an answer that is text about every fourth byte is a token.
-    #[must_use]
-    pub const fn estimated_output(&self, bytes: u64) -> u64 {
-        match self.spoken.output {
-            Output::Text => estimate_input_tokens(bytes),
-            Output::None | Output::Free => 0,
-        }
-    }
-
     /// It has ended well, or with an error of the provider that was passed on.
     pub fn end(&mut self, outcome: Outcome) {
         self.record(outcome, None);
@@ -506,7 +518,9 @@ impl Exchange {
         }
         self.place = None;
         let duration_us = clock::micros_since(self.begin);
-        let tokens = self.account(outcome);
+        let charged = self.account(outcome);
+        let tokens = charged.and_then(|at| self.attempts.get_mut().get(at)?.attempt.tokens);
+        let tokens = tokens.unwrap_or_default();
         if let Some(reservation) = self.reservation.take() {
             reservation.settle(tokens.input.saturating_add(tokens.output));
         }
@@ -514,18 +528,12 @@ impl Exchange {
             attempt.duration_us = duration_us.saturating_sub(attempt.began_us);
         }
         let answering = self.answering.take();
-        let mut attempts = std::mem::take(self.attempts.get_mut());
-        let charging = match &answering {
-            Some(answering) => attempts.get_mut(answering.at),
-            None => attempts
-                .iter_mut()
-                .rev()
-                .find(|tried| tried.attempt.tokens.is_some()),
-        };
-        if let (Some(tried), Some(_)) = (&charging, &answering) {
+        let attempts = std::mem::take(self.attempts.get_mut());
+        if let Some(tried) = answering.as_ref().and_then(|it| attempts.get(it.at)) {
             self.judge_answer(tried, outcome, tokens.output);
         }
-        let price = charging.and_then(|tried| tried.price);
+        let price = charged.and_then(|at| attempts.get(at)?.price);
+        let lacking = self.lacking(&attempts, charged, price);
         let metrics = &self.worker.metrics;
         metrics.in_flight.down();
         metrics.ended(self.endpoint, outcome, duration_us);
@@ -536,7 +544,6 @@ impl Exchange {
             metrics.unrecorded.add(1);
             return;
         }
-        let price = price.filter(|_| tokens != Tokens::default());
         let record = UsageRecord {
             request: self.id,
             received_at: self.received_at,
@@ -558,12 +565,16 @@ impl Exchange {
             seed: self.seed,
             routing: self.routing.take(),
             tokens,
-            cost: price.map(|price| price.cost(tokens.input, tokens.cached_input, tokens.output)),
+            cost: cost(price, tokens),
             duration_us,
             first_byte_us: self.first_byte_us,
             metadata: std::mem::take(&mut self.metadata),
         };
-        self.worker.ring.put(record);
+        self.worker.ring.put(Left {
+            record,
+            lacking: lacking.map(Box::new),
+            traced: self.tracing.take().and_then(Tracing::end).map(Box::new),
+        });
     }
 
     /// What an answer that has begun says of its model at its end.
@@ -600,34 +611,6 @@ impl Exchange {
             | Outcome::ProviderUnreachable
             | Outcome::ClientGone => {}
         }
-    }
-
-    /// Notes what attempts used that were under way; returns what the request did: what its answer used, or where there was none,
-    /// what a provider may charge for that was asked in vain.
-    fn account(&mut self, outcome: Outcome) -> Tokens {
-        let mut attempts = self.attempts.take();
-        for (at, tried) in attempts.iter_mut().enumerate() {
-            let attempt = &mut tried.attempt;
-            // It was under way until now.
-            if attempt.sent.is_none() {
-                attempt.sent = Some(self.sent(at).get());
-                attempt.tokens = attempt.tokens.or_else(|| self.unanswered(at));
-            }
-        }
-        let last = attempts.iter().rev().find_map(|it| it.attempt.tokens);
-        self.attempts = RefCell::new(attempts);
-        let in_vain = || match outcome {
-            Outcome::Success | Outcome::ProviderError => None,
-            Outcome::BadRequest
-            | Outcome::Unauthenticated
-            | Outcome::Forbidden
-            | Outcome::UnknownModel
-            | Outcome::LimitExceeded
-            | Outcome::ProviderUnreachable
-            | Outcome::StreamCut
-            | Outcome::ClientGone => last,
-        };
-        self.tokens.or_else(in_vain).unwrap_or_default()
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, ops::Deref, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-/// A short name for an account or a virtual model: 1 to 63 characters of `a-z 0-9 . _ -`, beginning with a letter or digit.
+/// A short name for an account, a team or a policy: 1 to 63 characters of `a-z 0-9 . _ -`, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Slug(String);
@@ -13,6 +13,12 @@ pub struct Slug(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ModelName(String);
+
+/// What callers ask for to be led on to other models: a [`Slug`], or one followed by `/` and a [`ModelName`], as models of
+/// provider accounts are asked for. A virtual model that is called like one of these stands before it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct VirtualModelName(String);
 
 /// A one-line text for people: 1 to 200 characters, none of them a control character, no blanks at the ends.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -54,6 +60,12 @@ pub enum InvalidName {
         "a model's name has 1 to 128 characters of A-Z, a-z, 0-9 and . _ : / @ -, and begins with a letter or digit"
     )]
     ModelName,
+    /// Not a [`VirtualModelName`].
+    #[error(
+        "a virtual model's name has 1 to 63 characters of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit; \
+         '/' and a model's name may follow"
+    )]
+    VirtualModelName,
     /// Not a [`Label`].
     #[error("a label has 1 to 200 characters on one line, without blanks at its ends")]
     Label,
@@ -107,6 +119,24 @@ impl FromStr for ModelName {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidName::ModelName)
+        }
+    }
+}
+
+impl FromStr for VirtualModelName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let (first, model) = match text.split_once('/') {
+            Some((first, model)) => (first, Some(model)),
+            None => (text, None),
+        };
+        let is_good = first.parse::<Slug>().is_ok()
+            && model.is_none_or(|model| model.parse::<ModelName>().is_ok());
+        if is_good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName::VirtualModelName)
         }
     }
 }
@@ -268,6 +298,14 @@ impl ModelName {
     }
 }
 
+impl VirtualModelName {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Label {
     /// The text.
     #[must_use]
@@ -298,6 +336,12 @@ impl<'de> Deserialize<'de> for Slug {
 }
 
 impl<'de> Deserialize<'de> for ModelName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for VirtualModelName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         parsed(deserializer)
     }
@@ -357,6 +401,12 @@ impl fmt::Display for ModelName {
     }
 }
 
+impl fmt::Display for VirtualModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -376,6 +426,14 @@ impl fmt::Display for BaseUrl {
 }
 
 impl Deref for Slug {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for VirtualModelName {
     type Target = str;
 
     fn deref(&self) -> &str {
@@ -427,6 +485,29 @@ mod tests {
         assert!("openai-main".parse::<Slug>().is_ok());
         for text in ["", "-a", "A", "a b", "a/b", &"a".repeat(64)] {
             assert_eq!(text.parse::<Slug>(), Err(InvalidName::Slug), "{text}");
+        }
+    }
+
+    #[test]
+    fn virtual_models_are_called_as_one_likes_or_like_models_of_an_account() {
+        for text in ["chat", "openai/gpt-4o", "router/meta/Llama-3.1:free"] {
+            assert_eq!(
+                text.parse().map(|it: VirtualModelName| it.to_string()),
+                Ok(text.into())
+            );
+        }
+        for text in [
+            "",
+            "/",
+            "chat/",
+            "/gpt",
+            "Open/gpt",
+            "a b",
+            "a/b c",
+            &"a".repeat(64),
+        ] {
+            let found = text.parse::<VirtualModelName>();
+            assert_eq!(found, Err(InvalidName::VirtualModelName), "{text}");
         }
     }
 

@@ -7,7 +7,9 @@ use events_schema::{
         KeyLimits, LimitMode, LimitSegment, LimitUnit, LimitWindow, ModelType, Provider, Retry,
         Role, RoutingStrategy, SlaCutoff, StickySessions, TeamRole,
     },
-    names::{BaseUrl, HeaderName, HeaderText, Label, MetadataKey, ModelName, Slug},
+    names::{
+        BaseUrl, HeaderName, HeaderText, Label, MetadataKey, ModelName, Slug, VirtualModelName,
+    },
     secrets::KeyedHash,
     time::Timestamp,
 };
@@ -130,7 +132,7 @@ pub(super) struct PricePoint {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VirtualModel {
-    pub(super) name: Slug,
+    pub(super) name: VirtualModelName,
     #[serde(default = "by_weight", skip_serializing_if = "is_by_weight")]
     pub(super) strategy: RoutingStrategy,
     pub(super) targets: Vec<Target>,
@@ -314,7 +316,7 @@ pub(super) enum ModelRef {
     /// By the full name.
     Model(String),
     /// By the name.
-    VirtualModel(Slug),
+    VirtualModel(VirtualModelName),
     /// All models of an account, by its name.
     ProviderAccount(Slug),
 }

@@ -1,4 +1,4 @@
-//! The configuration as one YAML document: what a document changes, made as one submission; and what there is, written as
+//! The configuration as YAML documents: what those of a file change, made as one submission; and what there is, written as
 //! a document.
 //!
 //! Things are known by the names that people know them by: provider accounts, virtual models and virtual accounts by
@@ -6,15 +6,21 @@
 //! by their subject. A document that is applied twice changes nothing the second time; a section that it does not have is
 //! left alone, and so is, unless pruning is asked for, what a section does not name.
 //!
-//! - `document`: what stands in a document;
-//! - `read`: from YAML, and from a place in the document back to its line;
+//! - `document`: what stands in a document of Sluice's own;
+//! - `read`: from YAML, and from a place in a document back to its line;
+//! - `pieces`: a file cut into its documents;
+//! - `node`: a document as it stands, whatever it means;
+//! - `brought`: documents of the formats that users bring, as what they are in Sluice;
 //! - `plan`: the difference to a state, and the orders that make it;
 //! - `export`: a state as a document;
 //! - `labels`: whether each key can be told from the others in it.
 
+mod brought;
 mod document;
 mod export;
 mod labels;
+mod node;
+mod pieces;
 mod plan;
 mod read;
 mod routing;
@@ -47,13 +53,14 @@ pub struct Surroundings<'a> {
     pub prune: bool,
 }
 
-/// What the document, in YAML, changes.
+/// What the documents, in YAML, change.
 ///
 /// # Errors
-/// All that is wrong with the document, by line.
-pub fn plan(document: &str, surroundings: Surroundings<'_>) -> Result<Plan, Vec<Fault>> {
-    let read = read::read(document).map_err(|fault| vec![fault])?;
-    plan::plan(&read, surroundings)
+/// All that is wrong with the documents, by line.
+pub fn plan(documents: &str, surroundings: Surroundings<'_>) -> Result<Plan, Vec<Fault>> {
+    let read = read::read(documents)?;
+    let (brought, faults) = brought::read(&read.brought);
+    plan::plan(&read, (&brought, faults), surroundings)
 }
 
 /// The users and operators of a state, whose names and addresses are needed.

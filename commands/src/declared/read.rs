@@ -1,4 +1,7 @@
-//! From YAML to a document, and from a place in the document back to its line.
+//! From YAML to documents, and from a place in one of them back to its line.
+//!
+//! A file holds one document or several, separated by `---`: Sluice's own, and those of the formats that users bring, which
+//! say what they are by their `type`.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -8,36 +11,45 @@ use serde::{
 };
 use serde_saphyr::Spanned;
 
-use super::document::Document;
+use super::{document::Document, node::Node, pieces::pieces};
 
-/// A place in a document: an item of a section, or a section that is one, and perhaps a field of it.
+/// A place in a document of Sluice's own (an item of a section, or a section that is one), or what a document of another
+/// format declares; and perhaps a field of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
-    pub(super) section: &'static str,
-    pub(super) index: Option<usize>,
+    pub(super) of: Of,
     pub(super) field: Option<&'static str>,
 }
 
+/// See [`Place`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// A section that is one item.
+    Section {
+        document: usize,
+        section: &'static str,
+    },
+    /// An item of a section.
+    Item {
+        document: usize,
+        section: &'static str,
+        index: usize,
+    },
+    /// What a document of another format declares: a number that the planner gave it.
+    Brought(usize),
+}
+
 impl Place {
+    /// All of it.
+    pub(super) const fn whole(of: Of) -> Self {
+        Self { of, field: None }
+    }
+
     /// The same item, this field.
     pub(super) const fn at(self, field: &'static str) -> Self {
         Self {
             field: Some(field),
             ..self
-        }
-    }
-
-    /// As a path: `models[3].prices`.
-    pub(super) fn path(self) -> String {
-        let Self {
-            section,
-            index,
-            field,
-        } = self;
-        let item = index.map_or_else(|| section.to_owned(), |index| format!("{section}[{index}]"));
-        match field {
-            Some(field) => format!("{item}.{field}"),
-            None => item,
         }
     }
 }
@@ -56,17 +68,36 @@ pub struct Fault {
     pub message: String,
 }
 
-/// A document and where its parts stand.
+/// The documents of a file, and where their parts stand.
 #[derive(Debug)]
 pub(super) struct Read {
-    pub(super) document: Document,
+    own: Vec<Own>,
+    /// Documents of other formats, each with its `type`.
+    pub(super) brought: Vec<Node>,
+}
+
+/// A document of Sluice's own.
+#[derive(Debug)]
+struct Own {
+    document: Document,
     lines: Lines,
+    /// How many lines of the file come before it.
+    before: u64,
+}
+
+/// What tells Sluice's own documents from others.
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(default)]
+    sluice: Option<IgnoredAny>,
+    #[serde(default)]
+    r#type: Option<IgnoredAny>,
 }
 
 /// An item of a section, with each of its fields.
 type Item = Spanned<BTreeMap<String, Spanned<IgnoredAny>>>;
 
-type Lines = BTreeMap<String, Section>;
+type Lines = BTreeMap<String, Spanned<Section>>;
 
 /// The items of a section, or the fields of one that is an item itself; neither for the version.
 #[derive(Debug, Default)]
@@ -113,40 +144,90 @@ impl<'de> Deserialize<'de> for Section {
     }
 }
 
-/// Reads a document.
-pub(super) fn read(text: &str) -> Result<Read, Fault> {
-    let document: Document = serde_saphyr::from_str(text).map_err(|error| fault(&error))?;
-    Ok(Read {
-        document,
-        // What was read as a document has this shape.
-        lines: serde_saphyr::from_str(text).unwrap_or_default(),
-    })
+/// Reads a file.
+pub(super) fn read(text: &str) -> Result<Read, Vec<Fault>> {
+    let mut read = Read {
+        own: Vec::new(),
+        brought: Vec::new(),
+    };
+    let mut faults = Vec::new();
+    for piece in pieces(text) {
+        if let Err(fault) = read.take(piece.text, piece.before) {
+            faults.push(fault);
+        }
+    }
+    if faults.is_empty() {
+        Ok(read)
+    } else {
+        Err(faults)
+    }
 }
 
 impl Read {
-    /// What is wrong at a place.
-    pub(super) fn fault(&self, place: Place, message: String) -> Fault {
-        let section = self.lines.get(place.section);
-        let item = section.and_then(|section| section.items.get(place.index?));
+    fn take(&mut self, text: &str, before: u64) -> Result<(), Fault> {
+        let wrong = |error| fault(&error, before);
+        // What is no YAML, or no fields, is told as what is wrong with a document of Sluice's own.
+        let kind = serde_saphyr::from_str::<Kind>(text);
+        if kind.is_ok_and(|it| it.sluice.is_none() && it.r#type.is_some()) {
+            let node: Node = serde_saphyr::from_str(text).map_err(wrong)?;
+            self.brought.push(node.moved_down(before));
+            return Ok(());
+        }
+        self.own.push(Own {
+            document: serde_saphyr::from_str(text).map_err(wrong)?,
+            // What was read as a document has this shape.
+            lines: serde_saphyr::from_str(text).unwrap_or_default(),
+            before,
+        });
+        Ok(())
+    }
+
+    /// Sluice's own documents, with their numbers.
+    pub(super) fn own(&self) -> impl Iterator<Item = (usize, &Document)> {
+        let documents = self.own.iter().map(|it| &it.document);
+        documents.enumerate()
+    }
+
+    /// What is wrong in a document of Sluice's own.
+    pub(super) fn fault(
+        &self,
+        (document, section, index): (usize, &'static str, Option<usize>),
+        field: Option<&'static str>,
+        message: String,
+    ) -> Fault {
+        let own = self.own.get(document);
+        let lines = own.and_then(|own| own.lines.get(section));
+        let item = lines.and_then(|section| section.value.items.get(index?));
         let fields = item.map_or_else(
-            || section.map(|section| &section.fields),
+            || lines.map(|section| &section.value.fields),
             |item| Some(&item.value),
         );
-        let field = fields.and_then(|fields| fields.get(place.field?));
-        let location = field
+        let location = fields
+            .and_then(|fields| fields.get(field?))
             .map(|field| field.referenced)
-            .or_else(|| item.map(|item| item.referenced));
+            .or_else(|| item.map(|item| item.referenced))
+            .or_else(|| lines.map(|section| section.referenced));
+        let before = own.map_or(0, |own| own.before);
         Fault {
-            line: location.map_or(1, |at| at.line()),
+            line: before + location.map_or(1, |at| at.line()),
             column: location.map_or(1, |at| at.column()),
-            field: Some(place.path()),
+            field: Some(path(section, index, field)),
             message,
         }
     }
 }
 
-/// What the reader of YAML says, without its place, which stands beside it.
-fn fault(error: &serde_saphyr::Error) -> Fault {
+/// A place as a path: `models[3].prices`.
+fn path(section: &str, index: Option<usize>, field: Option<&str>) -> String {
+    let item = index.map_or_else(|| section.to_owned(), |index| format!("{section}[{index}]"));
+    match field {
+        Some(field) => format!("{item}.{field}"),
+        None => item,
+    }
+}
+
+/// What the reader of YAML says, without its place, which stands beside it; `before` lines of the file come before the text.
+fn fault(error: &serde_saphyr::Error, before: u64) -> Fault {
     let location = error.location();
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
@@ -162,7 +243,7 @@ fn fault(error: &serde_saphyr::Error) -> Fault {
         _ => first,
     };
     Fault {
-        line: location.map_or(1, |at| at.line()),
+        line: before + location.map_or(1, |at| at.line()),
         column: location.map_or(1, |at| at.column()),
         field: None,
         message: message.to_owned(),
@@ -174,7 +255,8 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: (u64, u64), message: &str) {
-        let fault = read(text).expect_err("it is wrong");
+        let faults = read(text).expect_err("it is wrong");
+        let fault = &faults[0];
         assert_eq!((fault.line, fault.column), expected, "{fault}");
         assert!(fault.message.contains(message), "{fault}");
     }
@@ -197,37 +279,53 @@ mod tests {
     }
 
     #[test]
-    fn a_place_leads_back_to_its_line() {
-        let text = "sluice: v1\nvirtual_accounts:\n  - name: a\n  - name: b\n    disabled: true\n";
+    fn mistakes_in_later_documents_are_told_with_the_lines_of_the_file() {
+        check(
+            "sluice: v1\n---\n# another\nsluice: v1\nmodls: []\n",
+            (5, 1),
+            "unknown field `modls`",
+        );
+        check("type: x\na: 1\n---\nsluice: v2\n", (4, 9), "v1");
+        check("type: x\na: 1\n---\ntype: y\na: [\n", (5, 4), "");
+        // Each document's first mistake is told.
+        let faults = read("sluice: v2\n---\nsluice: v3\n").expect_err("both are wrong");
+        let lines: Vec<_> = faults.iter().map(|it| it.line).collect();
+        assert_eq!(lines, [1, 3]);
+    }
+
+    #[test]
+    fn a_document_is_of_another_format_when_it_says_its_type() {
+        let text = "name: a\ntype: other\n---\nsluice: v1\n---\n{type: third}\n";
         let read = read(text).expect("good");
-        let place = Place {
-            section: "virtual_accounts",
-            index: Some(1),
-            field: None,
-        };
-        let at = |place| {
-            let fault = read.fault(place, String::new());
-            (fault.line, fault.field)
-        };
-        assert_eq!(at(place), (4, Some("virtual_accounts[1]".into())));
-        let disabled = at(place.at("disabled"));
-        assert_eq!(disabled, (5, Some("virtual_accounts[1].disabled".into())));
-        assert_eq!(at(place.at("missing")).0, 4);
+        assert_eq!(read.own().count(), 1);
+        let lines: Vec<_> = read.brought.iter().map(|it| it.spot.line).collect();
+        assert_eq!(lines, [1, 6]);
+    }
+
+    /// Where the third part of a place is, and its path.
+    fn at(
+        text: &str,
+        place: (usize, &'static str, Option<usize>),
+        field: Option<&'static str>,
+    ) -> (u64, Option<String>) {
+        let fault = read(text).expect("good").fault(place, field, String::new());
+        (fault.line, fault.field)
+    }
+
+    #[test]
+    fn a_place_leads_back_to_its_line() {
+        let text = "sluice: v1\n---\nsluice: v1\nvirtual_accounts:\n  - name: a\n  - name: b\n    disabled: true\n";
+        let place = (1, "virtual_accounts", Some(1));
+        let named = |field: &str| Some(format!("virtual_accounts[1]{field}"));
+        assert_eq!(at(text, place, None), (6, named("")));
+        assert_eq!(at(text, place, Some("disabled")), (7, named(".disabled")));
+        assert_eq!(at(text, place, Some("missing")).0, 6);
     }
 
     #[test]
     fn a_section_that_is_one_item_has_fields_with_lines() {
         let text = "sluice: v1\nsettings:\n  retention:\n    requests_days: 30\n    sums_days: 30\n  organisation: Acme\n";
-        let read = read(text).expect("good");
-        let place = Place {
-            section: "settings",
-            index: None,
-            field: Some("organisation"),
-        };
-        let fault = read.fault(place, String::new());
-        assert_eq!(
-            (fault.line, fault.field.as_deref()),
-            (6, Some("settings.organisation"))
-        );
+        let found = at(text, (0, "settings", None), Some("organisation"));
+        assert_eq!(found, (6, Some("settings.organisation".into())));
     }
 }

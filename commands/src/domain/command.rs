@@ -14,7 +14,7 @@ use events_schema::{
         UserId, VirtualAccountId, VirtualModelId,
     },
     money::Price,
-    names::{BaseUrl, Label, ModelName, Slug},
+    names::{BaseUrl, Label, ModelName, Slug, VirtualModelName},
     secrets::{KeyedHash, SealedRef},
     state::{Retention, SessionBounds},
     time::Timestamp,
@@ -182,14 +182,14 @@ pub enum VirtualModelCommand {
     /// Make it, under a fresh id.
     Create {
         /// Its name.
-        name: Slug,
+        name: VirtualModelName,
         /// How it chooses.
         routing: Routing,
     },
     /// Give it another name.
     Rename {
         /// The new name.
-        name: Slug,
+        name: VirtualModelName,
     },
     /// Let it choose differently.
     ChangeRouting {

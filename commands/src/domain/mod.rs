@@ -8,7 +8,7 @@ mod decide;
 mod rejection;
 mod uses;
 
-pub(crate) use self::decide::full_name;
+pub(crate) use self::decide::{full_name, routing_fault};
 pub use self::{
     command::{
         Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,

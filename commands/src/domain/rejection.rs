@@ -3,7 +3,7 @@
 
 use events_schema::{
     events::Aggregate,
-    names::{Label, Slug},
+    names::{Label, Slug, VirtualModelName},
 };
 
 /// Why a command is refused. Nothing has changed.
@@ -150,7 +150,7 @@ pub enum UsedBy {
     },
     /// A virtual model routes to the model.
     #[error("the virtual model '{0}' routes to it")]
-    VirtualModel(Slug),
+    VirtualModel(VirtualModelName),
     /// An owner's keys.
     #[error("it owns {}; revoke them first", counted(*.0, "key"))]
     Keys(usize),
@@ -200,8 +200,13 @@ pub enum RoutingFault {
         second: String,
     },
     /// A status that is none of an error.
-    #[error("{0} is no HTTP status to fall back or try again on: those are 400 to 599")]
-    StatusCode(u16),
+    #[error("{code} is no HTTP status to fall back or try again on: those are 400 to 599")]
+    StatusCode {
+        /// Where it stands.
+        field: &'static str,
+        /// The status.
+        code: u16,
+    },
     /// A number that is too small or too large.
     #[error("`{field}` is {least} to {most}, and here it is {found}")]
     OutOfRange {
@@ -308,6 +313,24 @@ impl SettingFault {
     }
 }
 
+impl RoutingFault {
+    /// Which part of the target, or of the routing, it concerns, as documents have it; `None`: all of the target.
+    pub(crate) const fn part(&self) -> Option<&'static str> {
+        match self {
+            Self::Count { .. } | Self::NoWeight | Self::NoCommonType { .. } => Some("targets"),
+            Self::Twice(_) => Some("model"),
+            Self::Weight { .. } => Some("weight"),
+            Self::StatusCode { field, .. }
+            | Self::OutOfRange { field, .. }
+            | Self::Empty(field)
+            | Self::TooMany { field, .. } => Some(field),
+            Self::ReservedParam(_) => Some("override_params"),
+            Self::SetAndRemoved(_) => Some("headers_override"),
+            Self::Lacks { .. } => None,
+        }
+    }
+}
+
 impl PolicyFault {
     /// The field of the request that it belongs to.
     const fn field(&self) -> &'static str {
@@ -362,7 +385,7 @@ impl Rejection {
                 | RoutingFault::NoWeight
                 | RoutingFault::Weight { .. }
                 | RoutingFault::NoCommonType { .. }
-                | RoutingFault::StatusCode(_)
+                | RoutingFault::StatusCode { .. }
                 | RoutingFault::OutOfRange { .. }
                 | RoutingFault::Lacks { .. }
                 | RoutingFault::Empty(_)

@@ -158,7 +158,8 @@ pub enum NewCommand {
     },
     /// Make a virtual model.
     CreateVirtualModel {
-        /// The name that callers ask for.
+        /// The name that callers ask for: a short one, or one like a model's, `first/second`. It stands before a model that
+        /// is called the same.
         name: String,
         /// How it chooses among its targets.
         routing: Routing,

@@ -16,7 +16,7 @@ pub struct ApplyRequest {
     /// Why, for the history; at most 500 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// The document, in YAML.
+    /// The document, in YAML, or several, separated by `---`.
     pub document: String,
     /// Whether to say only what would change.
     #[serde(default)]

@@ -8,7 +8,7 @@ use super::Routing;
 use crate::{
     id::ProviderAccountId,
     money::Price,
-    names::{ModelName, Slug},
+    names::{ModelName, VirtualModelName},
     time::Timestamp,
 };
 
@@ -72,14 +72,14 @@ pub enum VirtualModelEvent {
     /// A virtual model was made.
     VirtualModelCreated {
         /// The name that callers ask for.
-        name: Slug,
+        name: VirtualModelName,
         /// How it chooses among its targets.
         routing: Routing,
     },
     /// It was given another name.
     VirtualModelRenamed {
         /// The new name.
-        name: Slug,
+        name: VirtualModelName,
     },
     /// It chooses differently.
     VirtualModelRoutingChanged {

@@ -14,7 +14,7 @@ use crate::{
         UserId, VirtualAccountId, VirtualModelId,
     },
     money::Price,
-    names::{BaseUrl, Label, ModelName, Slug},
+    names::{BaseUrl, Label, ModelName, Slug, VirtualModelName},
     secrets::{KeyedHash, SealedRef},
     time::Timestamp,
 };
@@ -107,7 +107,7 @@ pub struct VirtualModel {
     /// Where it stands in the history.
     pub life: Life,
     /// The name that callers ask for.
-    pub name: Slug,
+    pub name: VirtualModelName,
     /// How it chooses.
     pub routing: Routing,
     /// Whether it takes no requests.

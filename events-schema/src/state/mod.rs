@@ -36,7 +36,7 @@ use crate::{
         GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId,
         UserId, VirtualAccountId, VirtualModelId,
     },
-    names::{Label, ModelName, Slug},
+    names::{Label, ModelName, Slug, VirtualModelName},
     secrets::KeyedHash,
 };
 
@@ -74,7 +74,7 @@ pub struct Organisation {
 struct Index {
     provider_accounts: OrdSet<(Slug, ProviderAccountId)>,
     models: OrdSet<((ProviderAccountId, ModelName), ModelId)>,
-    virtual_models: OrdSet<(Slug, VirtualModelId)>,
+    virtual_models: OrdSet<(VirtualModelName, VirtualModelId)>,
     virtual_accounts: OrdSet<(Slug, VirtualAccountId)>,
     users: OrdSet<(KeyedHash, UserId)>,
     operators: OrdSet<(KeyedHash, OperatorId)>,
@@ -260,7 +260,7 @@ impl Organisation {
 
     /// The virtual model of this name.
     #[must_use]
-    pub fn virtual_model_named(&self, name: &Slug) -> Option<&VirtualModel> {
+    pub fn virtual_model_named(&self, name: &VirtualModelName) -> Option<&VirtualModel> {
         first(&self.index.virtual_models, name).and_then(|id| self.virtual_models.get(&id))
     }
 

@@ -16,7 +16,7 @@ use events_schema::{
     },
     id::Id,
     money::{NanoUsd, Price},
-    names::{BaseUrl, Label, MetadataKey, ModelName, Slug},
+    names::{BaseUrl, Label, MetadataKey, ModelName, Slug, VirtualModelName},
     secrets::{KeyedHash, SealedRef},
     time::Timestamp,
 };
@@ -125,8 +125,8 @@ fn model() -> impl Strategy<Value = ModelEvent> {
 fn virtual_model() -> impl Strategy<Value = VirtualModelEvent> {
     use VirtualModelEvent as E;
     prop_oneof![
-        3 => (slug(), routing()).prop_map(|(name, routing)| E::VirtualModelCreated { name, routing }),
-        1 => slug().prop_map(|name| E::VirtualModelRenamed { name }),
+        3 => (virtual_name(), routing()).prop_map(|(name, routing)| E::VirtualModelCreated { name, routing }),
+        1 => virtual_name().prop_map(|name| E::VirtualModelRenamed { name }),
         1 => routing().prop_map(|routing| E::VirtualModelRoutingChanged { routing }),
         1 => Just(E::VirtualModelDisabled {}),
         1 => Just(E::VirtualModelEnabled {}),
@@ -283,6 +283,11 @@ pub(crate) fn epoch() -> impl Strategy<Value = Epoch> {
 fn slug() -> impl Strategy<Value = Slug> {
     prop_oneof![3 => "[ab]", 1 => "[a-z0-9][a-z0-9._-]{0,62}"]
         .prop_map(|text| text.parse().expect("a slug"))
+}
+
+fn virtual_name() -> impl Strategy<Value = VirtualModelName> {
+    prop_oneof![3 => "[ab]", 1 => "[ab]/[ab]", 1 => "[a-z0-9][a-z0-9._-]{0,62}/[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}"]
+        .prop_map(|text| text.parse().expect("a virtual model's name"))
 }
 
 fn model_name() -> impl Strategy<Value = ModelName> {

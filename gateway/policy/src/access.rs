@@ -40,31 +40,41 @@ impl Resolved<'_> {
     }
 }
 
-/// What the name stands for: a virtual model (whose names have no slash), or `account/model`, split at the first slash.
+/// What the name stands for: a virtual model, or else `account/model`, split at the first slash. So a virtual model that is
+/// called like a model decides where the requests for that model go.
 ///
 /// # Errors
 /// [`Denial::UnknownModel`].
 pub fn resolve<'c>(config: &'c impl Configuration, name: &str) -> Result<Resolved<'c>, Denial> {
-    let Some((account, model)) = name.split_once('/') else {
-        return config
-            .virtual_model_by_name(name)
-            .map(Resolved::Virtual)
-            .ok_or(Denial::UnknownModel);
-    };
-    let account = config
-        .account_by_name(account)
-        .ok_or(Denial::UnknownModel)?;
-    let model = config
-        .model_by_name(&account.id, model)
-        .ok_or(Denial::UnknownModel)?;
-    Ok(Resolved::Direct(Target { account, model }))
+    config
+        .virtual_model_by_name(name)
+        .map(Resolved::Virtual)
+        .or_else(|| direct(config, name).map(Resolved::Direct))
+        .ok_or(Denial::UnknownModel)
+}
+
+/// The model of this full name, whether or not a virtual model stands before it.
+fn direct<'c>(config: &'c impl Configuration, name: &str) -> Option<Target<'c>> {
+    let (account, model) = name.split_once('/')?;
+    let account = config.account_by_name(account)?;
+    let model = config.model_by_name(&account.id, model)?;
+    Some(Target { account, model })
+}
+
+/// The model that a virtual model stands before, since it is called the same.
+fn behind<'c>(config: &'c impl Configuration, resolved: Resolved<'_>) -> Option<Resolved<'c>> {
+    match resolved {
+        Resolved::Virtual(it) => direct(config, it.name.as_str()).map(Resolved::Direct),
+        Resolved::Direct(_) => None,
+    }
 }
 
 /// The grant that opens the model to the caller: the one with the smallest id, whichever order they come in.
 ///
 /// A team's grant opens the model to its members, with all of their keys; a disabled team's opens nothing. A virtual
 /// model's targets need no grant of their own, and a grant of a whole account does not open the virtual models
-/// that lead to it.
+/// that lead to it. What opens a model opens as well the virtual model that stands before it: who may ask for a name does
+/// not change when its requests are led elsewhere.
 ///
 /// # Errors
 /// [`Denial::NotGranted`].
@@ -73,10 +83,11 @@ pub fn authorize(
     caller: Caller<'_>,
     resolved: Resolved<'_>,
 ) -> Result<GrantId, Denial> {
+    let behind = behind(config, resolved);
     caller
         .subjects(config)
         .flat_map(|subject| config.grants(subject))
-        .filter(|grant| opens(grant, resolved))
+        .filter(|grant| opens(grant, resolved) || behind.is_some_and(|it| opens(grant, it)))
         .map(|grant| GrantId::from_bytes(grant.id))
         .min()
         .ok_or(Denial::NotGranted)
@@ -112,7 +123,8 @@ pub fn usable_virtual_models<'c>(
     models
 }
 
-/// The models of provider accounts that the caller may use now, in the order of their full names.
+/// The models of provider accounts that the caller may use now, in the order of their full names; those before which a
+/// virtual model stands are not among them.
 #[must_use]
 pub fn usable_models<'c>(config: &'c impl Configuration, caller: Caller<'_>) -> Vec<Target<'c>> {
     let target = |model: &'c ArchivedModelEntry| {
@@ -121,6 +133,8 @@ pub fn usable_models<'c>(config: &'c impl Configuration, caller: Caller<'_>) -> 
             model,
         };
         let enabled = !target.account.disabled && !model.disabled;
+        let name = format!("{}/{}", target.account.name, model.name);
+        let enabled = enabled && config.virtual_model_by_name(&name).is_none();
         (enabled && authorize(config, caller, Resolved::Direct(target)).is_ok()).then_some(target)
     };
     let mut models: Vec<_> = config.models().filter_map(target).collect();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::client;
-use crate::stack::{Stack, block_on, said, sluice, wait_until};
+use crate::stack::{Stack, block_on, chat_as, said, sluice, wait_until};
 
 const DOCUMENT: &str = "sluice: v1
 virtual_accounts:
@@ -14,6 +14,18 @@ keys:
 grants:
   - to: {virtual_account: billing}
     models: {listed: [{model: mock/fast}]}
+";
+
+/// A rule in the format of other gateways: requests for a model go to another one first.
+const RULES: &str = "name: routing
+type: gateway-load-balancing-config
+rules:
+  - id: slow-first
+    type: priority-based-routing
+    when: { subjects: [\"*\"], models: [\"mock/fast\"], metadata: {} }
+    load_balance_targets:
+      - { target: mock/fast, priority: 1 }
+      - { target: mock/slow, priority: 0, retry_config: { attempts: 1, delay: 100, on_status_codes: [\"503\"] } }
 ";
 
 #[test]
@@ -76,6 +88,36 @@ fn a_document_is_applied_from_the_command_line_and_its_key_works() {
                 Ok(())
             } else {
                 Err(text)
+            }
+        })
+        .await;
+    });
+    // A rule for the model that the key may use: file, line and field of a mistake, then the rule itself. Who may ask for the
+    // name is who might before, and its requests go where the rule says.
+    let wrong = RULES.replace("subjects: [\"*\"]", "subjects: [\"team:backend\"]");
+    fs::write(&file, format!("{DOCUMENT}---\n{wrong}")).expect("writable");
+    let wrong = apply(&[]);
+    let expected = format!("{path}:16:23: A rule cannot depend on who asks");
+    assert!(
+        said(&wrong).contains(&expected) && said(&wrong).contains("(rules[0].when.subjects)"),
+        "{}",
+        said(&wrong)
+    );
+    fs::write(&file, format!("{DOCUMENT}---\n{RULES}")).expect("writable");
+    let done = apply(&[]);
+    assert!(
+        said(&done).contains("+ virtual model mock/fast"),
+        "{}",
+        said(&done)
+    );
+    block_on(async {
+        wait_until("the gateway follows the rule", || async {
+            let answer = chat_as(&stack.info, secret, "mock/fast", "who answers?").await?;
+            let target = answer.headers.get("x-sluice-target");
+            if answer.status.is_success() && target.is_some_and(|it| it == "mock/slow") {
+                Ok(())
+            } else {
+                Err(format!("{target:?}: {}", answer.text()))
             }
         })
         .await;

@@ -11,9 +11,10 @@ use events_schema::{
     time::Timestamp,
 };
 
-use super::{Fields, Planner, Wrong};
+use super::{Fields, Planner, Section, Wrong};
 use crate::{
     declared::{
+        brought::Origin,
         document::{self, Grant, Key},
         read::Place,
     },
@@ -141,15 +142,18 @@ impl<'a> Planner<'a> {
     }
 
     /// A subject may have several grants: those that are there already are found first, others are changed, the rest made.
-    pub(super) fn grants(&mut self, grants: &'a [Grant]) {
+    pub(super) fn grants(
+        &mut self,
+        sections: &[Section<'a, [Grant]>],
+        brought: &'a [(Grant, Origin<'a>)],
+    ) {
+        let mut grants: Vec<_> = sections.iter().flat_map(Section::items).collect();
+        for (it, origin) in brought {
+            grants.push((self.place_of(origin), it));
+        }
         let mut by_subject: HashMap<Subject, Vec<(Place, &Grant, GrantedModels)>> = HashMap::new();
         let mut order = Vec::new();
-        for (index, it) in grants.iter().enumerate() {
-            let place = Place {
-                section: "grants",
-                index: Some(index),
-                field: None,
-            };
+        for (place, it) in grants {
             match self.grant(place, it) {
                 Ok((subject, models)) => {
                     let of_it = by_subject.entry(subject).or_insert_with(|| {
@@ -158,10 +162,7 @@ impl<'a> Planner<'a> {
                     });
                     of_it.push((place, it, models));
                 }
-                Err((place, message)) => {
-                    let fault = self.read.fault(place, message);
-                    self.faults.push(fault);
-                }
+                Err((place, message)) => self.wrong(place, message),
             }
         }
         for subject in order {

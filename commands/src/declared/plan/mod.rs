@@ -3,27 +3,30 @@
 //! One file for each group of sections. What a section makes gets its id here, so that later sections can refer to it.
 
 mod access;
+mod brought;
 mod models;
 mod owners;
 mod policies;
 mod prune;
+mod sections;
 mod settings;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 pub(super) use self::access::key_told;
 
 use events_schema::{
     api::declared::{Action, Change, FieldChange, NewSecret},
-    events::Owner,
+    events::{ModelType, Owner},
     id::{GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, TeamId, UserId, VirtualModelId},
-    names::{Label, Slug},
+    names::{Label, Slug, VirtualModelName},
 };
 
+use self::sections::{Section, Sections};
 use super::{
     Surroundings,
-    document::Document,
-    read::{Fault, Place, Read},
+    brought::{Brought, Origin},
+    read::{Fault, Of, Place, Read},
 };
 use crate::{
     auth::Email,
@@ -72,11 +75,16 @@ impl Plan {
 struct Planner<'a> {
     around: Surroundings<'a>,
     read: &'a Read,
+    sections: Sections<'a>,
+    /// Where what other formats declare stands, by the numbers that places have for it.
+    brought: Vec<&'a Origin<'a>>,
     plan: Plan,
     faults: Vec<Fault>,
     accounts: HashMap<Slug, ProviderAccountId>,
     models: HashMap<String, ModelId>,
-    virtual_models: HashMap<Slug, VirtualModelId>,
+    /// What the models that the documents name can be asked for.
+    types: HashMap<ModelId, &'a BTreeSet<ModelType>>,
+    virtual_models: HashMap<VirtualModelName, VirtualModelId>,
     users: HashMap<Email, UserId>,
     teams: HashMap<Slug, TeamId>,
     operators: HashMap<Email, OperatorId>,
@@ -87,15 +95,23 @@ struct Planner<'a> {
     grants: HashSet<GrantId>,
 }
 
-/// Makes the plan.
-pub(super) fn plan(read: &Read, around: Surroundings<'_>) -> Result<Plan, Vec<Fault>> {
+/// Makes the plan. What was wrong with documents of other formats is told with all the rest.
+pub(super) fn plan(
+    read: &Read,
+    (brought, faults): (&Brought<'_>, Vec<Fault>),
+    around: Surroundings<'_>,
+) -> Result<Plan, Vec<Fault>> {
+    let sections = Sections::of(read);
     let mut planner = Planner {
         around,
         read,
+        sections: sections.clone(),
+        brought: Vec::new(),
         plan: Plan::default(),
-        faults: Vec::new(),
+        faults,
         accounts: HashMap::new(),
         models: HashMap::new(),
+        types: HashMap::new(),
         virtual_models: HashMap::new(),
         users: HashMap::new(),
         teams: HashMap::new(),
@@ -105,44 +121,42 @@ pub(super) fn plan(read: &Read, around: Surroundings<'_>) -> Result<Plan, Vec<Fa
         policies: HashSet::new(),
         grants: HashSet::new(),
     };
-    let Document {
-        sluice: _,
-        settings,
-        provider_accounts,
-        models,
-        virtual_models,
-        users,
-        teams,
-        virtual_accounts,
-        keys,
-        grants,
-        rate_limit_policies,
-        operators,
-    } = &read.document;
-    if let Some(settings) = settings {
-        planner.settings(settings);
+    for (number, settings) in sections.settings.iter().enumerate() {
+        match number {
+            0 => planner.settings(settings.place(), settings.of),
+            _ => planner.wrong(
+                settings.place(),
+                "The settings stand in the documents twice.".to_owned(),
+            ),
+        }
     }
-    planner.each("provider_accounts", provider_accounts, Planner::account);
-    planner.each("models", models, Planner::model);
-    planner.each("virtual_models", virtual_models, Planner::virtual_model);
-    planner.each("users", users, Planner::user);
-    planner.each("teams", teams, Planner::team);
-    planner.each(
-        "virtual_accounts",
-        virtual_accounts,
-        Planner::virtual_account,
-    );
-    planner.each("keys", keys, Planner::key);
-    planner.grants(grants.as_deref().unwrap_or_default());
-    planner.each("rate_limit_policies", rate_limit_policies, Planner::policy);
-    planner.each("operators", operators, Planner::operator);
+    planner.each(&sections.provider_accounts, Planner::account);
+    planner.each(&sections.models, Planner::model);
+    planner.each(&sections.virtual_models, Planner::virtual_model);
+    planner.brought_models(&brought.virtual_models);
+    planner.each(&sections.users, Planner::user);
+    planner.each(&sections.teams, Planner::team);
+    planner.each(&sections.virtual_accounts, Planner::virtual_account);
+    planner.each_brought(&brought.virtual_accounts, Planner::virtual_account);
+    planner.each(&sections.keys, Planner::key);
+    planner.each_brought(&brought.keys, Planner::key);
+    planner.grants(&sections.grants, &brought.grants);
+    planner.each(&sections.rate_limit_policies, Planner::policy);
+    planner.each(&sections.operators, Planner::operator);
     if around.prune && planner.faults.is_empty() {
         planner.prune();
     }
     if planner.faults.is_empty() {
         Ok(planner.plan)
     } else {
-        Err(planner.faults)
+        let mut faults = planner.faults;
+        faults.sort_by(|one, other| {
+            let places = (one.line, one.column).cmp(&(other.line, other.column));
+            places.then_with(|| one.message.cmp(&other.message))
+        });
+        // Several names for one routing have its faults in the same places.
+        faults.dedup();
+        Err(faults)
     }
 }
 
@@ -152,26 +166,63 @@ type Wrong = (Place, String);
 impl<'a> Planner<'a> {
     fn each<T>(
         &mut self,
-        section: &'static str,
-        items: &'a Option<Vec<T>>,
+        sections: &[Section<'a, [T]>],
         item: impl Fn(&mut Self, Place, &'a T) -> Result<(), Wrong>,
     ) {
-        for (index, it) in items.iter().flatten().enumerate() {
-            let place = Place {
-                section,
-                index: Some(index),
-                field: None,
-            };
+        for (place, it) in sections.iter().flat_map(Section::items) {
             if let Err((place, message)) = item(self, place, it) {
-                let fault = self.read.fault(place, message);
-                self.faults.push(fault);
+                self.wrong(place, message);
             }
+        }
+    }
+
+    /// The same for what documents of other formats declare.
+    fn each_brought<T>(
+        &mut self,
+        items: &'a [(T, Origin<'a>)],
+        item: impl Fn(&mut Self, Place, &'a T) -> Result<(), Wrong>,
+    ) {
+        for (it, origin) in items {
+            let place = self.place_of(origin);
+            if let Err((place, message)) = item(self, place, it) {
+                self.wrong(place, message);
+            }
+        }
+    }
+
+    /// A place for what a document of another format declares.
+    fn place_of(&mut self, origin: &'a Origin<'a>) -> Place {
+        self.brought.push(origin);
+        Place::whole(Of::Brought(self.brought.len() - 1))
+    }
+
+    /// Notes what is wrong.
+    fn wrong(&mut self, place: Place, message: String) {
+        let fault = self.fault(place, message);
+        self.faults.push(fault);
+    }
+
+    fn fault(&self, place: Place, message: String) -> Fault {
+        let Place { of, field } = place;
+        match of {
+            Of::Section { document, section } => {
+                self.read.fault((document, section, None), field, message)
+            }
+            Of::Item {
+                document,
+                section,
+                index,
+            } => {
+                let place = (document, section, Some(index));
+                self.read.fault(place, field, message)
+            }
+            Of::Brought(number) => self.brought[number].fault(field, message),
         }
     }
 
     /// Adds an order.
     fn order(&mut self, place: Option<Place>, order: impl Into<Order>) {
-        let at = place.map(|place| self.read.fault(place, String::new()));
+        let at = place.map(|place| self.fault(place, String::new()));
         self.plan.places.push(at);
         self.plan.orders.push(order.into());
     }
@@ -256,5 +307,5 @@ fn words<T: serde::Serialize>(values: impl IntoIterator<Item = T>) -> String {
 
 /// The complaint about something that a document names twice.
 fn twice(what: &str, name: &str) -> String {
-    format!("The {what} '{name}' stands in the document twice.")
+    format!("The {what} '{name}' stands in the documents twice.")
 }

@@ -154,6 +154,7 @@ impl<'a> Planner<'a> {
         if self.models.insert(it.name.clone(), id).is_some() {
             return Err((place.at("name"), twice("model", &it.name)));
         }
+        self.types.insert(id, &it.types);
         let prices = self
             .prices(known.map(|known| known.id), &it.prices)
             .map_err(|message| (place.at("prices"), message))?;
@@ -338,15 +339,20 @@ impl<'a> Planner<'a> {
     }
 
     fn targets_told(&self, routing: &Routing) -> String {
-        let told = routing.targets.iter().map(|target| {
-            let declared = self.models.iter().find(|(_, id)| **id == target.model);
-            let name = declared.map_or_else(
-                || full_name(self.around.state, target.model),
-                |(name, _)| name.clone(),
-            );
-            routing::target_told(&name, target)
-        });
+        let told = routing
+            .targets
+            .iter()
+            .map(|target| routing::target_told(&self.model_told(target.model), target));
         told.collect::<Vec<_>>().join(", ")
+    }
+
+    /// What a model is called, in the documents or in the state.
+    pub(super) fn model_told(&self, model: ModelId) -> String {
+        let declared = self.models.iter().find(|(_, id)| **id == model);
+        declared.map_or_else(
+            || full_name(self.around.state, model),
+            |(name, _)| name.clone(),
+        )
     }
 }
 

@@ -35,13 +35,13 @@ const ORDER: [&str; 9] = [
 impl Planner<'_> {
     pub(super) fn prune(&mut self) {
         let around = self.around;
-        let (state, document) = (around.state, &self.read.document);
+        let (state, sections) = (around.state, &self.sections);
         let names = Names::of(state, around.people);
         let mut gone: Vec<(&str, String, Fields, Order)> = Vec::new();
         let mut delete = |what, name: String, fields, order: Order| {
             gone.push((what, name, fields, order));
         };
-        if document.grants.is_some() {
+        if !sections.grants.is_empty() {
             let unnamed = state.grants().values().filter(|it| {
                 !self.grants.contains(&it.id) && !export::is_own_subject(state, it.subject)
             });
@@ -56,7 +56,7 @@ impl Planner<'_> {
                 delete("grant", name, fields, order);
             }
         }
-        if document.rate_limit_policies.is_some() {
+        if !sections.rate_limit_policies.is_empty() {
             let all = state.rate_limit_policies().values();
             for it in all.filter(|it| !self.policies.contains(&it.name)) {
                 let order = RateLimitPolicyCommand::Delete;
@@ -69,7 +69,7 @@ impl Planner<'_> {
                 );
             }
         }
-        if document.keys.is_some() {
+        if !sections.keys.is_empty() {
             let named: HashSet<_> = self.keys.values().collect();
             let unnamed = state
                 .keys()
@@ -84,7 +84,7 @@ impl Planner<'_> {
                 delete("key", name, Fields::default(), order);
             }
         }
-        if document.virtual_accounts.is_some() {
+        if !sections.virtual_accounts.is_empty() {
             let unnamed = state.virtual_accounts().values().filter(|it| {
                 !self.owners.contains_key(&it.name) && it.name.as_str() != export::OWN_ACCOUNT
             });
@@ -98,14 +98,14 @@ impl Planner<'_> {
                 );
             }
         }
-        if document.teams.is_some() {
+        if !sections.teams.is_empty() {
             let named: HashSet<_> = self.teams.values().collect();
             for it in state.teams().values().filter(|it| !named.contains(&it.id)) {
                 let order = Command::Team(it.id, TeamCommand::Delete).into();
                 delete("team", it.name.to_string(), Fields::default(), order);
             }
         }
-        if document.users.is_some() {
+        if !sections.users.is_empty() {
             let named: HashSet<_> = self.users.values().collect();
             for it in state.users().values().filter(|it| !named.contains(&it.id)) {
                 let Some(person) = around.people.get(&it.id.uuid()) else {
@@ -122,7 +122,7 @@ impl Planner<'_> {
                 delete("user", name, Fields::default(), order);
             }
         }
-        if document.virtual_models.is_some() {
+        if !sections.virtual_models.is_empty() {
             let named: HashSet<_> = self.virtual_models.values().collect();
             let all = state.virtual_models().values();
             for it in all.filter(|it| !named.contains(&it.id)) {
@@ -135,14 +135,14 @@ impl Planner<'_> {
                 );
             }
         }
-        if document.models.is_some() {
+        if !sections.models.is_empty() {
             let named: HashSet<_> = self.models.values().collect();
             for it in state.models().values().filter(|it| !named.contains(&it.id)) {
                 let order = Command::Model(it.id, ModelCommand::Delete).into();
                 delete("model", full_name(state, it.id), Fields::default(), order);
             }
         }
-        if document.provider_accounts.is_some() {
+        if !sections.provider_accounts.is_empty() {
             let named: HashSet<_> = self.accounts.values().collect();
             let all = state.provider_accounts().values();
             for it in all.filter(|it| !named.contains(&it.id)) {

@@ -11,17 +11,10 @@ use crate::{
     domain::{Command, SettingsCommand},
 };
 
-/// The section, which is one item.
-const PLACE: Place = Place {
-    section: "settings",
-    index: None,
-    field: None,
-};
-
 impl Planner<'_> {
     /// What is missing stays: a number that is not named is no thing that could be deleted, and a shorter retention deletes
     /// what no document brings back. Only the name goes, where everything is to go that is not named.
-    pub(super) fn settings(&mut self, it: &Settings) {
+    pub(super) fn settings(&mut self, place: Place, it: &Settings) {
         let (now, prune) = (self.around.state.settings(), self.around.prune);
         let orders = self.plan.orders.len();
         let mut fields = Fields::default();
@@ -29,7 +22,7 @@ impl Planner<'_> {
             let (before, name) = (now.organisation.clone(), it.organisation.clone());
             if fields.set("organisation", before, name.clone()) {
                 let order = SettingsCommand::RenameOrganisation { name };
-                self.order(Some(PLACE.at("organisation")), Command::Settings(order));
+                self.order(Some(place.at("organisation")), Command::Settings(order));
             }
         }
         let named = it.retention.map(|it| Retention {
@@ -40,7 +33,7 @@ impl Planner<'_> {
             let before = Some(retention_told(now.retention));
             if fields.set("retention", before, Some(retention_told(retention))) {
                 let order = SettingsCommand::ChangeRetention { retention };
-                self.order(Some(PLACE.at("retention")), Command::Settings(order));
+                self.order(Some(place.at("retention")), Command::Settings(order));
             }
         }
         let named = it.console_sessions.map(|it| SessionBounds {
@@ -51,7 +44,7 @@ impl Planner<'_> {
             let before = Some(sessions_told(now.sessions));
             if fields.set("console_sessions", before, Some(sessions_told(bounds))) {
                 let order = SettingsCommand::ChangeSessionBounds { bounds };
-                self.order(Some(PLACE.at("console_sessions")), Command::Settings(order));
+                self.order(Some(place.at("console_sessions")), Command::Settings(order));
             }
         }
         self.change(Action::Change, "settings", "of the organisation", fields);

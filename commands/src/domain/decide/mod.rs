@@ -12,6 +12,8 @@ mod routing_rules;
 mod settings;
 mod team;
 
+pub(crate) use self::routing_rules::routing_fault;
+
 use events_schema::{
     events::{Aggregate, Event, LogEvent, Stream},
     id::ModelId,

@@ -3,7 +3,7 @@
 use events_schema::{
     events::{Aggregate, Event, ModelRef, Stream, VirtualModelEvent as E},
     id::VirtualModelId,
-    names::Slug,
+    names::VirtualModelName,
     state::{Organisation, VirtualModel},
 };
 
@@ -58,7 +58,11 @@ pub(super) fn decide(state: &Organisation, id: VirtualModelId, command: &C) -> D
     }
 }
 
-fn name_is_free(state: &Organisation, id: VirtualModelId, name: &Slug) -> Result<(), Rejection> {
+fn name_is_free(
+    state: &Organisation,
+    id: VirtualModelId,
+    name: &VirtualModelName,
+) -> Result<(), Rejection> {
     match state.virtual_model_named(name) {
         Some(other) if other.id != id => Err(Rejection::NameTaken {
             what: Aggregate::VirtualModel,

@@ -7,6 +7,7 @@ use events_schema::{
         Aggregate, HeadersOverride, MOST_RETRIES, MOST_TARGETS, ModelType, Retry, Routing,
         RoutingStrategy, RoutingTarget, SlaCutoff, StickySessions,
     },
+    id::ModelId,
     json::JsonObject,
     names::MetadataKey,
     state::Organisation,
@@ -43,6 +44,26 @@ type Checked = Result<(), RoutingFault>;
 
 /// Checks a routing against the models that are there.
 pub(super) fn can_be_followed(state: &Organisation, routing: &Routing) -> Result<(), Rejection> {
+    let missing = |it: &&RoutingTarget| !state.models().contains_key(&it.model);
+    if let Some(target) = routing.targets.iter().find(missing) {
+        return Err(Rejection::MissingReference {
+            what: Aggregate::Model,
+            id: target.model.to_string(),
+            field: "routing.targets",
+        });
+    }
+    if let Some((_, fault)) = routing_fault(routing, |model| full_name(state, model)) {
+        return Err(Rejection::Routing(fault));
+    }
+    types_agree(state, &routing.targets)
+}
+
+/// What is wrong with a routing, whatever its models are: in which of its targets (`None`: in none of them), and what.
+/// `name` says what a model is called.
+pub(crate) fn routing_fault(
+    routing: &Routing,
+    name: impl Fn(ModelId) -> String,
+) -> Option<(Option<usize>, RoutingFault)> {
     let Routing {
         strategy,
         targets,
@@ -51,32 +72,25 @@ pub(super) fn can_be_followed(state: &Organisation, routing: &Routing) -> Result
         hedge_after_ms,
     } = routing;
     if !(1..=MOST_TARGETS).contains(&targets.len()) {
-        return Err(Rejection::Routing(RoutingFault::Count {
-            found: targets.len(),
-            most: MOST_TARGETS,
-        }));
+        let (found, most) = (targets.len(), MOST_TARGETS);
+        return Some((None, RoutingFault::Count { found, most }));
     }
     let mut seen = BTreeSet::new();
-    for target in targets {
-        if !state.models().contains_key(&target.model) {
-            return Err(Rejection::MissingReference {
-                what: Aggregate::Model,
-                id: target.model.to_string(),
-                field: "routing.targets",
-            });
+    for (index, target) in targets.iter().enumerate() {
+        let name = || name(target.model);
+        if let Err(fault) = target_is_good(target, *strategy, name) {
+            return Some((Some(index), fault));
         }
-        let name = || full_name(state, target.model);
-        target_is_good(target, *strategy, name).map_err(Rejection::Routing)?;
         if !seen.insert(target.model) {
-            return Err(Rejection::Routing(RoutingFault::Twice(name())));
+            return Some((Some(index), RoutingFault::Twice(name())));
         }
     }
     strategy_has_a_choice(*strategy, targets)
         .and_then(|()| sticky.as_ref().map_or(Ok(()), sessions_are_good))
         .and_then(|()| within("deadline_ms", *deadline_ms, DEADLINE_MS))
         .and_then(|()| within("hedge_after_ms", *hedge_after_ms, HEDGE_MS))
-        .map_err(Rejection::Routing)?;
-    types_agree(state, targets)
+        .err()
+        .map(|fault| (None, fault))
 }
 
 fn strategy_has_a_choice(strategy: RoutingStrategy, targets: &[RoutingTarget]) -> Checked {
@@ -130,7 +144,7 @@ fn target_is_good(
             most: HIGHEST_WEIGHT,
         });
     }
-    codes_are_errors(fallback_status_codes.as_ref())?;
+    codes_are_errors("fallback_status_codes", fallback_status_codes.as_ref())?;
     retry.as_ref().map_or(Ok(()), retry_is_good)?;
     sla_cutoff.map_or(Ok(()), cutoff_is_good)?;
     override_params.as_ref().map_or(Ok(()), params_are_good)?;
@@ -138,10 +152,10 @@ fn target_is_good(
     metadata_match.as_ref().map_or(Ok(()), metadata_is_good)
 }
 
-fn codes_are_errors(codes: Option<&BTreeSet<u16>>) -> Checked {
+fn codes_are_errors(field: &'static str, codes: Option<&BTreeSet<u16>>) -> Checked {
     let mut codes = codes.into_iter().flatten().copied();
     match codes.find(|code| !(400..=599).contains(code)) {
-        Some(code) => Err(RoutingFault::StatusCode(code)),
+        Some(code) => Err(RoutingFault::StatusCode { field, code }),
         None => Ok(()),
     }
 }
@@ -158,7 +172,7 @@ fn retry_is_good(retry: &Retry) -> Checked {
         (1, u32::from(MOST_RETRIES)),
     )?;
     within("retry.delay_ms", *delay_ms, (0, LONGEST_DELAY_MS))?;
-    codes_are_errors(on_status_codes.as_ref())
+    codes_are_errors("retry.on_status_codes", on_status_codes.as_ref())
 }
 
 fn cutoff_is_good(cutoff: SlaCutoff) -> Checked {

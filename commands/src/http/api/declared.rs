@@ -29,7 +29,8 @@ pub(super) const APPLY_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 /// Apply a document
 ///
 /// Makes the configuration what the YAML document says, all of it or nothing: it is compared with what there is, and the
-/// difference is done as one undertaking. What is wrong is told by line. With `dry_run`, the difference is only told, and
+/// difference is done as one undertaking. There may be several documents, separated by `---`, also of the types
+/// `gateway-load-balancing-config`, `provider-account/virtual-model` and `virtual-account`, which other gateways have. What is wrong is told by line. With `dry_run`, the difference is only told, and
 /// whether the rules would refuse it; give its `position` to be sure that nothing else has changed when it is done.
 #[utoipa::path(post, path = "/apply", tag = "commands", operation_id = "apply",
     request_body(content = ApplyRequest, example = json!({

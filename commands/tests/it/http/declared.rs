@@ -150,12 +150,12 @@ operators:
     role: auditor
 "#;
 
-async fn apply(caller: &Caller<'_>, document: &str) -> Answer {
+pub(super) async fn apply(caller: &Caller<'_>, document: &str) -> Answer {
     let body = json!({ "document": document, "why": "as it should be" });
     caller.post("/apply", &body).await
 }
 
-fn names(answer: &Answer) -> Vec<String> {
+pub(super) fn names(answer: &Answer) -> Vec<String> {
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     let changes = answer.json()["changes"].clone();
     let name = |it: &Value| {

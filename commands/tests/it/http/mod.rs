@@ -1,5 +1,6 @@
 //! The HTTP API as callers see it, on a real Postgres.
 
+mod brought;
 mod commands;
 mod declared;
 mod erasure;

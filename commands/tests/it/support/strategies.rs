@@ -19,7 +19,7 @@ use events_schema::{
     },
     id::{Id, ModelId},
     money::{NanoUsd, Price},
-    names::{BaseUrl, Label, ModelName, Slug},
+    names::{BaseUrl, Label, ModelName, Slug, VirtualModelName},
     secrets::{KeyedHash, SealedRef},
     state::{Retention, SessionBounds},
     time::Timestamp,
@@ -144,8 +144,8 @@ fn model() -> impl Strategy<Value = ModelCommand> {
 fn virtual_model() -> impl Strategy<Value = VirtualModelCommand> {
     use VirtualModelCommand as C;
     prop_oneof![
-        6 => (slug(), routing()).prop_map(|(name, routing)| C::Create { name, routing }),
-        1 => slug().prop_map(|name| C::Rename { name }),
+        6 => (virtual_name(), routing()).prop_map(|(name, routing)| C::Create { name, routing }),
+        1 => virtual_name().prop_map(|name| C::Rename { name }),
         2 => routing().prop_map(|routing| C::ChangeRouting { routing }),
         2 => Just(C::Disable),
         3 => Just(C::Enable),
@@ -333,6 +333,12 @@ where
 
 fn slug() -> impl Strategy<Value = Slug> {
     select(vec!["a", "b", "c", "d"]).prop_map(|name| name.parse().expect("a slug"))
+}
+
+/// Some of them are names of models.
+fn virtual_name() -> impl Strategy<Value = VirtualModelName> {
+    select(vec!["a", "b", "a/fast", "d/Meta/Llama:70b"])
+        .prop_map(|name| name.parse().expect("a name"))
 }
 
 fn model_name() -> impl Strategy<Value = ModelName> {

@@ -1,14 +1,21 @@
 //! What a key may use.
 
-use events_schema::snapshot::entries::{
-    Entry, MembershipsEntry, ModelRefEntry, OwnerEntry, SubjectEntry, TeamEntry,
+use events_schema::{
+    events::ModelRef,
+    id::VirtualModelId,
+    snapshot::entries::{
+        Entry, MembershipsEntry, ModelRefEntry, OwnerEntry, SubjectEntry, TeamEntry,
+        VirtualModelEntry,
+    },
 };
 use gateway_policy::{
-    Denial, authenticate, authorize, resolve, usable_models, usable_virtual_models,
+    Denial, EntryId, Resolved, authenticate, authorize, resolve, usable_models,
+    usable_virtual_models,
 };
 
 use crate::memory::{
     ACCOUNT, BIG, BOB, BOT, CHAT, KEY, Memory, SMALL, grant, grant_id, id, now, organisation,
+    target, virtual_model,
 };
 
 const NAMES: [&str; 4] = ["chat", "main/big", "main/embed", "other/org/small"];
@@ -64,6 +71,73 @@ fn a_grant_opens_what_it_lists_and_nothing_else() {
         &["chat", "other/org/small"],
     );
     check(everyone, &[], &[]);
+}
+
+/// A virtual model with a slash in its name.
+const BEFORE: EntryId = id(22);
+
+/// The organisation with a virtual model that is called like `main/big`, and leads to another model.
+fn with_one_before_a_model() -> Vec<Entry> {
+    let mut entries = organisation();
+    entries.push(Entry::VirtualModel(VirtualModelEntry {
+        id: BEFORE,
+        name: "main/big".into(),
+        ..virtual_model(vec![target(SMALL, 1)])
+    }));
+    entries
+}
+
+#[test]
+fn a_virtual_model_that_is_called_like_a_model_stands_before_it() {
+    let config = Memory::with(with_one_before_a_model());
+    let resolved = resolve(&config, "main/big").expect("it is there");
+    let expected = ModelRef::VirtualModel(VirtualModelId::from_bytes(BEFORE));
+    assert_eq!(resolved.model_ref(), expected);
+    // Its neighbours are what they were, and so is a name with a slash that no account has.
+    let direct = resolve(&config, "main/embed").expect("it is there");
+    assert!(matches!(direct, Resolved::Direct(_)), "{direct:?}");
+    let mut entries = organisation();
+    entries.push(Entry::VirtualModel(VirtualModelEntry {
+        id: BEFORE,
+        name: "nobody/chat".into(),
+        ..virtual_model(vec![target(SMALL, 1)])
+    }));
+    let config = Memory::with(entries);
+    assert_eq!(
+        resolve(&config, "nobody/chat").map(|it| it.model_ref()),
+        Ok(expected)
+    );
+}
+
+#[test]
+fn who_may_ask_for_a_model_may_ask_for_what_stands_before_it() {
+    let check = |models: &[ModelRefEntry], open: bool| {
+        let mut entries = with_one_before_a_model();
+        entries.push(grant(61, SubjectEntry::Everyone, models.to_vec()));
+        let config = Memory::with(entries);
+        let caller = authenticate(&config, &[9; 32], now()).expect("the key works");
+        let resolved = resolve(&config, "main/big").expect("it is there");
+        let expected = if open {
+            Ok(grant_id(61))
+        } else {
+            Err(Denial::NotGranted)
+        };
+        assert_eq!(authorize(&config, caller, resolved), expected, "{models:?}");
+        // It is listed once, as what it now is.
+        let virtual_models = usable_virtual_models(&config, caller);
+        let names: Vec<_> = virtual_models.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names.contains(&"main/big"), open, "{models:?}");
+        let direct = usable_models(&config, caller);
+        assert!(direct.iter().all(|it| it.model.id != BIG), "{models:?}");
+    };
+    check(&[ModelRefEntry::VirtualModel(BEFORE)], true);
+    check(&[ModelRefEntry::Model(BIG)], true);
+    check(&[ModelRefEntry::ProviderAccount(ACCOUNT)], true);
+    check(&[ModelRefEntry::All], true);
+    // What it leads to opens it to nobody, and neither does another virtual model.
+    check(&[ModelRefEntry::Model(SMALL)], false);
+    check(&[ModelRefEntry::VirtualModel(CHAT)], false);
+    check(&[], false);
 }
 
 #[test]

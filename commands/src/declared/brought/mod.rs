@@ -1,0 +1,96 @@
+//! Documents of the formats that users bring from other gateways, as what they are in Sluice.
+//!
+//! | `type` | what it declares |
+//! |---|---|
+//! | `gateway-load-balancing-config` | a virtual model for each model that a rule names |
+//! | `provider-account/virtual-model` | virtual models, each by its path (`group/name`) and, where it has one, by its slug |
+//! | `virtual-account` | a virtual account, its token as a key, its permissions as a grant |
+//!
+//! Fields have the names that they have there. What Sluice has not is refused where it stands, never left out: a document
+//! that is taken does what it says.
+//!
+//! - `form`: how a document is read field by field;
+//! - `targets`: a routing, which both kinds of virtual models have;
+//! - `rules`, `groups`, `accounts`: one kind of document each.
+
+mod accounts;
+mod form;
+mod groups;
+mod rules;
+mod targets;
+
+use std::collections::BTreeSet;
+
+use events_schema::events::ModelType;
+
+pub(super) use self::{form::At, targets::part};
+use super::{
+    document::{Grant, Key, VirtualAccount, VirtualModel},
+    node::Node,
+    read::Fault,
+};
+
+/// What documents of other formats declare.
+#[derive(Debug, Default)]
+pub(super) struct Brought<'d> {
+    pub(super) virtual_models: Vec<BroughtModel<'d>>,
+    pub(super) virtual_accounts: Vec<(VirtualAccount, Origin<'d>)>,
+    pub(super) keys: Vec<(Key, Origin<'d>)>,
+    pub(super) grants: Vec<(Grant, Origin<'d>)>,
+}
+
+/// Where something is declared: where it stands, and where those of its fields do that are called otherwise there.
+#[derive(Debug, Clone)]
+pub(super) struct Origin<'d> {
+    whole: At<'d>,
+    fields: Vec<(&'static str, At<'d>)>,
+}
+
+impl<'d> Origin<'d> {
+    fn new(whole: &At<'d>, fields: Vec<(&'static str, At<'d>)>) -> Self {
+        Self {
+            whole: whole.clone(),
+            fields,
+        }
+    }
+
+    /// What is wrong with a field of it, by the name that the field has in Sluice's own documents.
+    pub(super) fn fault(&self, field: Option<&str>, message: String) -> Fault {
+        let named = self.fields.iter().find(|(name, _)| Some(*name) == field);
+        named.map_or(&self.whole, |(_, at)| at).wrong(message)
+    }
+}
+
+/// A virtual model that a document of another format declares.
+#[derive(Debug)]
+pub(super) struct BroughtModel<'d> {
+    pub(super) model: VirtualModel,
+    pub(super) origin: Origin<'d>,
+    /// Where its routing stands.
+    pub(super) routing: At<'d>,
+    /// What each of its targets must take, where the document says so.
+    pub(super) types: BTreeSet<ModelType>,
+}
+
+/// Reads them all: what they declare, and all that is wrong with them.
+pub(super) fn read(documents: &[Node]) -> (Brought<'_>, Vec<Fault>) {
+    let (mut brought, mut faults) = (Brought::default(), Vec::new());
+    let mut rules = rules::Rules::default();
+    for node in documents {
+        let at = At::document(node);
+        let Some(kind) = at.field("type") else {
+            continue;
+        };
+        match kind.text() {
+            Ok("gateway-load-balancing-config") => rules.read(&at, &mut brought, &mut faults),
+            Ok("provider-account/virtual-model") => groups::read(&at, &mut brought, &mut faults),
+            Ok("virtual-account") => accounts::read(&at, &mut brought, &mut faults),
+            Ok(other) => faults.push(kind.wrong(format!(
+                "Documents of the type '{other}' are not read. Those of Sluice's own begin with `sluice: v1`; others are \
+                 gateway-load-balancing-config, provider-account/virtual-model and virtual-account."
+            ))),
+            Err(message) => faults.push(kind.wrong(message)),
+        }
+    }
+    (brought, faults)
+}

@@ -72,8 +72,10 @@ fn theirs(own: &str) -> &str {
     }
 }
 
-/// Reads a routing; its other fields are the caller's.
+/// Reads a routing; its other fields are the caller's. `None`: something is wrong with it, which is told. What the rules would
+/// say of what is left of it would be a mistake of nobody's.
 pub(super) fn read(at: &At<'_>, faults: &mut Vec<Fault>) -> Option<Routing> {
+    let before = faults.len();
     let strategy = required(at, "type", faults, strategy);
     let targets = list(at, "load_balance_targets", faults, target);
     if targets.is_none()
@@ -87,13 +89,13 @@ pub(super) fn read(at: &At<'_>, faults: &mut Vec<Fault>) -> Option<Routing> {
     let sticky = sticky
         .and_then(|()| at.field("sticky_routing"))
         .map(|it| sessions(&it, faults));
+    if faults.len() > before {
+        return None;
+    }
     Some(Routing {
         strategy: strategy?,
         targets: targets?,
-        sticky: match sticky {
-            Some(read) => Some(read?),
-            None => None,
-        },
+        sticky: sticky.flatten(),
     })
 }
 

@@ -265,7 +265,7 @@ async fn the_first_rule_that_names_a_model_applies_and_one_that_never_does_is_to
     let message = "This rule never applies: 'first' and 'second' before it has all its models. The first rule that names a model applies.";
     assert_eq!(
         found,
-        [(17, "rules[0].when.models".to_owned(), message.to_owned())]
+        [(18, "rules[0].when.models".to_owned(), message.to_owned())]
     );
 }
 
@@ -649,7 +649,7 @@ async fn what_groups_and_virtual_accounts_have_that_sluice_has_not_is_told_at_it
         ),
         (
             ("acme:openai:openai-main", "acme:openai:nobody"),
-            (3, "permissions", "There is no provider account 'nobody'"),
+            (4, "permissions", "There is no provider account 'nobody'"),
         ),
         (
             ("tags: {}", "ownedBy: {team: a}"),

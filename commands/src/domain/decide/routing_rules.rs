@@ -45,7 +45,10 @@ type Checked = Result<(), RoutingFault>;
 /// Checks a routing against the models that are there.
 pub(super) fn can_be_followed(state: &Organisation, routing: &Routing) -> Result<(), Rejection> {
     let missing = |it: &&RoutingTarget| !state.models().contains_key(&it.model);
-    if let Some(target) = routing.targets.iter().find(missing) {
+    // Of too many, it is their number that is told.
+    if routing.targets.len() <= MOST_TARGETS
+        && let Some(target) = routing.targets.iter().find(missing)
+    {
         return Err(Rejection::MissingReference {
             what: Aggregate::Model,
             id: target.model.to_string(),

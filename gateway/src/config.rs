@@ -105,6 +105,9 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub upstream_http2_plain: Vec<PlainOrigin>,
+    /// Do not offer HTTP/2 to providers under TLS: for one, or a proxy before it, that chooses it and does not bear it.
+    #[arg(long, env = "SLUICE_UPSTREAM_HTTP1_ONLY")]
+    pub upstream_http1_only: bool,
     /// How long a caller may take nothing of its answer, in milliseconds; then its connection is closed, or over HTTP/2 the
     /// request ended.
     #[arg(long, env = "SLUICE_WRITE_TIMEOUT_MS", default_value_t = 60_000)]

@@ -140,6 +140,8 @@ pub fn spawn(
         .spawn(move || {
             let recorder = Recorder::new(identity, drained, spool, metrics, counting, exporter);
             runtime.block_on(recorder.run(&nats, tally, ended, shutdown));
+            // A name that is being looked up keeps nobody: nothing is left to be sent.
+            runtime.shutdown_background();
         })
         .map_err(RecordError::Thread)?;
     Ok(Recording { rings, thread })

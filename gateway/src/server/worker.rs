@@ -80,7 +80,7 @@ impl Shared {
             metrics,
             counters: Arc::default(),
             secrets,
-            authorities: Arc::new(Authorities::of(trust)),
+            authorities: Arc::new(Authorities::of(trust, config.upstream_http1_only)),
             patience: Patience::of(config),
             places: Places::new(config.max_requests, config.max_requests_per_key),
             plain_http2: config.upstream_http2_plain.clone().into(),

@@ -141,6 +141,8 @@ const fn is_public_v4(address: Ipv4Addr) -> bool {
         | [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..]
         // Protocol assignments, the former relays of 6to4, benchmarks, documentation.
         | [192, 0, 0 | 2, _] | [192, 88, 99, _] | [198, 18 | 19, ..] | [198, 51, 100, _] | [203, 0, 113, _]
+        // Azure's host, which only its guests can reach, under an address of the public internet.
+        | [168, 63, 129, 16]
         // Multicast, reserved, broadcast.
         | [224..=255, ..]
     )

@@ -31,7 +31,7 @@ type HttpConnector = connect::HttpConnector<Resolver>;
 type Https = TowerToHyperService<HttpsConnector<HttpConnector>>;
 
 /// What is offered under TLS, the preferred first.
-const OFFERED: [&[u8]; 2] = [b"h2", b"http/1.1"];
+static OFFERED: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// What is spoken on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,15 +113,18 @@ struct Way {
 /// Whom to trust at providers. Reading that takes milliseconds: done once, when the first account asks for TLS.
 pub struct Authorities {
     trust: Trust,
+    /// What is offered to providers, the preferred first.
+    offered: &'static [&'static [u8]],
     config: OnceLock<Option<Arc<ClientConfig>>>,
 }
 
 impl Authorities {
-    /// Those of an operator, not yet read.
+    /// Those of an operator, not yet read; `http1_only`: providers are not offered HTTP/2.
     #[must_use]
-    pub const fn of(trust: Trust) -> Self {
+    pub fn of(trust: Trust, http1_only: bool) -> Self {
         Self {
             trust,
+            offered: if http1_only { &OFFERED[1..] } else { &OFFERED },
             config: OnceLock::new(),
         }
     }
@@ -130,7 +133,7 @@ impl Authorities {
     fn config(&self) -> Option<&Arc<ClientConfig>> {
         let read = || match self.trust.config() {
             Ok(mut config) => {
-                config.alpn_protocols = OFFERED.map(<[u8]>::to_vec).into();
+                config.alpn_protocols = self.offered.iter().map(|it| it.to_vec()).collect();
                 Some(Arc::new(config))
             }
             Err(error) => {

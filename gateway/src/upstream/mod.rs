@@ -103,6 +103,7 @@ impl Sender {
                     account.tell_of_addresses();
                 }
             })?;
+            let is_shared = matches!(way, Way::Shared(_));
             let (NotSent { failure, seen }, was_used) = match way {
                 Way::Alone(mut connection) => {
                     let head = |out: &mut Vec<u8>| outgoing.write(out, reach);
@@ -128,7 +129,10 @@ impl Sender {
             };
             let was_closed = failure == UpstreamFailure::Broken && was_used;
             match seen {
-                Seen::Nothing if was_closed => {}
+                // Each turn takes a connection of HTTP/1.1 away; one of HTTP/2 may be there again.
+                Seen::Nothing if was_closed && (!is_shared || declined < MOST_DECLINED) => {
+                    declined += u32::from(is_shared);
+                }
                 Seen::Crossed if was_closed => {
                     metrics.upstream_resent.add(1);
                     may_reuse = false;

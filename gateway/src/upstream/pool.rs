@@ -33,6 +33,9 @@ const MAX_IDLE: usize = 256;
 /// How long a connection may be idle: below the 60 seconds after which many servers close.
 const IDLE: Duration = Duration::from_secs(50);
 
+/// After a connection could not be made, no other one is tried for so long where there are some that serve.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// The connections.
 pub struct Pool {
     origin: Uri,
@@ -50,6 +53,8 @@ pub struct Pool {
     line: RefCell<VecDeque<oneshot::Sender<Turn>>>,
     /// How many connections are being made for those.
     making: Cell<usize>,
+    /// When the last one of them could not be made.
+    failed_at: Cell<Option<Instant>>,
     /// How many requests a connection of HTTP/2 is expected to take: as many as the last one.
     expected: Cell<usize>,
 }
@@ -112,6 +117,7 @@ impl Pool {
             links: RefCell::default(),
             line: RefCell::default(),
             making: Cell::new(0),
+            failed_at: Cell::new(None),
             expected: Cell::new(MOST_STREAMS),
         }
     }
@@ -259,6 +265,10 @@ impl Pool {
         if !needs_more() {
             return;
         }
+        let has_just_failed = |at: Instant| at.elapsed() < PAUSE;
+        if self.can_serve() && self.failed_at.get().is_some_and(has_just_failed) {
+            return;
+        }
         // Only now it matters who has gone.
         self.line.borrow_mut().retain(|it| !it.is_closed());
         // A provider that lets nothing begin on a connection without requests lets nothing begin on another one.
@@ -294,6 +304,8 @@ impl Pool {
                     self.call(Turn::GoesAlone);
                 }
             }
+            // Places get free, or another connection is on its way: each of them waits for as long as it may.
+            Err(_) if self.can_serve() => self.failed_at.set(Some(Instant::now())),
             Err(failure) => {
                 let mut left = each;
                 while left > 0 && self.is_waited_for() {
@@ -302,6 +314,11 @@ impl Pool {
                 }
             }
         }
+    }
+
+    /// Whether those who wait may be served without another connection.
+    fn can_serve(&self) -> bool {
+        self.making.get() > 0 || self.links.borrow().iter().any(|link| link.open() > 0)
     }
 
     /// Whether there is no connection.

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use events_schema::{
     envelope::Epoch,
     keyring::KeyRing,
-    snapshot::{DigestKey, EntrySubject, Frame, FrameError, FrameHeader, Heartbeat, SCHEMA},
+    snapshot::{
+        DigestKey, ENTRY_PREFIX, EntrySubject, Frame, FrameError, FrameHeader, Heartbeat, SCHEMA,
+    },
     subjects,
 };
 
@@ -27,6 +29,8 @@ pub(super) struct Staging {
     buried: BTreeSet<EntrySubject>,
     /// What was refused while nothing stood in its place.
     refused: BTreeSet<EntrySubject>,
+    /// Entries of kinds that this version does not know: they are there, and are not lacking.
+    unknown: BTreeSet<String>,
 }
 
 /// A heartbeat and whether the entries add up to what it says.
@@ -88,6 +92,7 @@ impl Staging {
             last_good: None,
             buried: BTreeSet::new(),
             refused: BTreeSet::new(),
+            unknown: BTreeSet::new(),
         }
     }
 
@@ -160,6 +165,7 @@ impl Staging {
             self.heartbeat = None;
             self.buried.clear();
             self.refused.clear();
+            self.unknown.clear();
             self.epoch = Some(header.epoch);
         }
         if subject == subjects::HEARTBEAT {
@@ -212,7 +218,8 @@ impl Staging {
         }
         let agrees = self.tables.count() == heartbeat.entries
             && self.tables.digest().bytes() == heartbeat.entries_digest;
-        let known = self.tables.count() + self.refused.len() as u64;
+        let refused = self.refused.len() + self.unknown.len();
+        let known = self.tables.count() + refused as u64;
         let lacks_entries = known < heartbeat.entries;
         if agrees {
             // From here on nothing is missing that was not read.
@@ -233,6 +240,9 @@ impl Staging {
     /// Where an entry was refused and none stands, the last good one that was served is taken again.
     fn fall_back(&mut self, subject: &str) {
         let Ok(subject) = subject.parse::<EntrySubject>() else {
+            if subject.starts_with(ENTRY_PREFIX) {
+                self.unknown.insert(subject.to_owned());
+            }
             return;
         };
         if self.tables.stored(subject).is_some() || self.buried.contains(&subject) {

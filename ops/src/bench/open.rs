@@ -48,6 +48,10 @@ pub(super) async fn streams(
         &origin,
         "--max-connections",
         &most,
+        "--max-requests",
+        &most,
+        "--max-requests-per-key",
+        &most,
     ];
     let data = stack.scratch("gateway-of-streams");
     let mut gateway = stack.start_gateway_with(&data, &stack.ready.nats, &flags)?;

@@ -234,8 +234,6 @@ impl<'a> Term<'a> {
             allow_message_ttl: true,
             storage: stream::StorageType::File,
             num_replicas: self.config.replicas,
-            // Messages have ids to be fenced by, not to be sent twice.
-            duplicate_window: Duration::from_secs(1),
             ..stream::Config::default()
         };
         tracing::warn!("SNAPSHOTS does not exist: it is created");

@@ -39,6 +39,13 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 128;
 /// windows, is allowed for.
 const FRAME_BUDGET: usize = CONNECTION_WINDOW as usize * 3;
 
+/// How many requests that were cancelled here are remembered, and for how long: what their provider had sent before it
+/// heard of it is dropped. `h2` takes frames of a stream that it has forgotten for a mistake, and would end the connection
+/// for everybody after some of them; a provider that makes mistakes harms itself only.
+const MOST_REMEMBERED: usize = 1_024;
+/// See [`MOST_REMEMBERED`].
+const REMEMBERED: Duration = Duration::from_secs(30);
+
 const _: () = assert!(CONNECTION_WINDOW as usize == STREAM_WINDOW as usize * MOST_STREAMS);
 
 /// A connection. Dropped, it goes on until the requests on it have ended.
@@ -91,6 +98,9 @@ impl Link {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .data_frame_budget(FRAME_BUDGET)
+            .max_concurrent_reset_streams(MOST_REMEMBERED)
+            .reset_stream_duration(REMEMBERED)
+            .max_local_error_reset_streams(None)
             .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
             .handshake(watched)
             .await?;

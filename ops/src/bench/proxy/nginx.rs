@@ -31,6 +31,7 @@ error_log stderr crit;
 events {{ worker_connections 2048; use epoll; }}
 http {{
     access_log off;
+    client_body_buffer_size 128k;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;

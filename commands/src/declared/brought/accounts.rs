@@ -1,22 +1,15 @@
 //! `virtual-account`: an account for a program, with the token that it has there, and what it may use.
 
-use events_schema::{
-    events::KeyLimits,
-    names::{Label, Slug},
-    time::Timestamp,
-};
+use events_schema::{names::Slug, time::Timestamp};
 
 use super::{
     super::{
-        document::{Grant, Key, ModelRef, Models, Owner, Subject, VirtualAccount},
+        document::{Grant, ModelRef, Models, Subject},
         read::Fault,
     },
-    Brought, Origin,
+    Brought, BroughtAccount, Origin,
     form::{At, list, only, optional, parsed, refuse, required},
 };
-
-/// The label of the key that is the account's token.
-const TOKEN: &str = "token";
 
 /// What a permission to use the models of a provider account is called.
 const MAY_USE: &str = "provider-account-access";
@@ -41,39 +34,27 @@ pub(super) fn read<'d>(at: &At<'d>, brought: &mut Brought<'d>, faults: &mut Vec<
     let name: Option<Slug> = required(at, "name", faults, parsed);
     let expires_at = optional(at, "expiration_date", faults, moment);
     let opened = list(at, "permissions", faults, permission);
+    // Who takes the last one out may leave the field's name there: it is no longer opened either.
+    let opened = opened.or_else(|| at.field("permissions").map(|_| Vec::new()));
     let Some(name) = name else {
         return;
     };
     let named = vec![("name", at.deepest(&["name"]))];
-    let account = VirtualAccount {
-        name: name.clone(),
-        disabled: false,
-    };
-    brought
-        .virtual_accounts
-        .push((account, Origin::new(at, named)));
-    let end = at.deepest(&["expiration_date"]);
-    let token = Key {
-        owner: Owner::VirtualAccount(name.clone()),
-        label: token(),
-        expires_at,
-        limits: KeyLimits::default(),
-        disabled: false,
-        secret: None,
-    };
-    brought.keys.push((token, Origin::new(&end, Vec::new())));
-    if let Some(opened) = opened.filter(|it| !it.is_empty()) {
+    let permissions = opened.map(|opened| {
         let grant = Grant {
-            to: Subject::VirtualAccount(name),
+            to: Subject::VirtualAccount(name.clone()),
             models: Models::Listed(opened),
         };
         let origin = Origin::new(&at.deepest(&["permissions"]), Vec::new());
-        brought.grants.push((grant, origin));
-    }
-}
-
-fn token() -> Label {
-    TOKEN.parse().expect("a word is a label")
+        (grant, origin)
+    });
+    brought.virtual_accounts.push(BroughtAccount {
+        name,
+        origin: Origin::new(at, named),
+        expires_at,
+        token: Origin::new(&at.deepest(&["expiration_date"]), Vec::new()),
+        permissions,
+    });
 }
 
 /// The beginning of a day in UTC, or a moment.

@@ -72,6 +72,11 @@ impl<'d> At<'d> {
         }
     }
 
+    /// Whether it is like a field that is missing: no value, an empty text, no fields. An empty list is a list.
+    const fn is_like_none(&self) -> bool {
+        self.is_empty() && !matches!(self.node.value, Value::List(_))
+    }
+
     pub(super) const fn value(&self) -> &'d Value {
         &self.node.value
     }
@@ -146,10 +151,7 @@ pub(super) fn optional<'d, T>(
     faults: &mut Vec<Fault>,
     read: impl FnOnce(&At<'d>) -> Result<T, String>,
 ) -> Option<T> {
-    let field = at.field(name)?;
-    if matches!(field.node.value, Value::Nothing) {
-        return None;
-    }
+    let field = at.field(name).filter(|it| !it.is_like_none())?;
     match read(&field) {
         Ok(value) => Some(value),
         Err(message) => {
@@ -166,15 +168,14 @@ pub(super) fn required<'d, T>(
     faults: &mut Vec<Fault>,
     read: impl FnOnce(&At<'d>) -> Result<T, String>,
 ) -> Option<T> {
-    let is_there = |it: &At<'_>| !matches!(it.node.value, Value::Nothing);
-    if at.field(name).is_some_and(|it| is_there(&it)) {
+    if at.field(name).is_some_and(|it| !it.is_like_none()) {
         return optional(at, name, faults, read);
     }
     faults.push(at.wrong(format!("`{name}` is missing.")));
     None
 }
 
-/// The items of a field that is a list, each of which `read` reads; `None`: the field is missing.
+/// The items of a field that is a list, each of which `read` reads; `None`: the field is missing, or like none.
 pub(super) fn list<'d, T>(
     at: &At<'d>,
     name: &str,

@@ -75,9 +75,10 @@ fn virtual_model<'d>(
             ("targets", routing_at.deepest(&["load_balance_targets"])),
         ];
         brought.virtual_models.push(BroughtModel {
-            model: routing.called(name),
+            name,
+            routing: routing.clone(),
             origin: Origin::new(at, fields),
-            routing: routing_at.clone(),
+            routing_at: routing_at.clone(),
             types: types.clone(),
         });
     }

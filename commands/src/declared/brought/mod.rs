@@ -7,7 +7,7 @@
 //! | `virtual-account` | a virtual account, its token as a key, its permissions as a grant |
 //!
 //! Fields have the names that they have there. What Sluice has not is refused where it stands, never left out: a document
-//! that is taken does what it says.
+//! that is taken does what it says. What a format has no words for stays as it is: limits, deadlines, what is switched off.
 //!
 //! - `form`: how a document is read field by field;
 //! - `targets`: a routing, which both kinds of virtual models have;
@@ -21,22 +21,23 @@ mod targets;
 
 use std::collections::BTreeSet;
 
-use events_schema::events::ModelType;
-
-pub(super) use self::{form::At, targets::part};
-use super::{
-    document::{Grant, Key, VirtualAccount, VirtualModel},
-    node::Node,
-    read::Fault,
+use events_schema::{
+    events::ModelType,
+    names::{Slug, VirtualModelName},
+    time::Timestamp,
 };
+
+pub(super) use self::{
+    form::At,
+    targets::{Routing, part},
+};
+use super::{document::Grant, node::Node, read::Fault};
 
 /// What documents of other formats declare.
 #[derive(Debug, Default)]
 pub(super) struct Brought<'d> {
     pub(super) virtual_models: Vec<BroughtModel<'d>>,
-    pub(super) virtual_accounts: Vec<(VirtualAccount, Origin<'d>)>,
-    pub(super) keys: Vec<(Key, Origin<'d>)>,
-    pub(super) grants: Vec<(Grant, Origin<'d>)>,
+    pub(super) virtual_accounts: Vec<BroughtAccount<'d>>,
 }
 
 /// Where something is declared: where it stands, and where those of its fields do that are called otherwise there.
@@ -61,15 +62,29 @@ impl<'d> Origin<'d> {
     }
 }
 
-/// A virtual model that a document of another format declares.
+/// A virtual model that a document of another format declares, as far as one can.
 #[derive(Debug)]
 pub(super) struct BroughtModel<'d> {
-    pub(super) model: VirtualModel,
+    pub(super) name: VirtualModelName,
+    pub(super) routing: Routing,
     pub(super) origin: Origin<'d>,
     /// Where its routing stands.
-    pub(super) routing: At<'d>,
+    pub(super) routing_at: At<'d>,
     /// What each of its targets must take, where the document says so.
     pub(super) types: BTreeSet<ModelType>,
+}
+
+/// A virtual account that a document of another format declares, as far as one can.
+#[derive(Debug)]
+pub(super) struct BroughtAccount<'d> {
+    pub(super) name: Slug,
+    pub(super) origin: Origin<'d>,
+    /// When its token ends; `None`: never.
+    pub(super) expires_at: Option<Timestamp>,
+    /// Where that stands.
+    pub(super) token: Origin<'d>,
+    /// All provider accounts that it may use, also none of them; `None`: nothing is said of them.
+    pub(super) permissions: Option<(Grant, Origin<'d>)>,
 }
 
 /// Reads them all: what they declare, and all that is wrong with them.

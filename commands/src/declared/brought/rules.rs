@@ -71,9 +71,10 @@ impl Rules {
                         ("targets", at.deepest(&["load_balance_targets"])),
                     ];
                     brought.virtual_models.push(BroughtModel {
-                        model: routing.called(name),
+                        name,
+                        routing: routing.clone(),
                         origin: Origin::new(at, fields),
-                        routing: at.clone(),
+                        routing_at: at.clone(),
                         types: BTreeSet::new(),
                     });
                 }

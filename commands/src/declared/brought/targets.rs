@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use events_schema::{
     events::{Retry, RoutingStrategy, SessionIdentifier, SessionSource, SlaCutoff, StickySessions},
     names::{HeaderName, HeaderText, MetadataKey, VirtualModelName},
+    state,
 };
 use serde_json::Value as Json;
 
@@ -23,15 +24,20 @@ pub(super) const FIELDS: [&str; 3] = ["type", "load_balance_targets", "sticky_ro
 
 /// A routing, as it stands in a document.
 #[derive(Debug, Clone)]
-pub(super) struct Routing {
+pub(in crate::declared) struct Routing {
     strategy: RoutingStrategy,
     targets: Vec<Target>,
     sticky: Option<StickySessions>,
 }
 
 impl Routing {
-    /// The virtual model of this name that chooses so.
-    pub(super) fn called(&self, name: VirtualModelName) -> VirtualModel {
+    /// The virtual model of this name that chooses so. What no document of these formats can say of it is as in the one that
+    /// there is.
+    pub(in crate::declared) fn called(
+        &self,
+        name: VirtualModelName,
+        known: Option<&state::VirtualModel>,
+    ) -> VirtualModel {
         let Self {
             strategy,
             targets,
@@ -42,9 +48,9 @@ impl Routing {
             strategy,
             targets,
             sticky,
-            deadline_ms: None,
-            hedge_after_ms: None,
-            disabled: false,
+            deadline_ms: known.and_then(|it| it.routing.deadline_ms),
+            hedge_after_ms: known.and_then(|it| it.routing.hedge_after_ms),
+            disabled: known.is_some_and(|it| it.disabled),
         }
     }
 }

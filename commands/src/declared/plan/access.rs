@@ -1,6 +1,6 @@
 //! Keys and grants.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use events_schema::{
     api::declared::{Action, NewSecret},
@@ -14,7 +14,7 @@ use events_schema::{
 use super::{Fields, Planner, Section, Wrong};
 use crate::{
     declared::{
-        brought::Origin,
+        brought::BroughtAccount,
         document::{self, Grant, Key},
         read::Place,
     },
@@ -23,8 +23,16 @@ use crate::{
     secrets::SecretText,
 };
 
+/// What documents want to be granted to a subject.
+#[derive(Default)]
+struct Wishes<'a> {
+    grants: Vec<(Place, &'a Grant, GrantedModels)>,
+    /// The permissions that say of all provider accounts whether it may use them; `None`: there are none that do.
+    all_accounts: Option<(Place, &'a Grant)>,
+}
+
 impl<'a> Planner<'a> {
-    pub(super) fn key(&mut self, place: Place, it: &'a Key) -> Result<(), Wrong> {
+    pub(super) fn key(&mut self, place: Place, it: &Key) -> Result<(), Wrong> {
         let owner = self
             .owner_named(&it.owner)
             .map_err(|message| (place.at("owner"), message))?;
@@ -52,7 +60,7 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn keys_named(&self, owner: Owner, label: &Label) -> Vec<&'a state::Key> {
+    pub(super) fn keys_named(&self, owner: Owner, label: &Label) -> Vec<&'a state::Key> {
         self.around.state.keys_labelled(owner, label).collect()
     }
 
@@ -142,32 +150,41 @@ impl<'a> Planner<'a> {
     }
 
     /// A subject may have several grants: those that are there already are found first, others are changed, the rest made.
+    /// The permissions that a virtual account brings are all its grants of provider accounts: such ones beside them are revoked.
     pub(super) fn grants(
         &mut self,
         sections: &[Section<'a, [Grant]>],
-        brought: &'a [(Grant, Origin<'a>)],
+        brought: &'a [BroughtAccount<'a>],
     ) {
-        let mut grants: Vec<_> = sections.iter().flat_map(Section::items).collect();
-        for (it, origin) in brought {
-            grants.push((self.place_of(origin), it));
+        let own = sections.iter().flat_map(Section::items);
+        let mut grants: Vec<_> = own.map(|(place, it)| (place, it, false)).collect();
+        for (it, origin) in brought.iter().filter_map(|it| it.permissions.as_ref()) {
+            grants.push((self.place_of(origin), it, true));
         }
-        let mut by_subject: HashMap<Subject, Vec<(Place, &Grant, GrantedModels)>> = HashMap::new();
+        let mut by_subject: HashMap<Subject, Wishes<'a>> = HashMap::new();
         let mut order = Vec::new();
-        for (place, it) in grants {
+        for (place, it, is_brought) in grants {
             match self.grant(place, it) {
                 Ok((subject, models)) => {
                     let of_it = by_subject.entry(subject).or_insert_with(|| {
                         order.push(subject);
-                        Vec::new()
+                        Wishes::default()
                     });
-                    of_it.push((place, it, models));
+                    if is_brought {
+                        of_it.all_accounts = Some((place, it));
+                    }
+                    // Permissions may be none; an empty grant of Sluice's own is refused by the rules.
+                    let is_none = is_brought && models == GrantedModels::Listed(BTreeSet::new());
+                    if !is_none {
+                        of_it.grants.push((place, it, models));
+                    }
                 }
                 Err((place, message)) => self.wrong(place, message),
             }
         }
         for subject in order {
-            let wanted = by_subject.remove(&subject).unwrap_or_default();
-            self.grants_of(subject, wanted);
+            let wishes = by_subject.remove(&subject).unwrap_or_default();
+            self.grants_of(subject, wishes);
         }
     }
 
@@ -189,10 +206,10 @@ impl<'a> Planner<'a> {
         ))
     }
 
-    fn grants_of(&mut self, subject: Subject, wanted: Vec<(Place, &Grant, GrantedModels)>) {
+    fn grants_of(&mut self, subject: Subject, wishes: Wishes<'a>) {
         let mut known: Vec<_> = self.around.state.grants_of(subject).collect();
         let mut missing = Vec::new();
-        for wish in wanted {
+        for wish in wishes.grants {
             match known.iter().position(|known| known.models == wish.2) {
                 Some(at) => {
                     self.grants.insert(known.remove(at).id);
@@ -200,11 +217,14 @@ impl<'a> Planner<'a> {
                 None => missing.push(wish),
             }
         }
-        let mut known = known.into_iter();
         for (place, it, models) in missing {
             let (name, after) = (subject_told(&it.to), models_told(&it.models));
             let mut fields = Fields::default();
-            if let Some(known) = known.next() {
+            let like = known
+                .iter()
+                .position(|known| may_become(subject, &known.models, &models));
+            if let Some(at) = like {
+                let known = known.remove(at);
                 let before = self.granted_told(&known.models);
                 fields.set("models", Some(before), Some(after));
                 self.grants.insert(known.id);
@@ -219,6 +239,20 @@ impl<'a> Planner<'a> {
                 self.order(Some(place), Command::Grant(id, order));
                 self.change(Action::Create, "grant", &name, fields);
             }
+        }
+        let Some((place, it)) = wishes.all_accounts else {
+            return;
+        };
+        for known in known {
+            if !lists_accounts_alone(&known.models) {
+                continue;
+            }
+            let mut fields = Fields::default();
+            fields.set("models", Some(self.granted_told(&known.models)), None);
+            self.grants.insert(known.id);
+            let order = Command::Grant(known.id, GrantCommand::Revoke);
+            self.order(Some(place), order);
+            self.change(Action::Delete, "grant", &subject_told(&it.to), fields);
         }
     }
 
@@ -271,6 +305,21 @@ impl<'a> Planner<'a> {
 
     fn granted_told(&self, models: &GrantedModels) -> String {
         models_told(&crate::declared::export::models(self.around.state, models))
+    }
+}
+
+/// Whether a grant may be changed into another. What a virtual account may use can stand in two documents, the provider accounts
+/// in its own and the rest in `grants`: neither takes the other's grant for its own.
+fn may_become(subject: Subject, before: &GrantedModels, after: &GrantedModels) -> bool {
+    !matches!(subject, Subject::VirtualAccount(_))
+        || lists_accounts_alone(before) == lists_accounts_alone(after)
+}
+
+fn lists_accounts_alone(models: &GrantedModels) -> bool {
+    let is_account = |it: &ModelRef| matches!(it, ModelRef::ProviderAccount(_));
+    match models {
+        GrantedModels::All => false,
+        GrantedModels::Listed(listed) => listed.iter().all(is_account),
     }
 }
 

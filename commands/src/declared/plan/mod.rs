@@ -91,7 +91,7 @@ struct Planner<'a> {
     owners: HashMap<Slug, Owner>,
     keys: HashMap<(Owner, Label), KeyId>,
     policies: HashSet<Slug>,
-    /// Grants that the document names, as they are or will be.
+    /// Grants that the document names, as they are or will be, and those that it revokes: the rest is pruned.
     grants: HashSet<GrantId>,
 }
 
@@ -137,10 +137,10 @@ pub(super) fn plan(
     planner.each(&sections.users, Planner::user);
     planner.each(&sections.teams, Planner::team);
     planner.each(&sections.virtual_accounts, Planner::virtual_account);
-    planner.each_brought(&brought.virtual_accounts, Planner::virtual_account);
+    planner.brought_accounts(&brought.virtual_accounts);
     planner.each(&sections.keys, Planner::key);
-    planner.each_brought(&brought.keys, Planner::key);
-    planner.grants(&sections.grants, &brought.grants);
+    planner.tokens(&brought.virtual_accounts);
+    planner.grants(&sections.grants, &brought.virtual_accounts);
     planner.each(&sections.rate_limit_policies, Planner::policy);
     planner.each(&sections.operators, Planner::operator);
     if around.prune && planner.faults.is_empty() {
@@ -170,20 +170,6 @@ impl<'a> Planner<'a> {
         item: impl Fn(&mut Self, Place, &'a T) -> Result<(), Wrong>,
     ) {
         for (place, it) in sections.iter().flat_map(Section::items) {
-            if let Err((place, message)) = item(self, place, it) {
-                self.wrong(place, message);
-            }
-        }
-    }
-
-    /// The same for what documents of other formats declare.
-    fn each_brought<T>(
-        &mut self,
-        items: &'a [(T, Origin<'a>)],
-        item: impl Fn(&mut Self, Place, &'a T) -> Result<(), Wrong>,
-    ) {
-        for (it, origin) in items {
-            let place = self.place_of(origin);
             if let Err((place, message)) = item(self, place, it) {
                 self.wrong(place, message);
             }

@@ -251,11 +251,7 @@ impl<'a> Planner<'a> {
         Ok(missing)
     }
 
-    pub(super) fn virtual_model(
-        &mut self,
-        place: Place,
-        it: &'a VirtualModel,
-    ) -> Result<(), Wrong> {
+    pub(super) fn virtual_model(&mut self, place: Place, it: &VirtualModel) -> Result<(), Wrong> {
         let known = self.around.state.virtual_model_named(&it.name);
         let id = known.map_or_else(fresh::id, |known| known.id);
         if self.virtual_models.insert(it.name.clone(), id).is_some() {

@@ -135,7 +135,7 @@ impl<'a> Planner<'a> {
     pub(super) fn virtual_account(
         &mut self,
         place: Place,
-        it: &'a VirtualAccount,
+        it: &VirtualAccount,
     ) -> Result<(), Wrong> {
         let known = self.around.state.virtual_account_named(&it.name);
         let id = known.map_or_else(fresh::id, |known| known.id);

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use super::declared::{apply, names};
 use crate::support::service::{Answer, Caller, Service};
 
+mod again;
+
 /// A rule as that format's users write it.
 const LOAD_BALANCING: &str = include_str!("brought/load-balancing.yaml");
 

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod plan;
 pub mod price;
 pub mod routed;
+pub mod sim;
 pub mod window;
 
 pub use access::{Resolved, Target, authorize, resolve, usable_models, usable_virtual_models};

@@ -9,7 +9,7 @@ pub const SLOT_US: u64 = 10_000_000;
 pub const SLOTS: usize = 6;
 
 /// A slot, numbered from 1970.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotNumber(pub u64);
 
 impl SlotNumber {

@@ -1,8 +1,12 @@
 //! The rules, asked as a gateway asks them.
 
 mod access;
+mod aggregator;
 mod caller;
+mod counters;
+mod leases;
 mod limits;
 mod memory;
 mod plan;
 mod routing;
+mod simulation;

@@ -1,0 +1,192 @@
+//! What all gateways have counted at one counter.
+
+use std::collections::BTreeMap;
+
+use events_schema::time::Timestamp;
+
+use crate::{
+    limits::{
+        message::{Amounts, BroadcastSlot, Incarnation, ReportRow, ReportSlot},
+        period::Period,
+    },
+    window::SlotNumber,
+};
+
+use super::book::Book;
+
+/// How quickly what was asked for is forgotten: an eighth with each broadcast.
+const FORGOTTEN: u64 = 8;
+
+/// A counter of which a sixteenth is used gets shares of its own; below that, all use their base shares.
+const CONTENDED: u64 = 16;
+
+/// A finer unit of what was asked for, so that forgetting an eighth forgets all in the end.
+const FINER: u64 = 256;
+
+/// What one incarnation has counted.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Part {
+    slots: Vec<PartSlot>,
+    pub(super) asked: u64,
+    pub(super) refused: u64,
+    /// What was asked for before the last broadcast, when this incarnation's counter was younger.
+    asked_before: u64,
+    demand: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PartSlot {
+    said: ReportSlot,
+    /// Of an earlier term: the total that the gateway knew of, and how much of it was its own. `None`: it obeys this term.
+    inherited: Option<(u64, u64)>,
+}
+
+/// What all have counted at one counter.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    pub(super) parts: BTreeMap<Incarnation, Part>,
+    pub(super) most: u64,
+    /// Who may use which share; `None`: all use their base shares.
+    pub(super) book: Option<Book>,
+}
+
+// === impl Part ===
+
+impl Part {
+    fn amounts(&self, slot: SlotNumber) -> Amounts {
+        self.slot(slot).map_or(Amounts::default(), |it| it.said.own)
+    }
+
+    fn slot(&self, slot: SlotNumber) -> Option<&PartSlot> {
+        self.slots.iter().find(|it| it.said.number == slot)
+    }
+
+    /// How much is asked for of late, in no particular unit.
+    pub(super) const fn demand(&self) -> u64 {
+        self.demand
+    }
+
+    /// Takes what was asked for since the last broadcast into account.
+    pub(super) const fn age(&mut self) {
+        let since = self.asked.saturating_sub(self.asked_before);
+        self.asked_before = self.asked;
+        self.demand -= self.demand.div_ceil(FORGOTTEN);
+        self.demand = self.demand.saturating_add(since.saturating_mul(FINER));
+    }
+
+    fn merge(&mut self, row: &ReportRow, of_an_earlier_term: bool) {
+        if row.asked < self.asked_before {
+            // The gateway had forgotten the counter, and began again.
+            self.asked_before = 0;
+        }
+        self.asked = row.asked;
+        self.refused = row.refused;
+        for said in &row.slots {
+            let inherited = if of_an_earlier_term {
+                Some((said.total, said.included.net()))
+            } else {
+                self.slot(said.number).and_then(|it| it.inherited)
+            };
+            let merged = PartSlot {
+                said: *said,
+                inherited,
+            };
+            match self
+                .slots
+                .iter_mut()
+                .find(|it| it.said.number == said.number)
+            {
+                Some(slot) => *slot = merged,
+                None => self.slots.push(merged),
+            }
+        }
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    /// Takes a report's row over. `of_an_earlier_term`: the gateway does not obey this term yet, and tells what it knows from
+    /// the one before.
+    pub(super) fn merge(&mut self, from: Incarnation, row: &ReportRow, of_an_earlier_term: bool) {
+        self.most = row.most;
+        let part = self.parts.entry(from).or_insert_with(|| Part {
+            // What was asked for before it came up here says nothing of what is asked for now.
+            asked_before: row.asked,
+            ..Part::default()
+        });
+        part.merge(row, of_an_earlier_term);
+    }
+
+    /// A term begins: what gateways know is from an earlier one.
+    pub(super) fn inherit(&mut self) {
+        self.book = None;
+        let slots = self.parts.values_mut().flat_map(|part| &mut part.slots);
+        for slot in slots {
+            slot.inherited = Some((slot.said.total, slot.said.included.net()));
+        }
+    }
+
+    /// What all have counted in a slot.
+    ///
+    /// Incarnations that were gone before this term began are in none of its reports. What the latest view of the earlier
+    /// term held beyond the reporters' own parts in it was theirs: a little more when reporters have views of different age,
+    /// and never less.
+    pub(super) fn total(&self, slot: SlotNumber) -> u64 {
+        let parts = self.parts.values().filter_map(|part| part.slot(slot));
+        let mut reported = 0_u64;
+        let mut known = 0_u64;
+        let mut owned = 0_u64;
+        for part in parts {
+            reported = reported.saturating_add(part.said.own.net());
+            if let Some((total, own)) = part.inherited {
+                known = known.max(total);
+                owned = owned.saturating_add(own);
+            }
+        }
+        reported.saturating_add(known.saturating_sub(owned))
+    }
+
+    /// The slots that anybody has counted in.
+    pub(super) fn slots(&self) -> Vec<SlotNumber> {
+        let slots = self.parts.values().flat_map(|part| &part.slots);
+        let mut slots: Vec<SlotNumber> = slots.map(|it| it.said.number).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
+
+    /// What all have counted in the window that ends with `newest`.
+    pub(super) fn used(&self, period: Period, newest: SlotNumber) -> u64 {
+        let slots = self.slots().into_iter();
+        let counting = slots.filter(|slot| period.counts_at(*slot, newest));
+        counting.fold(0, |sum, slot| sum.saturating_add(self.total(slot)))
+    }
+
+    /// Whether so much is used that shares should follow demand.
+    pub(super) fn is_contended(&self, period: Period, wall: Timestamp) -> bool {
+        self.used(period, period.slot_at(wall))
+            .saturating_mul(CONTENDED)
+            >= self.most
+    }
+
+    /// What one incarnation is told of these totals.
+    pub(super) fn tell(&self, to: Incarnation, totals: &[(SlotNumber, u64)]) -> Vec<BroadcastSlot> {
+        let part = self.parts.get(&to);
+        let tell = |(number, total): &(SlotNumber, u64)| BroadcastSlot {
+            number: *number,
+            total: *total,
+            included: part.map_or(Amounts::default(), |part| part.amounts(*number)),
+        };
+        totals.iter().map(tell).collect()
+    }
+
+    /// Forgets slots that count for no window any more, not even at gateways whose clocks lag by one slot.
+    pub(super) fn forget(&mut self, period: Period, newest: SlotNumber) {
+        for part in self.parts.values_mut() {
+            part.slots
+                .retain(|it| period.counts_at(it.said.number.plus(1), newest));
+        }
+        self.parts.retain(|_, part| !part.slots.is_empty());
+    }
+}

@@ -1,0 +1,374 @@
+//! One counter at a gateway: what it has counted itself, what all others are known to have counted, and its share.
+
+use events_schema::time::Timestamp;
+
+use super::{
+    cost::Standing,
+    message::{Amounts, BroadcastRow, BroadcastSlot, CounterId, ReportRow, ReportSlot},
+    share::{Share, fits},
+};
+use crate::window::SlotNumber;
+
+/// Slots that are kept beside those of the window: one for late settlements, or for gateways whose clocks are ahead.
+const SPARE_SLOTS: usize = 2;
+
+/// The share that every incarnation has of every counter, whether or not it has ever heard of an aggregator: so a gateway
+/// that has just come, or was cut off long ago, admits a little. A quarter of each limit's remainder is set aside for 256
+/// of them.
+pub const JOINER_SHARE: Share = Share::of_2_32(1 << 22);
+
+/// What a limit lets through, and what happens above it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// How much fits into a window (`L`).
+    pub most: u64,
+    /// What happens above it.
+    pub mode: Mode,
+    /// What happens when the aggregator has been silent for too long; `None`: the share goes on halving itself.
+    pub cut_off: Option<CutOff>,
+}
+
+/// What happens above a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Requests are refused.
+    Enforce,
+    /// Nothing but a note of what would have been refused.
+    Audit,
+}
+
+/// What a gateway does that has been cut off for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutOff {
+    /// For how many microseconds it goes by its share.
+    pub after_us: u64,
+    /// What it does then.
+    pub then: WhenCutOff,
+}
+
+/// What a limit does at a gateway that has been cut off for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenCutOff {
+    /// It lets everything through: no bound holds.
+    Open,
+    /// It lets nothing through.
+    Closed,
+}
+
+/// How far a gateway's word reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// There is no other gateway: all of every limit is its own.
+    Alone,
+    /// It shares limits with others.
+    Together {
+        /// How often its shares have halved since it was heard last.
+        halvings: u32,
+        /// For how many microseconds it has been cut off; 0: it is not.
+        silent_us: u64,
+    },
+    /// It has left, and admits nothing.
+    Left,
+}
+
+/// What a gateway has counted in a slot, and what it knows of the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Slot {
+    number: SlotNumber,
+    own: Amounts,
+    /// Reserved by requests under way.
+    open: u64,
+    /// What was charged when last it was reported: as long as nobody knows of a charge it can be taken back without trace.
+    told: u64,
+    /// Of the own amounts, what the last broadcast included.
+    included: Amounts,
+    /// What the others had counted by then.
+    others: u64,
+}
+
+/// One counter at a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counter {
+    id: CounterId,
+    terms: Terms,
+    share: Share,
+    slots: Box<[Slot]>,
+    asked: u64,
+    refused: u64,
+    /// The slot with which the window ended for which the two sums are.
+    summed_at: SlotNumber,
+    /// What this gateway has admitted in the window that is not in `known` (`u`).
+    own: u64,
+    /// What is known to have been admitted in the window (`G`).
+    known: u64,
+}
+
+// === impl Reach ===
+
+impl Reach {
+    /// What is left of a share that was dealt.
+    #[must_use]
+    pub const fn of(self, dealt: Share) -> Share {
+        match self {
+            Self::Alone => Share::WHOLE,
+            Self::Together { halvings, .. } => JOINER_SHARE.plus(dealt.halved(halvings)),
+            Self::Left => Share::NONE,
+        }
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    const fn own_unknown(&self) -> u64 {
+        self.own.charged.saturating_sub(self.included.charged)
+    }
+
+    const fn known(&self) -> u64 {
+        self.others.saturating_add(self.included.net())
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.own.charged == 0 && self.others == 0 && self.included.charged == 0
+    }
+}
+
+// === impl Counter ===
+
+impl Counter {
+    /// Nothing is counted yet.
+    #[must_use]
+    pub fn new(id: CounterId, terms: Terms, share: Share) -> Self {
+        let slots = usize::try_from(id.period.slots()).unwrap_or(1) + SPARE_SLOTS;
+        Self {
+            id,
+            terms,
+            share,
+            slots: vec![Slot::default(); slots].into_boxed_slice(),
+            asked: 0,
+            refused: 0,
+            summed_at: SlotNumber::default(),
+            own: 0,
+            known: 0,
+        }
+    }
+
+    /// Which counter.
+    #[must_use]
+    pub const fn id(&self) -> CounterId {
+        self.id
+    }
+
+    /// What its limit lets through.
+    #[must_use]
+    pub const fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// A limit that changes keeps what was counted.
+    pub const fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
+    /// Its share, as it was dealt.
+    #[must_use]
+    pub const fn share(&self) -> Share {
+        self.share
+    }
+
+    /// Deals it another share.
+    pub const fn set_share(&mut self, share: Share) {
+        self.share = share;
+    }
+
+    /// What this gateway has admitted in the window of `now` that is not yet known (`u`), and what is known (`G`).
+    #[must_use]
+    pub fn used(&mut self, now: Timestamp) -> (u64, u64) {
+        self.sum(self.id.period.slot_at(now));
+        (self.own, self.known)
+    }
+
+    /// Whether a request of this cost fits. Nothing is counted.
+    #[must_use]
+    pub fn admits(&mut self, cost: u64, reach: Reach, now: Timestamp) -> bool {
+        self.sum(self.id.period.slot_at(now));
+        self.fits(self.own, self.known, cost, reach)
+    }
+
+    fn fits(&self, own: u64, known: u64, cost: u64, reach: Reach) -> bool {
+        let silent_us = match reach {
+            Reach::Left => return false,
+            Reach::Alone => 0,
+            Reach::Together { silent_us, .. } => silent_us,
+        };
+        match self.terms.cut_off {
+            Some(cut_off) if silent_us > cut_off.after_us => cut_off.then == WhenCutOff::Open,
+            Some(_) | None => fits(own, known, cost, self.terms.most, reach.of(self.share)),
+        }
+    }
+
+    /// Notes that a request asked for so much, and whether it was refused.
+    pub const fn note(&mut self, cost: u64, refused: bool) {
+        self.asked = self.asked.saturating_add(cost);
+        if refused {
+            self.refused = self.refused.saturating_add(cost);
+        }
+    }
+
+    /// Counts a request; returns the slot in which it counts, for its settlement.
+    pub fn charge(&mut self, cost: u64, now: Timestamp) -> SlotNumber {
+        let slot = self.slot_for(self.id.period.slot_at(now));
+        slot.own.charged = slot.own.charged.saturating_add(cost);
+        slot.open = slot.open.saturating_add(cost);
+        let number = slot.number;
+        self.own = self.own.saturating_add(cost);
+        number
+    }
+
+    /// Settles what was reserved in a slot against what was used: less comes back, more is a debt that the next requests
+    /// pay. A slot that has been forgotten has no debts.
+    pub fn settle(&mut self, slot: SlotNumber, reserved: u64, actual: u64) {
+        let Some(it) = self.slots.iter_mut().find(|it| it.number == slot) else {
+            return;
+        };
+        it.open = it.open.saturating_sub(reserved);
+        it.own.charged = it
+            .own
+            .charged
+            .saturating_add(actual.saturating_sub(reserved));
+        let refund = reserved.saturating_sub(actual);
+        let untold = refund.min(it.own.charged.saturating_sub(it.told));
+        it.own.charged -= untold;
+        it.own.returned = it.own.returned.saturating_add(refund - untold);
+        self.sum_again();
+    }
+
+    /// How the limit stands.
+    #[must_use]
+    pub fn standing(&mut self, now: Timestamp) -> Standing {
+        let (own, known) = self.used(now);
+        let filled = self.slots.iter().filter(|slot| !slot.is_empty());
+        let last = filled.map(|slot| slot.number).max();
+        let period = self.id.period;
+        let empty_from = last.map(|last| last.plus(period.slots()));
+        Standing {
+            most: self.terms.most,
+            remaining: self.terms.most.saturating_sub(own.saturating_add(known)),
+            reset_us: empty_from.map_or(0, |slot| period.begins_in_us(slot, now)),
+        }
+    }
+
+    /// In how many microseconds a request of this cost would fit if nothing else were admitted; `None`: never.
+    #[must_use]
+    pub fn retry_after_us(&self, cost: u64, reach: Reach, now: Timestamp) -> Option<u64> {
+        let period = self.id.period;
+        let newest = period.slot_at(now);
+        let later = (1..=period.slots() + SPARE_SLOTS as u64).map(|later| newest.plus(later));
+        let fitting = later.map(|newest| (newest, self.sums(newest)));
+        fitting
+            .filter(|(_, (own, known))| self.fits(*own, *known, cost, reach))
+            .map(|(slot, _)| period.begins_in_us(slot, now))
+            .next()
+    }
+
+    /// Whether nothing counts any more in the window of `now`, nor is anything under way.
+    #[must_use]
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        let newest = self.id.period.slot_at(now);
+        self.slots.iter().all(|slot| {
+            slot.is_empty() || (slot.open == 0 && !self.id.period.counts_at(slot.number, newest))
+        })
+    }
+
+    // --- reports and broadcasts
+
+    /// What is to be reported of it. From now on others may know of what was charged.
+    pub fn report(&mut self) -> ReportRow {
+        let filled = self.slots.iter_mut().filter(|slot| !slot.is_empty());
+        let slots = filled.map(|slot| {
+            slot.told = slot.told.max(slot.own.charged);
+            ReportSlot {
+                number: slot.number,
+                own: slot.own,
+                open: slot.open,
+                included: slot.included,
+                total: slot.known(),
+            }
+        });
+        let slots = slots.collect();
+        ReportRow {
+            counter: self.id,
+            most: self.terms.most,
+            share: self.share,
+            asked: self.asked,
+            refused: self.refused,
+            slots,
+        }
+    }
+
+    /// Takes over what a broadcast says of it. An aggregator that is new in office may lack what others counted: then what
+    /// was known stays known.
+    pub fn hear(&mut self, row: &BroadcastRow, adopting: bool) {
+        for said in &row.slots {
+            let BroadcastSlot {
+                number,
+                total,
+                included,
+            } = *said;
+            let slot = self.slot_for(number);
+            if slot.number != number {
+                continue;
+            }
+            let others = total.saturating_sub(included.net());
+            slot.others = if adopting {
+                slot.others.max(others)
+            } else {
+                others
+            };
+            if !adopting || included.charged > slot.included.charged {
+                slot.included = included;
+            }
+        }
+        self.sum_again();
+    }
+
+    // --- slots and sums
+
+    /// The slot with this number; where it has been given up for a later one, that one: it counts as well.
+    fn slot_for(&mut self, number: SlotNumber) -> &mut Slot {
+        let slots = self.slots.len() as u64;
+        let slot = &mut self.slots[usize::try_from(number.0 % slots).unwrap_or(0)];
+        if slot.number < number {
+            *slot = Slot {
+                number,
+                ..Slot::default()
+            };
+        }
+        slot
+    }
+
+    fn sums(&self, newest: SlotNumber) -> (u64, u64) {
+        let period = self.id.period;
+        let counting = self
+            .slots
+            .iter()
+            .filter(|slot| period.counts_at(slot.number, newest));
+        counting.fold((0_u64, 0_u64), |(own, known), slot| {
+            (
+                own.saturating_add(slot.own_unknown()),
+                known.saturating_add(slot.known()),
+            )
+        })
+    }
+
+    fn sum(&mut self, newest: SlotNumber) {
+        if self.summed_at != newest {
+            self.summed_at = newest;
+            self.sum_again();
+        }
+    }
+
+    fn sum_again(&mut self) {
+        (self.own, self.known) = self.sums(self.summed_at);
+    }
+}

@@ -1,0 +1,172 @@
+//! All counters of one gateway: what it reports, and what it takes over from broadcasts.
+
+use std::collections::BTreeMap;
+
+use events_schema::time::Timestamp;
+
+use super::{
+    counter::{Counter, Mode, Reach, Terms},
+    message::{BaseShares, Broadcast, BroadcastId, CounterId, Incarnation, Report, Steady},
+    share::Share,
+};
+
+/// How long a share holds after the report in whose answer it was dealt was sent, in microseconds; then it halves, each
+/// time that as long a while has passed.
+pub const SHARE_LIFETIME_US: u64 = 5_000_000;
+
+/// The counters of one incarnation of a gateway.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    incarnation: Incarnation,
+    counters: Vec<Counter>,
+    places: BTreeMap<CounterId, usize>,
+    base: BaseShares,
+    heard: Option<BroadcastId>,
+    /// When the last report was sent that a broadcast included.
+    included_at: Steady,
+    reports: u64,
+    left: bool,
+}
+
+impl Gateway {
+    /// A gateway that begins at `now` and shares its limits with others.
+    #[must_use]
+    pub fn new(incarnation: Incarnation, now: Steady) -> Self {
+        Self {
+            incarnation,
+            counters: Vec::new(),
+            places: BTreeMap::new(),
+            base: [Share::NONE; _],
+            heard: None,
+            included_at: now,
+            reports: 0,
+            left: false,
+        }
+    }
+
+    /// How far its word reaches.
+    #[must_use]
+    pub fn reach(&self, now: Steady) -> Reach {
+        if self.left {
+            return Reach::Left;
+        }
+        let age_us = now.us_since(self.included_at);
+        Reach::Together {
+            halvings: self.halvings(now),
+            silent_us: age_us.saturating_sub(SHARE_LIFETIME_US),
+        }
+    }
+
+    /// How often the shares have halved since the gateway was heard.
+    fn halvings(&self, now: Steady) -> u32 {
+        let age_us = now.us_since(self.included_at);
+        u32::try_from(age_us / SHARE_LIFETIME_US).unwrap_or(u32::MAX)
+    }
+
+    /// The place of a counter among [`Self::counters`], until the next [`Self::sweep`]. The terms are what the rule says now.
+    pub fn place(&mut self, id: CounterId, terms: Terms) -> usize {
+        if let Some(place) = self.places.get(&id) {
+            self.counters[*place].set_terms(terms);
+            return *place;
+        }
+        self.counters
+            .push(Counter::new(id, terms, self.base[id.period.index()]));
+        self.places.insert(id, self.counters.len() - 1);
+        self.counters.len() - 1
+    }
+
+    /// The counters, for [`super::admission::admit`].
+    pub fn counters(&mut self) -> &mut [Counter] {
+        &mut self.counters
+    }
+
+    /// The counters, to look at.
+    #[must_use]
+    pub fn look(&self) -> &[Counter] {
+        &self.counters
+    }
+
+    /// The share of a counter, as it was dealt.
+    #[must_use]
+    pub fn dealt(&self, id: &CounterId) -> Share {
+        let place = self.places.get(id);
+        let base = self.base[id.period.index()];
+        place.map_or(base, |place| self.counters[*place].share())
+    }
+
+    /// Its next report.
+    pub fn report(&mut self, now: Steady) -> Report {
+        self.reports += 1;
+        let halvings = self.halvings(now);
+        let rows = self.counters.iter_mut().map(|counter| {
+            let mut row = counter.report();
+            row.share = row.share.halved(halvings);
+            row
+        });
+        Report {
+            incarnation: self.incarnation,
+            number: self.reports,
+            sent_at: now,
+            heard: self.heard,
+            base: self.base.map(|share| share.halved(halvings)),
+            leaving: self.left,
+            rows: rows.collect(),
+        }
+    }
+
+    /// Its last report: from now on it admits nothing.
+    pub fn leave(&mut self, now: Steady) -> Report {
+        self.left = true;
+        self.report(now)
+    }
+
+    /// Obeys a broadcast, unless it is for another, or older than the last.
+    pub fn hear(&mut self, broadcast: &Broadcast) {
+        let Broadcast {
+            id,
+            to,
+            includes: _,
+            sent_at,
+            adopting,
+            base,
+            rows,
+        } = broadcast;
+        if *to != self.incarnation || self.heard.is_some_and(|heard| heard >= *id) {
+            return;
+        }
+        self.heard = Some(*id);
+        self.included_at = self.included_at.max(*sent_at);
+        self.base = *base;
+        for counter in &mut self.counters {
+            counter.set_share(base[counter.id().period.index()]);
+        }
+        for row in rows {
+            let known = self.places.get(&row.counter).map(|at| &self.counters[*at]);
+            // A gateway that has had no such request takes the limit from the rule when the first one comes.
+            let told = Terms {
+                most: row.most,
+                mode: Mode::Enforce,
+                cut_off: None,
+            };
+            let terms = known.map_or(told, Counter::terms);
+            let place = self.place(row.counter, terms);
+            let counter = &mut self.counters[place];
+            counter.hear(row, *adopting);
+            if let Some(share) = row.share {
+                counter.set_share(share);
+            }
+        }
+    }
+
+    /// Forgets counters of which nothing counts, and whose share is the base share: others have a share that holds for them
+    /// alone.
+    pub fn sweep(&mut self, now: Timestamp) {
+        let base = self.base;
+        self.counters.retain(|counter| {
+            let period = counter.id().period.index();
+            !counter.is_idle(now) || counter.share() != base[period]
+        });
+        let places = self.counters.iter().enumerate();
+        self.places = places.map(|(at, counter)| (counter.id(), at)).collect();
+    }
+}

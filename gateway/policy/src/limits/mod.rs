@@ -1,0 +1,35 @@
+//! Whether limits admit a request, at one gateway alone and at many together: a share of the remainder, reserve, then settle.
+//!
+//! - [`share`]: the rule of admission. [`period`]: the times in which limits count. [`cost`]: reserve and settle.
+//! - [`key`]: a key's own limits, at one gateway alone.
+//! - [`counter`], [`admission`], [`gateway`]: what a gateway keeps and decides. [`message`]: what it says and hears.
+//! - [`aggregator`]: how the counts of all gateways are added, and the shares dealt out.
+//! - [`lease`]: budgets of money, of which a gateway spends only what was lent to it.
+//!
+//! **The bound.** Let `L` be a limit, `n` the gateways (each life of each counts), `c` the largest single cost, `φ` the share
+//! and `G` the view with which a gateway last admitted. In any window no more is admitted than
+//! `L + Σ φ·(G_max − G) + n·c`, and always less than `2·L + n·c`; a debt (tokens that a request used beyond what was
+//! reserved for it) comes on top. It holds whatever messages are lost, late, doubled or out of order, since
+//!
+//! - what gateways report are absolute amounts that only grow, so `G` never counts what was not admitted, and `u` is exact;
+//! - the shares that may be in use never sum above one: one is lowered, and its lowering confirmed by a report whose counts
+//!   are in `G`, before another is raised;
+//! - the share of a gateway that says nothing any more halves itself; what that frees is dealt out again for windows that
+//!   began after it was free, since nobody knows what it admitted in those before.
+
+pub mod admission;
+pub mod aggregator;
+pub mod cost;
+pub mod counter;
+pub mod gateway;
+pub mod key;
+pub mod lease;
+pub mod message;
+pub mod period;
+pub mod share;
+
+pub use cost::{
+    Ask, Measure, Settlement, Standing, estimate_input_tokens, estimate_tokens, settle,
+};
+pub use key::{Admission, Limit, Refusal, Used, admit};
+pub use share::Share;

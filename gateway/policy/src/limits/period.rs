@@ -1,0 +1,163 @@
+//! The times in which limits count, cut into slots: an hour of the clock is one slot, a sliding minute is six.
+//!
+//! A slot has a number, and every count belongs to one: so counts of gateways whose clocks differ can be added, and what a
+//! clock says only decides to which slot a request belongs. Slots later than a gateway's own count for it, too: what was
+//! admitted stays admitted when a clock steps back.
+
+use chrono::{Datelike as _, NaiveDate};
+use events_schema::time::Timestamp;
+
+use crate::window::SlotNumber;
+
+const SECOND_US: u64 = 1_000_000;
+const DAY_US: u64 = 86_400 * SECOND_US;
+/// 1970-01-01 was a Thursday: so many days after the Monday that begins its week.
+const DAYS_SINCE_MONDAY: u64 = 3;
+
+/// In which time a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Period {
+    /// Six slots of ten seconds: between 50 and 60 seconds are covered.
+    SlidingMinute,
+    /// Seven slots of ten seconds: never less than 60 seconds.
+    WholeMinute,
+    /// A minute of the clock.
+    Minute,
+    /// An hour of the clock.
+    Hour,
+    /// A day, UTC.
+    Day,
+    /// A week from Monday, UTC.
+    Week,
+    /// A month, UTC.
+    Month,
+    /// A quarter of a year, UTC.
+    Quarter,
+}
+
+impl Period {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::SlidingMinute,
+        Self::WholeMinute,
+        Self::Minute,
+        Self::Hour,
+        Self::Day,
+        Self::Week,
+        Self::Month,
+        Self::Quarter,
+    ];
+
+    /// Its place in [`Self::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::SlidingMinute => 0,
+            Self::WholeMinute => 1,
+            Self::Minute => 2,
+            Self::Hour => 3,
+            Self::Day => 4,
+            Self::Week => 5,
+            Self::Month => 6,
+            Self::Quarter => 7,
+        }
+    }
+
+    /// How many slots a window has.
+    #[must_use]
+    pub const fn slots(self) -> u64 {
+        match self {
+            Self::SlidingMinute => 6,
+            Self::WholeMinute => 7,
+            Self::Minute | Self::Hour | Self::Day | Self::Week | Self::Month | Self::Quarter => 1,
+        }
+    }
+
+    /// The length of a slot in microseconds, where all are alike.
+    const fn slot_us(self) -> Option<u64> {
+        match self {
+            Self::SlidingMinute | Self::WholeMinute => Some(10 * SECOND_US),
+            Self::Minute => Some(60 * SECOND_US),
+            Self::Hour => Some(3_600 * SECOND_US),
+            Self::Day => Some(DAY_US),
+            Self::Week => Some(7 * DAY_US),
+            Self::Month | Self::Quarter => None,
+        }
+    }
+
+    /// How long before 1970 the slot with number 0 began, in microseconds.
+    const fn before_1970_us(self) -> u64 {
+        match self {
+            Self::Week => DAYS_SINCE_MONDAY * DAY_US,
+            Self::SlidingMinute
+            | Self::WholeMinute
+            | Self::Minute
+            | Self::Hour
+            | Self::Day
+            | Self::Month
+            | Self::Quarter => 0,
+        }
+    }
+
+    const fn months(self) -> u64 {
+        if matches!(self, Self::Quarter) { 3 } else { 1 }
+    }
+
+    /// The slot in which a moment lies.
+    #[must_use]
+    pub fn slot_at(self, now: Timestamp) -> SlotNumber {
+        let micros = now.micros().unsigned_abs();
+        match self.slot_us() {
+            Some(slot_us) => SlotNumber((micros + self.before_1970_us()) / slot_us),
+            None => SlotNumber(months_since_1970(now) / self.months()),
+        }
+    }
+
+    /// When a slot begins; one that begins past the year 9999 begins at its end.
+    #[must_use]
+    pub fn slot_begins(self, slot: SlotNumber) -> Timestamp {
+        match self.slot_us() {
+            Some(slot_us) => {
+                let micros = slot.0.saturating_mul(slot_us);
+                let micros = micros.saturating_sub(self.before_1970_us());
+                Timestamp::MIN.plus_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+            }
+            None => month_begins(slot.0.saturating_mul(self.months())),
+        }
+    }
+
+    /// Microseconds from `now` to the beginning of a slot; zero when it has begun.
+    #[must_use]
+    pub fn begins_in_us(self, slot: SlotNumber, now: Timestamp) -> u64 {
+        self.slot_begins(slot).micros_since(now)
+    }
+
+    /// When the window that ends with the slot of `now` began.
+    #[must_use]
+    pub fn window_began(self, now: Timestamp) -> Timestamp {
+        let newest = self.slot_at(now);
+        self.slot_begins(SlotNumber(newest.0.saturating_sub(self.slots() - 1)))
+    }
+
+    /// Whether a slot counts for the window that ends with `newest`. Later ones do.
+    #[must_use]
+    pub const fn counts_at(self, slot: SlotNumber, newest: SlotNumber) -> bool {
+        slot.0 + self.slots() > newest.0
+    }
+}
+
+fn months_since_1970(now: Timestamp) -> u64 {
+    let date = now.to_chrono();
+    let years = u64::try_from(date.year() - 1970).unwrap_or(0);
+    years * 12 + u64::from(date.month0())
+}
+
+fn month_begins(months: u64) -> Timestamp {
+    let year = i32::try_from(1970 + months / 12).ok();
+    let month0 = u32::try_from(months % 12).unwrap_or(0);
+    let date = year.and_then(|year| NaiveDate::from_ymd_opt(year, month0 + 1, 1));
+    let begins = date.and_then(|date| date.and_hms_opt(0, 0, 0));
+    begins
+        .and_then(|it| Timestamp::from_chrono(it.and_utc()).ok())
+        .unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,207 @@
+//! What truly happened, which nobody in the simulated world knows as a whole; and the properties that must hold.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::setup::LimitSetup;
+use crate::{limits::share::Share, window::SlotNumber};
+
+/// A property that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    /// The name of the function that states it.
+    pub property: &'static str,
+    /// When, in microseconds from the beginning.
+    pub at_us: u64,
+    /// The numbers.
+    pub numbers: String,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            property,
+            at_us,
+            numbers,
+        } = self;
+        write!(f, "{property} does not hold after {at_us} µs: {numbers}")
+    }
+}
+
+/// What a property says: it holds, or the numbers by which it does not.
+pub(super) type Verdict = Result<(), String>;
+
+/// How an incarnation saw a counter when it admitted last in a slot.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View {
+    /// Numbers all admissions in the order in which they happened.
+    pub(super) order: u64,
+    /// Its share (`φ`).
+    pub(super) share: Share,
+    /// What it knew to be admitted (`G`).
+    pub(super) known: u64,
+}
+
+/// What has been admitted in a slot.
+#[derive(Debug, Clone, Default)]
+struct Admitted {
+    net: u64,
+    debts: u64,
+    views: BTreeMap<u32, View>,
+}
+
+/// What has been admitted under one limit.
+#[derive(Debug, Clone)]
+pub(super) struct Truth {
+    limit: LimitSetup,
+    slots: BTreeMap<SlotNumber, Admitted>,
+}
+
+/// What has been admitted in a window, and what the bounds on it follow from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InWindow {
+    pub(super) most: u64,
+    pub(super) total: u64,
+    pub(super) debts: u64,
+    /// One largest cost for each incarnation that admitted anything.
+    pub(super) in_flight: u64,
+    /// `Σ φ·(G_max − G)`
+    pub(super) unseen: u64,
+}
+
+// === impl Truth ===
+
+impl Truth {
+    pub(super) const fn new(limit: LimitSetup) -> Self {
+        Self {
+            limit,
+            slots: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn admitted(&mut self, by: u32, slot: SlotNumber, cost: u64, view: View) {
+        let slot = self.slots.entry(slot).or_default();
+        slot.net += cost;
+        slot.views.insert(by, view);
+    }
+
+    pub(super) fn settled(&mut self, slot: SlotNumber, reserved: u64, actual: u64) {
+        let slot = self.slots.entry(slot).or_default();
+        slot.net = slot.net + actual - reserved;
+        slot.debts += actual.saturating_sub(reserved);
+    }
+
+    /// The windows in which a slot counts, as far as anything was admitted.
+    pub(super) fn windows_of(&self, slot: SlotNumber) -> impl Iterator<Item = InWindow> {
+        let ends = self.slots.range(slot..slot.plus(self.limit.period.slots()));
+        ends.map(|(end, _)| self.window(*end))
+    }
+
+    /// All windows that end with a slot from the first to the last in which something was admitted.
+    pub(super) fn windows(&self) -> impl Iterator<Item = (SlotNumber, InWindow)> {
+        let first = self.slots.keys().next().map_or(0, |slot| slot.0);
+        let after = self.slots.keys().next_back().map_or(0, |slot| slot.0 + 1);
+        (first..after).map(|end| (SlotNumber(end), self.window(SlotNumber(end))))
+    }
+
+    pub(super) fn window(&self, end: SlotNumber) -> InWindow {
+        let first = SlotNumber(end.0.saturating_sub(self.limit.period.slots() - 1));
+        let mut views: BTreeMap<u32, View> = BTreeMap::new();
+        let (mut total, mut debts) = (0, 0);
+        for slot in self.slots.range(first..=end).map(|(_, slot)| slot) {
+            total += slot.net;
+            debts += slot.debts;
+            for (by, view) in &slot.views {
+                let last = views.entry(*by).or_insert(*view);
+                if last.order < view.order {
+                    *last = *view;
+                }
+            }
+        }
+        let known_most = views.values().map(|view| view.known).max().unwrap_or(0);
+        let unseen = views.values().map(|view| {
+            // Rounded up, so that rounding breaks no bound.
+            view.share.of(known_most - view.known) + 1
+        });
+        InWindow {
+            most: self.limit.most,
+            total,
+            debts,
+            in_flight: views.len() as u64 * self.limit.cost_max,
+            unseen: unseen.sum(),
+        }
+    }
+}
+
+// === the properties ===
+
+/// Less than twice the limit is admitted in any window, and one request each.
+pub(super) fn never_twice_the_limit(window: &InWindow) -> Verdict {
+    let bound = 2 * window.most + window.in_flight + window.debts;
+    holds(window.total < bound || window.most == 0, window, bound)
+}
+
+/// No more is admitted in any window than the limit, what gateways could not have seen, and one request each.
+pub(super) fn within_the_stated_bound(window: &InWindow) -> Verdict {
+    let bound = window.most + window.unseen + window.in_flight + window.debts;
+    holds(window.total <= bound, window, bound)
+}
+
+fn holds(holds: bool, window: &InWindow, bound: u64) -> Verdict {
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("{window:?}, bound {bound}"))
+    }
+}
+
+/// The shares that are in use of one counter are one whole together, at most.
+pub(super) fn shares_never_sum_above_one(shares: impl Iterator<Item = Share>) -> Verdict {
+    let sum: u64 = shares.map(Share::parts).sum();
+    if sum <= Share::WHOLE.parts() {
+        Ok(())
+    } else {
+        Err(format!("{sum} of {} parts", Share::WHOLE.parts()))
+    }
+}
+
+/// What is said to remain of a limit is never below zero, nor above the limit.
+pub(super) fn remaining_is_never_negative(most: u64, remaining: u64, used: u64) -> Verdict {
+    if remaining <= most && (remaining == 0 || remaining + used == most) {
+        Ok(())
+    } else {
+        Err(format!("{remaining} of {most} remain when {used} are used"))
+    }
+}
+
+/// When all is calm again, the aggregator knows all that was ever reported to it, and what lives; exactly, if it is the first.
+pub(super) fn nothing_is_lost_after_convergence(
+    total: u64,
+    expected: u64,
+    is_first_term: bool,
+) -> Verdict {
+    let is_right = if is_first_term {
+        total == expected
+    } else {
+        total >= expected
+    };
+    if is_right {
+        Ok(())
+    } else {
+        Err(format!("{total} known, {expected} counted"))
+    }
+}
+
+/// What may be spent of a budget, and what was spent beyond, is the budget at most.
+pub(super) fn leases_and_spent_never_above_the_budget(
+    most: u64,
+    committed: u64,
+    spent: u64,
+) -> Verdict {
+    if committed <= most && spent <= committed {
+        Ok(())
+    } else {
+        Err(format!(
+            "budget {most}, committed {committed}, spent {spent}"
+        ))
+    }
+}

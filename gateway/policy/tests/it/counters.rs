@@ -1,0 +1,414 @@
+//! What a gateway counts, admits and refuses, and what it makes of broadcasts.
+
+use events_schema::time::Timestamp;
+use gateway_policy::limits::{
+    admission::{Charge, Refusal, admit},
+    counter::{Counter, CutOff, JOINER_SHARE, Mode, Reach, Terms, WhenCutOff},
+    gateway::{Gateway, SHARE_LIFETIME_US},
+    message::{
+        Amounts, Broadcast, BroadcastId, BroadcastRow, BroadcastSlot, CounterId, Incarnation,
+        Steady,
+    },
+    period::Period,
+    share::Share,
+};
+
+pub(crate) const GATEWAY: Incarnation = Incarnation([1; 16]);
+const SECOND: u64 = 1_000_000;
+const TOGETHER: Reach = Reach::Together {
+    halvings: 0,
+    silent_us: 0,
+};
+
+pub(crate) fn time(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn noon() -> Timestamp {
+    time("2026-11-22T12:00:00Z")
+}
+
+pub(crate) const fn id(period: Period) -> CounterId {
+    CounterId {
+        rule: [7; 16],
+        period,
+        segment: [0; 16],
+    }
+}
+
+pub(crate) const fn limit(most: u64) -> Terms {
+    Terms {
+        most,
+        mode: Mode::Enforce,
+        cut_off: None,
+    }
+}
+
+fn half() -> Share {
+    Share::of_2_32(1 << 31)
+}
+
+/// Whether a request of this cost is admitted, by one counter.
+fn ask(counter: &mut Counter, cost: u64, reach: Reach, now: Timestamp) -> Result<(), Refusal> {
+    let charges = [Charge { counter: 0, cost }];
+    admit(std::slice::from_mut(counter), &charges, reach, now).map(drop)
+}
+
+/// What is told of a counter: `(total, this gateway's own part)` in the slot of a time.
+fn told(
+    period: Period,
+    now: Timestamp,
+    share: Option<Share>,
+    total: u64,
+    own: u64,
+) -> BroadcastRow {
+    BroadcastRow {
+        counter: id(period),
+        most: 100,
+        share,
+        slots: vec![BroadcastSlot {
+            number: period.slot_at(now),
+            total,
+            included: Amounts {
+                charged: own,
+                returned: 0,
+            },
+        }],
+    }
+}
+
+fn broadcast(term: u64, number: u64, sent_at: Steady, rows: Vec<BroadcastRow>) -> Broadcast {
+    Broadcast {
+        id: BroadcastId { term, number },
+        to: GATEWAY,
+        includes: 1,
+        sent_at,
+        adopting: false,
+        base: [Share::NONE; _],
+        rows,
+    }
+}
+
+#[test]
+fn periods_begin_where_the_calendar_says() {
+    let check = |period: Period, at: &str, begins: &str, next: &str| {
+        let slot = period.slot_at(time(at));
+        assert_eq!(period.slot_begins(slot), time(begins), "{period:?} of {at}");
+        assert_eq!(period.slot_begins(slot.plus(1)), time(next), "{period:?}");
+        let last = time(next).plus_micros(-1);
+        assert_eq!(period.slot_at(last), slot, "{period:?} until {next}");
+    };
+    let at = "2026-11-22T12:34:56.789Z";
+    check(
+        Period::SlidingMinute,
+        at,
+        "2026-11-22T12:34:50Z",
+        "2026-11-22T12:35:00Z",
+    );
+    check(
+        Period::Minute,
+        at,
+        "2026-11-22T12:34:00Z",
+        "2026-11-22T12:35:00Z",
+    );
+    check(
+        Period::Hour,
+        at,
+        "2026-11-22T12:00:00Z",
+        "2026-11-22T13:00:00Z",
+    );
+    check(
+        Period::Day,
+        at,
+        "2026-11-22T00:00:00Z",
+        "2026-11-23T00:00:00Z",
+    );
+    // A Sunday: the week began on the Monday before.
+    check(
+        Period::Week,
+        at,
+        "2026-11-16T00:00:00Z",
+        "2026-11-23T00:00:00Z",
+    );
+    check(
+        Period::Month,
+        at,
+        "2026-11-01T00:00:00Z",
+        "2026-12-01T00:00:00Z",
+    );
+    check(
+        Period::Quarter,
+        at,
+        "2026-10-01T00:00:00Z",
+        "2027-01-01T00:00:00Z",
+    );
+    check(
+        Period::Month,
+        "2028-02-29T23:59:59Z",
+        "2028-02-01T00:00:00Z",
+        "2028-03-01T00:00:00Z",
+    );
+    check(
+        Period::Week,
+        "1970-01-01T00:00:00Z",
+        "1970-01-01T00:00:00Z",
+        "1970-01-05T00:00:00Z",
+    );
+}
+
+#[test]
+fn a_window_of_the_clock_is_free_again_when_the_next_begins() {
+    let mut counter = Counter::new(id(Period::Hour), limit(2), Share::NONE);
+    let late = time("2026-11-22T12:59:58Z");
+    assert!(ask(&mut counter, 2, Reach::Alone, late).is_ok());
+    let refusal = ask(&mut counter, 1, Reach::Alone, late).expect_err("all is used");
+    let expected = Refusal {
+        counter: id(Period::Hour),
+        limit: 2,
+        remaining: 0,
+        reset_us: 2 * SECOND,
+        retry_after_us: Some(2 * SECOND),
+    };
+    assert_eq!(refusal, expected);
+    assert!(ask(&mut counter, 1, Reach::Alone, time("2026-11-22T13:00:00Z")).is_ok());
+}
+
+#[test]
+fn a_cost_above_the_limit_never_fits() {
+    let mut counter = Counter::new(id(Period::Day), limit(2), Share::NONE);
+    let refusal = ask(&mut counter, 3, Reach::Alone, noon()).expect_err("too much");
+    assert_eq!(refusal.retry_after_us, None);
+}
+
+#[test]
+fn a_sliding_minute_of_seven_slots_is_never_short() {
+    let check = |period: Period, free_after: i64| {
+        let mut counter = Counter::new(id(period), limit(1), Share::NONE);
+        let end_of_slot = noon().plus_micros(9_999_999);
+        assert!(ask(&mut counter, 1, Reach::Alone, end_of_slot).is_ok());
+        let at = |seconds: i64| noon().plus_micros(seconds * 1_000_000);
+        let before = at(free_after).plus_micros(-1);
+        assert!(
+            ask(&mut counter, 1, Reach::Alone, before).is_err(),
+            "{period:?}"
+        );
+        assert!(
+            ask(&mut counter, 1, Reach::Alone, at(free_after)).is_ok(),
+            "{period:?}"
+        );
+    };
+    check(Period::SlidingMinute, 60);
+    check(Period::WholeMinute, 70);
+}
+
+#[test]
+fn one_refusal_counts_at_no_counter() {
+    let counter = |most, period| Counter::new(id(period), limit(most), Share::NONE);
+    let mut counters = [counter(10, Period::Minute), counter(1, Period::Hour)];
+    let charges = [0, 1].map(|counter| Charge { counter, cost: 1 });
+    let decide = |counters: &mut [Counter]| admit(counters, &charges, Reach::Alone, noon());
+    assert!(decide(&mut counters).is_ok());
+    let refusal = decide(&mut counters).expect_err("one an hour");
+    assert_eq!(refusal.counter, id(Period::Hour));
+    assert_eq!(counters[0].standing(noon()).remaining, 9);
+}
+
+#[test]
+fn an_audit_refuses_nothing_and_says_what_it_would_have() {
+    let terms = Terms {
+        mode: Mode::Audit,
+        ..limit(1)
+    };
+    let mut counters = [Counter::new(id(Period::Hour), terms, Share::NONE)];
+    let charges = [Charge {
+        counter: 0,
+        cost: 1,
+    }];
+    let mut decide = || admit(&mut counters, &charges, Reach::Alone, noon());
+    assert_eq!(decide(), Ok(None));
+    assert_eq!(decide(), Ok(Some(id(Period::Hour))));
+    let row = counters[0].report();
+    assert_eq!((row.asked, row.refused), (2, 1));
+    assert_eq!(row.slots[0].own.charged, 2);
+}
+
+#[test]
+fn a_gateway_admits_its_share_of_what_the_others_left() {
+    let mut counter = Counter::new(id(Period::Hour), limit(100), half());
+    counter.hear(&told(Period::Hour, noon(), None, 60, 0), false);
+    assert!(ask(&mut counter, 20, TOGETHER, noon()).is_ok());
+    assert!(ask(&mut counter, 1, TOGETHER, noon()).is_err());
+    // Heard of by all, its own part no longer counts against its share.
+    counter.hear(&told(Period::Hour, noon(), None, 80, 20), false);
+    assert!(ask(&mut counter, 10, TOGETHER, noon()).is_ok());
+    assert!(ask(&mut counter, 1, TOGETHER, noon()).is_err());
+    assert_eq!(counter.standing(noon()).remaining, 10);
+}
+
+#[test]
+fn one_request_is_in_flight_where_the_share_is_too_small() {
+    let mut counter = Counter::new(id(Period::Hour), limit(100), Share::NONE);
+    counter.hear(&told(Period::Hour, noon(), None, 98, 0), false);
+    assert!(ask(&mut counter, 2, TOGETHER, noon()).is_ok());
+    assert!(ask(&mut counter, 1, TOGETHER, noon()).is_err());
+    counter.hear(&told(Period::Hour, noon(), None, 99, 2), false);
+    assert!(ask(&mut counter, 1, TOGETHER, noon()).is_ok());
+    counter.hear(&told(Period::Hour, noon(), None, 100, 3), false);
+    assert!(ask(&mut counter, 1, TOGETHER, noon()).is_err());
+}
+
+#[test]
+fn what_comes_back_is_free_at_once_only_while_nobody_knows_of_it() {
+    let mut counter = Counter::new(id(Period::Hour), limit(10), Share::NONE);
+    let slot = Period::Hour.slot_at(noon());
+    let remaining = |counter: &mut Counter| counter.standing(noon()).remaining;
+    assert_eq!(counter.charge(8, noon()), slot);
+    counter.settle(slot, 8, 3);
+    assert_eq!(remaining(&mut counter), 7);
+    let _ = counter.charge(4, noon());
+    assert_eq!(counter.report().slots[0].own.net(), 7);
+    counter.settle(slot, 4, 1);
+    assert_eq!(remaining(&mut counter), 3);
+    let row = counter.report();
+    let own = Amounts {
+        charged: 7,
+        returned: 3,
+    };
+    assert_eq!((row.slots[0].own, row.slots[0].open), (own, 0));
+    let heard = BroadcastRow {
+        slots: vec![BroadcastSlot {
+            number: slot,
+            total: 4,
+            included: own,
+        }],
+        ..told(Period::Hour, noon(), None, 0, 0)
+    };
+    counter.hear(&heard, false);
+    assert_eq!(remaining(&mut counter), 6);
+}
+
+#[test]
+fn a_debt_is_paid_by_the_next_requests() {
+    let mut counter = Counter::new(id(Period::Hour), limit(10), Share::NONE);
+    let slot = counter.charge(2, noon());
+    counter.settle(slot, 2, 9);
+    assert!(ask(&mut counter, 2, Reach::Alone, noon()).is_err());
+    assert!(ask(&mut counter, 1, Reach::Alone, noon()).is_ok());
+}
+
+#[test]
+fn a_late_settlement_does_not_touch_the_slot_that_took_its_place() {
+    let mut counter = Counter::new(id(Period::Hour), limit(10), Share::NONE);
+    let old = counter.charge(5, time("2026-11-22T08:10:00Z"));
+    let _ = counter.charge(5, time("2026-11-22T11:10:00Z"));
+    counter.settle(old, 5, 0);
+    assert_eq!(counter.standing(time("2026-11-22T11:10:00Z")).remaining, 5);
+}
+
+#[test]
+fn a_changed_limit_keeps_what_was_used() {
+    let mut counter = Counter::new(id(Period::Hour), limit(10), Share::NONE);
+    let _ = counter.charge(6, noon());
+    counter.set_terms(limit(8));
+    assert_eq!(counter.standing(noon()).remaining, 2);
+}
+
+#[test]
+fn a_share_halves_with_each_lifetime_that_nobody_is_heard() {
+    let mut gateway = Gateway::new(GATEWAY, Steady(0));
+    gateway.hear(&broadcast(1, 1, Steady(SECOND), Vec::new()));
+    let share = |gateway: &Gateway, after: u64| {
+        let reach = gateway.reach(Steady(SECOND + after));
+        reach.of(Share::of_2_32(1 << 30)).parts()
+    };
+    let joiner = JOINER_SHARE.parts();
+    assert_eq!(share(&gateway, SHARE_LIFETIME_US - 1), (1 << 30) + joiner);
+    assert_eq!(share(&gateway, SHARE_LIFETIME_US), (1 << 29) + joiner);
+    assert_eq!(share(&gateway, 3 * SHARE_LIFETIME_US), (1 << 27) + joiner);
+    assert_eq!(share(&gateway, 100 * SHARE_LIFETIME_US), joiner);
+}
+
+#[test]
+fn what_happens_after_too_long_a_silence_is_the_rules_choice() {
+    let check = |then: WhenCutOff, admits: bool| {
+        let terms = Terms {
+            cut_off: Some(CutOff {
+                after_us: SECOND,
+                then,
+            }),
+            ..limit(5)
+        };
+        let mut counter = Counter::new(id(Period::Hour), terms, Share::WHOLE);
+        let silent = |silent_us| Reach::Together {
+            halvings: 0,
+            silent_us,
+        };
+        assert!(ask(&mut counter, 4, silent(SECOND), noon()).is_ok());
+        let after = ask(&mut counter, 1, silent(SECOND + 1), noon()).is_ok();
+        assert_eq!(after, admits, "{then:?}");
+        let beyond = ask(&mut counter, 9, silent(SECOND + 1), noon()).is_ok();
+        assert_eq!(beyond, admits, "{then:?}");
+    };
+    check(WhenCutOff::Open, true);
+    check(WhenCutOff::Closed, false);
+}
+
+#[test]
+fn a_broadcast_that_is_older_or_for_another_is_not_obeyed() {
+    let mut gateway = Gateway::new(GATEWAY, Steady(0));
+    let row = |share| vec![told(Period::Hour, noon(), Some(share), 10, 0)];
+    let dealt = |gateway: &Gateway| gateway.dealt(&id(Period::Hour));
+    gateway.hear(&broadcast(2, 1, Steady(0), row(half())));
+    assert_eq!(dealt(&gateway), half());
+    gateway.hear(&broadcast(1, 9, Steady(0), row(Share::WHOLE)));
+    gateway.hear(&broadcast(2, 1, Steady(0), row(Share::WHOLE)));
+    gateway.hear(&Broadcast {
+        to: Incarnation([2; 16]),
+        ..broadcast(2, 2, Steady(0), row(Share::WHOLE))
+    });
+    assert_eq!(dealt(&gateway), half());
+    gateway.hear(&broadcast(2, 2, Steady(0), Vec::new()));
+    assert_eq!(dealt(&gateway), Share::NONE);
+}
+
+#[test]
+fn an_aggregator_that_is_new_in_office_makes_nobody_forget() {
+    let mut counter = Counter::new(id(Period::Hour), limit(100), Share::WHOLE);
+    counter.hear(&told(Period::Hour, noon(), None, 90, 0), false);
+    counter.hear(&told(Period::Hour, noon(), None, 5, 0), true);
+    assert_eq!(counter.standing(noon()).remaining, 10);
+    counter.hear(&told(Period::Hour, noon(), None, 70, 0), false);
+    assert_eq!(counter.standing(noon()).remaining, 30);
+}
+
+#[test]
+fn a_gateway_that_left_admits_nothing() {
+    let mut gateway = Gateway::new(GATEWAY, Steady(0));
+    let place = gateway.place(id(Period::Hour), limit(100));
+    assert!(gateway.leave(Steady(1)).leaving);
+    let reach = gateway.reach(Steady(2));
+    let refused = ask(&mut gateway.counters()[place], 1, reach, noon());
+    assert!(refused.is_err());
+}
+
+#[test]
+fn a_clock_that_steps_back_does_not_forget() {
+    let mut counter = Counter::new(id(Period::Hour), limit(5), Share::NONE);
+    let _ = counter.charge(5, time("2026-11-22T13:00:01Z"));
+    let back = time("2026-11-22T12:59:59Z");
+    assert!(ask(&mut counter, 1, Reach::Alone, back).is_err());
+}
+
+#[test]
+fn counters_that_nobody_uses_are_forgotten() {
+    let mut gateway = Gateway::new(GATEWAY, Steady(0));
+    let place = gateway.place(id(Period::SlidingMinute), limit(5));
+    let slot = gateway.counters()[place].charge(1, noon());
+    gateway.sweep(noon().plus_micros(50_000_000));
+    assert_eq!(gateway.look().len(), 1);
+    gateway.sweep(noon().plus_micros(60_000_000));
+    assert_eq!(gateway.look().len(), 1, "its request has not ended");
+    gateway.counters()[0].settle(slot, 1, 1);
+    gateway.sweep(noon().plus_micros(60_000_000));
+    assert_eq!(gateway.look().len(), 0);
+}

@@ -1,0 +1,83 @@
+//! The properties of limits and budgets, in two thousand simulated worlds.
+//!
+//! Code that breaks a rule is caught. Tried, each alone, and caught in so many of the thousand worlds of its test:
+//!
+//! | broken on purpose | property | worlds |
+//! |---|---|---|
+//! | a share is raised before lowered ones are confirmed | `shares_never_sum_above_one` | 318 |
+//! | a gateway compares `G + u` with `L` instead of `u` with its share of the rest | `within_the_stated_bound` | 239 |
+//! | what a report says is added to the report before | `nothing_is_lost_after_convergence` | 562 |
+//! | an older report replaces a newer one | `nothing_is_lost_after_convergence` | 14 |
+//! | a lease that is given back is lent again before that is durable | `leases_and_spent_never_above_the_budget` | 14 |
+//! | the same with a dead gateway's lease | `leases_and_spent_never_above_the_budget` | 83 |
+
+use gateway_policy::sim::{Breach, MoneySetup, Setup, figures, run, run_money};
+
+/// Worlds with limits; each takes some milliseconds.
+const WORLDS: u64 = 1_000;
+
+/// Worlds with a budget; each takes a few.
+const BUDGETS: u64 = 1_000;
+
+/// The seeds to run: all, or the one that is asked for.
+#[expect(clippy::disallowed_methods, reason = "the tests' configuration")]
+fn seeds(many: u64) -> Vec<u64> {
+    match std::env::var("SLUICE_SIM_SEED") {
+        Ok(seed) => vec![seed.parse().expect("SLUICE_SIM_SEED is a number")],
+        Err(_) => (0..many).collect(),
+    }
+}
+
+fn check(test: &str, many: u64, simulate: impl Fn(u64) -> Result<(), Breach>) {
+    let breaches = seeds(many)
+        .into_iter()
+        .filter_map(|seed| simulate(seed).err().map(|breach| (seed, breach)));
+    let breaches: Vec<(u64, Breach)> = breaches.collect();
+    let first = breaches.iter().take(10).map(|(seed, breach)| {
+        let again = "cargo test -p gateway-policy --test it --";
+        format!("\nseed {seed}: {breach}\n  SLUICE_SIM_SEED={seed} {again} {test}")
+    });
+    let first: String = first.collect();
+    assert!(
+        breaches.is_empty(),
+        "{} of {many} seeds:{first}",
+        breaches.len()
+    );
+}
+
+#[test]
+fn limits_hold_in_every_world() {
+    check("limits_hold_in_every_world", WORLDS, |seed| {
+        run(&Setup::random(seed)).map(drop)
+    });
+}
+
+#[test]
+fn budgets_hold_in_every_world() {
+    check("budgets_hold_in_every_world", BUDGETS, |seed| {
+        run_money(MoneySetup::random(seed)).map(drop)
+    });
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again() {
+    for seed in [3, 17, 2_026] {
+        let setup = Setup::random(seed);
+        assert_eq!(run(&setup), run(&setup), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_published_figures_are_what_is_promised() {
+    let figures = figures().expect("every property holds");
+    println!("{figures:#?}");
+    assert!(figures.sim_over_pct <= 1.0, "{figures:?}");
+    assert!(
+        figures.sim_partition_over_pct <= figures.sim_partition_bound_pct,
+        "{figures:?}"
+    );
+    assert!(figures.sim_skew_utilisation_pct >= 98.0, "{figures:?}");
+    assert!(figures.sim_small_utilisation_pct >= 95.0, "{figures:?}");
+    assert!(figures.sim_burst_over_per_gateway <= 1.0, "{figures:?}");
+    assert_eq!(figures.sim_over_money_nanousd, 0, "{figures:?}");
+}

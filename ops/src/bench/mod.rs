@@ -7,6 +7,7 @@ mod cpu;
 mod field;
 mod gateway;
 mod ledger;
+mod limits;
 mod lists;
 mod load;
 mod micro;
@@ -59,6 +60,8 @@ enum Bench {
     Append(append::Args),
     /// Request records a second that the ledger takes, their lag, and what a killed worker loses.
     Ledger(ledger::Args),
+    /// How far limits that many gateways share are overshot, how much of them is used, and what a decision takes.
+    Limits(limits::Args),
     /// How long the lists of a large organisation take, and its control plane's start.
     Lists(lists::Args),
     /// What the yardsticks cost: the mock provider, and nginx in front of it.
@@ -85,6 +88,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Bench::Micro => micro::run()?,
         Bench::Append(args) => block_on(append::run(args))?,
         Bench::Ledger(args) => block_on(ledger::run(args))?,
+        Bench::Limits(args) => limits::run(&args)?,
         Bench::Lists(args) => block_on(lists::run(args))?,
         Bench::Upstream(args) => block_on(upstream::run(args))?,
     };

@@ -16,7 +16,7 @@ const LAW: [(&str, &[&str]); 7] = [
     ("gateway", &["events-schema", "gateway-policy"]),
     ("gateway-policy", &["events-schema"]),
     ("ui-yew", &["events-schema", "gateway-policy"]),
-    ("ops", &["events-schema"]),
+    ("ops", &["events-schema", "gateway-policy"]),
 ];
 
 /// Crates of others that a crate of ours must do without, even though the workspace has them.

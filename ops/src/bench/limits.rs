@@ -1,0 +1,115 @@
+//! How far limits that many gateways share are overshot, how much of them is used, and how long a decision takes.
+//!
+//! The worlds are simulated: with the code that gateways and the aggregator run, and a virtual clock. So these figures
+//! are the same on every machine. The time of a decision is not.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use events_schema::time::Timestamp;
+use gateway_policy::limits::admission::{Charge, admit};
+use gateway_policy::limits::counter::{Counter, Mode, Reach, Terms};
+use gateway_policy::limits::message::CounterId;
+use gateway_policy::limits::period::Period;
+use gateway_policy::limits::share::Share;
+use gateway_policy::sim;
+
+use super::{Figures, median, rounded, say};
+use crate::failure::{Failure, Outcome};
+
+/// Decisions that are timed together: one alone is too short for the clock.
+const BATCH: u32 = 1_000;
+
+/// 2026-11-22T12:00:00Z, in microseconds.
+const BEGINNING_US: i64 = 1_795_348_800_000_000;
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Counters that a request is charged to.
+    #[arg(long, default_value_t = 20)]
+    counters: u8,
+    /// Thousands of decisions; the figure is the median thousand's.
+    #[arg(long, default_value_t = 1_000)]
+    thousands: u32,
+}
+
+/// Simulates, and measures.
+pub(super) fn run(args: &Args) -> Outcome<Figures> {
+    let Args {
+        counters,
+        thousands,
+    } = *args;
+    say("simulating");
+    let simulated = sim::figures().map_err(|breach| Failure::new(breach.to_string()))?;
+    let sim::Figures {
+        sim_over_pct,
+        sim_partition_over_pct,
+        sim_partition_bound_pct,
+        sim_skew_utilisation_pct,
+        sim_small_utilisation_pct,
+        sim_burst_over_per_gateway,
+        sim_over_money_nanousd,
+    } = simulated;
+    say("timing decisions");
+    let admit_ns = rounded(admit_ns(counters, thousands));
+    let figures = [
+        ("sim_over_pct", rounded(sim_over_pct)),
+        ("sim_partition_over_pct", rounded(sim_partition_over_pct)),
+        ("sim_partition_bound_pct", rounded(sim_partition_bound_pct)),
+        (
+            "sim_skew_utilisation_pct",
+            rounded(sim_skew_utilisation_pct),
+        ),
+        (
+            "sim_small_utilisation_pct",
+            rounded(sim_small_utilisation_pct),
+        ),
+        (
+            "sim_burst_over_per_gateway",
+            rounded(sim_burst_over_per_gateway),
+        ),
+        ("sim_over_money_nanousd", sim_over_money_nanousd.into()),
+        ("admit_ns", admit_ns),
+    ];
+    let named = figures.map(|(name, value)| (name.to_owned(), value));
+    Ok(named.into_iter().collect())
+}
+
+/// The time of a decision over so many counters that admit it, in nanoseconds.
+fn admit_ns(many: u8, thousands: u32) -> f64 {
+    let mut counters: Vec<Counter> = (0..many).map(counter).collect();
+    let charges: Vec<Charge> = (0..counters.len())
+        .map(|counter| Charge { counter, cost: 1 })
+        .collect();
+    let reach = Reach::Together {
+        halvings: 0,
+        silent_us: 0,
+    };
+    // A thousand requests a second.
+    let mut now = Timestamp::MIN.plus_micros(BEGINNING_US);
+    let mut batch = || {
+        let begun = Instant::now();
+        for _ in 0..BATCH {
+            now = now.plus_micros(1_000);
+            let decided = admit(black_box(&mut counters), black_box(&charges), reach, now);
+            let _ = black_box(decided);
+        }
+        begun.elapsed().as_secs_f64() * 1e9 / f64::from(BATCH)
+    };
+    median((0..thousands).map(|_| batch()).collect())
+}
+
+fn counter(at: u8) -> Counter {
+    let id = CounterId {
+        rule: [at; 16],
+        period: Period::ALL[usize::from(at) % Period::ALL.len()],
+        segment: [0; 16],
+    };
+    let terms = Terms {
+        most: u64::MAX,
+        mode: Mode::Enforce,
+        cut_off: None,
+    };
+    Counter::new(id, terms, Share::of_2_32(1 << 31))
+}

@@ -47,6 +47,7 @@ impl Stopwatch {
     }
 
     /// Says what was measured; of a test, as Rust's own test programs do.
+    #[expect(clippy::print_stdout, reason = "what a bench prints is its result")]
     pub(crate) fn say(&self) {
         if self.tries {
             let passed = self.figures.len();

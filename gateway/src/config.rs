@@ -115,6 +115,12 @@ pub struct Config {
     /// How long a caller's connection may be idle, and a request's head may take to come, in milliseconds; then it is closed.
     #[arg(long, env = "SLUICE_CALLER_IDLE_MS", default_value_t = 75_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub caller_idle_ms: u64,
+    /// How long a request's body may pause, in milliseconds.
+    #[arg(long, env = "SLUICE_BODY_PAUSE_TIMEOUT_MS", default_value_t = 30_000)]
+    pub body_pause_timeout_ms: u64,
+    /// How long all of a request's body may take, in milliseconds.
+    #[arg(long, env = "SLUICE_BODY_TIMEOUT_MS", default_value_t = 300_000)]
+    pub body_timeout_ms: u64,
     /// How many connections callers may have; more wait to be accepted.
     #[arg(long, env = "SLUICE_MAX_CONNECTIONS", default_value_t = 16_384)]
     pub max_connections: usize,

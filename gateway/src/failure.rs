@@ -39,6 +39,8 @@ pub enum Failure {
     TooLarge,
     /// The body did not come in time.
     SlowBody,
+    /// The body is not framed as HTTP has it.
+    Framing,
     /// The caller went away.
     ClientGone,
     /// A limit refuses.
@@ -176,6 +178,12 @@ impl Failure {
                 "request_timeout",
                 Outcome::BadRequest,
             ),
+            Self::Framing => row(
+                StatusCode::BAD_REQUEST,
+                INVALID,
+                "invalid_request",
+                Outcome::BadRequest,
+            ),
             Self::ClientGone => row(
                 StatusCode::BAD_REQUEST,
                 INVALID,
@@ -261,6 +269,7 @@ impl Failure {
             | Self::Wish(_)
             | Self::TooLarge
             | Self::SlowBody
+            | Self::Framing
             | Self::ClientGone
             | Self::Limited(_)
             | Self::Crowded(_)
@@ -410,6 +419,9 @@ impl fmt::Display for Message<'_> {
                 "The body of a request may have {MAX_BODY_BYTES} bytes at most."
             ),
             Failure::SlowBody => f.write_str("The body of the request did not come in time."),
+            Failure::Framing => {
+                f.write_str("The body of the request is malformed: its chunks are none.")
+            }
             Failure::ClientGone => f.write_str("The caller went away."),
             Failure::Limited(refused) => fmt_limited(refused, f),
             Failure::Crowded(Crowded { bound, most }) => match bound {

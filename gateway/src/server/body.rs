@@ -1,6 +1,8 @@
 //! Reads a request's body, within bounds of size, time, and memory.
 
 use std::{
+    error::Error as _,
+    io,
     pin::Pin,
     sync::{
         Arc,
@@ -18,12 +20,11 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::failure::{Failure, MAX_BODY_BYTES};
+use crate::{
+    config::Config,
+    failure::{Failure, MAX_BODY_BYTES},
+};
 
-/// How long a body may pause: a caller that is alive sends something in that time.
-const PAUSE: Duration = Duration::from_secs(30);
-/// How long all of a body may take.
-const WHOLE: Duration = Duration::from_secs(300);
 /// Bodies up to this size are not counted against the budget: nearly all are, and counting makes cores wait.
 const UNCOUNTED: usize = 64 * 1024;
 /// How much of a body is read for nothing after its request was refused, and for how long: a connection that is closed
@@ -31,6 +32,29 @@ const UNCOUNTED: usize = 64 * 1024;
 const REFUSED_BYTES: usize = 2 * MAX_BODY_BYTES;
 /// See [`REFUSED_BYTES`].
 const REFUSED_WAIT: Duration = Duration::from_secs(5);
+
+/// The bounds within which bodies are read.
+#[derive(Debug, Clone)]
+pub struct BodyBounds {
+    /// How much they may hold together.
+    pub budget: BodyBudget,
+    /// How long one may pause: a caller that is alive sends something in that time.
+    pub pause: Duration,
+    /// How long all of one may take.
+    pub whole: Duration,
+}
+
+impl BodyBounds {
+    /// As configured.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            budget: BodyBudget::new(config.max_held_body_bytes),
+            pause: Duration::from_millis(config.body_pause_timeout_ms),
+            whole: Duration::from_millis(config.body_timeout_ms),
+        }
+    }
+}
 
 /// How many bytes the bodies of requests under way may have together.
 #[derive(Debug, Clone)]
@@ -93,11 +117,11 @@ impl Drop for Held {
 ///
 /// # Errors
 /// [`Failure::TooLarge`] and [`Failure::Overloaded`], before anything is read where the length says so;
-/// [`Failure::SlowBody`]; [`Failure::ClientGone`].
+/// [`Failure::SlowBody`]; [`Failure::Framing`]; [`Failure::ClientGone`].
 pub async fn read_body(
     incoming: &mut Incoming,
     headers: &HeaderMap,
-    budget: &BodyBudget,
+    bounds: &BodyBounds,
 ) -> Result<(Bytes, Held), Failure> {
     let length = headers
         .get(CONTENT_LENGTH)
@@ -106,10 +130,10 @@ pub async fn read_body(
     if length.is_some_and(|length| length > MAX_BODY_BYTES) {
         return Err(Failure::TooLarge);
     }
-    let mut held = budget.hold_nothing();
+    let mut held = bounds.budget.hold_nothing();
     held.grow_to(length.unwrap_or(0))?;
     let begin = Instant::now();
-    let Some(first) = piece(incoming, begin).await? else {
+    let Some(first) = piece(incoming, begin, bounds).await? else {
         return Ok((Bytes::new(), held));
     };
     if length == Some(first.len()) {
@@ -117,7 +141,7 @@ pub async fn read_body(
     }
     let mut joined = BytesMut::with_capacity(length.unwrap_or(first.len() * 2));
     joined.extend_from_slice(&first);
-    while let Some(piece) = piece(incoming, begin).await? {
+    while let Some(piece) = piece(incoming, begin, bounds).await? {
         if joined.len() + piece.len() > MAX_BODY_BYTES {
             return Err(Failure::TooLarge);
         }
@@ -129,14 +153,14 @@ pub async fn read_body(
 
 /// Reads what is left of a refused request's body, so that the caller reads why it was refused. One that waits to be
 /// told to send its body has nothing to lose.
-pub async fn read_for_nothing(incoming: &mut Incoming, headers: &HeaderMap) {
+pub async fn read_for_nothing(incoming: &mut Incoming, headers: &HeaderMap, bounds: &BodyBounds) {
     if incoming.is_end_stream() || headers.contains_key(EXPECT) {
         return;
     }
     let begin = Instant::now();
     let mut read = 0;
     let reading = async {
-        while let Ok(Some(piece)) = piece(incoming, begin).await {
+        while let Ok(Some(piece)) = piece(incoming, begin, bounds).await {
             read += piece.len();
             if read > REFUSED_BYTES {
                 break;
@@ -148,14 +172,18 @@ pub async fn read_for_nothing(incoming: &mut Incoming, headers: &HeaderMap) {
 }
 
 /// The next piece of data; `None` at the end.
-async fn piece(incoming: &mut Incoming, begin: Instant) -> Result<Option<Bytes>, Failure> {
+async fn piece(
+    incoming: &mut Incoming,
+    begin: Instant,
+    bounds: &BodyBounds,
+) -> Result<Option<Bytes>, Failure> {
     loop {
         let frame = std::future::poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx));
-        let until = (Instant::now() + PAUSE).min(begin + WHOLE);
+        let until = (Instant::now() + bounds.pause).min(begin + bounds.whole);
         match timeout_at(until, frame).await {
             Err(_) => return Err(Failure::SlowBody),
             Ok(None) => return Ok(None),
-            Ok(Some(Err(_))) => return Err(Failure::ClientGone),
+            Ok(Some(Err(error))) => return Err(broken(&error)),
             Ok(Some(Ok(frame))) => {
                 // Trailers say nothing here.
                 if let Ok(data) = frame.into_data() {
@@ -163,6 +191,23 @@ async fn piece(incoming: &mut Incoming, begin: Instant) -> Result<Option<Bytes>,
                 }
             }
         }
+    }
+}
+
+/// Why a body has no next piece. What is framed as HTTP does not know comes from a caller that is still there.
+fn broken(error: &hyper::Error) -> Failure {
+    let cause = error.source();
+    let cause = cause.and_then(|it| it.downcast_ref::<io::Error>());
+    let malformed = cause.is_some_and(|cause| {
+        matches!(
+            cause.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+        )
+    });
+    if malformed {
+        Failure::Framing
+    } else {
+        Failure::ClientGone
     }
 }
 

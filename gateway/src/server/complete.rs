@@ -63,12 +63,20 @@ pub async fn complete(
     match ran {
         Ok(answered) => call.respond(answered),
         Err(failure) => {
-            if failure != Failure::Stopping {
-                read_for_nothing(&mut incoming, &head.headers).await;
+            if may_send_more(&failure) {
+                read_for_nothing(&mut incoming, &head.headers, &worker.shared.bodies).await;
             }
             call.refuse(&failure)
         }
     }
+}
+
+/// Whether the rest of a body is worth waiting for after such a failure: not when nothing good comes, or when there is no time.
+const fn may_send_more(failure: &Failure) -> bool {
+    !matches!(
+        failure,
+        Failure::Stopping | Failure::SlowBody | Failure::Framing | Failure::ClientGone
+    )
 }
 
 /// Gives up when this gateway cannot wait any longer. The connection's task is woken then, and polls this.

@@ -174,11 +174,7 @@ where
         until_the_end(connection.as_mut(), shut_down, &signals, idle).await
     } else {
         let service = service_fn(move |request| route::serve(Rc::clone(&worker), request));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(idle)
-            .max_buf_size(READ_BUFFER)
-            .serve_connection(stream, service);
+        let connection = http1_server(idle).serve_connection(stream, service);
         let mut connection = pin!(connection);
         let shut_down = |connection: Pin<&mut http1::Connection<_, _>>| {
             connection.graceful_shutdown();
@@ -191,6 +187,19 @@ where
         until_the_end(connection.as_mut(), shut_down, &signals, idle).await
     };
     ended.map_err(io::Error::other)
+}
+
+/// The server's HTTP/1.1. `idle` is how long a connection may be idle, and a request's head may take to come.
+#[must_use]
+pub fn http1_server(idle: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle)
+        // The buffer alone is no bound: it has room for more while a head is read.
+        .max_header_size(READ_BUFFER)
+        .max_buf_size(READ_BUFFER);
+    builder
 }
 
 /// When a connection is of no use any more.

@@ -3,7 +3,10 @@
 use std::{borrow::Cow, rc::Rc};
 
 use events_schema::usage::Endpoint;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header::ALLOW};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{ALLOW, CONNECTION},
+};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
@@ -74,10 +77,22 @@ impl<'p> Route<'p> {
 /// # Errors
 /// Never.
 pub async fn serve(worker: Rc<Worker>, request: Request<Incoming>) -> Answered {
+    let is_http1 = request.version() < Version::HTTP_2;
+    let mut response = respond(&worker, request).await;
+    if is_http1 && worker.shared.is_leaving() {
+        // The caller's next request goes elsewhere: on a connection that is closed while it is idle, one could be under way.
+        // HTTP/2 has a word for that, and says it when the gateway drains.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    Ok(response)
+}
+
+async fn respond(worker: &Rc<Worker>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else {
         let dialect = Dialect::spoken_in(request.headers());
-        return Ok(refused(&Failure::NoRoute, dialect));
+        return refused(&Failure::NoRoute, dialect);
     };
     if request.method() != route.method() {
         let mut response = refused(&Failure::Method, route.dialect(request.headers()));
@@ -87,14 +102,14 @@ pub async fn serve(worker: Rc<Worker>, request: Request<Incoming>) -> Answered {
         };
         response
             .headers_mut()
-            .insert(ALLOW, http::HeaderValue::from_static(allowed));
-        return Ok(response);
+            .insert(ALLOW, HeaderValue::from_static(allowed));
+        return response;
     }
-    Ok(match route {
-        Route::Inference(endpoint) => complete(&worker, endpoint, request).await,
-        Route::Models(name) => models(&worker, request.headers(), name.as_deref()),
+    match route {
+        Route::Inference(endpoint) => complete(worker, endpoint, request).await,
+        Route::Models(name) => models(worker, request.headers(), name.as_deref()),
         Route::Health => text(StatusCode::OK, "ok\n".into()),
-        Route::Ready => ready(&worker),
+        Route::Ready => ready(worker),
         Route::Metrics => text(
             StatusCode::OK,
             worker
@@ -102,7 +117,7 @@ pub async fn serve(worker: Rc<Worker>, request: Request<Incoming>) -> Answered {
                 .metrics
                 .render(worker.shared.serving(), &worker.shared.health.told()),
         ),
-    })
+    }
 }
 
 fn refused(failure: &Failure, dialect: Dialect) -> Response<Body> {

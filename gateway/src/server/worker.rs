@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{body::BodyBudget, keys::KeyHasher, strangers::Strangers};
+use super::{body::BodyBounds, keys::KeyHasher, strangers::Strangers};
 use crate::{
     config::{Config, Secrets},
     count::kept::Allowance,
@@ -51,8 +51,8 @@ pub struct Shared {
     pub places: Places,
     /// Where HTTP/2 is spoken without TLS.
     pub plain_http2: Arc<[PlainOrigin]>,
-    /// How much bodies may hold.
-    pub bodies: BodyBudget,
+    /// The bounds within which bodies are read.
+    pub bodies: BodyBounds,
     /// How targets fare.
     pub health: Arc<AllHealth>,
     /// Which targets sessions stay with.
@@ -84,7 +84,7 @@ impl Shared {
             patience: Patience::of(config),
             places: Places::new(config.max_requests, config.max_requests_per_key),
             plain_http2: config.upstream_http2_plain.clone().into(),
-            bodies: BodyBudget::new(config.max_held_body_bytes),
+            bodies: BodyBounds::of(config),
             health,
             sessions: Sessions::default(),
             sampler: config.sampler(),

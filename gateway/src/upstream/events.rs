@@ -203,7 +203,8 @@ fn has_no_choices(event: &[u8]) -> bool {
     })
 }
 
-/// Where an event ends, after a line that is empty: LF LF or LF CR LF.
+/// Where events end in a text that begins with one: after a line that is empty, and ends with LF or CR LF. An empty line where
+/// an event could begin is one that says nothing.
 fn borders(text: &[u8]) -> impl Iterator<Item = usize> {
     memchr_iter(b'\n', text)
         .filter(|at| ends_event(text, *at))
@@ -220,7 +221,8 @@ fn last_border(text: &[u8], from: usize) -> usize {
 
 fn ends_event(text: &[u8], line_feed: usize) -> bool {
     let before = &text[..line_feed];
-    before.ends_with(b"\n") || before.ends_with(b"\n\r")
+    let before = before.strip_suffix(b"\r").unwrap_or(before);
+    before.is_empty() || before.ends_with(b"\n")
 }
 
 #[cfg(test)]

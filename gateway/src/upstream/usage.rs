@@ -73,29 +73,34 @@ impl UsageScan {
     /// Looks through the next piece.
     pub fn feed(&mut self, piece: &[u8]) {
         let mut rest = piece;
-        if matches!(self.state, State::Searching) {
-            rest = match self.across_the_border(piece) {
-                Some(after_key) => {
-                    self.state = State::AfterKey;
-                    after_key
-                }
-                None => piece,
-            };
+        if matches!(self.state, State::Searching)
+            && let Some(after_key) = self.across_the_border(piece)
+        {
+            self.key_found();
+            rest = after_key;
         }
         while !rest.is_empty() {
             rest = match &mut self.state {
                 State::Searching => match FINDER.find(rest) {
                     Some(at) => {
-                        self.state = State::AfterKey;
+                        self.key_found();
                         &rest[at + KEY.len()..]
                     }
-                    None => break,
+                    None => {
+                        self.tail.keep(rest);
+                        break;
+                    }
                 },
                 State::AfterKey => self.after_key(rest),
                 State::Object { .. } => self.object(rest),
             };
         }
-        self.tail.keep(piece);
+    }
+
+    /// What belongs to a key is no beginning of another one.
+    fn key_found(&mut self) {
+        self.state = State::AfterKey;
+        self.tail.length = 0;
     }
 
     /// What follows the key in `piece` when the key begins in an earlier one.
@@ -137,7 +142,9 @@ impl UsageScan {
         else {
             return rest;
         };
-        for (at, byte) in rest.iter().enumerate() {
+        // However it comes in pieces, an object that is too large is left at the same place.
+        let room = MAX_OBJECT_BYTES - text.len();
+        for (at, byte) in rest.iter().take(room).enumerate() {
             match (*in_string, *byte) {
                 (true, _) if *escaped => *escaped = false,
                 (true, b'\\') => *escaped = true,
@@ -153,10 +160,11 @@ impl UsageScan {
                 return &rest[at + 1..];
             }
         }
-        text.extend_from_slice(rest);
-        if text.len() > MAX_OBJECT_BYTES {
+        if rest.len() >= room {
             self.state = State::Searching;
+            return &rest[room..];
         }
+        text.extend_from_slice(rest);
         &[]
     }
 }

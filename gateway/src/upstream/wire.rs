@@ -81,6 +81,9 @@ pub fn take_head(read: &mut BytesMut) -> Result<Option<Head>, Malformed> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         let length = match response.parse(read).map_err(|_| Malformed::Head)? {
+            httparse::Status::Complete(length) if length > MAX_HEAD_BYTES => {
+                return Err(Malformed::Head);
+            }
             httparse::Status::Complete(length) => length,
             httparse::Status::Partial if read.len() > MAX_HEAD_BYTES => {
                 return Err(Malformed::Head);
@@ -250,60 +253,83 @@ impl Framing {
     }
 }
 
-/// Moves the data of all chunks that are there to the front, takes it, and drops what stood between.
+/// Moves the data of all chunks that are there to the front, takes it, and drops what stood between. Data before chunks that
+/// are malformed is taken first, so that it does not matter what arrived together.
 fn take_chunks(chunk: &mut Chunk, read: &mut BytesMut) -> Result<Bytes, Malformed> {
     let (mut from, mut to) = (0, 0);
-    loop {
-        let rest = &read[from..];
-        match chunk {
-            Chunk::Done => break,
-            Chunk::Data(left) => {
-                let now = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
-                if now == 0 {
-                    break;
-                }
-                read.copy_within(from..from + now, to);
-                (from, to) = (from + now, to + now);
-                *left -= now as u64;
-                if *left == 0 {
-                    *chunk = Chunk::DataEnd;
-                }
-            }
-            Chunk::DataEnd => match rest {
-                [b'\r', b'\n', ..] => {
-                    from += 2;
-                    *chunk = Chunk::Size;
-                }
-                [] | [b'\r'] => break,
-                _ => return Err(Malformed::Chunk),
-            },
-            Chunk::Size => {
-                let Some(line) = line(rest, MAX_CHUNK_LINE_BYTES)? else {
-                    break;
-                };
-                from += line.len() + 2;
-                *chunk = match chunk_size(line)? {
-                    0 => Chunk::Trailers(0),
-                    size => Chunk::Data(size),
-                };
-            }
-            Chunk::Trailers(seen) => {
-                let Some(line) = line(rest, MAX_TRAILER_BYTES)? else {
-                    break;
-                };
-                from += line.len() + 2;
-                *seen += line.len() + 2;
-                if line.is_empty() {
-                    *chunk = Chunk::Done;
-                } else if *seen > MAX_TRAILER_BYTES {
-                    return Err(Malformed::Chunk);
-                }
-            }
+    let ended = loop {
+        match step(chunk, read, &mut from, &mut to) {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(malformed) => break Err(malformed),
         }
+    };
+    if to == 0 {
+        ended?;
     }
     let data = read.split_to(to).freeze();
     read.advance(from - to);
     Ok(data)
+}
+
+/// One step in what has been read: `from` is where it goes on, `to` where data goes. Whether there may be another.
+fn step(
+    chunk: &mut Chunk,
+    read: &mut BytesMut,
+    from: &mut usize,
+    to: &mut usize,
+) -> Result<bool, Malformed> {
+    let rest = &read[*from..];
+    match chunk {
+        Chunk::Done => return Ok(false),
+        Chunk::Data(left) => {
+            let now = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
+            if now == 0 {
+                return Ok(false);
+            }
+            read.copy_within(*from..*from + now, *to);
+            (*from, *to) = (*from + now, *to + now);
+            *left -= now as u64;
+            if *left == 0 {
+                *chunk = Chunk::DataEnd;
+            }
+        }
+        Chunk::DataEnd => match rest {
+            [b'\r', b'\n', ..] => {
+                *from += 2;
+                *chunk = Chunk::Size;
+            }
+            [] | [b'\r'] => return Ok(false),
+            _ => return Err(Malformed::Chunk),
+        },
+        Chunk::Size => {
+            let Some(line) = line(rest, MAX_CHUNK_LINE_BYTES)? else {
+                return Ok(false);
+            };
+            let size = chunk_size(line)?;
+            *from += line.len() + 2;
+            *chunk = match size {
+                0 => Chunk::Trailers(0),
+                size => Chunk::Data(size),
+            };
+        }
+        Chunk::Trailers(seen) => {
+            let Some(line) = line(rest, MAX_TRAILER_BYTES)? else {
+                return Ok(false);
+            };
+            let all = *seen + line.len() + 2;
+            if all > MAX_TRAILER_BYTES {
+                return Err(Malformed::Chunk);
+            }
+            *from += line.len() + 2;
+            *chunk = if line.is_empty() {
+                Chunk::Done
+            } else {
+                Chunk::Trailers(all)
+            };
+        }
+    }
+    Ok(true)
 }
 
 /// The line that `text` begins with, without its end; `None`: it is not all there.
@@ -450,13 +476,19 @@ mod tests {
             "x\r\n",
             "\r\n",
             "5\nhello\r\n",
-            "5\r\nhelloworld",
             "11111111111111111\r\n",
             "-1\r\n",
             "5 5\r\n",
         ] {
             let text = format!("{head}{chunks}");
             assert_eq!(read(&text, text.len()), Err(Malformed::Chunk), "{chunks:?}");
+        }
+        // What came before is taken, also where both come together.
+        for chunks in ["3\r\nabc\r\nx\r\n", "3\r\nabcdef"] {
+            let mut buffer = BytesMut::from(chunks);
+            let mut framing = Framing::Chunked(Chunk::Size);
+            assert_eq!(framing.take(&mut buffer).expect("good"), "abc");
+            assert_eq!(framing.take(&mut buffer), Err(Malformed::Chunk));
         }
         let long = format!("{head}{}", "1".repeat(5_000));
         assert_eq!(read(&long, long.len()), Err(Malformed::Chunk));

@@ -132,48 +132,8 @@ async fn a_stream_may_take_as_long_to_begin_as_any_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_only_the_connection_ends_must_say_that_it_is_done() {
+async fn a_stream_whose_first_word_is_an_error_is_followed_by_the_next_target() {
     let scene = Scene::set(&[]).await;
-    let whole = [&word("Hello"), DONE].concat();
-    scene.one.replies(Reply::StreamUntilClose(whole.clone()));
-    let answer = scene.gateway.chat(STREAM).await;
-    assert_eq!(answer.body, whole);
-    assert_eq!(scene.record_of(&answer).await.outcome, Outcome::Success);
-    scene.one.replies(Reply::StreamUntilClose(word("Hello")));
-    let answer = scene.gateway.chat(STREAM).await;
-    assert!(
-        answer.body.contains("provider_stream_cut"),
-        "{}",
-        answer.body
-    );
-    assert_eq!(scene.record_of(&answer).await.outcome, Outcome::StreamCut);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_has_said_done_is_whole_however_the_connection_ends() {
-    let scene = Scene::set(&[]).await;
-    let whole = [&word("Hello"), DONE].concat();
-    scene.one.replies(pieces(&[&whole], End::Cut));
-    let answer = scene.gateway.chat(STREAM).await;
-    assert_eq!(answer.body, whole);
-    assert_eq!(scene.record_of(&answer).await.outcome, Outcome::Success);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_led_past_the_gateway() {
-    let scene = Scene::set(&[]).await;
-    scene
-        .one
-        .replies(Reply::Whole(307, "application/json", "{}".into()));
-    let answer = scene.gateway.chat(r#"{"model":"one/first"}"#).await;
-    assert_eq!(answer.status, 502);
-    assert_eq!(answer.json()["error"]["code"], "provider_error");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_error_in_a_stream_is_an_error() {
-    let scene = Scene::set(&[]).await;
-    // As the first word: another target can still be asked.
     scene.one.replies(pieces(&[ERROR, DONE], End::Well));
     let text = [&word("Hello"), DONE].concat();
     scene.two.replies(pieces(&[&text], End::Well));
@@ -181,66 +141,6 @@ async fn an_error_in_a_stream_is_an_error() {
     assert_eq!(answer.body, text);
     let record = scene.record_of(&answer).await;
     assert_eq!(record.attempts[0].error.as_deref(), Some("error_event"));
-    // Later, and where there is no other.
-    for first in [word("Hello"), String::new()] {
-        let text = [&first, ERROR].concat();
-        scene.one.replies(pieces(&[&text], End::Well));
-        let question = r#"{"model":"one/first","stream":true}"#;
-        let answer = scene.gateway.chat(question).await;
-        assert_eq!((answer.status.as_u16(), &answer.body), (200, &text));
-        let record = scene.record_of(&answer).await;
-        assert_eq!(
-            (record.outcome, record.status),
-            (Outcome::ProviderError, 200)
-        );
-        assert_eq!(record.error_code.as_deref(), Some("provider_error"));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_has_read_done_has_read_it_all() {
-    let scene = Scene::set(&[]).await;
-    let text = [&word("Hello"), DONE].concat();
-    scene.one.replies(pieces(&[&text], End::Never));
-    let mut client = scene.gateway.client().await;
-    let response = begin(&mut client, STREAM).await;
-    let frame = response.into_body().frame().await.expect("a frame");
-    assert_eq!(frame.expect("data").into_data().expect("data"), text);
-    client.vanish();
-    let record = scene.record("its record", |_| true).await;
-    assert_eq!(
-        (record.outcome, record.tokens.output),
-        (Outcome::Success, 1)
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_goes_before_the_answer_has_used_its_question() {
-    let scene = Scene::set(&[]).await;
-    scene.one.replies(Reply::Silence);
-    let mut client = scene.gateway.client().await;
-    let waiting = chat(&mut client, QUESTION);
-    let arrived = eventually("it has arrived", async || {
-        (scene.one.requests().len() == 1).then_some(())
-    });
-    tokio::select! {
-        answer = waiting => panic!("nothing can be answered: {answer:?}"),
-        () = arrived => {}
-    }
-    client.vanish();
-    let record = scene.record("its record", |_| true).await;
-    assert_eq!(record.outcome, Outcome::ClientGone);
-    let tokens = (
-        record.tokens.input,
-        record.tokens.output,
-        record.tokens.estimated,
-    );
-    // What stands before an answer, of messages that are none.
-    assert_eq!(tokens, (3, 0, true));
-    assert!(
-        record.cost.is_some(),
-        "at the price of the target that was asked"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -161,6 +161,17 @@ impl Gateway {
         line.parse().expect("a whole number")
     }
 
+    /// The sum of a metric's values over all labels.
+    pub(crate) async fn sum(&self, name: &str) -> u64 {
+        let mut client = self.client().await;
+        let answer = client.send(Method::GET, "/metrics", &[], "").await;
+        let values = answer.body.lines().filter_map(|line| {
+            let value = line.strip_prefix(name)?.strip_prefix('{')?;
+            value.rsplit(' ').next()?.parse::<u64>().ok()
+        });
+        values.sum()
+    }
+
     pub(crate) fn data(&self) -> std::path::PathBuf {
         self.folder.path().join("data")
     }

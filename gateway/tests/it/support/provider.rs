@@ -1,6 +1,7 @@
 //! A provider that answers as a test says, byte by byte, and remembers what it was asked.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -47,6 +48,12 @@ pub(crate) enum Reply {
     HeadOnly(u16),
     /// One event again and again, until the gateway takes no more.
     Torrent(String),
+    /// These very bytes; then it closes the connection.
+    Bytes(Vec<u8>),
+    /// These very bytes; then it says nothing more.
+    BytesAndStay(Vec<u8>),
+    /// These very bytes, one at a time; then it closes the connection.
+    Drip(Vec<u8>),
     /// Nothing, for ever.
     Silence,
     /// The connection breaks.
@@ -72,6 +79,16 @@ pub(crate) struct Request {
     pub(crate) body: String,
 }
 
+impl Request {
+    /// The value of [`ROW`].
+    pub(crate) fn row(&self) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            (name == ROW).then(|| value.trim())
+        })
+    }
+}
+
 /// The provider.
 #[derive(Clone)]
 pub(crate) struct Provider {
@@ -80,8 +97,13 @@ pub(crate) struct Provider {
     inner: Arc<Inner>,
 }
 
+/// The header that says which of the scripted replies is meant.
+pub(crate) const ROW: &str = "x-row";
+
 struct Inner {
     reply: Mutex<Reply>,
+    /// Replies to requests with a [`ROW`].
+    scripted: Mutex<HashMap<String, Reply>>,
     requests: Mutex<Vec<Request>>,
     connections: AtomicUsize,
     /// Connections that the gateway closed while their answer was under way.
@@ -118,6 +140,39 @@ impl Provider {
         Self::serve(reply, None).await
     }
 
+    /// One that refuses connections.
+    pub(crate) fn away() -> Self {
+        Self::at(super::free_address(), "http", Reply::Break)
+    }
+
+    /// One that should speak TLS, and takes connections without a word.
+    pub(crate) async fn mute_under_tls() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(async move {
+            let mut taken = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                taken.push(stream);
+            }
+        });
+        Self::at(address, "https", Reply::Break)
+    }
+
+    fn at(address: SocketAddr, scheme: &'static str, reply: Reply) -> Self {
+        Self {
+            scheme,
+            address,
+            inner: Arc::new(Inner {
+                reply: Mutex::new(reply),
+                scripted: Mutex::default(),
+                requests: Mutex::default(),
+                connections: AtomicUsize::new(0),
+                cancelled: AtomicUsize::new(0),
+                changed: Notify::new(),
+            }),
+        }
+    }
+
     /// One that speaks TLS, with the certificate in PEM by which it is known.
     pub(crate) async fn start_with_tls(reply: Reply) -> (Self, String) {
         Self::start_with_protocols(reply, &[]).await
@@ -131,17 +186,8 @@ impl Provider {
 
     async fn serve(reply: Reply, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let provider = Self {
-            scheme: if tls.is_some() { "https" } else { "http" },
-            address: listener.local_addr().expect("bound"),
-            inner: Arc::new(Inner {
-                reply: Mutex::new(reply),
-                requests: Mutex::default(),
-                connections: AtomicUsize::new(0),
-                cancelled: AtomicUsize::new(0),
-                changed: Notify::new(),
-            }),
-        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let provider = Self::at(listener.local_addr().expect("bound"), scheme, reply);
         let serving = provider.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -174,6 +220,12 @@ impl Provider {
         *self.inner.reply.lock().expect("not poisoned") = reply;
     }
 
+    /// To requests with this [`ROW`] it replies so.
+    pub(crate) fn replies_to(&self, row: &str, reply: Reply) {
+        let mut scripted = self.inner.scripted.lock().expect("not poisoned");
+        scripted.insert(row.to_owned(), reply);
+    }
+
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.inner.requests.lock().expect("not poisoned").clone()
     }
@@ -192,17 +244,23 @@ impl Provider {
 
     async fn converse(self, mut stream: impl Wire) {
         while let Some(request) = read_request(&mut stream).await {
+            let reply = self.reply_to(&request);
             self.inner
                 .requests
                 .lock()
                 .expect("not poisoned")
                 .push(request);
             self.inner.changed.notify_waiters();
-            let reply = self.inner.reply.lock().expect("not poisoned").clone();
             if !self.answer(&mut stream, reply).await {
                 return;
             }
         }
+    }
+
+    fn reply_to(&self, request: &Request) -> Reply {
+        let scripted = self.inner.scripted.lock().expect("not poisoned");
+        let scripted = request.row().and_then(|row| scripted.get(row).cloned());
+        scripted.unwrap_or_else(|| self.inner.reply.lock().expect("not poisoned").clone())
     }
 
     /// Whether the connection goes on.
@@ -289,6 +347,24 @@ impl Provider {
                 let chunk = format!("{:x}\r\n{event}\r\n", event.len());
                 while stream.write_all(chunk.as_bytes()).await.is_ok() {}
                 self.inner.cancelled.fetch_add(1, Ordering::SeqCst);
+                false
+            }
+            Reply::Bytes(bytes) => {
+                // The gateway may have given up before the end.
+                let _sent = stream.write_all(&bytes).await;
+                false
+            }
+            Reply::BytesAndStay(bytes) => {
+                stream.write_all(&bytes).await.expect("sent");
+                self.wait_for_the_end(stream).await
+            }
+            Reply::Drip(bytes) => {
+                for byte in bytes {
+                    if stream.write_all(&[byte]).await.is_err() {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
                 false
             }
             Reply::Silence => self.wait_for_the_end(stream).await,

@@ -102,6 +102,33 @@ fn key(
     })
 }
 
+/// How many tokens a minute [`row_key`]s have.
+pub(crate) const ROW_TOKENS: u64 = 1_000_000;
+
+/// The text of one of as many keys as a test likes.
+pub(crate) fn row_secret(number: u16) -> String {
+    format!("sk-sluice-row-{number}")
+}
+
+/// That key, with [`ROW_TOKENS`] a minute.
+pub(crate) fn row_key(number: u16) -> Entry {
+    let Entry::Key(it) = key(0, &row_secret(number), None, Some(ROW_TOKENS)) else {
+        unreachable!("it is a key")
+    };
+    let mut id = [200; 16];
+    id[..2].copy_from_slice(&number.to_be_bytes());
+    Entry::Key(KeyEntry { id, ..it })
+}
+
+/// Everybody may use everything.
+pub(crate) fn open_to_everyone() -> Entry {
+    Entry::Grant(GrantEntry {
+        id: [54; 16],
+        subject: SubjectEntry::Everyone,
+        models: vec![ModelRefEntry::All],
+    })
+}
+
 /// A team that may use everything, and a user with [`TEAM_KEY`].
 pub(crate) fn a_team_with_a_grant_and_a_user_with_a_key() -> [Entry; 4] {
     let Entry::Key(of_the_app) = key(44, TEAM_KEY, None, None) else {

@@ -16,6 +16,7 @@ mod dice;
 mod down;
 mod failure;
 mod faults;
+mod fuzz;
 mod ledger;
 mod mock;
 mod parts;
@@ -84,6 +85,8 @@ enum Task {
     Restore(backup::RestoreArgs),
     /// Accept that the log was forked or has lost its end, and go on with what is there.
     StartEpoch(start_epoch::Args),
+    /// Try to find an input for which something does not hold, with LLVM's fuzzer.
+    Fuzz(fuzz::Args),
     /// Measure one of the figures that the project promises.
     Bench(bench::Args),
 }
@@ -120,6 +123,7 @@ fn run(task: Task) -> Outcome {
         Task::Backup(args) => backup::run(&args),
         Task::Restore(args) => backup::restore(&args),
         Task::StartEpoch(args) => start_epoch::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Bench(args) => bench::run(args),
     }
 }

@@ -336,8 +336,9 @@ fn step(
 fn line(text: &[u8], most: usize) -> Result<Option<&[u8]>, Malformed> {
     match memchr::memchr(b'\n', text) {
         Some(at) if at <= most => match text[..at].strip_suffix(b"\r") {
-            Some(line) => Ok(Some(line)),
-            None => Err(Malformed::Chunk),
+            // One that stands alone is a line's end to some readers (RFC 9112, 2.2).
+            Some(line) if memchr::memchr(b'\r', line).is_none() => Ok(Some(line)),
+            Some(_) | None => Err(Malformed::Chunk),
         },
         None if text.len() <= most => Ok(None),
         Some(_) | None => Err(Malformed::Chunk),

@@ -30,6 +30,7 @@ use events_schema::{
     envelope::Epoch,
     keyring::KeyRing,
     snapshot::{
+        EntrySubject,
         entries::{
             ArchivedFormerSecretEntry, ArchivedGrantEntry, ArchivedKeyEntry,
             ArchivedMembershipsEntry, ArchivedModelEntry, ArchivedProviderAccountEntry,
@@ -43,7 +44,10 @@ use gateway_policy::configuration::{Configuration, EntryId, Served};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::tables::{SubjectKey, Tables};
+use self::{
+    staging::Staging,
+    tables::{SubjectKey, Tables},
+};
 use crate::{
     nats,
     report::{Figures, Identity},
@@ -69,6 +73,31 @@ pub struct View {
 }
 
 impl View {
+    /// What messages of the stream add up to, each its subject and its bytes: those that are refused are left out, and no
+    /// heartbeat is waited for.
+    #[must_use]
+    pub fn of_messages<'m>(
+        ring: &KeyRing,
+        messages: impl IntoIterator<Item = (&'m str, &'m [u8])>,
+    ) -> Self {
+        let mut staging = Staging::new(ring);
+        for (subject, message) in messages {
+            let _taken = staging.take(ring, subject, message);
+        }
+        Self {
+            unproven: true,
+            digest_key: staging.digest_key().to_owned(),
+            tables: staging.tables().clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Everything that an entry says, in words for whoever looks into a gateway; `None`: there is none at this subject.
+    #[must_use]
+    pub fn in_words(&self, subject: EntrySubject) -> Option<String> {
+        self.tables.in_words(subject)
+    }
+
     /// How many entries there are.
     #[must_use]
     pub const fn entries(&self) -> u64 {

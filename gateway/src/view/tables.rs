@@ -1,7 +1,7 @@
 //! All entries and the indexes over them, in persistent maps: a copy shares its structure, so a staged change
 //! costs what it touches, and a swap costs nothing that grows with the number of entries.
 
-use std::{hash::Hash, sync::Arc};
+use std::{fmt, hash::Hash, sync::Arc};
 
 use events_schema::snapshot::{
     DigestKey, EntriesDigest, EntryKind, EntrySubject,
@@ -183,6 +183,26 @@ impl Tables {
             EntryKind::Routing => stored(&self.routings, id),
             EntryKind::CompletionModel => stored(&self.completion_models, id),
             EntryKind::PrivateAddresses => stored(&self.private_addresses, id),
+        }
+    }
+
+    /// Everything that the entry at a subject says.
+    pub(super) fn in_words(&self, subject: EntrySubject) -> Option<String> {
+        let EntrySubject { kind, id } = subject;
+        match kind {
+            EntryKind::ProviderAccount => in_words(&self.accounts, id),
+            EntryKind::Model => in_words(&self.models, id),
+            EntryKind::VirtualModel => in_words(&self.virtual_models, id),
+            EntryKind::User => in_words(&self.users, id),
+            EntryKind::VirtualAccount => in_words(&self.virtual_accounts, id),
+            EntryKind::Key => in_words(&self.keys, id),
+            EntryKind::Grant => in_words(&self.grants, id),
+            EntryKind::FormerSecret => in_words(&self.former_secrets, id),
+            EntryKind::Team => in_words(&self.teams, id),
+            EntryKind::Memberships => in_words(&self.memberships, id),
+            EntryKind::Routing => in_words(&self.routings, id),
+            EntryKind::CompletionModel => in_words(&self.completion_models, id),
+            EntryKind::PrivateAddresses => in_words(&self.private_addresses, id),
         }
     }
 
@@ -400,6 +420,10 @@ fn stored<A: Portable>(entries: &Entries<A>, id: EntryId) -> Option<(u64, &[u8])
     entries
         .get(&id)
         .map(|entry| (entry.position(), entry.payload()))
+}
+
+fn in_words<A: Portable + fmt::Debug>(entries: &Entries<A>, id: EntryId) -> Option<String> {
+    entries.get(&id).map(|entry| format!("{:?}", &***entry))
 }
 
 fn each<A: Portable>(

@@ -9,11 +9,15 @@ use crate::failure::{Doing, Failure, Outcome};
 use crate::stack::binaries::cargo;
 
 /// The law: each crate of ours, and those of ours that it may depend on.
-const LAW: [(&str, &[&str]); 7] = [
+const LAW: [(&str, &[&str]); 8] = [
     ("events-schema", &[]),
     ("commands", &["events-schema", "gateway-policy"]),
     ("projections", &["events-schema", "gateway-policy"]),
     ("gateway", &["events-schema", "gateway-policy"]),
+    (
+        "gateway-fuzz",
+        &["events-schema", "gateway", "gateway-policy"],
+    ),
     ("gateway-policy", &["events-schema"]),
     ("ui-yew", &["events-schema", "gateway-policy"]),
     ("ops", &["events-schema", "gateway-policy"]),

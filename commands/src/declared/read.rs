@@ -166,9 +166,13 @@ pub(super) fn read(text: &str) -> Result<Read, Vec<Fault>> {
 impl Read {
     fn take(&mut self, text: &str, before: u64) -> Result<(), Fault> {
         let wrong = |error| fault(&error, before);
-        // What is no YAML, or no fields, is told as what is wrong with a document of Sluice's own.
-        let kind = serde_saphyr::from_str::<Kind>(text);
-        if kind.is_ok_and(|it| it.sluice.is_none() && it.r#type.is_some()) {
+        let is_of_another_format = match serde_saphyr::from_str::<Kind>(text) {
+            Ok(kind) => kind.sluice.is_none() && kind.r#type.is_some(),
+            Err(error) if says_its_type(text) => return Err(wrong(error)),
+            // What is no YAML, or no fields, is told as what is wrong with a document of Sluice's own.
+            Err(_) => false,
+        };
+        if is_of_another_format {
             let node: Node = serde_saphyr::from_str(text).map_err(wrong)?;
             self.brought.push(node.moved_down(before));
             return Ok(());
@@ -215,6 +219,12 @@ impl Read {
             message,
         }
     }
+}
+
+/// Whether a text that cannot be read as YAML seems to be a document of another format.
+fn says_its_type(text: &str) -> bool {
+    let has = |field: &str| text.lines().any(|line| line.starts_with(field));
+    has("type:") && !has("sluice:")
 }
 
 /// A place as a path: `models[3].prices`.

@@ -147,6 +147,8 @@ async fn issue_a_key(browser: &Browser) -> Outcome {
 
 async fn chat(browser: &Browser) -> Outcome {
     browser.go("Playground").await?;
+    // That the key is served by every gateway is told for some seconds, in front of the fields.
+    browser.until_gone(".pf-m-toast .pf-v6-c-alert").await?;
     browser.find_and_choose("model", "browser/fast").await?;
     browser.fill("question", "What is a sluice?").await?;
     browser.press("Send").await?;

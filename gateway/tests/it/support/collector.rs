@@ -16,13 +16,13 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use prost::Message as _;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
-};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::{eventually, provider::tls};
+use super::{
+    eventually,
+    provider::{Wire, take_connections, tls},
+};
 
 /// What it does with a batch.
 #[derive(Clone, Copy)]
@@ -83,25 +83,15 @@ impl Collector {
             }),
         };
         let serving = collector.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (serving, tls) = (serving.clone(), tls.clone());
-                tokio::spawn(async move {
-                    match tls {
-                        None => serving.converse(stream).await,
-                        Some(tls) => {
-                            if let Ok(stream) = tls.accept(stream).await {
-                                serving.converse(stream).await;
-                            }
-                        }
-                    }
-                });
-            }
-        });
+        let converse = move |stream| {
+            let serving = serving.clone();
+            async move { serving.converse(stream).await }
+        };
+        take_connections(listener, tls, || {}, converse);
         collector
     }
 
-    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+    async fn converse(&self, stream: Box<dyn Wire>) {
         let service = service_fn(|request| self.answer(request));
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         // What broke shows in what did not arrive.

@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 /// A connection, plain or under TLS.
-trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<W: AsyncRead + AsyncWrite + Send + Unpin> Wire for W {}
 
 /// What it does with a request.
@@ -189,22 +189,16 @@ impl Provider {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let provider = Self::at(listener.local_addr().expect("bound"), scheme, reply);
         let serving = provider.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                serving.inner.connections.fetch_add(1, Ordering::SeqCst);
-                let (serving, tls) = (serving.clone(), tls.clone());
-                tokio::spawn(async move {
-                    match tls {
-                        None => serving.converse(stream).await,
-                        Some(tls) => {
-                            if let Ok(stream) = tls.accept(stream).await {
-                                serving.converse(stream).await;
-                            }
-                        }
-                    }
-                });
-            }
-        });
+        let counted = provider.clone();
+        take_connections(
+            listener,
+            tls,
+            move || {
+                let connections = &counted.inner.connections;
+                connections.fetch_add(1, Ordering::SeqCst);
+            },
+            move |stream| serving.clone().converse(stream),
+        );
         provider
     }
 
@@ -383,6 +377,32 @@ impl Provider {
         }
         false
     }
+}
+
+/// Takes connections for as long as the test runs, and speaks on each, under TLS where that is spoken; `accepted` is told
+/// of each before anything is said.
+pub(crate) fn take_connections<F: Future<Output = ()> + Send>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    accepted: impl Fn() + Send + 'static,
+    converse: impl Fn(Box<dyn Wire>) -> F + Clone + Send + 'static,
+) {
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            accepted();
+            let (converse, tls) = (converse.clone(), tls.clone());
+            tokio::spawn(async move {
+                match tls {
+                    None => converse(Box::new(stream)).await,
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            converse(Box::new(stream)).await;
+                        }
+                    }
+                }
+            });
+        }
+    });
 }
 
 /// What takes TLS connections for 127.0.0.1 and speaks these protocols; the certificate by which it is known, in PEM.

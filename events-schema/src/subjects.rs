@@ -27,6 +27,25 @@ pub const USAGE_DEAD_SUBJECTS: &str = "usage_dead.>";
 /// What gateways report on, each on a subject of its own; core NATS, not stored.
 pub const GATEWAY_REPORTS: &str = "report.gateway.*";
 
+/// The stream that says who adds up what gateways count against limits.
+pub const LIMITS: &str = "LIMITS";
+/// Who is in that office, in `LIMITS`: the newest message counts.
+pub const LIMITS_OFFICE: &str = "limits.office";
+/// What gateways count against limits, each incarnation on a subject of its own; core NATS, not stored.
+pub const LIMITS_REPORTS: &str = "limits.report.*";
+
+/// The subject on which an incarnation of a gateway reports what it counts against limits.
+#[must_use]
+pub fn limits_report(incarnation: uuid::Uuid) -> String {
+    format!("limits.report.{}", incarnation.as_simple())
+}
+
+/// The subject on which an incarnation of a gateway is told what all count, and its shares.
+#[must_use]
+pub fn limits_told(incarnation: uuid::Uuid) -> String {
+    format!("limits.told.{}", incarnation.as_simple())
+}
+
 /// The subject of events of this aggregate.
 #[must_use]
 pub fn events(aggregate: Aggregate) -> String {

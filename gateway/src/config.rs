@@ -71,6 +71,10 @@ pub struct Config {
     /// Where this gateway runs, as you call it.
     #[arg(long, env = "SLUICE_REGION", default_value = "default")]
     pub region: String,
+    /// There is no other gateway: all of every limit is this one's, and nobody is told what it counts. Without it, gateways
+    /// share limits, as the projections deal them out.
+    #[arg(long, env = "SLUICE_ALONE")]
+    pub alone: bool,
     /// After how many failures in a row a target of virtual models is left alone for a while: others are preferred.
     #[arg(long, env = "SLUICE_CIRCUIT_FAILURES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub circuit_failures: u32,

@@ -4,11 +4,11 @@
 use std::fmt;
 
 use events_schema::usage::Outcome;
-use gateway_policy::{Denial, Measure};
+use gateway_policy::{Denial, Measure, limits::period::Period};
 use http::StatusCode;
 
 use crate::{
-    counters::Refused,
+    limits::{By, Refused},
     places::{Bound, Crowded},
     request::{Malformed, metadata::InvalidMetadata, wish::InvalidWish},
 };
@@ -523,11 +523,19 @@ fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Measure::Requests => "requests",
         Measure::Tokens => "tokens",
     };
-    write!(
-        f,
-        "Rate limit reached for this API key: {} {what} per minute.",
-        refused.most
-    )?;
+    let time = match refused.period {
+        Period::SlidingMinute | Period::WholeMinute | Period::Minute => "minute",
+        Period::Hour => "hour",
+        Period::Day => "day",
+        Period::Week => "week",
+        Period::Month => "month",
+        Period::Quarter => "quarter",
+    };
+    match &refused.by {
+        By::Key => f.write_str("Rate limit reached for this API key")?,
+        By::Policy(name) => write!(f, "Rate limit of the policy '{name}' reached")?,
+    }
+    write!(f, ": {} {what} per {time}.", refused.most)?;
     match refused.retry_after_us {
         Some(us) => write!(
             f,
@@ -571,14 +579,25 @@ mod tests {
             r#""invalid_request_error" | "invalid_api_key" | null | "No API key in the request: send it as 'Authorization: Bearer YOUR_KEY' or 'x-api-key: YOUR_KEY'.""#,
         );
         let refused = Refused {
+            by: By::Key,
             measure: Measure::Tokens,
+            period: Period::SlidingMinute,
             most: 7,
             retry_after_us: Some(1_000_001),
         };
         check(
-            &Failure::Limited(refused),
+            &Failure::Limited(refused.clone()),
             429,
             r#""tokens" | "rate_limit_exceeded" | null | "Rate limit reached for this API key: 7 tokens per minute. Please try again in 2 seconds.""#,
+        );
+        check(
+            &Failure::Limited(Refused {
+                by: By::Policy("research".into()),
+                period: Period::Hour,
+                ..refused
+            }),
+            429,
+            r#""tokens" | "rate_limit_exceeded" | null | "Rate limit of the policy 'research' reached: 7 tokens per hour. Please try again in 2 seconds.""#,
         );
         let crowded = |bound| Failure::Crowded(Crowded { bound, most: 9 });
         check(

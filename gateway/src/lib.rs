@@ -3,12 +3,12 @@
 pub mod clock;
 pub mod config;
 pub mod count;
-pub mod counters;
 pub mod endpoint;
 pub mod exchange;
 pub mod failure;
 pub mod health;
 pub mod identity;
+pub mod limits;
 pub mod metrics;
 pub mod nats;
 pub mod pace;

@@ -8,17 +8,28 @@ use gateway::{
     config::{Config, LogFormat, Secrets},
     health::AllHealth,
     identity,
+    limits::{Limits, exchange},
     metrics::Metrics,
+    nats,
     record::{self, RecordConfig},
     report::Identity,
     server::{Ending, Workers, worker::Shared},
     trust::Trust,
     view::{self, ViewConfig},
 };
+use gateway_policy::limits::message::Incarnation;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::{net::TcpListener, signal::unix, task::spawn_blocking, time::sleep};
+use tokio::{
+    net::TcpListener,
+    signal::unix,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+
+/// How often counters are forgotten of which nothing counts any more.
+const FORGET: Duration = Duration::from_secs(10);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -66,7 +77,7 @@ fn log_to_stdout(config: &Config) -> Result<(), AnyError> {
 fn run(config: &Config) -> Result<(), AnyError> {
     let secrets = Secrets::read(config)?;
     let trust = Trust::read(&config.trust)?;
-    let nats = config.nats(&trust)?;
+    let server = config.nats(&trust)?;
     let door = config.door()?;
     let collector = config.collector()?;
     raise_descriptors();
@@ -95,7 +106,7 @@ fn run(config: &Config) -> Result<(), AnyError> {
     let keeping = CancellationToken::new();
 
     let view_config = ViewConfig {
-        nats: nats.clone(),
+        nats: server.clone(),
         snapshot_mac: secrets.snapshot_mac.clone(),
         file: config.data_dir.join("view"),
         max_age: config.view_max_age(),
@@ -105,7 +116,7 @@ fn run(config: &Config) -> Result<(), AnyError> {
     let figures = move || counted.figures(fared.told());
     let loading = view::spawn(view_config, identity.clone(), figures, keeping.clone())?;
     let record_config = RecordConfig {
-        nats,
+        nats: server.clone(),
         data_dir: config.data_dir.clone(),
         spool_max_bytes: config.spool_max_bytes,
         workers: config.workers(),
@@ -119,17 +130,53 @@ fn run(config: &Config) -> Result<(), AnyError> {
         keeping.clone(),
     )?;
     let (view, status) = (loading.view.clone(), loading.status.clone());
-    let shared = Shared::new(config, secrets, trust, view, status, metrics, health);
+    let limits = Arc::new(Limits::new(
+        Incarnation(identity.incarnation.into_bytes()),
+        config.alone,
+    ));
+    let shared = Shared::new(
+        config,
+        secrets,
+        trust,
+        view,
+        status,
+        metrics,
+        health,
+        Arc::clone(&limits),
+    );
     let workers = Workers::start(&shared, &recording.rings, &door, &ending)?;
 
+    runtime.spawn(forget_unused(Arc::clone(&limits)));
+    let leaving = CancellationToken::new();
+    let telling = if config.alone {
+        None
+    } else {
+        let link = runtime.block_on(nats::connect(&server, "sluice-gateway limits"))?;
+        let told = exchange::run(limits, identity.incarnation, link, leaving.clone());
+        Some(runtime.spawn(told))
+    };
     let signals = runtime.block_on(async { Signals::new() })?;
     let served = runtime.block_on(serve(
         config, listener, &identity, &shared, workers, &ending, signals,
     ));
+    leaving.cancel();
+    if let Some(telling) = telling {
+        let _ended = runtime.block_on(telling);
+    }
     keeping.cancel();
     recording.join();
     loading.join();
     served
+}
+
+/// Forgets counters of which nothing counts any more, for ever.
+async fn forget_unused(limits: Arc<Limits>) {
+    let mut now_and_then = interval(FORGET);
+    now_and_then.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        now_and_then.tick().await;
+        limits.sweep(clock::now());
+    }
 }
 
 /// As many file descriptors as the system allows: each connection needs one, and the usual soft limit is 1,024.

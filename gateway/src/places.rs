@@ -5,12 +5,16 @@
 //! however that comes: with the place itself. Counting is exact across worker threads: a place is taken only where one is
 //! free at that moment, in one step, without a lock.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering::Relaxed},
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
-use crate::counters::KeyCounters;
+use gateway_policy::EntryId;
 
 /// Whose places are all taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,17 +91,17 @@ impl Places {
         }
     }
 
-    /// Takes a place for a request of the key that has these counters.
+    /// Takes a place for a request of the key of which so many are under way.
     ///
     /// # Errors
     /// [`Crowded`]: none is free.
-    pub fn take(&self, key: &Arc<KeyCounters>) -> Result<Place, Crowded> {
+    pub fn take(&self, key: &Arc<UnderWay>) -> Result<Place, Crowded> {
         let crowded = |bound, most| Err(Crowded { bound, most });
-        if !key.under_way.enter(self.most_of_a_key) {
+        if !key.enter(self.most_of_a_key) {
             return crowded(Bound::Key, self.most_of_a_key);
         }
         if !self.taken.0.enter(self.most) {
-            key.under_way.leave();
+            key.leave();
             return crowded(Bound::Gateway, self.most);
         }
         Ok(Place {
@@ -111,13 +115,67 @@ impl Places {
 #[derive(Debug)]
 pub struct Place {
     all: Arc<Apart>,
-    key: Arc<KeyCounters>,
+    key: Arc<UnderWay>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.all.0.leave();
-        self.key.under_way.leave();
+        self.key.leave();
+    }
+}
+
+/// How many requests of each key are under way that was used lately.
+#[derive(Debug, Default)]
+pub struct AllKeys {
+    by_key: Mutex<HashMap<EntryId, Arc<UnderWay>>>,
+}
+
+impl AllKeys {
+    fn get(&self, key: &EntryId) -> Arc<UnderWay> {
+        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(by_key.entry(*key).or_default())
+    }
+
+    /// Forgets keys that no thread remembers.
+    fn sweep(&self) {
+        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        by_key.retain(|_, under_way| Arc::strong_count(under_way) > 1 || !under_way.is_none());
+    }
+}
+
+/// One thread's way there: only the first request of a key on a thread takes the lock of all.
+#[derive(Debug)]
+pub struct ThreadKeys {
+    all: Arc<AllKeys>,
+    known: RefCell<HashMap<EntryId, Arc<UnderWay>>>,
+}
+
+impl ThreadKeys {
+    /// Knows no key yet.
+    #[must_use]
+    pub fn new(all: Arc<AllKeys>) -> Self {
+        Self {
+            all,
+            known: RefCell::default(),
+        }
+    }
+
+    /// How many of a key's requests are under way.
+    #[must_use]
+    pub fn of(&self, key: &EntryId) -> Arc<UnderWay> {
+        let mut known = self.known.borrow_mut();
+        match known.get(key) {
+            Some(under_way) => Arc::clone(under_way),
+            None => Arc::clone(known.entry(*key).or_insert_with(|| self.all.get(key))),
+        }
+    }
+
+    /// Forgets keys of which nothing is under way: to be called from time to time.
+    pub fn sweep(&self) {
+        let is_used = |under_way: &Arc<UnderWay>| !under_way.is_none();
+        self.known.borrow_mut().retain(|_, it| is_used(it));
+        self.all.sweep();
     }
 }
 
@@ -141,7 +199,7 @@ mod tests {
         assert_eq!(bound(places.take(&other)), None);
         drop(held);
         assert_eq!(bound(places.take(&one)), None);
-        assert!(places.taken.0.is_none() && one.under_way.is_none());
+        assert!(places.taken.0.is_none() && one.is_none());
     }
 
     #[test]
@@ -157,7 +215,7 @@ mod tests {
     #[test]
     fn threads_that_race_never_hold_more_places_than_there_are_nor_lose_one() {
         let places = Places::new(1_000, 7);
-        let key = Arc::<KeyCounters>::default();
+        let key = Arc::<UnderWay>::default();
         let (held, most) = (AtomicU32::new(0), AtomicU32::new(0));
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -174,6 +232,24 @@ mod tests {
             }
         });
         assert!(most.into_inner() <= 7);
-        assert!(places.taken.0.is_none() && key.under_way.is_none());
+        assert!(places.taken.0.is_none() && key.is_none());
+    }
+
+    #[test]
+    fn a_key_is_forgotten_once_nothing_of_it_is_under_way() {
+        let all = Arc::<AllKeys>::default();
+        let (thread, other) = (
+            ThreadKeys::new(Arc::clone(&all)),
+            ThreadKeys::new(Arc::clone(&all)),
+        );
+        let places = Places::new(9, 9);
+        let held = places.take(&thread.of(&[1; 16]));
+        assert!(Arc::ptr_eq(&thread.of(&[1; 16]), &other.of(&[1; 16])));
+        let keys = || all.by_key.lock().expect("not poisoned").len();
+        (thread.sweep(), other.sweep());
+        assert_eq!(keys(), 1);
+        drop(held);
+        (thread.sweep(), other.sweep(), thread.sweep());
+        assert_eq!(keys(), 0);
     }
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 mod feed;
 pub mod ledger;
+pub mod limits;
 pub mod log_head;
 pub mod nats;
 pub mod postgres;

@@ -8,6 +8,7 @@ use projections::{
     clock,
     config::{Command, Config, LogFormat, Places, Rebuild},
     ledger::{self, LedgerPart},
+    limits::{self, LimitsPart},
     log_head::LogHead,
     nats, postgres, rebuild, retention,
     snapshots::{self, PublisherConfig, PublisherPart, PublisherStatus, Rivals},
@@ -111,8 +112,17 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
             log_head: LogHead::new(postgres_options(places, &trust)?),
             now: clock::now,
         };
+        let limits = limits::Config {
+            link: nats::connect(&server, "sluice-projections limits").await?,
+            worker: random_id()?,
+            replicas: places.stream_replicas,
+            now: clock::now,
+            status: Arc::default(),
+        };
         parts.push(Arc::new(LedgerPart(Arc::clone(&ledger.status))));
         parts.push(Arc::new(AuditPart(Arc::clone(&audit.status))));
+        parts.push(Arc::new(LimitsPart(Arc::clone(&limits.status))));
+        workers.spawn(limits::run(limits, shutdown.clone()));
         workers.spawn(ledger::run(ledger, shutdown.clone()));
         workers.spawn(audit::run(audit, shutdown.clone()));
         workers.spawn(retention::run(retention, shutdown.clone()));

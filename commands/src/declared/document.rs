@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events_schema::{
     events::{
-        KeyLimits, LimitMode, LimitSegment, LimitUnit, LimitWindow, ModelType, Provider, Retry,
-        Role, RoutingStrategy, SlaCutoff, StickySessions, TeamRole,
+        KeyLimits, LimitMode, LimitSegment, ModelType, Provider, RateLimit, Retry, Role,
+        RoutingStrategy, SlaCutoff, StickySessions, TeamRole,
     },
     names::{
         BaseUrl, HeaderName, HeaderText, Label, MetadataKey, ModelName, Slug, VirtualModelName,
@@ -327,32 +327,92 @@ pub(super) enum ModelRef {
 pub(super) struct RateLimitPolicy {
     pub(super) name: Slug,
     pub(super) order: u32,
-    #[serde(default)]
-    pub(super) subjects: Subjects,
-    #[serde(default)]
-    pub(super) models: Models,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) metadata: BTreeMap<MetadataKey, String>,
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub(super) when: When,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) applies_per: BTreeSet<LimitSegment>,
-    pub(super) unit: LimitUnit,
-    pub(super) window: LimitWindow,
-    pub(super) limit: u64,
+    pub(super) limits: BTreeSet<RateLimit>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) overrides: Vec<LimitOverride>,
     #[serde(default = "enforced")]
     pub(super) mode: LimitMode,
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) disabled: bool,
 }
 
-/// Whose requests a policy matches.
+/// Which requests a policy matches.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct When {
+    #[serde(default, skip_serializing_if = "Choice::is_all")]
+    pub(super) subjects: Choice<LimitedSubject>,
+    #[serde(default, skip_serializing_if = "Choice::is_all")]
+    pub(super) models: Choice<ModelRef>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) metadata: BTreeMap<MetadataKey, Choice<String>>,
+}
+
+/// Some of all there are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Choice<T> {
+    /// These; none: all.
+    #[serde(
+        rename = "in",
+        default = "Vec::new",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(super) within: Vec<T>,
+    /// But none of these.
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub(super) not_in: Vec<T>,
+}
+
+/// Limits that apply in place of a policy's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitOverride {
+    /// For the counter of these.
+    pub(super) of: Vec<SegmentValue>,
+    pub(super) limits: BTreeSet<RateLimit>,
+}
+
+/// One of those that have a counter of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Subjects {
-    /// Everybody's.
-    #[default]
-    All,
-    /// Theirs.
-    Listed(Vec<LimitedSubject>),
+pub(super) enum SegmentValue {
+    /// By the e-mail address.
+    User(String),
+    /// By the name.
+    VirtualAccount(Slug),
+    /// By the full name.
+    Model(String),
+    /// By the name.
+    VirtualModel(VirtualModelName),
+    /// A value of a key of the metadata.
+    Metadata { key: MetadataKey, value: String },
+}
+
+impl When {
+    /// Whether it matches every request.
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl<T> Default for Choice<T> {
+    fn default() -> Self {
+        Self {
+            within: Vec::new(),
+            not_in: Vec::new(),
+        }
+    }
+}
+
+impl<T> Choice<T> {
+    const fn is_all(&self) -> bool {
+        self.within.is_empty() && self.not_in.is_empty()
+    }
 }
 
 /// One whose requests a policy matches.

@@ -4,16 +4,17 @@
 use std::collections::{BTreeSet, HashMap};
 
 use events_schema::{
-    events::{self, GrantedModels, LimitedModels, LimitedSubjects},
+    events::{self, GrantedModels},
     state::{self, Organisation},
     time::Timestamp,
 };
 use uuid::Uuid;
 
 use super::document::{
-    ConsoleSessions, Document, Grant, Key, KeyName, KnownSecret, LimitedSubject, Member, Model,
-    ModelRef, Models, Operator, Owner, PricePoint, ProviderAccount, RateLimitPolicy, Retention,
-    Settings, Subject, Subjects, Team, User, Version, VirtualAccount,
+    Choice, ConsoleSessions, Document, Grant, Key, KeyName, KnownSecret, LimitOverride,
+    LimitedSubject, Member, Model, ModelRef, Models, Operator, Owner, PricePoint, ProviderAccount,
+    RateLimitPolicy, Retention, SegmentValue, Settings, Subject, Team, User, Version,
+    VirtualAccount, When,
 };
 use super::{
     labels::{self, SharedLabels},
@@ -164,20 +165,18 @@ fn document(
         })),
         rate_limit_policies: Some(sorted(state.rate_limit_policies().values(), |it| {
             let rule = &it.rule;
-            let policy = RateLimitPolicy {
+            let overrides = rule.overrides.iter();
+            let policy = names.when(&rule.when).map(|when| RateLimitPolicy {
                 name: it.name.clone(),
                 order: it.order,
-                subjects: names.limited(&rule.subjects),
-                models: limited_models(state, &rule.models),
-                metadata: rule.metadata.clone(),
+                when,
                 applies_per: rule.applies_per.clone(),
-                unit: rule.unit,
-                window: rule.window,
-                limit: rule.limit,
+                limits: rule.limits.clone(),
+                overrides: overrides.filter_map(|it| names.other_limits(it)).collect(),
                 mode: rule.mode,
                 disabled: it.disabled,
-            };
-            (it.name.to_string(), Some(policy))
+            });
+            (it.name.to_string(), policy)
         })),
         operators: Some(sorted(state.operators().values(), |it| {
             let person = people.get(&it.id.uuid());
@@ -251,19 +250,11 @@ fn model(it: &events_schema::state::Model, name: String) -> Model {
 pub(super) fn models(state: &Organisation, models: &GrantedModels) -> Models {
     match models {
         GrantedModels::All => Models::All,
-        GrantedModels::Listed(listed) => listed_models(state, listed),
+        GrantedModels::Listed(listed) => Models::Listed(listed_models(state, listed)),
     }
 }
 
-/// What a policy limits, by names.
-pub(super) fn limited_models(state: &Organisation, models: &LimitedModels) -> Models {
-    match models {
-        LimitedModels::All => Models::All,
-        LimitedModels::Listed(listed) => listed_models(state, listed),
-    }
-}
-
-fn listed_models(state: &Organisation, listed: &BTreeSet<events::ModelRef>) -> Models {
+fn listed_models(state: &Organisation, listed: &BTreeSet<events::ModelRef>) -> Vec<ModelRef> {
     let listed = listed.iter().filter_map(|it| match it {
         events::ModelRef::Model(id) => Some(ModelRef::Model(full_name(state, *id))),
         events::ModelRef::VirtualModel(id) => {
@@ -275,7 +266,7 @@ fn listed_models(state: &Organisation, listed: &BTreeSet<events::ModelRef>) -> M
             Some(ModelRef::ProviderAccount(it.name.clone()))
         }
     });
-    Models::Listed(listed.collect())
+    listed.collect()
 }
 
 /// Whether an owner is Sluice's own.
@@ -323,12 +314,36 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Whose requests a policy matches; people who were erased are left out.
-    pub(super) fn limited(&self, subjects: &LimitedSubjects) -> Subjects {
-        let LimitedSubjects::Listed(listed) = subjects else {
-            return Subjects::All;
+    /// Which requests a policy matches; people who were erased are left out. `None`: it is for nobody else.
+    pub(super) fn when(&self, when: &events::When) -> Option<When> {
+        let metadata = when.metadata.iter();
+        let subjects = Choice {
+            within: self.limited(&when.subjects.within),
+            not_in: self.limited(&when.subjects.not_in),
         };
-        let listed = listed.iter().filter_map(|it| match it {
+        if subjects.within.is_empty() && !when.subjects.within.is_empty() {
+            return None;
+        }
+        Some(When {
+            subjects,
+            models: Choice {
+                within: listed_models(self.state, &when.models.within),
+                not_in: listed_models(self.state, &when.models.not_in),
+            },
+            metadata: metadata
+                .map(|(key, values)| {
+                    let values = Choice {
+                        within: values.within.iter().cloned().collect(),
+                        not_in: values.not_in.iter().cloned().collect(),
+                    };
+                    (key.clone(), values)
+                })
+                .collect(),
+        })
+    }
+
+    fn limited(&self, subjects: &BTreeSet<events::LimitedSubject>) -> Vec<LimitedSubject> {
+        let named = subjects.iter().filter_map(|it| match it {
             events::LimitedSubject::User(id) => {
                 let person = self.people.get(&id.uuid())?;
                 Some(LimitedSubject::User(person.email.clone()))
@@ -342,7 +357,39 @@ impl<'a> Names<'a> {
                 Some(LimitedSubject::VirtualAccount(it.name.clone()))
             }
         });
-        Subjects::Listed(listed.collect())
+        named.collect()
+    }
+
+    /// Other limits; `None`: for somebody who was erased.
+    pub(super) fn other_limits(&self, other: &events::LimitOverride) -> Option<LimitOverride> {
+        let of = other.of.iter().map(|value| {
+            Some(match value {
+                events::SegmentValue::User(id) => {
+                    SegmentValue::User(self.people.get(&id.uuid())?.email.clone())
+                }
+                events::SegmentValue::VirtualAccount(id) => {
+                    let it = self.state.virtual_accounts().get(id)?;
+                    SegmentValue::VirtualAccount(it.name.clone())
+                }
+                events::SegmentValue::Model(events::ModelRef::Model(id)) => {
+                    SegmentValue::Model(full_name(self.state, *id))
+                }
+                events::SegmentValue::Model(events::ModelRef::VirtualModel(id)) => {
+                    let it = self.state.virtual_models().get(id)?;
+                    SegmentValue::VirtualModel(it.name.clone())
+                }
+                // None of these has a counter.
+                events::SegmentValue::Model(events::ModelRef::ProviderAccount(_)) => return None,
+                events::SegmentValue::Metadata { key, value } => SegmentValue::Metadata {
+                    key: key.clone(),
+                    value: value.clone(),
+                },
+            })
+        });
+        Some(LimitOverride {
+            of: of.collect::<Option<_>>()?,
+            limits: other.limits.clone(),
+        })
     }
 
     pub(super) fn subject(&self, subject: events::Subject) -> Option<Subject> {

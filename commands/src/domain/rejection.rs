@@ -259,8 +259,8 @@ pub enum PolicyFault {
     /// A limit that no request passes.
     #[error("A limit is at least 1")]
     NoLimit,
-    /// A list that is empty or too long.
-    #[error("A policy lists 1 to 1,000 of them, or applies to all, and this one lists {count}")]
+    /// A list that is too long.
+    #[error("A policy names at most 1,000 of them, and this one names {count}")]
     Listed {
         /// How many it lists.
         count: usize,
@@ -276,6 +276,26 @@ pub enum PolicyFault {
     /// A value that no request can have.
     #[error("A value of metadata has at most 128 characters")]
     LongValue,
+    /// No limit, or more than are looked at.
+    #[error("There are 1 to 8 limits, and here are {0}")]
+    Limits(usize),
+    /// Which of them holds?
+    #[error("There is one limit of each unit and window, and here are two of {0}")]
+    LimitTwice(String),
+    /// Too many exceptions.
+    #[error("A policy has other limits for at most 1,000, and this one for {0}")]
+    Overrides(usize),
+    /// It is for no counter of the rule.
+    #[error("Other limits are for one of each that the policy applies per: {0}")]
+    OverrideOf(String),
+    /// Which of them holds?
+    #[error("There are two other limits for one counter")]
+    OverrideTwice,
+    /// It is no model that has a counter.
+    #[error(
+        "A model that has a counter of its own is a model or a virtual model, not a provider account"
+    )]
+    OverrideOfAccount,
 }
 
 /// What is wrong with a setting.
@@ -336,10 +356,14 @@ impl PolicyFault {
     const fn field(&self) -> &'static str {
         match self {
             Self::TooMany => "rule",
-            Self::NoLimit => "rule.limit",
+            Self::NoLimit | Self::Limits(_) | Self::LimitTwice(_) => "rule.limits",
             Self::Listed { field, .. } => field,
             Self::Segments(_) => "rule.applies_per",
-            Self::Conditions(_) | Self::LongValue => "rule.metadata",
+            Self::Conditions(_) | Self::LongValue => "rule.when.metadata",
+            Self::Overrides(_)
+            | Self::OverrideOf(_)
+            | Self::OverrideTwice
+            | Self::OverrideOfAccount => "rule.overrides",
         }
     }
 }

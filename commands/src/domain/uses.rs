@@ -4,7 +4,7 @@
 //! something is deleted shows what will happen.
 
 use events_schema::{
-    events::{LimitedModels, LimitedSubject, LimitedSubjects, ModelRef, Owner, Stream, Subject},
+    events::{LimitedSubject, ModelRef, Owner, SegmentValue, Stream, Subject},
     id::RateLimitPolicyId,
     state::{Organisation, RateLimitPolicy},
 };
@@ -72,13 +72,13 @@ pub(super) fn policies_naming(
 }
 
 fn names_subject(policy: &RateLimitPolicy, thing: Stream) -> bool {
-    let LimitedSubjects::Listed(subjects) = &policy.rule.subjects else {
-        return false;
-    };
-    let subject = match thing {
-        Stream::User(id) => LimitedSubject::User(id),
-        Stream::Team(id) => LimitedSubject::Team(id),
-        Stream::VirtualAccount(id) => LimitedSubject::VirtualAccount(id),
+    let (subject, value) = match thing {
+        Stream::User(id) => (LimitedSubject::User(id), Some(SegmentValue::User(id))),
+        Stream::Team(id) => (LimitedSubject::Team(id), None),
+        Stream::VirtualAccount(id) => (
+            LimitedSubject::VirtualAccount(id),
+            Some(SegmentValue::VirtualAccount(id)),
+        ),
         Stream::Log
         | Stream::ProviderAccount(_)
         | Stream::Model(_)
@@ -89,13 +89,16 @@ fn names_subject(policy: &RateLimitPolicy, thing: Stream) -> bool {
         | Stream::RateLimitPolicy(_)
         | Stream::Settings => return false,
     };
-    subjects.contains(&subject)
+    let mut named = policy.rule.when.subjects.named();
+    named.any(|it| *it == subject) || value.is_some_and(|value| has_other_limits(policy, &value))
+}
+
+/// Whether a policy has limits of its own for somebody or something.
+fn has_other_limits(policy: &RateLimitPolicy, value: &SegmentValue) -> bool {
+    policy.rule.overrides.iter().any(|it| it.of.contains(value))
 }
 
 fn names_model(policy: &RateLimitPolicy, thing: Stream) -> bool {
-    let LimitedModels::Listed(models) = &policy.rule.models else {
-        return false;
-    };
     let model = match thing {
         Stream::ProviderAccount(id) => ModelRef::ProviderAccount(id),
         Stream::Model(id) => ModelRef::Model(id),
@@ -110,7 +113,8 @@ fn names_model(policy: &RateLimitPolicy, thing: Stream) -> bool {
         | Stream::RateLimitPolicy(_)
         | Stream::Settings => return false,
     };
-    models.contains(&model)
+    let mut named = policy.rule.when.models.named();
+    named.any(|it| *it == model) || has_other_limits(policy, &SegmentValue::Model(model))
 }
 
 /// What refers to a thing, but for rate-limit policies.

@@ -13,8 +13,8 @@ use commands::domain::{
 use events_schema::{
     envelope::GENESIS,
     events::{
-        GrantedModels, LimitedModels, LimitedSubject, LimitedSubjects, ModelRef, Owner, Role,
-        RoutingStrategy, RoutingTarget, Stream, Subject,
+        GrantedModels, LimitedSubject, ModelRef, Owner, Role, RoutingStrategy, RoutingTarget,
+        SegmentValue, Stream, Subject,
     },
     state::{Organisation, User},
 };
@@ -196,7 +196,7 @@ fn the_strategies_reach_every_kind_of_event_and_every_rejection() {
 }
 
 /// Within this many sequences each rule must have had its turn.
-const ENOUGH: u32 = 1_000;
+const ENOUGH: u32 = 2_000;
 
 /// Every code that a rejection has, but for those of teams that are full: the world here is small.
 const CODES: [&str; 24] = [
@@ -280,15 +280,23 @@ fn whatever_is_referred_to_exists(state: &Organisation) {
         }
     }
     for policy in state.rate_limit_policies().values() {
-        if let LimitedSubjects::Listed(subjects) = &policy.rule.subjects {
-            assert!(subjects.iter().all(|subject| match subject {
-                LimitedSubject::User(id) => state.users().contains_key(id),
-                LimitedSubject::Team(id) => state.teams().contains_key(id),
-                LimitedSubject::VirtualAccount(id) => state.virtual_accounts().contains_key(id),
-            }));
-        }
-        if let LimitedModels::Listed(models) = &policy.rule.models {
-            assert!(models.iter().all(|model| model_exists(state, *model)));
+        let when = &policy.rule.when;
+        assert!(when.subjects.named().all(|subject| match subject {
+            LimitedSubject::User(id) => state.users().contains_key(id),
+            LimitedSubject::Team(id) => state.teams().contains_key(id),
+            LimitedSubject::VirtualAccount(id) => state.virtual_accounts().contains_key(id),
+        }));
+        let mut models = when.models.named();
+        assert!(models.all(|model| model_exists(state, *model)));
+        let others = policy.rule.overrides.iter().flat_map(|it| &it.of);
+        for value in others {
+            assert!(policy.rule.applies_per.contains(&value.segment()));
+            assert!(match value {
+                SegmentValue::User(id) => state.users().contains_key(id),
+                SegmentValue::VirtualAccount(id) => state.virtual_accounts().contains_key(id),
+                SegmentValue::Model(model) => model_exists(state, *model),
+                SegmentValue::Metadata { .. } => true,
+            });
         }
     }
     for user in state.users().values() {

@@ -268,7 +268,7 @@ pub struct OperatorItem {
     pub life: Life,
 }
 
-/// A rate-limit policy. It is stored and checked; gateways do not enforce it yet.
+/// A rate-limit policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RateLimitPolicyItem {
@@ -280,9 +280,9 @@ pub struct RateLimitPolicyItem {
     pub order: u32,
     /// What it limits.
     pub rule: RateLimitRule,
-    /// The subjects that the rule lists, by name.
+    /// Everybody whom the rule names, by name.
     pub subjects: Vec<LimitedSubjectItem>,
-    /// The models that the rule lists, by name.
+    /// All models that the rule names, by name.
     pub models: Vec<GrantedModelItem>,
     /// Whether it matches no request.
     pub disabled: bool,
@@ -290,7 +290,7 @@ pub struct RateLimitPolicyItem {
     pub life: Life,
 }
 
-/// One whose requests a rate-limit policy matches.
+/// One whom a rate-limit policy names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LimitedSubjectItem {

@@ -7,7 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{Event, Stream, provider_account, routing};
+use super::{Event, Stream, provider_account, rate_limit_policy, routing};
 
 /// An event as the log stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct Upcaster {
 /// All upcasters there are, in any order.
 pub const UPCASTERS: &[Upcaster] = &[
     provider_account::REGISTERED_V1,
+    rate_limit_policy::CREATED_V1,
+    rate_limit_policy::CHANGED_V1,
     routing::CREATED_V1,
     routing::CHANGED_V1,
 ];

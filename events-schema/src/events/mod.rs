@@ -32,8 +32,8 @@ pub use self::{
     operator::{OperatorEvent, Role},
     provider_account::{Provider, ProviderAccountEvent},
     rate_limit_policy::{
-        LimitMode, LimitSegment, LimitUnit, LimitWindow, LimitedModels, LimitedSubject,
-        LimitedSubjects, RateLimitPolicyEvent, RateLimitRule,
+        Choice, LimitMode, LimitOverride, LimitSegment, LimitUnit, LimitWindow, LimitedSubject,
+        RateLimit, RateLimitPolicyEvent, RateLimitRule, SegmentValue, When,
     },
     routing::{
         DEFAULT_FALLBACK_STATUS_CODES, DEFAULT_RETRY_DELAY_MS, DEFAULT_RETRY_STATUS_CODES,

@@ -13,6 +13,7 @@ use rkyv::{Archive, Serialize};
 use super::{
     accounts::provider_account,
     callers::{former_secret, grant, team},
+    limits::{self, RateLimitPolicyEntry},
     routing::{self, RoutingEntry},
 };
 use crate::{
@@ -50,11 +51,13 @@ pub enum EntryKind {
     CompletionModel,
     /// [`PrivateAddressesEntry`]
     PrivateAddresses,
+    /// [`RateLimitPolicyEntry`]
+    RateLimitPolicy,
 }
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ProviderAccount,
         Self::Model,
         Self::VirtualModel,
@@ -68,6 +71,7 @@ impl EntryKind {
         Self::Routing,
         Self::CompletionModel,
         Self::PrivateAddresses,
+        Self::RateLimitPolicy,
     ];
 
     /// Its token in subjects.
@@ -87,6 +91,7 @@ impl EntryKind {
             Self::Routing => "routing",
             Self::CompletionModel => "completion_model",
             Self::PrivateAddresses => "private_addresses",
+            Self::RateLimitPolicy => "rate_limit_policy",
         }
     }
 }
@@ -105,10 +110,7 @@ impl EntrySubject {
     pub fn of_event(event: &Event) -> impl Iterator<Item = Self> {
         let at = |kind, id| Some(Self { kind, id });
         let changed = match event {
-            Event::Log(_)
-            | Event::Operator(..)
-            | Event::RateLimitPolicy(..)
-            | Event::Settings(_) => [None, None],
+            Event::Log(_) | Event::Operator(..) | Event::Settings(_) => [None, None],
             Event::ProviderAccount(id, _) => [
                 at(EntryKind::ProviderAccount, id.bytes()),
                 at(EntryKind::PrivateAddresses, id.bytes()),
@@ -132,6 +134,7 @@ impl EntrySubject {
             ],
             Event::Grant(id, _) => [at(EntryKind::Grant, id.bytes()), None],
             Event::Team(id, event) => [Self::of_team_event(*id, event), None],
+            Event::RateLimitPolicy(id, _) => [at(EntryKind::RateLimitPolicy, id.bytes()), None],
         };
         changed.into_iter().flatten()
     }
@@ -472,6 +475,8 @@ pub enum Entry {
     CompletionModel(CompletionModelEntry),
     /// That a provider account's host may have private and local addresses.
     PrivateAddresses(PrivateAddressesEntry),
+    /// A rate-limit policy.
+    RateLimitPolicy(RateLimitPolicyEntry),
 }
 
 impl Entry {
@@ -492,6 +497,7 @@ impl Entry {
             Self::Routing(entry) => rkyv::to_bytes(entry),
             Self::CompletionModel(entry) => rkyv::to_bytes(entry),
             Self::PrivateAddresses(entry) => rkyv::to_bytes(entry),
+            Self::RateLimitPolicy(entry) => rkyv::to_bytes(entry),
         };
         archived.expect("an entry is far smaller than 2 GiB")
     }
@@ -541,6 +547,10 @@ impl Organisation {
         let private = self.provider_accounts().values();
         let private = private.filter(|account| account.allows_private_addresses);
         let private = private.map(|account| (EntryKind::PrivateAddresses, account.id.bytes()));
+        let policies = self
+            .rate_limit_policies()
+            .keys()
+            .map(|id| (EntryKind::RateLimitPolicy, id.bytes()));
         accounts
             .chain(models)
             .chain(virtual_models)
@@ -550,6 +560,7 @@ impl Organisation {
             .chain(memberships)
             .chain(completing)
             .chain(private)
+            .chain(policies)
             .map(|(kind, id)| EntrySubject { kind, id })
     }
 
@@ -675,6 +686,13 @@ impl Organisation {
                     .filter(|it| it.allows_private_addresses)?;
                 let entry = PrivateAddressesEntry { account: id };
                 (it.life.position, Entry::PrivateAddresses(entry))
+            }
+            EntryKind::RateLimitPolicy => {
+                let it = self.rate_limit_policies().get(&Id::from_bytes(id))?;
+                (
+                    it.life.position,
+                    Entry::RateLimitPolicy(limits::rate_limit_policy(it)),
+                )
             }
         })
     }

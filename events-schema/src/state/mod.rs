@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// The version of the fold.
-pub const FOLD_VERSION: u16 = 7;
+pub const FOLD_VERSION: u16 = 8;
 
 /// The whole configuration as of one position.
 #[derive(Debug, Clone, Default, PartialEq)]

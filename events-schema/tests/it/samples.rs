@@ -6,13 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use events_schema::{
     envelope::Epoch,
     events::{
-        Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LimitMode,
-        LimitSegment, LimitUnit, LimitWindow, LimitedModels, LimitedSubject, LimitedSubjects,
-        LogEvent, ModelEvent, ModelRef, ModelType, OperatorEvent, Owner, Provider,
-        ProviderAccountEvent, RateLimitPolicyEvent, RateLimitRule, Retry, Role, Routing,
-        RoutingStrategy, RoutingTarget, SessionIdentifier, SessionSource, SettingsEvent, SlaCutoff,
-        StickySessions, Subject, TeamEvent, TeamRole, UserEvent, VirtualAccountEvent,
-        VirtualModelEvent,
+        Choice, Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LimitMode,
+        LimitOverride, LimitSegment, LimitUnit, LimitWindow, LimitedSubject, LogEvent, ModelEvent,
+        ModelRef, ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent, RateLimit,
+        RateLimitPolicyEvent, RateLimitRule, Retry, Role, Routing, RoutingStrategy, RoutingTarget,
+        SegmentValue, SessionIdentifier, SessionSource, SettingsEvent, SlaCutoff, StickySessions,
+        Subject, TeamEvent, TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, When,
     },
     id::{
         GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, SecretId,
@@ -50,7 +49,7 @@ const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 9] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 10] {
     [
         ("first", history()),
         ("rotation", rotation()),
@@ -61,6 +60,7 @@ pub(crate) fn histories() -> [(&'static str, Vec<Event>); 9] {
         ("settings", settings()),
         ("routing", routing()),
         ("addresses", addresses()),
+        ("limits", limits()),
     ]
 }
 
@@ -264,57 +264,143 @@ fn erasure() -> Vec<Event> {
     ]
 }
 
-/// A rate-limit policy with everything in it, and one that is gone.
+/// A rate-limit policy as they were at first: lists of whom and of what, and one limit; and one that is gone.
 fn policies() -> Vec<Event> {
     use RateLimitPolicyEvent as E;
+    let hourly = RateLimit {
+        unit: LimitUnit::Tokens,
+        window: LimitWindow::Hour,
+        limit: 50_000,
+    };
     let narrow = RateLimitRule {
-        subjects: LimitedSubjects::Listed(BTreeSet::from([
-            LimitedSubject::User(USER),
-            LimitedSubject::Team(TEAM),
-            LimitedSubject::VirtualAccount(APP),
-        ])),
-        models: LimitedModels::Listed(BTreeSet::from([ModelRef::Model(MODEL)])),
-        metadata: BTreeMap::from([(name("environment"), "production ☕".to_owned())]),
+        when: When {
+            subjects: Choice::only([
+                LimitedSubject::User(USER),
+                LimitedSubject::Team(TEAM),
+                LimitedSubject::VirtualAccount(APP),
+            ]),
+            models: Choice::only([ModelRef::Model(MODEL)]),
+            metadata: BTreeMap::from([(
+                name("environment"),
+                Choice::only(["production ☕".to_owned()]),
+            )]),
+        },
         applies_per: BTreeSet::from([
             LimitSegment::Metadata(name("project_id")),
             LimitSegment::Model,
         ]),
-        unit: LimitUnit::Tokens,
-        window: LimitWindow::Hour,
-        limit: 50_000,
+        limits: BTreeSet::from([hourly]),
+        overrides: BTreeSet::new(),
         mode: LimitMode::Enforce,
     };
     let wide = RateLimitRule {
-        subjects: LimitedSubjects::All,
-        models: LimitedModels::All,
-        metadata: BTreeMap::new(),
+        when: When::default(),
         applies_per: BTreeSet::from([LimitSegment::User, LimitSegment::VirtualAccount]),
-        unit: LimitUnit::Requests,
-        window: LimitWindow::Minute,
-        limit: 1,
+        limits: BTreeSet::from([RateLimit {
+            unit: LimitUnit::Requests,
+            window: LimitWindow::Minute,
+            limit: 1,
+        }]),
+        overrides: BTreeSet::new(),
         mode: LimitMode::Audit,
     };
-    let created = |slug: &str, order, rule: &RateLimitRule| E::RateLimitPolicyCreated {
-        name: name(slug),
-        order,
-        rule: rule.clone(),
-    };
     let kept = [
-        created("hourly", 10, &narrow),
+        policy_created("hourly", 10, &narrow),
         E::RateLimitPolicyRenamed {
             name: name("per-project-hourly"),
         },
         E::RateLimitPolicyMoved { order: 20 },
         E::RateLimitRuleChanged {
             rule: RateLimitRule {
-                window: LimitWindow::Day,
+                limits: BTreeSet::from([RateLimit {
+                    window: LimitWindow::Day,
+                    ..hourly
+                }]),
                 ..narrow.clone()
             },
         },
         E::RateLimitPolicyDisabled {},
         E::RateLimitPolicyEnabled {},
     ];
-    let gone = [created("all", 0, &wide), E::RateLimitPolicyDeleted {}];
+    let gone = [
+        policy_created("all", 0, &wide),
+        E::RateLimitPolicyDeleted {},
+    ];
+    let begin = [Event::Log(LogEvent::LogInitialised { epoch: EPOCH })];
+    let policies = of(Event::RateLimitPolicy, POLICY, kept, SPARE_POLICY, gone);
+    begin.into_iter().chain(policies).collect()
+}
+
+fn policy_created(slug: &str, order: u32, rule: &RateLimitRule) -> RateLimitPolicyEvent {
+    RateLimitPolicyEvent::RateLimitPolicyCreated {
+        name: name(slug),
+        order,
+        rule: rule.clone(),
+    }
+}
+
+/// A rate-limit policy with several limits, and with everything else that a rule may have.
+fn limits() -> Vec<Event> {
+    use RateLimitPolicyEvent as E;
+    let limit = |unit, window, limit| RateLimit {
+        unit,
+        window,
+        limit,
+    };
+    let rule = RateLimitRule {
+        when: When {
+            subjects: Choice {
+                within: BTreeSet::from([LimitedSubject::Team(TEAM)]),
+                not_in: BTreeSet::from([LimitedSubject::User(USER)]),
+            },
+            models: Choice {
+                within: BTreeSet::new(),
+                not_in: BTreeSet::from([
+                    ModelRef::VirtualModel(VIRTUAL_MODEL),
+                    ModelRef::ProviderAccount(ACCOUNT),
+                ]),
+            },
+            metadata: BTreeMap::from([(
+                name("environment"),
+                Choice {
+                    within: BTreeSet::new(),
+                    not_in: BTreeSet::from(["staging".to_owned()]),
+                },
+            )]),
+        },
+        applies_per: BTreeSet::from([
+            LimitSegment::User,
+            LimitSegment::Metadata(name("project_id")),
+        ]),
+        limits: BTreeSet::from([
+            limit(LimitUnit::Requests, LimitWindow::Minute, 600),
+            limit(LimitUnit::Tokens, LimitWindow::Minute, 100_000),
+            limit(LimitUnit::Tokens, LimitWindow::Day, 10_000_000),
+        ]),
+        overrides: BTreeSet::from([LimitOverride {
+            of: BTreeSet::from([
+                SegmentValue::User(SPARE_USER),
+                SegmentValue::Metadata {
+                    key: name("project_id"),
+                    value: "sluice ☕".to_owned(),
+                },
+            ]),
+            limits: BTreeSet::from([limit(LimitUnit::Requests, LimitWindow::Hour, 6)]),
+        }]),
+        mode: LimitMode::Enforce,
+    };
+    let audited = RateLimitRule {
+        mode: LimitMode::Audit,
+        ..rule.clone()
+    };
+    let kept = [
+        policy_created("several", 10, &rule),
+        E::RateLimitRuleChanged { rule: audited },
+    ];
+    let gone = [
+        policy_created("all", 0, &rule),
+        E::RateLimitPolicyDeleted {},
+    ];
     let begin = [Event::Log(LogEvent::LogInitialised { epoch: EPOCH })];
     let policies = of(Event::RateLimitPolicy, POLICY, kept, SPARE_POLICY, gone);
     begin.into_iter().chain(policies).collect()

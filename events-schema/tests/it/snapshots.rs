@@ -16,6 +16,11 @@ use events_schema::{
             ProviderAccountEntry, ProviderDialect, SealedCredential, SubjectEntry, TargetEntry,
             TeamEntry, UserEntry, VirtualAccountEntry, VirtualModelEntry,
         },
+        limits::{
+            ArchivedRateLimitPolicyEntry, LimitOverrideEntry, LimitUnitEntry, LimitWindowEntry,
+            LimitedSubjectEntry, MetadataConditionEntry, RateLimitEntry, RateLimitPolicyEntry,
+            SegmentEntry, SegmentValueEntry,
+        },
         routing::{
             ArchivedRoutingEntry, IdentifierEntry, RetryEntry, RoutedTargetEntry, RoutingEntry,
             StickyEntry, StrategyEntry,
@@ -158,6 +163,46 @@ fn entry(kind: EntryKind) -> Entry {
         EntryKind::PrivateAddresses => {
             Entry::PrivateAddresses(PrivateAddressesEntry { account: [1; 16] })
         }
+        EntryKind::RateLimitPolicy => Entry::RateLimitPolicy(RateLimitPolicyEntry {
+            id: [10; 16],
+            name: "hourly".to_owned(),
+            order: 7,
+            created_at_us: 1_795_435_200_000_000,
+            subjects_in: vec![
+                LimitedSubjectEntry::User([4; 16]),
+                LimitedSubjectEntry::Team([8; 16]),
+            ],
+            subjects_not_in: vec![LimitedSubjectEntry::VirtualAccount([5; 16])],
+            models_in: vec![ModelRefEntry::VirtualModel([3; 16])],
+            models_not_in: vec![ModelRefEntry::ProviderAccount([1; 16])],
+            metadata: vec![MetadataConditionEntry {
+                key: "environment".to_owned(),
+                within: vec!["production".to_owned()],
+                not_in: vec!["staging".to_owned()],
+            }],
+            applies_per: vec![
+                SegmentEntry::User,
+                SegmentEntry::Metadata("project".to_owned()),
+            ],
+            limits: vec![RateLimitEntry {
+                unit: LimitUnitEntry::Tokens,
+                window: LimitWindowEntry::Hour,
+                most: 50_000,
+            }],
+            overrides: vec![LimitOverrideEntry {
+                of: vec![
+                    SegmentValueEntry::User([4; 16]),
+                    SegmentValueEntry::Metadata("project".to_owned(), "sluice".to_owned()),
+                ],
+                limits: vec![RateLimitEntry {
+                    unit: LimitUnitEntry::Requests,
+                    window: LimitWindowEntry::Minute,
+                    most: 600,
+                }],
+            }],
+            audits: true,
+            disabled: true,
+        }),
     }
 }
 
@@ -185,6 +230,7 @@ fn is_valid_entry(kind: EntryKind, archive: &[u8]) -> bool {
         EntryKind::Routing => is_valid::<ArchivedRoutingEntry>(archive),
         EntryKind::CompletionModel => is_valid::<ArchivedCompletionModelEntry>(archive),
         EntryKind::PrivateAddresses => is_valid::<ArchivedPrivateAddressesEntry>(archive),
+        EntryKind::RateLimitPolicy => is_valid::<ArchivedRateLimitPolicyEntry>(archive),
     }
 }
 
@@ -321,6 +367,6 @@ proptest! {
         let completing = state.models().values().filter(|it| it.model_types.contains(&ModelType::Completion));
         let private = state.provider_accounts().values().filter(|it| it.allows_private_addresses);
         let beside = rotated + members + routed.count() + completing.count() + private.count();
-        prop_assert_eq!(count, things + state.teams().len() + beside);
+        prop_assert_eq!(count, things + state.teams().len() + state.rate_limit_policies().len() + beside);
     }
 }

@@ -6,13 +6,12 @@ use std::{collections::BTreeSet, ops::Range};
 use events_schema::{
     envelope::Epoch,
     events::{
-        Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LimitMode,
-        LimitSegment, LimitUnit, LimitWindow, LimitedModels, LimitedSubject, LimitedSubjects,
-        LogEvent, ModelEvent, ModelRef, ModelType, OperatorEvent, Owner, Provider,
-        ProviderAccountEvent, RateLimitPolicyEvent, RateLimitRule, Retry, Role, Routing,
-        RoutingStrategy, RoutingTarget, SessionIdentifier, SessionSource, SettingsEvent, SlaCutoff,
-        StickySessions, Subject, TeamEvent, TeamRole, UserEvent, VirtualAccountEvent,
-        VirtualModelEvent,
+        Choice, Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LimitMode,
+        LimitOverride, LimitSegment, LimitUnit, LimitWindow, LimitedSubject, LogEvent, ModelEvent,
+        ModelRef, ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent, RateLimit,
+        RateLimitPolicyEvent, RateLimitRule, Retry, Role, Routing, RoutingStrategy, RoutingTarget,
+        SegmentValue, SessionIdentifier, SessionSource, SettingsEvent, SlaCutoff, StickySessions,
+        Subject, TeamEvent, TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, When,
     },
     id::Id,
     money::{NanoUsd, Price},
@@ -441,40 +440,72 @@ fn subject() -> impl Strategy<Value = Subject> {
 }
 
 fn granted() -> impl Strategy<Value = GrantedModels> {
-    let model = prop_oneof![
-        id().prop_map(ModelRef::Model),
-        id().prop_map(ModelRef::VirtualModel),
-        id().prop_map(ModelRef::ProviderAccount),
-    ];
     prop_oneof![
         Just(GrantedModels::All),
-        btree_set(model, 0..4).prop_map(|models: BTreeSet<ModelRef>| GrantedModels::Listed(models)),
+        btree_set(model_ref(), 0..4)
+            .prop_map(|models: BTreeSet<ModelRef>| GrantedModels::Listed(models)),
     ]
 }
 
 fn rule() -> impl Strategy<Value = RateLimitRule> {
-    let subject = prop_oneof![
-        id().prop_map(LimitedSubject::User),
-        id().prop_map(LimitedSubject::Team),
-        id().prop_map(LimitedSubject::VirtualAccount),
-    ];
-    let subjects = prop_oneof![
-        Just(LimitedSubjects::All),
-        btree_set(subject, 0..4).prop_map(LimitedSubjects::Listed),
-    ];
-    let models = granted().prop_map(|models| match models {
-        GrantedModels::All => LimitedModels::All,
-        GrantedModels::Listed(models) => LimitedModels::Listed(models),
-    });
-    let metadata = btree_map(metadata_key(), "[ -~é☕]{0,20}", 0..3);
+    let subject = || {
+        prop_oneof![
+            id().prop_map(LimitedSubject::User),
+            id().prop_map(LimitedSubject::Team),
+            id().prop_map(LimitedSubject::VirtualAccount),
+        ]
+    };
+    let value = || "[ -~é☕]{0,20}";
     let segment = prop_oneof![
         Just(LimitSegment::User),
         Just(LimitSegment::VirtualAccount),
         Just(LimitSegment::Model),
         metadata_key().prop_map(LimitSegment::Metadata),
     ];
+    let one_of = prop_oneof![
+        id().prop_map(SegmentValue::User),
+        id().prop_map(SegmentValue::VirtualAccount),
+        model_ref().prop_map(SegmentValue::Model),
+        (metadata_key(), value()).prop_map(|(key, value)| SegmentValue::Metadata { key, value }),
+    ];
+    let other = (btree_set(one_of, 0..3), rate_limits())
+        .prop_map(|(of, limits)| LimitOverride { of, limits });
+    let when = (
+        choice(subject),
+        choice(model_ref),
+        btree_map(metadata_key(), choice(value), 0..3),
+    );
+    let when = when.prop_map(|(subjects, models, metadata)| When {
+        subjects,
+        models,
+        metadata,
+    });
     let counted = (
         btree_set(segment, 0..3),
+        rate_limits(),
+        btree_set(other, 0..3),
+        select(vec![LimitMode::Enforce, LimitMode::Audit]),
+    );
+    (when, counted).prop_map(
+        |(when, (applies_per, limits, overrides, mode))| RateLimitRule {
+            when,
+            applies_per,
+            limits,
+            overrides,
+            mode,
+        },
+    )
+}
+
+fn choice<T: Ord + std::fmt::Debug, S: Strategy<Value = T>>(
+    of: impl Fn() -> S,
+) -> impl Strategy<Value = Choice<T>> {
+    (btree_set(of(), 0..3), btree_set(of(), 0..3))
+        .prop_map(|(within, not_in)| Choice { within, not_in })
+}
+
+fn rate_limits() -> impl Strategy<Value = BTreeSet<RateLimit>> {
+    let limit = (
         select(vec![LimitUnit::Requests, LimitUnit::Tokens]),
         select(vec![
             LimitWindow::Minute,
@@ -482,21 +513,21 @@ fn rule() -> impl Strategy<Value = RateLimitRule> {
             LimitWindow::Day,
         ]),
         any::<u64>(),
-        select(vec![LimitMode::Enforce, LimitMode::Audit]),
     );
-    (subjects, models, metadata, counted).prop_map(|(subjects, models, metadata, counted)| {
-        let (applies_per, unit, window, limit, mode) = counted;
-        RateLimitRule {
-            subjects,
-            models,
-            metadata,
-            applies_per,
-            unit,
-            window,
-            limit,
-            mode,
-        }
-    })
+    let limit = limit.prop_map(|(unit, window, limit)| RateLimit {
+        unit,
+        window,
+        limit,
+    });
+    btree_set(limit, 0..4)
+}
+
+fn model_ref() -> impl Strategy<Value = ModelRef> {
+    prop_oneof![
+        id().prop_map(ModelRef::Model),
+        id().prop_map(ModelRef::VirtualModel),
+        id().prop_map(ModelRef::ProviderAccount),
+    ]
 }
 
 fn metadata_key() -> impl Strategy<Value = MetadataKey> {

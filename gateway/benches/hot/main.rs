@@ -18,9 +18,9 @@ use events_schema::{
 use gateway::{
     clock,
     count::kept::Allowance,
-    counters::{AllCounters, KeyLimits, ThreadCounters},
     endpoint::{Description, Dialect, describe},
     health::{AllHealth, AnswerLatency, ThreadHealth, circuit::Tolerance},
+    limits::{Asked, Limits},
     request::{rewrite, scan},
     trace::context::{Context, Sampler, SpanId},
     upstream::{
@@ -33,7 +33,8 @@ use gateway::{
     },
 };
 use gateway_policy::{
-    Asking, Configuration as _, Progress, authenticate, authorize, limits::Ask, plan, resolve,
+    Asking, Configuration as _, Progress, authenticate, authorize, limits::message::Incarnation,
+    plan, resolve,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -175,12 +176,12 @@ fn decisions(stopwatch: &mut Stopwatch) {
         plan.map(|plan| plan.step(&config, Progress::default()).is_some())
     });
 
-    let counters = ThreadCounters::new(Arc::new(AllCounters::default()));
-    let limits = KeyLimits::of(config.key(&KEY).expect("it is there")).expect("it has limits");
-    let ask = Ask { tokens: 700 };
+    let limits = Arc::new(Limits::new(Incarnation([7; 16]), true));
+    let mut asked = Asked::new(700);
+    asked.of_key(config.key(&KEY).expect("it is there"));
     stopwatch.time("charge_and_settle_two_limits", || {
-        let charged = counters.of(&KEY).charge(&limits, ask, now);
-        charged.outcome.map(|reservation| reservation.settle(650))
+        let decided = limits.decide(&asked, now);
+        decided.outcome.map(|it| it.reservation.settle(650))
     });
 
     let health = ThreadHealth::new(Arc::new(AllHealth::new(Tolerance {

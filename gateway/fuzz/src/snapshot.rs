@@ -15,6 +15,7 @@ use events_schema::{
             ArchivedUserEntry, ArchivedVirtualAccountEntry, ArchivedVirtualModelEntry,
         },
         frame::key_id,
+        limits::ArchivedRateLimitPolicyEntry,
         routing::ArchivedRoutingEntry,
     },
     time::Timestamp,
@@ -115,6 +116,7 @@ fn id_in(kind: EntryKind, payload: &[u8]) -> [u8; 16] {
         EntryKind::Routing => size_of::<ArchivedRoutingEntry>(),
         EntryKind::CompletionModel => size_of::<ArchivedCompletionModelEntry>(),
         EntryKind::PrivateAddresses => size_of::<ArchivedPrivateAddressesEntry>(),
+        EntryKind::RateLimitPolicy => size_of::<ArchivedRateLimitPolicyEntry>(),
     };
     let begin = payload.len().saturating_sub(root);
     let id = payload.get(begin..begin + 16);

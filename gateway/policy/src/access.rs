@@ -62,7 +62,10 @@ fn direct<'c>(config: &'c impl Configuration, name: &str) -> Option<Target<'c>> 
 }
 
 /// The model that a virtual model stands before, since it is called the same.
-fn behind<'c>(config: &'c impl Configuration, resolved: Resolved<'_>) -> Option<Resolved<'c>> {
+pub(crate) fn behind<'c>(
+    config: &'c impl Configuration,
+    resolved: Resolved<'_>,
+) -> Option<Resolved<'c>> {
     match resolved {
         Resolved::Virtual(it) => direct(config, it.name.as_str()).map(Resolved::Direct),
         Resolved::Direct(_) => None,

@@ -7,21 +7,20 @@ pub mod denial;
 mod endpoint;
 pub mod health;
 pub mod limits;
+mod mix;
 pub mod plan;
 pub mod price;
 pub mod routed;
+pub mod rules;
 pub mod sim;
-pub mod window;
 
 pub use access::{Resolved, Target, authorize, resolve, usable_models, usable_virtual_models};
 pub use caller::{Caller, authenticate};
 pub use configuration::{Configuration, EntryId, Served};
 pub use denial::Denial;
 pub use health::Rank;
-pub use limits::{
-    Admission, Ask, Limit, Measure, Refusal, Settlement, Share, Standing, Used, admit, settle,
-};
+pub use limits::{Measure, Settlement, Share, SlotNumber, Standing, settle};
 pub use plan::{Asking, Ended, Next, Order, Plan, Progress, Step, plan, takes};
 pub use price::price_at;
 pub use routed::{Routed, RoutedTarget};
-pub use window::{Slot, SlotNumber, Window};
+pub use rules::{Facts, Rule, RuleLimit, Rules};

@@ -14,12 +14,12 @@ use std::{
 use bytes::Bytes;
 use events_schema::{
     events::{ModelRef, Owner},
-    id::{GrantId, KeyId, ModelId},
+    id::{GrantId, KeyId, ModelId, RateLimitPolicyId},
     money::Price,
     time::Timestamp,
     usage::{Attempt, Endpoint, Outcome, RoutingGrounds, Tokens, UsageRecord},
 };
-use gateway_policy::{Caller, Resolved, Served};
+use gateway_policy::{Caller, EntryId, Measure, Resolved, Served};
 use http::{HeaderMap, StatusCode};
 use uuid::Uuid;
 
@@ -30,10 +30,10 @@ use crate::{
         lacking::{Gap, Question, Said, cost},
         vocabulary::Vocabulary,
     },
-    counters::{Refused, Reservation},
     endpoint::{Description, Output, describe},
     failure::{Failure, UpstreamFailure},
     health::{AnswerLatency, ModelHealth, Verdict},
+    limits::{Admitted, By, Refused, Reservation},
     pace::Pace,
     places::{Bound, Crowded, Place},
     record::ring::Left,
@@ -84,7 +84,7 @@ pub struct Exchange {
     said: Said,
     /// `None`: there is no collector of traces.
     tracing: Option<Tracing>,
-    reservation: Option<Reservation>,
+    reservation: Option<Box<Reservation>>,
     /// Its place among the requests under way; given back when it has ended.
     place: Option<Place>,
     metadata: BTreeMap<String, String>,
@@ -108,6 +108,8 @@ struct Tried {
     vocabulary: Vocabulary,
     /// Which of its numbers are estimates by length.
     gap: Option<Gap>,
+    /// What the limits of its target hold for it.
+    reservation: Option<Box<Reservation>>,
 }
 
 /// Why an attempt begins.
@@ -281,16 +283,28 @@ impl Exchange {
         self.rules.push(rule.to_owned());
     }
 
+    /// A rate-limit policy applies to it.
+    pub fn ruled_by(&mut self, policy: EntryId) {
+        let policy = RateLimitPolicyId::from_bytes(policy);
+        self.rules.push(format!("rate_limit_policy:{policy}"));
+    }
+
     /// Limits have admitted it.
-    pub fn reserved(&mut self, reservation: Reservation) {
-        self.reservation = Some(reservation);
+    pub fn reserved(&mut self, admitted: Admitted) {
+        if let Some(policy) = admitted.audited {
+            let policy = RateLimitPolicyId::from_bytes(policy);
+            self.rules.push(format!("audit:rate_limit_policy:{policy}"));
+        }
+        self.reservation = Some(Box::new(admitted.reservation));
     }
 
     /// A limit has refused it.
-    pub fn limited_by(&mut self, refused: Refused) {
-        let rule = match refused.measure {
-            gateway_policy::Measure::Requests => "key:requests_per_minute",
-            gateway_policy::Measure::Tokens => "key:tokens_per_minute",
+    pub fn limited_by(&mut self, refused: &Refused) {
+        // Which policy applies has been told.
+        let rule = match (&refused.by, refused.measure) {
+            (By::Policy(_), _) => return,
+            (By::Key, Measure::Requests) => "key:requests_per_minute",
+            (By::Key, Measure::Tokens) => "key:tokens_per_minute",
         };
         self.rules.push(rule.to_owned());
     }
@@ -362,6 +376,7 @@ impl Exchange {
             health,
             vocabulary,
             gap: None,
+            reservation: None,
         });
         attempts.len() - 1
     }
@@ -434,6 +449,13 @@ impl Exchange {
             if let Some(verdict) = verdict {
                 self.worker.health.judge(health, verdict);
             }
+        }
+    }
+
+    /// The limits of its target have admitted an attempt.
+    pub fn attempt_reserved(&self, at: usize, reservation: Box<Reservation>) {
+        if let Some(tried) = self.attempts.borrow_mut().get_mut(at) {
+            tried.reservation = Some(reservation);
         }
     }
 
@@ -528,7 +550,13 @@ impl Exchange {
             attempt.duration_us = duration_us.saturating_sub(attempt.began_us);
         }
         let answering = self.answering.take();
-        let attempts = std::mem::take(self.attempts.get_mut());
+        let mut attempts = std::mem::take(self.attempts.get_mut());
+        for tried in &mut attempts {
+            if let Some(reservation) = tried.reservation.take() {
+                let used = tried.attempt.tokens.unwrap_or_default();
+                reservation.settle(used.input.saturating_add(used.output));
+            }
+        }
         if let Some(tried) = answering.as_ref().and_then(|it| attempts.get(it.at)) {
             self.judge_answer(tried, outcome, tokens.output);
         }

@@ -11,7 +11,7 @@ use events_schema::{
     usage::{Circuit, Health, Outcome, RetryWish, RoutingGrounds, TargetHealth},
 };
 use gateway_policy::{
-    Asking, Denial, Ended, Next, Plan, Progress, Resolved, Routed, RoutedTarget, Step,
+    Asking, Denial, Ended, Facts, Next, Plan, Progress, Resolved, Routed, RoutedTarget, Step,
     health::relevant, plan, price_at,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
@@ -24,6 +24,7 @@ use crate::{
     exchange::{Begins, Trying},
     failure::{Failure, UpstreamFailure},
     health::ModelHealth,
+    limits::{Asked as OfLimits, Refused},
     request::{self, Scan, UsageWish, replace::replaced, rewrite, scan, wish::Wish},
     sessions::Session,
     upstream::{
@@ -89,6 +90,8 @@ enum Missed {
     Upstream(UpstreamFailure),
     /// There was none in the time that it had.
     OutOfTime(Duration),
+    /// A limit of the target refuses: it was not asked.
+    Limited(Box<Refused>),
     /// The provider said so; what that means for the plan.
     Status(StatusCode, Ended),
 }
@@ -102,7 +105,7 @@ impl From<UpstreamFailure> for Missed {
 impl Missed {
     const fn ended(&self) -> Ended {
         match self {
-            Self::Upstream(UpstreamFailure::Address) => Ended::NotMade,
+            Self::Upstream(UpstreamFailure::Address) | Self::Limited(_) => Ended::NotMade,
             Self::Upstream(_) | Self::OutOfTime(_) => Ended::Unanswered,
             Self::Status(_, ended) => *ended,
         }
@@ -112,6 +115,7 @@ impl Missed {
         match self {
             Self::Upstream(upstream) => Failure::Upstream(*upstream),
             Self::OutOfTime(_) => Failure::Upstream(UpstreamFailure::Timeout),
+            Self::Limited(refused) => Failure::Limited((**refused).clone()),
             Self::Status(status, _) => Failure::of_status(*status),
         }
     }
@@ -330,6 +334,7 @@ impl<'v> Call<'v> {
                     .attempt_failed(at, None, Some(upstream.as_str()));
             }
             Missed::OutOfTime(had) => self.exchange.attempt_out_of_time(at, *had),
+            Missed::Limited(_) => self.exchange.attempt_refused(at, "limited"),
             Missed::Status(status, _) => self.exchange.attempt_failed(at, Some(*status), None),
         }
     }
@@ -414,6 +419,36 @@ impl<'v> Call<'v> {
         }
     }
 
+    /// Asks the limits of the policy that names the target; those of one that has admitted the request are not asked again.
+    fn admit_attempt(&self, at: usize, step: Step<'v>) -> Result<(), Missed> {
+        let Some(admitted) = &self.admitted else {
+            return Ok(());
+        };
+        let request = Facts::of(
+            self.view,
+            admitted.caller,
+            admitted.resolved,
+            self.exchange.metadata(),
+        );
+        let facts = request.at(step.target);
+        let rule = self.view.rules().first_naming(&facts);
+        let Some(rule) = rule.filter(|rule| admitted.by != Some(rule.id)) else {
+            return Ok(());
+        };
+        let mut asked = OfLimits::new(admitted.tokens);
+        asked.of_rule(rule, &facts);
+        let limits = &self.worker.shared.limits;
+        let decided = limits.decide(&asked, self.exchange.received_at());
+        match decided.outcome {
+            Ok(admitted) => {
+                self.exchange
+                    .attempt_reserved(at, Box::new(admitted.reservation));
+                Ok(())
+            }
+            Err(refused) => Err(Missed::Limited(Box::new(refused))),
+        }
+    }
+
     /// One attempt. Its answer is the caller's when it is a good one, or when nothing better can be had.
     async fn attempt(
         &self,
@@ -421,7 +456,10 @@ impl<'v> Call<'v> {
         attempt: Attempting<'_>,
         asked: &Asked<'_>,
     ) -> Result<Answered, Missed> {
-        let Attempting { progress, step, .. } = attempt;
+        let Attempting { at, progress, step } = attempt;
+        if step.routed.is_some() {
+            self.admit_attempt(at, step)?;
+        }
         let worker = self.worker;
         let (entry, sealing) = (step.target.account, &worker.shared.secrets.sealing);
         let scope = if self.view.allows_private_addresses(&entry.id) {

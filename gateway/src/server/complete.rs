@@ -11,7 +11,7 @@ use std::{
 
 use events_schema::usage::{Endpoint, Outcome};
 use gateway_policy::{
-    Ask, Configuration as _, authorize,
+    Caller, Configuration as _, EntryId, Facts, Resolved, authorize,
     limits::{estimate_input_tokens, estimate_tokens},
     resolve,
 };
@@ -27,10 +27,11 @@ use super::{
 };
 use crate::{
     count::lacking::Said,
-    counters::{KeyCounters, KeyLimits},
     endpoint::Output,
     exchange::{Exchange, Used},
     failure::Failure,
+    limits::{Asked as OfLimits, Decided},
+    places::UnderWay,
     request::{Scan, metadata, scan, weight, wish},
     upstream::{
         headers::{self, FromCaller},
@@ -52,6 +53,7 @@ pub async fn complete(
         view: &view,
         endpoint,
         exchange,
+        admitted: None,
         own: OwnHeaders::default(),
     };
     let (head, mut incoming) = request.into_parts();
@@ -98,7 +100,19 @@ pub(super) struct Call<'v> {
     pub(super) view: &'v View,
     pub(super) endpoint: Endpoint,
     pub(super) exchange: Exchange,
+    /// What limits admitted, for the limits of the targets; `None`: nothing was asked for yet.
+    pub(super) admitted: Option<Admitted<'v>>,
     own: OwnHeaders,
+}
+
+/// A request as limits see it.
+pub(super) struct Admitted<'v> {
+    pub(super) caller: Caller<'v>,
+    pub(super) resolved: Resolved<'v>,
+    /// The policy that applies to the request as a whole.
+    pub(super) by: Option<EntryId>,
+    /// What it will use, as estimated.
+    pub(super) tokens: u64,
 }
 
 impl<'v> Call<'v> {
@@ -114,8 +128,7 @@ impl<'v> Call<'v> {
         let now = self.exchange.received_at();
         let caller = self.worker.keys.caller(self.view, headers, now)?;
         self.exchange.called_by(caller);
-        let counters = self.worker.counters.of(&caller.key.id);
-        self.take_place(&counters)?;
+        self.take_place(&self.worker.under_way.of(&caller.key.id))?;
         let metadata = metadata::read(headers).map_err(Failure::Metadata)?;
         self.exchange.described_as(metadata);
         let wish = wish::read(headers).map_err(Failure::Wish)?;
@@ -131,9 +144,7 @@ impl<'v> Call<'v> {
         let grant = authorize(self.view, caller, resolved).map_err(Failure::Denied)?;
         self.exchange.granted_by(grant);
         let route = self.route(resolved, headers, wish)?;
-        if let Some(limits) = KeyLimits::of(caller.key) {
-            self.admit(&limits, &counters, &scan, weight)?;
-        }
+        self.admit(caller, resolved, &scan, weight)?;
         let asked = Asked {
             from_caller,
             body: &body,
@@ -143,8 +154,8 @@ impl<'v> Call<'v> {
     }
 
     /// Before the body is read: what is refused costs next to nothing.
-    fn take_place(&mut self, counters: &Arc<KeyCounters>) -> Result<(), Failure> {
-        match self.worker.shared.places.take(counters) {
+    fn take_place(&mut self, key: &Arc<UnderWay>) -> Result<(), Failure> {
+        match self.worker.shared.places.take(key) {
             Ok(place) => {
                 self.exchange.placed(place);
                 Ok(())
@@ -156,10 +167,11 @@ impl<'v> Call<'v> {
         }
     }
 
+    /// Asks the limits of the key, and those of the policy that applies.
     fn admit(
         &mut self,
-        limits: &KeyLimits,
-        counters: &Arc<KeyCounters>,
+        caller: Caller<'v>,
+        resolved: Resolved<'v>,
         scan: &Scan<'_>,
         weight: u64,
     ) -> Result<(), Failure> {
@@ -168,15 +180,35 @@ impl<'v> Call<'v> {
             Output::None => estimate_input_tokens(weight),
             Output::Free => 0,
         };
-        let charged = counters.charge(limits, Ask { tokens }, self.exchange.received_at());
-        self.own.stood = charged.stood;
-        match charged.outcome {
-            Ok(reservation) => {
-                self.exchange.reserved(reservation);
+        let mut asked = OfLimits::new(tokens);
+        asked.of_key(caller.key);
+        let facts = Facts::of(self.view, caller, resolved, self.exchange.metadata());
+        let rule = self.view.rules().first(&facts);
+        if let Some(rule) = rule {
+            asked.of_rule(rule, &facts);
+        }
+        self.admitted = Some(Admitted {
+            caller,
+            resolved,
+            by: rule.map(|rule| rule.id),
+            tokens,
+        });
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let limits = &self.worker.shared.limits;
+        let Decided { stood, outcome } = limits.decide(&asked, self.exchange.received_at());
+        self.own.stood = stood;
+        if let Some(rule) = rule {
+            self.exchange.ruled_by(rule.id);
+        }
+        match outcome {
+            Ok(admitted) => {
+                self.exchange.reserved(admitted);
                 Ok(())
             }
             Err(refused) => {
-                self.exchange.limited_by(refused);
+                self.exchange.limited_by(&refused);
                 Err(Failure::Limited(refused))
             }
         }

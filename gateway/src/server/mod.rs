@@ -44,7 +44,7 @@ use self::{
     tls::Certificate,
     worker::{Shared, Stage, Worker},
 };
-use crate::{clock, record::ring::Ring};
+use crate::record::ring::Ring;
 
 /// How many accepted connections may wait for a worker thread.
 const BACKLOG: usize = 1_024;
@@ -237,7 +237,7 @@ async fn work(
             }
             _ = sweep.tick() => {
                 worker.accounts.sweep();
-                worker.counters.sweep(clock::now());
+                worker.under_way.sweep();
                 worker.health.sweep();
             }
             () = ending.drain.cancelled() => break,

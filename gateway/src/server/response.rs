@@ -17,9 +17,9 @@ use uuid::Uuid;
 
 use super::passing::Passing;
 use crate::{
-    counters::{MAX_LIMITS, Stood},
     endpoint::{Dialect, anthropic},
     failure::Failure,
+    limits::Stoods,
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -76,8 +76,8 @@ impl http_body::Body for Body {
 /// The headers that the gateway adds to the answer of a request for a model.
 #[derive(Debug, Default)]
 pub struct OwnHeaders {
-    /// How the key's limits stand, once they were asked.
-    pub stood: [Option<Stood>; MAX_LIMITS],
+    /// How limits stand, once they were asked.
+    pub stood: Stoods,
 }
 
 impl OwnHeaders {

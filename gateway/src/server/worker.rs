@@ -14,10 +14,10 @@ use super::{body::BodyBounds, keys::KeyHasher, strangers::Strangers};
 use crate::{
     config::{Config, Secrets},
     count::kept::Allowance,
-    counters::{AllCounters, ThreadCounters},
     health::{AllHealth, ThreadHealth},
+    limits::Limits,
     metrics::{Metrics, Serving, WorkerMetrics},
-    places::Places,
+    places::{AllKeys, Places, ThreadKeys},
     record::ring::Ring,
     sessions::Sessions,
     trace::context::Sampler,
@@ -40,7 +40,9 @@ pub struct Shared {
     /// Everything counted.
     pub metrics: Arc<Metrics>,
     /// The counters behind limits.
-    pub counters: Arc<AllCounters>,
+    pub limits: Arc<Limits>,
+    /// How many requests of each key are under way.
+    pub keys: Arc<AllKeys>,
     /// The key rings.
     pub secrets: Secrets,
     /// Whom to trust at providers.
@@ -73,12 +75,14 @@ impl Shared {
         status: watch::Receiver<ViewStatus>,
         metrics: Arc<Metrics>,
         health: Arc<AllHealth>,
+        limits: Arc<Limits>,
     ) -> Self {
         Self {
             view,
             status,
             metrics,
-            counters: Arc::default(),
+            limits,
+            keys: Arc::default(),
             secrets,
             authorities: Arc::new(Authorities::of(trust, config.upstream_http1_only)),
             patience: Patience::of(config),
@@ -129,8 +133,8 @@ pub struct Worker {
     pub metrics: Arc<WorkerMetrics>,
     /// Where it leaves records.
     pub ring: Arc<Ring>,
-    /// Its way to the counters behind limits.
-    pub counters: ThreadCounters,
+    /// How many requests of each key are under way.
+    pub under_way: ThreadKeys,
     /// Its way to how targets fare.
     pub health: ThreadHealth,
     /// Provider accounts, as it reaches them.
@@ -171,7 +175,7 @@ impl Worker {
         Self {
             metrics,
             ring,
-            counters: ThreadCounters::new(Arc::clone(&shared.counters)),
+            under_way: ThreadKeys::new(Arc::clone(&shared.keys)),
             health: ThreadHealth::new(Arc::clone(&shared.health)),
             accounts: Accounts::new(connector),
             sender: Sender {

@@ -40,7 +40,10 @@ use events_schema::{
         routing::ArchivedRoutingEntry,
     },
 };
-use gateway_policy::configuration::{Configuration, EntryId, Served};
+use gateway_policy::{
+    Rules,
+    configuration::{Configuration, EntryId, Served},
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -108,6 +111,12 @@ impl View {
     #[must_use]
     pub fn allows_private_addresses(&self, account: &EntryId) -> bool {
         self.tables.private_addresses.contains_key(account)
+    }
+
+    /// The rules of all rate-limit policies.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        self.tables.rules()
     }
 
     /// The digest over the entries, as hexadecimal digits.

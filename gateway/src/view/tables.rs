@@ -1,7 +1,11 @@
 //! All entries and the indexes over them, in persistent maps: a copy shares its structure, so a staged change
 //! costs what it touches, and a swap costs nothing that grows with the number of entries.
 
-use std::{fmt, hash::Hash, sync::Arc};
+use std::{
+    fmt,
+    hash::Hash,
+    sync::{Arc, OnceLock},
+};
 
 use events_schema::snapshot::{
     DigestKey, EntriesDigest, EntryKind, EntrySubject,
@@ -12,8 +16,10 @@ use events_schema::snapshot::{
         ArchivedTeamEntry, ArchivedUserEntry, ArchivedVirtualAccountEntry,
         ArchivedVirtualModelEntry, SubjectEntry,
     },
+    limits::ArchivedRateLimitPolicyEntry,
     routing::ArchivedRoutingEntry,
 };
+use gateway_policy::Rules;
 use imbl::{GenericHashMap, OrdMap, OrdSet, shared_ptr::DefaultSharedPtr};
 use rkyv::{Portable, api::high::HighValidator, bytecheck::CheckBytes, rancor::Failure};
 
@@ -44,6 +50,9 @@ pub(super) struct Tables {
     /// By provider account.
     pub(super) private_addresses: Entries<ArchivedPrivateAddressesEntry>,
     pub(super) former_secrets: Entries<ArchivedFormerSecretEntry>,
+    pub(super) policies: Entries<ArchivedRateLimitPolicyEntry>,
+    /// The policies, compiled once they are asked for.
+    rules: OnceLock<Arc<Rules>>,
     pub(super) former_secrets_by_hash: Map<[u8; 32], EntryId>,
     pub(super) keys_by_hash: Map<[u8; 32], Arc<Entry<ArchivedKeyEntry>>>,
     pub(super) accounts_by_name: Map<Arc<str>, EntryId>,
@@ -85,6 +94,13 @@ impl Tables {
     /// The digest over all entries, under the key with which they were put.
     pub(super) const fn digest(&self) -> EntriesDigest {
         self.digest
+    }
+
+    /// The rules of all rate-limit policies.
+    pub(super) fn rules(&self) -> &Arc<Rules> {
+        let policies = || self.policies.values().map(|entry| &***entry);
+        self.rules
+            .get_or_init(|| Arc::new(Rules::compile(policies())))
     }
 
     /// Takes an entry, in place of the one that stood at its subject.
@@ -164,6 +180,7 @@ impl Tables {
             EntryKind::PrivateAddresses,
             &mut visit,
         );
+        each(&self.policies, EntryKind::RateLimitPolicy, &mut visit);
     }
 
     /// The position and payload of the entry at a subject.
@@ -183,6 +200,7 @@ impl Tables {
             EntryKind::Routing => stored(&self.routings, id),
             EntryKind::CompletionModel => stored(&self.completion_models, id),
             EntryKind::PrivateAddresses => stored(&self.private_addresses, id),
+            EntryKind::RateLimitPolicy => stored(&self.policies, id),
         }
     }
 
@@ -203,6 +221,7 @@ impl Tables {
             EntryKind::Routing => in_words(&self.routings, id),
             EntryKind::CompletionModel => in_words(&self.completion_models, id),
             EntryKind::PrivateAddresses => in_words(&self.private_addresses, id),
+            EntryKind::RateLimitPolicy => in_words(&self.policies, id),
         }
     }
 
@@ -298,6 +317,12 @@ impl Tables {
                 same_id(new.account, id)?;
                 self.private_addresses.insert(id, new);
             }
+            EntryKind::RateLimitPolicy => {
+                let new: Arc<Entry<ArchivedRateLimitPolicyEntry>> = parse(position, payload)?;
+                same_id(new.id, id)?;
+                self.rules = OnceLock::new();
+                self.policies.insert(id, new);
+            }
         }
         Ok(())
     }
@@ -338,6 +363,10 @@ impl Tables {
             EntryKind::Routing => drop(self.routings.remove(&id)),
             EntryKind::CompletionModel => drop(self.completion_models.remove(&id)),
             EntryKind::PrivateAddresses => drop(self.private_addresses.remove(&id)),
+            EntryKind::RateLimitPolicy => {
+                self.rules = OnceLock::new();
+                drop(self.policies.remove(&id));
+            }
             EntryKind::Key => {
                 let Some(old) = self.keys.remove(&id) else {
                     return;

@@ -10,6 +10,7 @@ mod http2;
 mod messages;
 mod nats_tls;
 mod places;
+mod policies;
 mod record;
 mod rolling;
 mod routing;

@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use events_schema::time::Timestamp;
+use gateway_policy::limits::Measure;
 use gateway_policy::limits::admission::{Charge, admit};
 use gateway_policy::limits::counter::{Counter, Mode, Reach, Terms};
 use gateway_policy::limits::message::CounterId;
@@ -79,8 +80,8 @@ pub(super) fn run(args: &Args) -> Outcome<Figures> {
 /// The time of a decision over so many counters that admit it, in nanoseconds.
 fn admit_ns(many: u8, thousands: u32) -> f64 {
     let mut counters: Vec<Counter> = (0..many).map(counter).collect();
-    let charges: Vec<Charge> = (0..counters.len())
-        .map(|counter| Charge { counter, cost: 1 })
+    let mut charges: Vec<Charge> = (0..counters.len())
+        .map(|counter| Charge::new(counter, 1))
         .collect();
     let reach = Reach::Together {
         halvings: 0,
@@ -92,7 +93,12 @@ fn admit_ns(many: u8, thousands: u32) -> f64 {
         let begun = Instant::now();
         for _ in 0..BATCH {
             now = now.plus_micros(1_000);
-            let decided = admit(black_box(&mut counters), black_box(&charges), reach, now);
+            let decided = admit(
+                black_box(&mut counters[..]),
+                black_box(&mut charges),
+                reach,
+                now,
+            );
             let _ = black_box(decided);
         }
         begun.elapsed().as_secs_f64() * 1e9 / f64::from(BATCH)
@@ -103,6 +109,7 @@ fn admit_ns(many: u8, thousands: u32) -> f64 {
 fn counter(at: u8) -> Counter {
     let id = CounterId {
         rule: [at; 16],
+        measure: Measure::Requests,
         period: Period::ALL[usize::from(at) % Period::ALL.len()],
         segment: [0; 16],
     };

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use events_schema::api::commands::NewCommand;
 use events_schema::events::{
-    GrantedModels, KeyLimits, LimitMode, LimitUnit, LimitWindow, LimitedModels, LimitedSubjects,
-    ModelType, Owner, Provider, RateLimitRule, Routing, RoutingTarget, Subject,
+    Choice, GrantedModels, KeyLimits, LimitMode, LimitUnit, LimitWindow, ModelType, Owner,
+    Provider, RateLimit, RateLimitRule, Routing, RoutingTarget, Subject, When,
 };
 use events_schema::id::{KeyId, ModelId, ProviderAccountId, VirtualAccountId, VirtualModelId};
 use futures_util::future::try_join_all;
@@ -137,18 +137,23 @@ impl Scene {
 
     /// Makes rate-limit policies that match nobody who is measured.
     pub(super) async fn make_policies(&self, api: &mut Api, policies: u32) -> Outcome {
+        let limit = RateLimit {
+            unit: LimitUnit::Requests,
+            window: LimitWindow::Minute,
+            limit: 1_000_000_000,
+        };
         for order in 0..policies {
             let name = format!("bench-{order}");
-            let metadata =
-                BTreeMap::from([("bench".parse().doing(|| "a key".to_owned())?, name.clone())]);
+            let value = Choice::only([name.clone()]);
+            let metadata = BTreeMap::from([("bench".parse().doing(|| "a key".to_owned())?, value)]);
             let rule = RateLimitRule {
-                subjects: LimitedSubjects::All,
-                models: LimitedModels::All,
-                metadata,
+                when: When {
+                    metadata,
+                    ..When::default()
+                },
                 applies_per: BTreeSet::new(),
-                unit: LimitUnit::Requests,
-                window: LimitWindow::Minute,
-                limit: 1_000_000_000,
+                limits: BTreeSet::from([limit]),
+                overrides: BTreeSet::new(),
                 mode: LimitMode::Enforce,
             };
             let rule = Box::new(rule);

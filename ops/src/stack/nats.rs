@@ -169,6 +169,9 @@ impl User {
             Self::Projections => &[
                 "snap.>",
                 "usage_dead.>",
+                "limits.office",
+                "limits.told.*",
+                "$JS.API.STREAM.CREATE.LIMITS",
                 "$JS.API.STREAM.INFO.*",
                 "$JS.API.STREAM.CREATE.SNAPSHOTS",
                 "$JS.API.STREAM.CREATE.USAGE",
@@ -184,6 +187,7 @@ impl User {
             Self::Gateway => &[
                 "usage.*",
                 "report.gateway.*",
+                "limits.report.*",
                 "$JS.API.STREAM.INFO.SNAPSHOTS",
                 "$JS.API.CONSUMER.CREATE.SNAPSHOTS",
                 "$JS.API.CONSUMER.CREATE.SNAPSHOTS.>",
@@ -199,8 +203,8 @@ impl User {
         match self {
             Self::Admin => &[">"],
             Self::Commands => &["_INBOX.commands.>", "report.gateway.*"],
-            Self::Projections => &["_INBOX.projections.>"],
-            Self::Gateway => &["_INBOX.gateway.>"],
+            Self::Projections => &["_INBOX.projections.>", "limits.report.*"],
+            Self::Gateway => &["_INBOX.gateway.>", "limits.told.*"],
         }
     }
 

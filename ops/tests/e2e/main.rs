@@ -19,6 +19,7 @@ mod forgotten;
 mod leaks;
 #[path = "../../src/ledger.rs"]
 mod ledger;
+mod limits;
 mod load;
 mod outages;
 mod permissions;

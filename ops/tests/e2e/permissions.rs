@@ -86,6 +86,8 @@ fn a_gateways_password_reads_snapshots_and_writes_records_and_reports_and_nothin
                 ("snap.v1.key.00", json!({})),
                 ("snap.hb", json!({})),
                 ("usage_dead.x", json!({})),
+                ("limits.office", json!({})),
+                ("limits.told.x", json!({})),
                 ("$JS.API.STREAM.DELETE.SNAPSHOTS", json!({})),
                 ("$JS.API.STREAM.DELETE.EVENTS", json!({})),
                 ("$JS.API.STREAM.PURGE.SNAPSHOTS", json!({})),
@@ -140,6 +142,8 @@ fn a_gateways_password_reads_snapshots_and_writes_records_and_reports_and_nothin
                 "events.>",
                 "usage.>",
                 "report.gateway.*",
+                "limits.report.*",
+                "limits.office",
                 "snap.>",
                 "_INBOX.>",
                 "_INBOX.commands.>",
@@ -222,6 +226,8 @@ fn no_service_writes_what_another_writes_and_strangers_do_nothing() {
                 ("$JS.API.STREAM.DELETE.USAGE", json!({})),
                 ("$JS.API.STREAM.MSG.GET.USAGE", json!({ "seq": 1 })),
                 ("report.gateway.x", json!({})),
+                ("limits.office", json!({})),
+                ("limits.report.x", json!({})),
             ],
         )
         .await;
@@ -232,6 +238,7 @@ fn no_service_writes_what_another_writes_and_strangers_do_nothing() {
                 ("events.key", json!({})),
                 ("usage.x", json!({})),
                 ("report.gateway.x", json!({})),
+                ("limits.report.x", json!({})),
                 ("$JS.API.STREAM.DELETE.EVENTS", json!({})),
                 ("$JS.API.STREAM.PURGE.EVENTS", json!({})),
                 (

@@ -370,10 +370,13 @@ pub(super) fn models_told(models: &document::Models) -> String {
     let document::Models::Listed(listed) = models else {
         return "all".to_owned();
     };
-    let told = listed.iter().map(|it| match it {
+    listed.iter().map(model_told).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn model_told(model: &document::ModelRef) -> String {
+    match model {
         document::ModelRef::Model(name) => name.clone(),
         document::ModelRef::VirtualModel(name) => name.to_string(),
         document::ModelRef::ProviderAccount(name) => format!("{name}/*"),
-    });
-    told.collect::<Vec<_>>().join(", ")
+    }
 }

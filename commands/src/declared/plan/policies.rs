@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use events_schema::{
     api::declared::Action,
-    events::{LimitedModels, LimitedSubject, LimitedSubjects, Owner, RateLimitRule},
-    id::RateLimitPolicyId,
+    events::{
+        Choice, LimitOverride, LimitedSubject, Owner, RateLimit, RateLimitRule, SegmentValue, When,
+    },
+    id::{RateLimitPolicyId, UserId},
 };
 
-use super::{Fields, Planner, Wrong, access::models_told, twice, word, words};
+use super::{Fields, Planner, Wrong, access::model_told, twice, word, words};
 use crate::{
     declared::{
-        document::{self, RateLimitPolicy, Subjects},
+        document::{self, RateLimitPolicy},
         export,
         read::Place,
     },
@@ -70,46 +72,84 @@ impl<'a> Planner<'a> {
     }
 
     fn rule(&self, place: Place, it: &RateLimitPolicy) -> Result<RateLimitRule, Wrong> {
-        let subjects = match &it.subjects {
-            Subjects::All => Ok(LimitedSubjects::All),
-            Subjects::Listed(listed) => {
-                let listed: Result<BTreeSet<_>, String> =
-                    listed.iter().map(|it| self.limited(it)).collect();
-                listed.map(LimitedSubjects::Listed)
-            }
-        };
-        let models = match &it.models {
-            document::Models::All => Ok(LimitedModels::All),
-            document::Models::Listed(listed) => {
-                let listed: Result<BTreeSet<_>, String> =
-                    listed.iter().map(|it| self.model_ref(it)).collect();
-                listed.map(LimitedModels::Listed)
-            }
-        };
+        let when = self
+            .when(&it.when)
+            .map_err(|message| (place.at("when"), message))?;
+        let overrides = it.overrides.iter().map(|it| self.other_limits(it));
+        let overrides: Result<BTreeSet<_>, String> = overrides.collect();
         Ok(RateLimitRule {
-            subjects: subjects.map_err(|message| (place.at("subjects"), message))?,
-            models: models.map_err(|message| (place.at("models"), message))?,
-            metadata: it.metadata.clone(),
+            when,
             applies_per: it.applies_per.clone(),
-            unit: it.unit,
-            window: it.window,
-            limit: it.limit,
+            limits: it.limits.clone(),
+            overrides: overrides.map_err(|message| (place.at("overrides"), message))?,
             mode: it.mode,
         })
     }
 
-    /// No document can name somebody who was erased: such a subject stays.
+    fn when(&self, it: &document::When) -> Result<When, String> {
+        let metadata = it.metadata.iter().map(|(key, values)| {
+            let values = chosen(values, |value| Ok(value.clone()))?;
+            Ok((key.clone(), values))
+        });
+        Ok(When {
+            subjects: chosen(&it.subjects, |it| self.limited(it))?,
+            models: chosen(&it.models, |it| self.model_ref(it))?,
+            metadata: metadata.collect::<Result<_, String>>()?,
+        })
+    }
+
+    fn other_limits(&self, it: &document::LimitOverride) -> Result<LimitOverride, String> {
+        let of = it.of.iter().map(|value| {
+            Ok(match value {
+                document::SegmentValue::User(email) => SegmentValue::User(self.user_named(email)?),
+                document::SegmentValue::VirtualAccount(name) => {
+                    match self.limited(&document::LimitedSubject::VirtualAccount(name.clone()))? {
+                        LimitedSubject::VirtualAccount(id) => SegmentValue::VirtualAccount(id),
+                        LimitedSubject::User(_) | LimitedSubject::Team(_) => {
+                            return Err(format!("There is no virtual account '{name}'."));
+                        }
+                    }
+                }
+                document::SegmentValue::Model(name) => {
+                    SegmentValue::Model(self.model_ref(&document::ModelRef::Model(name.clone()))?)
+                }
+                document::SegmentValue::VirtualModel(name) => SegmentValue::Model(
+                    self.model_ref(&document::ModelRef::VirtualModel(name.clone()))?,
+                ),
+                document::SegmentValue::Metadata { key, value } => SegmentValue::Metadata {
+                    key: key.clone(),
+                    value: value.clone(),
+                },
+            })
+        });
+        Ok(LimitOverride {
+            of: of.collect::<Result<_, String>>()?,
+            limits: it.limits.clone(),
+        })
+    }
+
+    /// No document can name somebody who was erased: what a rule says of them stays.
     fn keep_erased(&self, known: &RateLimitRule, rule: &mut RateLimitRule) {
-        let (LimitedSubjects::Listed(before), LimitedSubjects::Listed(after)) =
-            (&known.subjects, &mut rule.subjects)
-        else {
-            return;
+        let is_erased = |id: &UserId| !self.around.people.contains_key(&id.uuid());
+        let erased = |subjects: &BTreeSet<LimitedSubject>| {
+            let erased = subjects
+                .iter()
+                .filter(|it| matches!(it, LimitedSubject::User(id) if is_erased(id)));
+            erased.copied().collect::<Vec<_>>()
         };
-        let is_erased = |it: &&LimitedSubject| match it {
-            LimitedSubject::User(id) => !self.around.people.contains_key(&id.uuid()),
-            LimitedSubject::Team(_) | LimitedSubject::VirtualAccount(_) => false,
-        };
-        after.extend(before.iter().filter(is_erased));
+        let (before, after) = (&known.when.subjects, &mut rule.when.subjects);
+        if !after.within.is_empty() {
+            after.within.extend(erased(&before.within));
+        }
+        after.not_in.extend(erased(&before.not_in));
+        if known.applies_per == rule.applies_per {
+            let of_erased = |it: &&LimitOverride| {
+                let mut of = it.of.iter();
+                of.any(|value| matches!(value, SegmentValue::User(id) if is_erased(id)))
+            };
+            let kept = known.overrides.iter().filter(of_erased).cloned();
+            rule.overrides.extend(kept);
+        }
     }
 
     fn limited(&self, it: &document::LimitedSubject) -> Result<LimitedSubject, String> {
@@ -134,20 +174,25 @@ impl<'a> Planner<'a> {
     ) {
         let names = export::Names::of(self.around.state, self.around.people);
         let told = |rule: &RateLimitRule| {
-            let metadata: Vec<_> = rule
+            // Of a rule for people who were erased nothing can be said but that.
+            let when = names.when(&rule.when).unwrap_or_default();
+            let metadata: Vec<_> = when
                 .metadata
                 .iter()
-                .map(|(key, value)| format!("{key}={value}"))
+                .map(|(key, values)| format!("{key}: {}", choice_told(values, Clone::clone)))
+                .collect();
+            let overrides = rule.overrides.iter();
+            let overrides: Vec<_> = overrides
+                .filter_map(|it| names.other_limits(it))
+                .map(|it| format!("{}: {}", words(&it.of), amounts(&it.limits)))
                 .collect();
             [
-                ("limit", amount(rule)),
-                ("subjects", subjects_told(&names.limited(&rule.subjects))),
-                (
-                    "models",
-                    models_told(&export::limited_models(self.around.state, &rule.models)),
-                ),
+                ("limits", amounts(&rule.limits)),
+                ("subjects", choice_told(&when.subjects, subject_told)),
+                ("models", choice_told(&when.models, model_told)),
                 ("metadata", metadata.join(", ")),
                 ("applies_per", words(&rule.applies_per)),
+                ("overrides", overrides.join("; ")),
                 ("mode", word(&rule.mode)),
             ]
         };
@@ -161,22 +206,46 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// `600 requests a minute`.
-fn amount(rule: &RateLimitRule) -> String {
-    let (unit, window) = (word(&rule.unit), word(&rule.window));
-    let article = if window == "hour" { "an" } else { "a" };
-    format!("{} {unit} {article} {window}", rule.limit)
+fn chosen<T, C: Ord>(
+    choice: &document::Choice<T>,
+    of: impl Fn(&T) -> Result<C, String>,
+) -> Result<Choice<C>, String> {
+    Ok(Choice {
+        within: choice.within.iter().map(&of).collect::<Result<_, _>>()?,
+        not_in: choice.not_in.iter().map(&of).collect::<Result<_, _>>()?,
+    })
 }
 
-fn subjects_told(subjects: &Subjects) -> String {
-    let Subjects::Listed(listed) = subjects else {
-        return "all".to_owned();
+/// `600 requests a minute, 1000000 tokens a day`.
+fn amounts(limits: &BTreeSet<RateLimit>) -> String {
+    let told = limits.iter().map(|limit| {
+        let (unit, window) = (word(&limit.unit), word(&limit.window));
+        let article = if window == "hour" { "an" } else { "a" };
+        format!("{} {unit} {article} {window}", limit.limit)
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// `all but staging`.
+fn choice_told<T>(choice: &document::Choice<T>, told: impl Fn(&T) -> String) -> String {
+    let list = |items: &[T]| items.iter().map(&told).collect::<Vec<_>>().join(", ");
+    let within = if choice.within.is_empty() {
+        "all".to_owned()
+    } else {
+        list(&choice.within)
     };
-    let told = listed.iter().map(|it| match it {
+    if choice.not_in.is_empty() {
+        within
+    } else {
+        format!("{within} but {}", list(&choice.not_in))
+    }
+}
+
+fn subject_told(subject: &document::LimitedSubject) -> String {
+    match subject {
         document::LimitedSubject::User(email) => email.clone(),
         document::LimitedSubject::Team(name) | document::LimitedSubject::VirtualAccount(name) => {
             name.to_string()
         }
-    });
-    told.collect::<Vec<_>>().join(", ")
+    }
 }

@@ -1,13 +1,15 @@
-//! What commands for rate-limit policies do. A policy is stored here and checked; what enforces it is not part of
-//! the rules of configuration.
+//! What commands for rate-limit policies do.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use events_schema::{
     events::{
-        Aggregate, Event, LimitedModels, LimitedSubject, LimitedSubjects, ModelRef,
-        RateLimitPolicyEvent as E, RateLimitRule, Stream,
+        Aggregate, Choice, Event, LimitOverride, LimitSegment, LimitUnit, LimitWindow,
+        LimitedSubject, ModelRef, RateLimit, RateLimitPolicyEvent as E, RateLimitRule,
+        SegmentValue, Stream,
     },
     id::RateLimitPolicyId,
-    names::Slug,
+    names::{MetadataKey, Slug},
     state::Organisation,
 };
 
@@ -27,6 +29,10 @@ pub(super) const MOST_CONDITIONS: usize = 16;
 pub(super) const LONGEST_VALUE: usize = 128;
 /// The more segments, the more counters.
 const MOST_SEGMENTS: usize = 2;
+/// Each is looked at for every request.
+const MOST_LIMITS: usize = 8;
+
+const OVERRIDES: &str = "rule.overrides";
 
 pub(super) fn decide(state: &Organisation, id: RateLimitPolicyId, command: &C) -> Decision {
     let event = |event| Event::RateLimitPolicy(id, event);
@@ -93,77 +99,160 @@ fn name_is_free(state: &Organisation, id: RateLimitPolicyId, name: &Slug) -> Res
 
 fn can_be_followed(state: &Organisation, rule: &RateLimitRule) -> Result<(), Rejection> {
     let RateLimitRule {
-        subjects,
-        models,
-        metadata,
+        when,
         applies_per,
-        unit: _,
-        window: _,
-        limit,
+        limits,
+        overrides,
         mode: _,
     } = rule;
-    if *limit == 0 {
-        return Err(Rejection::Policy(PolicyFault::NoLimit));
-    }
     if applies_per.len() > MOST_SEGMENTS {
-        return Err(Rejection::Policy(PolicyFault::Segments(applies_per.len())));
+        return fault(PolicyFault::Segments(applies_per.len()));
     }
-    if metadata.len() > MOST_CONDITIONS {
-        return Err(Rejection::Policy(PolicyFault::Conditions(metadata.len())));
+    limits_hold(limits)?;
+    if overrides.len() > MOST_LISTED {
+        return fault(PolicyFault::Overrides(overrides.len()));
     }
-    let too_long = |value: &&String| value.chars().count() > LONGEST_VALUE;
-    if metadata.values().any(|value| too_long(&value)) {
-        return Err(Rejection::Policy(PolicyFault::LongValue));
+    let mut of: Vec<_> = overrides.iter().map(|it| &it.of).collect();
+    of.dedup();
+    if of.len() < overrides.len() {
+        return fault(PolicyFault::OverrideTwice);
     }
-    subjects_exist(state, subjects)?;
-    models_exist(state, models)
+    for other in overrides {
+        is_of_a_counter(state, applies_per, other)?;
+    }
+    conditions_can_be_met(&when.metadata)?;
+    subjects_exist(state, &when.subjects)?;
+    named(&when.models, "rule.when.models")?;
+    when.models
+        .named()
+        .try_for_each(|model| model_exists(state, *model, "rule.when.models"))
 }
 
-fn listed(count: usize, field: &'static str) -> Result<(), Rejection> {
-    if (1..=MOST_LISTED).contains(&count) {
+const fn fault<T>(fault: PolicyFault) -> Result<T, Rejection> {
+    Err(Rejection::Policy(fault))
+}
+
+/// They are in order, so that two of one unit and window stand beside each other.
+fn limits_hold(limits: &BTreeSet<RateLimit>) -> Result<(), Rejection> {
+    if !(1..=MOST_LIMITS).contains(&limits.len()) {
+        return fault(PolicyFault::Limits(limits.len()));
+    }
+    if limits.iter().any(|it| it.limit == 0) {
+        return fault(PolicyFault::NoLimit);
+    }
+    let kinds = || limits.iter().map(|it| (it.unit, it.window));
+    match kinds().zip(kinds().skip(1)).find(|(one, next)| one == next) {
+        None => Ok(()),
+        Some(((unit, window), _)) => {
+            let unit = match unit {
+                LimitUnit::Requests => "requests",
+                LimitUnit::Tokens => "tokens",
+            };
+            let window = match window {
+                LimitWindow::Minute => "a minute",
+                LimitWindow::Hour => "an hour",
+                LimitWindow::Day => "a day",
+            };
+            fault(PolicyFault::LimitTwice(format!("{unit} {window}")))
+        }
+    }
+}
+
+fn is_of_a_counter(
+    state: &Organisation,
+    applies_per: &BTreeSet<LimitSegment>,
+    other: &LimitOverride,
+) -> Result<(), Rejection> {
+    let segments: BTreeSet<_> = other.of.iter().map(SegmentValue::segment).collect();
+    if segments != *applies_per || segments.len() != other.of.len() || segments.is_empty() {
+        let per: Vec<_> = applies_per.iter().map(segment_name).collect();
+        return fault(PolicyFault::OverrideOf(per.join(", ")));
+    }
+    limits_hold(&other.limits)?;
+    other.of.iter().try_for_each(|value| match value {
+        SegmentValue::User(id) => subject_exists(state, LimitedSubject::User(*id), OVERRIDES),
+        SegmentValue::VirtualAccount(id) => {
+            subject_exists(state, LimitedSubject::VirtualAccount(*id), OVERRIDES)
+        }
+        SegmentValue::Model(ModelRef::ProviderAccount(_)) => fault(PolicyFault::OverrideOfAccount),
+        SegmentValue::Model(model) => model_exists(state, *model, OVERRIDES),
+        SegmentValue::Metadata { value, .. } => can_be_had(value),
+    })
+}
+
+fn segment_name(segment: &LimitSegment) -> String {
+    match segment {
+        LimitSegment::User => "user".to_owned(),
+        LimitSegment::VirtualAccount => "virtual account".to_owned(),
+        LimitSegment::Model => "model".to_owned(),
+        LimitSegment::Metadata(key) => key.to_string(),
+    }
+}
+
+fn conditions_can_be_met(
+    conditions: &BTreeMap<MetadataKey, Choice<String>>,
+) -> Result<(), Rejection> {
+    if conditions.len() > MOST_CONDITIONS {
+        return fault(PolicyFault::Conditions(conditions.len()));
+    }
+    for values in conditions.values() {
+        named(values, "rule.when.metadata")?;
+        values.named().try_for_each(|value| can_be_had(value))?;
+    }
+    Ok(())
+}
+
+fn can_be_had(value: &str) -> Result<(), Rejection> {
+    if value.chars().count() > LONGEST_VALUE {
+        return fault(PolicyFault::LongValue);
+    }
+    Ok(())
+}
+
+fn named<T: Ord>(choice: &Choice<T>, field: &'static str) -> Result<(), Rejection> {
+    let count = choice.within.len().max(choice.not_in.len());
+    if count > MOST_LISTED {
+        return fault(PolicyFault::Listed { count, field });
+    }
+    Ok(())
+}
+
+fn subjects_exist(
+    state: &Organisation,
+    subjects: &Choice<LimitedSubject>,
+) -> Result<(), Rejection> {
+    let field = "rule.when.subjects";
+    named(subjects, field)?;
+    subjects
+        .named()
+        .try_for_each(|subject| subject_exists(state, *subject, field))
+}
+
+fn subject_exists(
+    state: &Organisation,
+    subject: LimitedSubject,
+    field: &'static str,
+) -> Result<(), Rejection> {
+    let (is_there, what, id) = match subject {
+        LimitedSubject::User(id) => (
+            state.users().contains_key(&id),
+            Aggregate::User,
+            id.to_string(),
+        ),
+        LimitedSubject::Team(id) => (
+            state.teams().contains_key(&id),
+            Aggregate::Team,
+            id.to_string(),
+        ),
+        LimitedSubject::VirtualAccount(id) => (
+            state.virtual_accounts().contains_key(&id),
+            Aggregate::VirtualAccount,
+            id.to_string(),
+        ),
+    };
+    if is_there {
         Ok(())
     } else {
-        Err(Rejection::Policy(PolicyFault::Listed { count, field }))
+        Err(Rejection::MissingReference { what, id, field })
     }
-}
-
-fn subjects_exist(state: &Organisation, subjects: &LimitedSubjects) -> Result<(), Rejection> {
-    let subjects = match subjects {
-        LimitedSubjects::All => return Ok(()),
-        LimitedSubjects::Listed(subjects) => subjects,
-    };
-    listed(subjects.len(), "rule.subjects")?;
-    let missing = subjects.iter().find_map(|subject| match subject {
-        LimitedSubject::User(id) if !state.users().contains_key(id) => {
-            Some((Aggregate::User, id.to_string()))
-        }
-        LimitedSubject::Team(id) if !state.teams().contains_key(id) => {
-            Some((Aggregate::Team, id.to_string()))
-        }
-        LimitedSubject::VirtualAccount(id) if !state.virtual_accounts().contains_key(id) => {
-            Some((Aggregate::VirtualAccount, id.to_string()))
-        }
-        LimitedSubject::User(_) | LimitedSubject::Team(_) | LimitedSubject::VirtualAccount(_) => {
-            None
-        }
-    });
-    match missing {
-        None => Ok(()),
-        Some((what, id)) => Err(Rejection::MissingReference {
-            what,
-            id,
-            field: "rule.subjects",
-        }),
-    }
-}
-
-fn models_exist(state: &Organisation, models: &LimitedModels) -> Result<(), Rejection> {
-    let models = match models {
-        LimitedModels::All => return Ok(()),
-        LimitedModels::Listed(models) => models,
-    };
-    listed(models.len(), "rule.models")?;
-    models
-        .iter()
-        .try_for_each(|model: &ModelRef| model_exists(state, *model, "rule.models"))
 }

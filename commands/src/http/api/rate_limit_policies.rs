@@ -1,5 +1,7 @@
 //! `/api/v1/rate-limit-policies`
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use events_schema::{
     api::{
@@ -7,7 +9,7 @@ use events_schema::{
         history::Thing,
         resources::{GrantedModelItem, LimitedSubjectItem, RateLimitPolicyItem},
     },
-    events::{LimitedModels, LimitedSubject, LimitedSubjects, ModelRef, Stream},
+    events::{LimitedSubject, ModelRef, SegmentValue, Stream},
     id::RateLimitPolicyId,
     state::{Organisation, RateLimitPolicy},
     time::Timestamp,
@@ -29,8 +31,7 @@ use crate::{
 
 /// List rate-limit policies
 ///
-/// In the order in which they are compared with a request. They are stored and checked; gateways do not enforce
-/// them yet.
+/// In the order in which they are compared with a request: the first that matches applies.
 #[utoipa::path(get, path = "/rate-limit-policies", tag = "limits", operation_id = "list_rate_limit_policies",
     params(ListParams),
     responses((status = 200, description = "A page of policies.", body = Page<RateLimitPolicyItem>)))]
@@ -115,27 +116,38 @@ impl Kind for RateLimitPolicy {
     }
 }
 
-fn subjects(policy: &RateLimitPolicy) -> impl Iterator<Item = LimitedSubject> {
-    let listed = match &policy.rule.subjects {
-        LimitedSubjects::All => None,
-        LimitedSubjects::Listed(subjects) => Some(subjects),
-    };
-    listed.into_iter().flatten().copied()
+/// Everybody whom a policy names.
+fn subjects(policy: &RateLimitPolicy) -> BTreeSet<LimitedSubject> {
+    let overrides = policy.rule.overrides.iter().flat_map(|it| &it.of);
+    let others = overrides.filter_map(|value| match value {
+        SegmentValue::User(id) => Some(LimitedSubject::User(*id)),
+        SegmentValue::VirtualAccount(id) => Some(LimitedSubject::VirtualAccount(*id)),
+        SegmentValue::Model(_) | SegmentValue::Metadata { .. } => None,
+    });
+    let named = policy.rule.when.subjects.named().copied();
+    named.chain(others).collect()
 }
 
-fn models(policy: &RateLimitPolicy) -> impl Iterator<Item = ModelRef> {
-    let listed = match &policy.rule.models {
-        LimitedModels::All => None,
-        LimitedModels::Listed(models) => Some(models),
-    };
-    listed.into_iter().flatten().copied()
+/// All models that a policy names.
+fn models(policy: &RateLimitPolicy) -> BTreeSet<ModelRef> {
+    let overrides = policy.rule.overrides.iter().flat_map(|it| &it.of);
+    let others = overrides.filter_map(|value| match value {
+        SegmentValue::Model(model) => Some(*model),
+        SegmentValue::User(_) | SegmentValue::VirtualAccount(_) | SegmentValue::Metadata { .. } => {
+            None
+        }
+    });
+    let named = policy.rule.when.models.named().copied();
+    named.chain(others).collect()
 }
 
 fn people_in(policy: &RateLimitPolicy) -> impl Iterator<Item = Uuid> {
-    subjects(policy).filter_map(|subject| match subject {
-        LimitedSubject::User(id) => Some(id.uuid()),
-        LimitedSubject::Team(_) | LimitedSubject::VirtualAccount(_) => None,
-    })
+    subjects(policy)
+        .into_iter()
+        .filter_map(|subject| match subject {
+            LimitedSubject::User(id) => Some(id.uuid()),
+            LimitedSubject::Team(_) | LimitedSubject::VirtualAccount(_) => None,
+        })
 }
 
 fn item(state: &Organisation, names: &Names<'_>, policy: &RateLimitPolicy) -> RateLimitPolicyItem {
@@ -160,8 +172,8 @@ fn item(state: &Organisation, names: &Names<'_>, policy: &RateLimitPolicy) -> Ra
         name: name.to_string(),
         order: *order,
         rule: rule.clone(),
-        subjects: subjects(policy).map(subject).collect(),
-        models: models(policy).map(model).collect(),
+        subjects: subjects(policy).into_iter().map(subject).collect(),
+        models: models(policy).into_iter().map(model).collect(),
         disabled: *disabled,
         life: *life,
     }

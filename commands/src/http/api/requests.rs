@@ -232,9 +232,9 @@ fn detail(names: &Names<'_>, record: RequestRecord) -> RequestDetail {
     let resolved = resolved.as_deref().and_then(stream_of);
     let chosen = resolved.and_then(|it| virtual_model(names.state(), it));
     let fired = |rule: String| FiredRule {
-        of: stream_of(&rule)
-            .filter(|it| matches!(it, Stream::Grant(_)))
-            .map(|grant| named(names, grant)),
+        of: stream_of(rule.strip_prefix("audit:").unwrap_or(&rule))
+            .filter(|it| matches!(it, Stream::Grant(_) | Stream::RateLimitPolicy(_)))
+            .map(|it| named(names, it)),
         rule,
     };
     RequestDetail {

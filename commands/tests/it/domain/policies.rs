@@ -7,8 +7,8 @@ use commands::domain::{
     VirtualAccountCommand as V,
 };
 use events_schema::events::{
-    LimitSegment, LimitedModels, LimitedSubject, LimitedSubjects, ModelRef, ModelType::Chat,
-    RateLimitRule,
+    Choice, LimitOverride, LimitSegment, LimitedSubject, ModelRef, ModelType::Chat, RateLimitRule,
+    SegmentValue, When,
 };
 
 use super::{and, check};
@@ -71,16 +71,16 @@ fn a_rule_that_cannot_be_followed_is_refused_with_its_field() {
         check(&world(), policy(1, P::ChangeRule { rule }), expected);
     };
     with(
-        &|rule| rule.limit = 0,
-        "422 bad_policy at rule.limit: A limit is at least 1.",
+        &|rule| rule.limits = BTreeSet::from([rate_limit(0)]),
+        "422 bad_policy at rule.limits: A limit is at least 1.",
     );
     with(
-        &|rule| rule.subjects = LimitedSubjects::Listed(BTreeSet::new()),
-        "422 bad_policy at rule.subjects: A policy lists 1 to 1,000 of them, or applies to all, and this one lists 0.",
+        &|rule| rule.limits.clear(),
+        "422 bad_policy at rule.limits: There are 1 to 8 limits, and here are 0.",
     );
     with(
-        &|rule| rule.models = LimitedModels::Listed(BTreeSet::new()),
-        "422 bad_policy at rule.models: A policy lists 1 to 1,000 of them, or applies to all, and this one lists 0.",
+        &|rule| assert!(rule.limits.insert(rate_limit(61))),
+        "422 bad_policy at rule.limits: There is one limit of each unit and window, and here are two of requests a minute.",
     );
     with(
         &|rule| {
@@ -94,40 +94,101 @@ fn a_rule_that_cannot_be_followed_is_refused_with_its_field() {
     );
     with(
         &|rule| {
-            let many = (0..17).map(|number| (name(&format!("key-{number}")), "x".to_owned()));
-            rule.metadata = many.collect();
+            let many = (0..17).map(|number| (name(&format!("key-{number}")), Choice::all()));
+            rule.when.metadata = many.collect();
         },
-        "422 bad_policy at rule.metadata: A policy has at most 16 conditions on metadata, and this one has 17.",
-    );
-    with(
-        &|rule| rule.metadata = BTreeMap::from([(name("key"), "x".repeat(129))]),
-        "422 bad_policy at rule.metadata: A value of metadata has at most 128 characters.",
+        "422 bad_policy at rule.when.metadata: A policy has at most 16 conditions on metadata, and this one has 17.",
     );
     with(
         &|rule| {
-            let subject = LimitedSubject::Team(id(7));
-            rule.subjects = LimitedSubjects::Listed(BTreeSet::from([subject]));
+            let long = Choice::only(["x".repeat(129)]);
+            rule.when.metadata = BTreeMap::from([(name("key"), long)]);
         },
-        "422 missing_reference at rule.subjects: There is no team with the id 07070707070707070707070707070707.",
+        "422 bad_policy at rule.when.metadata: A value of metadata has at most 128 characters.",
     );
     with(
         &|rule| {
-            let model = ModelRef::VirtualModel(id(7));
-            rule.models = LimitedModels::Listed(BTreeSet::from([model]));
+            let many = (0..1_001).map(|number| number.to_string());
+            rule.when.metadata = BTreeMap::from([(name("key"), Choice::only(many))]);
         },
-        "422 missing_reference at rule.models: There is no virtual model with the id 07070707070707070707070707070707.",
+        "422 bad_policy at rule.when.metadata: A policy names at most 1,000 of them, and this one names 1001.",
+    );
+    with(
+        &|rule| rule.when.subjects = Choice::only([LimitedSubject::Team(id(7))]),
+        "422 missing_reference at rule.when.subjects: There is no team with the id 07070707070707070707070707070707.",
+    );
+    with(
+        &|rule| {
+            rule.when.models = Choice {
+                within: BTreeSet::new(),
+                not_in: BTreeSet::from([ModelRef::VirtualModel(id(7))]),
+            };
+        },
+        "422 missing_reference at rule.when.models: There is no virtual model with the id 07070707070707070707070707070707.",
+    );
+}
+
+#[test]
+fn other_limits_are_for_a_counter_that_the_rule_has() {
+    let of = |values: &[SegmentValue], limit| LimitOverride {
+        of: values.iter().cloned().collect(),
+        limits: BTreeSet::from([rate_limit(limit)]),
+    };
+    let with = |overrides: &[LimitOverride], expected: &str| {
+        let rule = RateLimitRule {
+            applies_per: BTreeSet::from([LimitSegment::User, LimitSegment::Model]),
+            overrides: overrides.iter().cloned().collect(),
+            ..requests_per_minute(60)
+        };
+        check(&world(), create_policy(2, "new", rule), expected);
+    };
+    let (bob, gpt) = (
+        SegmentValue::User(id(1)),
+        SegmentValue::Model(ModelRef::Model(id(1))),
+    );
+    let both = [bob.clone(), gpt.clone()];
+    with(&[of(&both, 6)], "rate_limit_policy_created");
+    with(
+        &[of(&[bob.clone()], 6)],
+        "422 bad_policy at rule.overrides: Other limits are for one of each that the policy applies per: user, model.",
+    );
+    with(
+        &[of(&both, 6), of(&both, 7)],
+        "422 bad_policy at rule.overrides: There are two other limits for one counter.",
+    );
+    with(
+        &[of(&both, 0)],
+        "422 bad_policy at rule.limits: A limit is at least 1.",
+    );
+    with(
+        &[of(
+            &[bob, SegmentValue::Model(ModelRef::ProviderAccount(id(1)))],
+            6,
+        )],
+        "422 bad_policy at rule.overrides: A model that has a counter of its own is a model or a virtual model, not a provider account.",
+    );
+    with(
+        &[of(&[SegmentValue::User(id(7)), gpt], 6)],
+        "422 missing_reference at rule.overrides: There is no user with the id 07070707070707070707070707070707.",
     );
 }
 
 #[test]
 fn what_a_policy_names_is_not_deleted_under_it() {
     let narrow = RateLimitRule {
-        subjects: LimitedSubjects::Listed(BTreeSet::from([
-            LimitedSubject::User(id(1)),
-            LimitedSubject::Team(id(1)),
-            LimitedSubject::VirtualAccount(id(1)),
-        ])),
-        models: LimitedModels::Listed(BTreeSet::from([ModelRef::Model(id(1))])),
+        when: When {
+            subjects: Choice {
+                within: BTreeSet::from([LimitedSubject::Team(id(1))]),
+                not_in: BTreeSet::from([LimitedSubject::User(id(1))]),
+            },
+            models: Choice::only([ModelRef::Model(id(1))]),
+            metadata: BTreeMap::new(),
+        },
+        applies_per: BTreeSet::from([LimitSegment::VirtualAccount]),
+        overrides: BTreeSet::from([LimitOverride {
+            of: BTreeSet::from([SegmentValue::VirtualAccount(id(1))]),
+            limits: BTreeSet::from([rate_limit(6)]),
+        }]),
         ..requests_per_minute(60)
     };
     let given = and(world(), [create_policy(2, "narrow", narrow)]);

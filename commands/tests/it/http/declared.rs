@@ -125,24 +125,24 @@ grants:
 rate_limit_policies:
   - name: research-tokens
     order: 10
-    subjects:
-      listed:
-        - team: research
-        - user: ada@example.com
-    models:
-      listed:
-        - virtual_model: chat
-    metadata:
-      environment: production
+    when:
+      subjects:
+        in: [{team: research}, {user: ada@example.com}]
+      models:
+        in: [{virtual_model: chat}]
+        not_in: [{provider_account: local}]
+      metadata:
+        environment: {in: [production]}
     applies_per: [user, {metadata: project}]
-    unit: tokens
-    window: day
-    limit: 1000000
+    limits:
+      - {unit: tokens, window: day, limit: 1000000}
+      - {unit: requests, window: minute, limit: 60}
+    overrides:
+      - of: [{user: ada@example.com}, {metadata: {key: project, value: big}}]
+        limits: [{unit: tokens, window: day, limit: 7000000}]
   - name: everybody
     order: 20
-    unit: requests
-    window: minute
-    limit: 500
+    limits: [{unit: requests, window: minute, limit: 500}]
     mode: audit
 operators:
   - email: auditor@example.com

@@ -163,9 +163,17 @@ async fn one_of_each(owner: &Caller<'_>) -> BTreeMap<&'static str, String> {
     let policy = make(json!({
         "type": "create_rate_limit_policy", "name": "per-project", "order": 10,
         "rule": {
-            "subjects": { "listed": [{ "user": user }] }, "models": "all", "metadata": { "environment": "production" },
-            "applies_per": ["model", { "metadata": "project_id" }], "unit": "tokens", "window": "hour",
-            "limit": 50_000, "mode": "audit",
+            "when": {
+                "subjects": { "in": [{ "user": user }], "not_in": [] }, "models": { "in": [], "not_in": [] },
+                "metadata": { "environment": { "in": ["production"], "not_in": [] } },
+            },
+            "applies_per": [{ "metadata": "project_id" }],
+            "limits": [{ "unit": "tokens", "window": "hour", "limit": 50_000 }],
+            "overrides": [{
+                "of": [{ "metadata": { "key": "project_id", "value": "big" } }],
+                "limits": [{ "unit": "tokens", "window": "hour", "limit": 500_000 }],
+            }],
+            "mode": "audit",
         },
     }))
     .await;

@@ -3,7 +3,7 @@
 //! What a shell would make afresh (ids, hashes) is drawn from the same few values here: the rules must hold also
 //! where it was not fresh.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use commands::domain::{
     Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
@@ -13,9 +13,9 @@ use commands::domain::{
 use events_schema::{
     envelope::Epoch,
     events::{
-        GrantedModels, KeyLimits, LimitSegment, LimitedModels, LimitedSubject, LimitedSubjects,
-        ModelRef, ModelType, Owner, Provider, RateLimitRule, Role, Routing, RoutingStrategy,
-        RoutingTarget, Subject, TeamRole,
+        Choice, GrantedModels, KeyLimits, LimitOverride, LimitSegment, LimitedSubject, ModelRef,
+        ModelType, Owner, Provider, RateLimitRule, Role, Routing, RoutingStrategy, RoutingTarget,
+        SegmentValue, Subject, TeamRole, When,
     },
     id::{Id, ModelId},
     money::{NanoUsd, Price},
@@ -63,6 +63,7 @@ fn settlement() -> Vec<Command> {
         world::add_operator(0, Role::Owner),
         world::create_team(0, "a"),
         world::add_member(0, 0, TeamRole::Member),
+        world::create_policy(0, "a", world::requests_per_minute(60)),
     ]
 }
 
@@ -73,13 +74,13 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         4 => (id(), provider_account()).prop_map(|(id, it)| Command::ProviderAccount(id, it)),
         5 => (id(), model()).prop_map(|(id, it)| Command::Model(id, it)),
         4 => (id(), virtual_model()).prop_map(|(id, it)| Command::VirtualModel(id, it)),
-        3 => (id(), user()).prop_map(|(id, it)| Command::User(id, it)),
+        4 => (id(), user()).prop_map(|(id, it)| Command::User(id, it)),
         3 => (id(), virtual_account()).prop_map(|(id, it)| Command::VirtualAccount(id, it)),
         7 => (id(), key()).prop_map(|(id, it)| Command::Key(id, it)),
         4 => (id(), grant()).prop_map(|(id, it)| Command::Grant(id, it)),
         6 => (id(), operator()).prop_map(|(id, it)| Command::Operator(id, it)),
         4 => (id(), team()).prop_map(|(id, it)| Command::Team(id, it)),
-        3 => (id(), policy()).prop_map(|(id, it)| Command::RateLimitPolicy(id, it)),
+        4 => (id(), policy()).prop_map(|(id, it)| Command::RateLimitPolicy(id, it)),
         2 => settings().prop_map(Command::Settings),
     ]
 }
@@ -120,7 +121,7 @@ fn provider_account() -> impl Strategy<Value = ProviderAccountCommand> {
         1 => Just(C::AllowPrivateAddresses),
         1 => Just(C::ForbidPrivateAddresses),
         1 => Just(C::Disable),
-        1 => Just(C::Enable),
+        2 => Just(C::Enable),
         1 => Just(C::Delete),
     ]
 }
@@ -159,9 +160,9 @@ fn user() -> impl Strategy<Value = UserCommand> {
         4 => address().prop_map(|email| C::Add { email }),
         2 => address().prop_map(|email| C::ChangeEmail { email }),
         1 => any::<bool>().prop_map(|differs| C::Rename { differs }),
-        1 => Just(C::Erase),
+        2 => Just(C::Erase),
         1 => Just(C::Disable),
-        1 => Just(C::Enable),
+        2 => Just(C::Enable),
         1 => Just(C::Delete),
     ]
 }
@@ -172,7 +173,7 @@ fn virtual_account() -> impl Strategy<Value = VirtualAccountCommand> {
         4 => slug().prop_map(|name| C::Create { name }),
         1 => slug().prop_map(|name| C::Rename { name }),
         1 => Just(C::Disable),
-        1 => Just(C::Enable),
+        2 => Just(C::Enable),
         1 => Just(C::Delete),
     ]
 }
@@ -203,7 +204,7 @@ fn key() -> impl Strategy<Value = KeyCommand> {
         }),
         3 => Just(C::RevokeFormerSecret),
         1 => Just(C::Disable),
-        1 => Just(C::Enable),
+        2 => Just(C::Enable),
         1 => Just(C::Revoke),
     ]
 }
@@ -233,11 +234,11 @@ fn operator() -> impl Strategy<Value = OperatorCommand> {
         1 => any::<bool>().prop_map(|differs| C::Rename { differs }),
         2 => address().prop_map(|email| C::ChangeEmail { email }),
         2 => Just(C::Disable),
-        1 => Just(C::Enable),
+        2 => Just(C::Enable),
         2 => Just(C::Remove),
         2 => Just(C::Erase),
-        2 => issue,
-        3 => id().prop_map(|token| C::RevokeToken { token }),
+        4 => issue,
+        5 => id().prop_map(|token| C::RevokeToken { token }),
     ]
 }
 
@@ -248,7 +249,7 @@ fn team() -> impl Strategy<Value = TeamCommand> {
         4 => slug().prop_map(|name| C::Create { name }),
         1 => slug().prop_map(|name| C::Rename { name }),
         1 => Just(C::Disable),
-        1 => Just(C::Enable),
+        2 => Just(C::Enable),
         1 => Just(C::Delete),
         4 => (id(), role()).prop_map(|(user, role)| C::AddMember { user, role }),
         2 => (id(), role()).prop_map(|(user, role)| C::ChangeMemberRole { user, role }),
@@ -264,7 +265,7 @@ fn policy() -> impl Strategy<Value = RateLimitPolicyCommand> {
         1 => (0..3_u32).prop_map(|order| C::Move { order }),
         2 => rule().prop_map(|rule| C::ChangeRule { rule }),
         1 => Just(C::Disable),
-        1 => Just(C::Enable),
+        2 => Just(C::Enable),
         1 => Just(C::Delete),
     ]
 }
@@ -292,35 +293,55 @@ fn settings() -> impl Strategy<Value = SettingsCommand> {
 }
 
 fn rule() -> impl Strategy<Value = RateLimitRule> {
-    let subject = prop_oneof![
-        id().prop_map(LimitedSubject::User),
-        id().prop_map(LimitedSubject::Team),
-        id().prop_map(LimitedSubject::VirtualAccount),
-    ];
+    let subject = || {
+        prop_oneof![
+            id().prop_map(LimitedSubject::User),
+            id().prop_map(LimitedSubject::Team),
+            id().prop_map(LimitedSubject::VirtualAccount),
+        ]
+    };
     let subjects = prop_oneof![
-        2 => Just(LimitedSubjects::All),
-        1 => collection::btree_set(subject, 0..2).prop_map(LimitedSubjects::Listed),
+        2 => Just(Choice::all()),
+        1 => (collection::btree_set(subject(), 0..2), collection::btree_set(subject(), 0..2))
+            .prop_map(|(within, not_in)| Choice { within, not_in }),
     ];
     let models = granted().prop_map(|models| match models {
-        GrantedModels::All => LimitedModels::All,
-        GrantedModels::Listed(models) => LimitedModels::Listed(models),
+        GrantedModels::All => Choice::all(),
+        GrantedModels::Listed(models) => Choice::only(models),
     });
-    let models = prop_oneof![2 => Just(LimitedModels::All), 1 => models];
+    let models = prop_oneof![2 => Just(Choice::all()), 1 => models];
     let segment = select(vec![
         LimitSegment::User,
         LimitSegment::VirtualAccount,
         LimitSegment::Model,
     ]);
-    let applies_per = collection::btree_set(segment, 0..4);
+    let applies_per = collection::btree_set(segment, 0..3);
     let limit = prop_oneof![6 => 1..100_u64, 1 => Just(0)];
-    (subjects, models, applies_per, limit).prop_map(|(subjects, models, applies_per, limit)| {
-        RateLimitRule {
-            subjects,
-            models,
+    let other = || {
+        (id(), 1..3_u64).prop_map(|(user, limit)| LimitOverride {
+            of: BTreeSet::from([SegmentValue::User(user)]),
+            limits: BTreeSet::from([world::rate_limit(limit)]),
+        })
+    };
+    // Other limits are for one of what the rule applies per, mostly.
+    let counted = prop_oneof![
+        6 => applies_per.prop_map(|per| (per, BTreeSet::new())),
+        2 => collection::btree_set(other(), 1..2)
+            .prop_map(|others| (BTreeSet::from([LimitSegment::User]), others)),
+        1 => collection::btree_set(other(), 1..2).prop_map(|others| (BTreeSet::new(), others)),
+    ];
+    (subjects, models, limit, counted).prop_map(
+        |(subjects, models, limit, (applies_per, overrides))| RateLimitRule {
+            when: When {
+                subjects,
+                models,
+                metadata: BTreeMap::new(),
+            },
             applies_per,
+            overrides,
             ..world::requests_per_minute(limit)
-        }
-    })
+        },
+    )
 }
 
 /// One of the few ids of a kind.

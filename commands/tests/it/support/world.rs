@@ -1,6 +1,6 @@
 //! A small world for the rules: each thing has a number for an id, and a builder with what rules do not look at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use commands::domain::{
     Command, Fingerprints, GrantCommand, KeyCommand, ModelCommand, OperatorCommand,
@@ -9,9 +9,8 @@ use commands::domain::{
 };
 use events_schema::{
     events::{
-        GrantedModels, KeyLimits, LimitMode, LimitUnit, LimitWindow, LimitedModels,
-        LimitedSubjects, ModelRef, ModelType, Owner, Provider, RateLimitRule, Role, Routing,
-        RoutingTarget, Subject, TeamRole,
+        GrantedModels, KeyLimits, LimitMode, LimitUnit, LimitWindow, ModelRef, ModelType, Owner,
+        Provider, RateLimit, RateLimitRule, Role, Routing, RoutingTarget, Subject, TeamRole, When,
     },
     id::Id,
     secrets::{KeyedHash, SealedRef},
@@ -223,14 +222,20 @@ pub(crate) fn policy(number: u8, command: RateLimitPolicyCommand) -> Command {
 /// So many requests a minute for everybody together.
 pub(crate) fn requests_per_minute(limit: u64) -> RateLimitRule {
     RateLimitRule {
-        subjects: LimitedSubjects::All,
-        models: LimitedModels::All,
-        metadata: BTreeMap::new(),
+        when: When::default(),
         applies_per: BTreeSet::new(),
+        limits: BTreeSet::from([rate_limit(limit)]),
+        overrides: BTreeSet::new(),
+        mode: LimitMode::Enforce,
+    }
+}
+
+/// So many requests a minute.
+pub(crate) const fn rate_limit(limit: u64) -> RateLimit {
+    RateLimit {
         unit: LimitUnit::Requests,
         window: LimitWindow::Minute,
         limit,
-        mode: LimitMode::Enforce,
     }
 }
 

@@ -2,18 +2,48 @@
 
 use events_schema::time::Timestamp;
 
+use super::period::SlotNumber;
 use super::{
     counter::{Counter, Mode, Reach},
     message::CounterId,
 };
 
+/// Where counters are, by places that the shell gives them.
+pub trait Counters {
+    /// The counter at a place.
+    ///
+    /// # Panics
+    /// When there is none.
+    fn counter(&mut self, place: usize) -> &mut Counter;
+}
+
+impl Counters for [Counter] {
+    fn counter(&mut self, place: usize) -> &mut Counter {
+        &mut self[place]
+    }
+}
+
 /// What a request would cost at a counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Charge {
-    /// The counter's place among the counters.
+    /// The counter's place.
     pub counter: usize,
     /// How much.
     pub cost: u64,
+    /// The slot in which it counts, once it was admitted: for its settlement.
+    pub slot: SlotNumber,
+}
+
+impl Charge {
+    /// One that is to be admitted.
+    #[must_use]
+    pub const fn new(counter: usize, cost: u64) -> Self {
+        Self {
+            counter,
+            cost,
+            slot: SlotNumber(0),
+        }
+    }
 }
 
 /// A request was refused.
@@ -43,15 +73,15 @@ pub struct Refusal {
 /// # Panics
 /// When a charge names a counter that is not there.
 pub fn admit(
-    counters: &mut [Counter],
-    charges: &[Charge],
+    counters: &mut (impl Counters + ?Sized),
+    charges: &mut [Charge],
     reach: Reach,
     now: Timestamp,
 ) -> Result<Option<CounterId>, Refusal> {
     let mut refusal: Option<Refusal> = None;
     let mut audited = None;
-    for charge in charges {
-        let counter = &mut counters[charge.counter];
+    for charge in charges.iter() {
+        let counter = counters.counter(charge.counter);
         if counter.admits(charge.cost, reach, now) {
             counter.note(charge.cost, false);
             continue;
@@ -69,7 +99,8 @@ pub fn admit(
         return Err(refusal);
     }
     for charge in charges {
-        let _ = counters[charge.counter].charge(charge.cost, now);
+        let counter = counters.counter(charge.counter);
+        charge.slot = counter.charge(charge.cost, now);
     }
     Ok(audited)
 }

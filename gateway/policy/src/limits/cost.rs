@@ -1,19 +1,14 @@
 //! What a request costs under a limit: estimated before, settled after.
 
+use serde::{Deserialize, Serialize};
+
 /// What a limit counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Measure {
     /// Requests.
     Requests,
     /// Input and output tokens.
     Tokens,
-}
-
-/// What one request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
-    /// Tokens, estimated: see [`estimate_tokens`].
-    pub tokens: u64,
 }
 
 /// How a limit stands, for a caller to see.

@@ -2,12 +2,12 @@
 
 use events_schema::time::Timestamp;
 
+use super::period::SlotNumber;
 use super::{
     cost::Standing,
     message::{Amounts, BroadcastRow, BroadcastSlot, CounterId, ReportRow, ReportSlot},
     share::{Share, fits},
 };
-use crate::window::SlotNumber;
 
 /// Slots that are kept beside those of the window: one for late settlements, or for gateways whose clocks are ahead.
 const SPARE_SLOTS: usize = 2;
@@ -16,6 +16,10 @@ const SPARE_SLOTS: usize = 2;
 /// that has just come, or was cut off long ago, admits a little. A quarter of each limit's remainder is set aside for 256
 /// of them.
 pub const JOINER_SHARE: Share = Share::of_2_32(1 << 22);
+
+/// When a share is larger again, in microseconds, of which this gateway has used what it had: the aggregator tells of what was
+/// admitted ten times a second.
+const SOON_US: u64 = 300_000;
 
 /// What a limit lets through, and what happens above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,8 @@ pub struct CutOff {
 pub enum WhenCutOff {
     /// It lets everything through: no bound holds.
     Open,
+    /// It lets through what it would if there were no other gateway: each that is cut off keeps the limit by itself.
+    Alone,
     /// It lets nothing through.
     Closed,
 }
@@ -113,6 +119,28 @@ impl Reach {
             Self::Alone => Share::WHOLE,
             Self::Together { halvings, .. } => JOINER_SHARE.plus(dealt.halved(halvings)),
             Self::Left => Share::NONE,
+        }
+    }
+
+    /// The shorter of two: what is admitted by both at once goes by it.
+    #[must_use]
+    pub fn shorter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Left, _) | (_, Self::Left) => Self::Left,
+            (Self::Alone, it) | (it, Self::Alone) => it,
+            (
+                Self::Together {
+                    halvings,
+                    silent_us,
+                },
+                Self::Together {
+                    halvings: others,
+                    silent_us: other_us,
+                },
+            ) => Self::Together {
+                halvings: halvings.max(others),
+                silent_us: silent_us.max(other_us),
+            },
         }
     }
 }
@@ -202,7 +230,11 @@ impl Counter {
             Reach::Together { silent_us, .. } => silent_us,
         };
         match self.terms.cut_off {
-            Some(cut_off) if silent_us > cut_off.after_us => cut_off.then == WhenCutOff::Open,
+            Some(cut_off) if silent_us > cut_off.after_us => match cut_off.then {
+                WhenCutOff::Open => true,
+                WhenCutOff::Closed => false,
+                WhenCutOff::Alone => fits(own, known, cost, self.terms.most, Share::WHOLE),
+            },
             Some(_) | None => fits(own, known, cost, self.terms.most, reach.of(self.share)),
         }
     }
@@ -259,10 +291,18 @@ impl Counter {
     }
 
     /// In how many microseconds a request of this cost would fit if nothing else were admitted; `None`: never.
+    ///
+    /// Where there is room under the limit, and only this gateway's share of it is used up, that is when the aggregator has
+    /// told of what was admitted: soon.
     #[must_use]
     pub fn retry_after_us(&self, cost: u64, reach: Reach, now: Timestamp) -> Option<u64> {
         let period = self.id.period;
         let newest = period.slot_at(now);
+        let (own, known) = self.sums(newest);
+        let has_room = own.saturating_add(known).saturating_add(cost) <= self.terms.most;
+        if has_room && matches!(reach, Reach::Together { silent_us: 0, .. }) {
+            return Some(SOON_US);
+        }
         let later = (1..=period.slots() + SPARE_SLOTS as u64).map(|later| newest.plus(later));
         let fitting = later.map(|newest| (newest, self.sums(newest)));
         fitting

@@ -1,8 +1,7 @@
 //! All counters of one gateway: what it reports, and what it takes over from broadcasts.
 
-use std::collections::BTreeMap;
-
 use events_schema::time::Timestamp;
+use hashbrown::HashTable;
 
 use super::{
     counter::{Counter, Mode, Reach, Terms},
@@ -19,7 +18,8 @@ pub const SHARE_LIFETIME_US: u64 = 5_000_000;
 pub struct Gateway {
     incarnation: Incarnation,
     counters: Vec<Counter>,
-    places: BTreeMap<CounterId, usize>,
+    /// The places of the counters, by the hashes of their ids.
+    places: HashTable<usize>,
     base: BaseShares,
     heard: Option<BroadcastId>,
     /// When the last report was sent that a broadcast included.
@@ -35,7 +35,7 @@ impl Gateway {
         Self {
             incarnation,
             counters: Vec::new(),
-            places: BTreeMap::new(),
+            places: HashTable::new(),
             base: [Share::NONE; _],
             heard: None,
             included_at: now,
@@ -65,14 +65,24 @@ impl Gateway {
 
     /// The place of a counter among [`Self::counters`], until the next [`Self::sweep`]. The terms are what the rule says now.
     pub fn place(&mut self, id: CounterId, terms: Terms) -> usize {
-        if let Some(place) = self.places.get(&id) {
-            self.counters[*place].set_terms(terms);
-            return *place;
+        if let Some(place) = self.place_of(&id) {
+            self.counters[place].set_terms(terms);
+            return place;
         }
+        let place = self.counters.len();
         self.counters
             .push(Counter::new(id, terms, self.base[id.period.index()]));
-        self.places.insert(id, self.counters.len() - 1);
-        self.counters.len() - 1
+        let counters = &self.counters;
+        self.places
+            .insert_unique(id.spread(), place, |place| counters[*place].id().spread());
+        place
+    }
+
+    /// The place of a counter that is there.
+    #[must_use]
+    pub fn place_of(&self, id: &CounterId) -> Option<usize> {
+        let is_it = |place: &usize| self.counters[*place].id() == *id;
+        self.places.find(id.spread(), is_it).copied()
     }
 
     /// The counters, for [`super::admission::admit`].
@@ -89,9 +99,9 @@ impl Gateway {
     /// The share of a counter, as it was dealt.
     #[must_use]
     pub fn dealt(&self, id: &CounterId) -> Share {
-        let place = self.places.get(id);
+        let place = self.place_of(id);
         let base = self.base[id.period.index()];
-        place.map_or(base, |place| self.counters[*place].share())
+        place.map_or(base, |place| self.counters[place].share())
     }
 
     /// Its next report.
@@ -141,7 +151,7 @@ impl Gateway {
             counter.set_share(base[counter.id().period.index()]);
         }
         for row in rows {
-            let known = self.places.get(&row.counter).map(|at| &self.counters[*at]);
+            let known = self.place_of(&row.counter).map(|at| &self.counters[at]);
             // A gateway that has had no such request takes the limit from the rule when the first one comes.
             let told = Terms {
                 most: row.most,
@@ -166,7 +176,12 @@ impl Gateway {
             let period = counter.id().period.index();
             !counter.is_idle(now) || counter.share() != base[period]
         });
-        let places = self.counters.iter().enumerate();
-        self.places = places.map(|(at, counter)| (counter.id(), at)).collect();
+        let counters = &self.counters;
+        let spread = |place: &usize| counters[*place].id().spread();
+        self.places.clear();
+        self.places.shrink_to(counters.len(), spread);
+        for place in 0..counters.len() {
+            self.places.insert_unique(spread(&place), place, spread);
+        }
     }
 }

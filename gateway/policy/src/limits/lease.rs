@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use events_schema::money::NanoUsd;
 
 use super::message::{CounterId, Incarnation, Steady};
-use crate::window::SlotNumber;
+use super::period::SlotNumber;
 
 /// How long a gateway spends of a lease after the report was sent in whose answer it was renewed, in microseconds. It gives
 /// back what it has not asked for in that time.

@@ -1,13 +1,19 @@
-//! What gateways and the aggregator tell each other about counters. How it is written down is the shells' business.
+//! What gateways and the aggregator tell each other about counters; [`super::wire`] writes it down.
 //!
 //! Every amount is absolute and counted from the beginning of the gateway's incarnation; every message is numbered, and of
 //! two the one with the higher number holds. So messages may be lost, late, doubled and out of order.
 
-use super::{period::Period, share::Share};
-use crate::{configuration::EntryId, window::SlotNumber};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    cost::Measure,
+    period::{Period, SlotNumber},
+    share::Share,
+};
+use crate::{configuration::EntryId, mix::mix_id};
 
 /// Microseconds of a clock of one process that never steps: only differences mean anything, and only to that process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Steady(pub u64);
 
 impl Steady {
@@ -25,22 +31,43 @@ impl Steady {
 }
 
 /// One life of a gateway's process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Incarnation(pub [u8; 16]);
 
 /// What is counted together: requests that one rule matches and that agree in what the rule applies to each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CounterId {
-    /// The rule.
+    /// The rule, or the key whose own limit it is.
     pub rule: EntryId,
+    /// What is counted.
+    pub measure: Measure,
     /// Which of the rule's windows.
     pub period: Period,
     /// A hash of the values that the rule applies to each; zeros: it applies to all together.
     pub segment: [u8; 16],
 }
 
+impl CounterId {
+    /// A number that differs for most counters: for tables, and to deal counters out. Those of one rule and segment have the
+    /// same, whatever they count and in which time.
+    #[must_use]
+    pub fn group(&self) -> u64 {
+        mix_id(&self.rule) ^ mix_id(&self.segment).rotate_left(32)
+    }
+
+    /// As [`Self::group`], and differs within a group.
+    pub(crate) fn spread(&self) -> u64 {
+        let measure = match self.measure {
+            Measure::Requests => 0,
+            Measure::Tokens => 1,
+        };
+        let kind = self.period.index() as u64 * 2 + measure;
+        self.group() ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
 /// What was counted in a slot. Both amounts only grow, so that of two reports the later one has the larger ones.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amounts {
     /// Reserved at admission, and debts.
     pub charged: u64,
@@ -57,7 +84,7 @@ impl Amounts {
 }
 
 /// Which broadcast: the term of the aggregator that sent it, and its number in that term. Later ones are greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BroadcastId {
     /// The term, from 1.
     pub term: u64,
@@ -69,7 +96,7 @@ pub struct BroadcastId {
 pub type BaseShares = [Share; Period::ALL.len()];
 
 /// What a gateway reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Who reports.
     pub incarnation: Incarnation,
@@ -88,7 +115,7 @@ pub struct Report {
 }
 
 /// What a gateway reports of a counter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportRow {
     /// Which counter.
     pub counter: CounterId,
@@ -105,7 +132,7 @@ pub struct ReportRow {
 }
 
 /// What a gateway reports of a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportSlot {
     /// Which slot.
     pub number: SlotNumber,
@@ -120,7 +147,7 @@ pub struct ReportSlot {
 }
 
 /// What the aggregator tells one gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broadcast {
     /// Which broadcast; all gateways' of one round have the same.
     pub id: BroadcastId,
@@ -139,7 +166,7 @@ pub struct Broadcast {
 }
 
 /// What the aggregator tells of a counter.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BroadcastRow {
     /// Which counter.
     pub counter: CounterId,
@@ -152,7 +179,7 @@ pub struct BroadcastRow {
 }
 
 /// What the aggregator tells of a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BroadcastSlot {
     /// Which slot.
     pub number: SlotNumber,

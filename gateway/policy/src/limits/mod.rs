@@ -1,8 +1,7 @@
 //! Whether limits admit a request, at one gateway alone and at many together: a share of the remainder, reserve, then settle.
 //!
 //! - [`share`]: the rule of admission. [`period`]: the times in which limits count. [`cost`]: reserve and settle.
-//! - [`key`]: a key's own limits, at one gateway alone.
-//! - [`counter`], [`admission`], [`gateway`]: what a gateway keeps and decides. [`message`]: what it says and hears.
+//! - [`counter`], [`admission`], [`gateway`]: what a gateway keeps and decides. [`message`], [`wire`]: what it says and hears.
 //! - [`aggregator`]: how the counts of all gateways are added, and the shares dealt out.
 //! - [`lease`]: budgets of money, of which a gateway spends only what was lent to it.
 //!
@@ -22,14 +21,12 @@ pub mod aggregator;
 pub mod cost;
 pub mod counter;
 pub mod gateway;
-pub mod key;
 pub mod lease;
 pub mod message;
 pub mod period;
 pub mod share;
+pub mod wire;
 
-pub use cost::{
-    Ask, Measure, Settlement, Standing, estimate_input_tokens, estimate_tokens, settle,
-};
-pub use key::{Admission, Limit, Refusal, Used, admit};
+pub use cost::{Measure, Settlement, Standing, estimate_input_tokens, estimate_tokens, settle};
+pub use period::SlotNumber;
 pub use share::Share;

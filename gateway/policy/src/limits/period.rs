@@ -6,16 +6,29 @@
 
 use chrono::{Datelike as _, NaiveDate};
 use events_schema::time::Timestamp;
-
-use crate::window::SlotNumber;
+use serde::{Deserialize, Serialize};
 
 const SECOND_US: u64 = 1_000_000;
 const DAY_US: u64 = 86_400 * SECOND_US;
 /// 1970-01-01 was a Thursday: so many days after the Monday that begins its week.
 const DAYS_SINCE_MONDAY: u64 = 3;
 
+/// A slot, numbered from 1970.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct SlotNumber(pub u64);
+
+impl SlotNumber {
+    /// The slot `later` slots after this one.
+    #[must_use]
+    pub const fn plus(self, later: u64) -> Self {
+        Self(self.0.saturating_add(later))
+    }
+}
+
 /// In which time a limit counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Period {
     /// Six slots of ten seconds: between 50 and 60 seconds are covered.
     SlidingMinute,

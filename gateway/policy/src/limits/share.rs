@@ -10,9 +10,26 @@
 //! The second line lets one request be in flight where the share is too small for any: without it, a limit of 60 among
 //! 50 gateways is hardly used.
 
+use serde::{Deserialize, Serialize};
+
 /// The share of a limit's remainder that a gateway may admit by itself, in parts of 2^32.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "u64", into = "u64")]
 pub struct Share(u64);
+
+impl From<u64> for Share {
+    /// See [`Share::of_2_32`].
+    fn from(parts: u64) -> Self {
+        Self::of_2_32(parts)
+    }
+}
+
+impl From<Share> for u64 {
+    /// See [`Share::parts`].
+    fn from(share: Share) -> Self {
+        share.parts()
+    }
+}
 
 impl Share {
     /// Everything.

@@ -9,13 +9,11 @@ use super::{
     dice::Dice,
     truth::{Breach, leases_and_spent_never_above_the_budget},
 };
-use crate::{
-    limits::{
-        lease::{BudgetId, Lease, LeaseRecord, Purse, PurseReport, Treasury},
-        message::{CounterId, Incarnation, Steady},
-        period::Period,
-    },
-    window::SlotNumber,
+use crate::limits::{
+    Measure,
+    lease::{BudgetId, Lease, LeaseRecord, Purse, PurseReport, Treasury},
+    message::{CounterId, Incarnation, Steady},
+    period::{Period, SlotNumber},
 };
 
 /// The time of a step, in microseconds.
@@ -27,6 +25,7 @@ const RECORDS_AFTER: u64 = 300;
 const BUDGET: BudgetId = BudgetId {
     counter: CounterId {
         rule: [1; 16],
+        measure: Measure::Requests,
         period: Period::Month,
         segment: [0; 16],
     },

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::setup::LimitSetup;
-use crate::{limits::share::Share, window::SlotNumber};
+use crate::limits::{period::SlotNumber, share::Share};
 
 /// A property that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]

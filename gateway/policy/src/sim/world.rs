@@ -17,16 +17,15 @@ use super::{
         within_the_stated_bound,
     },
 };
-use crate::{
-    limits::{
-        admission::{Charge, admit},
-        aggregator::{Aggregator, OFFICE_US},
-        counter::{Mode, Terms},
-        gateway::Gateway,
-        message::{Broadcast, CounterId, Incarnation, Report, Steady},
-        share::Share,
-    },
-    window::SlotNumber,
+use crate::limits::{
+    Measure,
+    admission::{Charge, admit},
+    aggregator::{Aggregator, OFFICE_US},
+    counter::{Mode, Terms},
+    gateway::Gateway,
+    message::{Broadcast, CounterId, Incarnation, Report, Steady},
+    period::SlotNumber,
+    share::Share,
 };
 
 /// The beginning of 2027: where it begins, minutes, hours, days, months and quarters end together.
@@ -159,6 +158,7 @@ pub fn run(setup: &Setup) -> Result<Outcome, Breach> {
 fn counter_id(at: usize, limit: &LimitSetup) -> CounterId {
     CounterId {
         rule: [u8::try_from(at).unwrap_or(0); 16],
+        measure: Measure::Requests,
         period: limit.period,
         segment: [0; 16],
     }
@@ -446,7 +446,7 @@ impl<'s> World<'s> {
         for (at, limit) in setup.limits.iter().enumerate() {
             let counter = node.gateway.place(counter_id(at, limit), terms(limit));
             let cost = self.dice.between(1, limit.cost_max + 1);
-            charges.push(Charge { counter, cost });
+            charges.push(Charge::new(counter, cost));
         }
         // How each saw its counter, for the bound: what it admits changes that.
         let views = charges.iter().map(|charge| {
@@ -455,7 +455,7 @@ impl<'s> World<'s> {
             (reach.of(counter.share()), known)
         });
         let views: Vec<(Share, u64)> = views.collect();
-        let decided = admit(node.gateway.counters(), &charges, reach, wall);
+        let decided = admit(node.gateway.counters(), &mut charges, reach, wall);
         let standings = charges.iter().map(|charge| {
             let counter = &mut node.gateway.counters()[charge.counter];
             let (own, known) = counter.used(wall);

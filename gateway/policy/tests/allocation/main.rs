@@ -8,6 +8,7 @@ use std::{
 
 use events_schema::time::Timestamp;
 use gateway_policy::limits::{
+    Measure,
     admission::{Charge, admit},
     counter::{Counter, Mode, Reach, Terms},
     message::CounterId,
@@ -55,6 +56,7 @@ fn counters(most: u64) -> Vec<Counter> {
     let counter = |at: u8| {
         let id = CounterId {
             rule: [at; 16],
+            measure: Measure::Requests,
             period: Period::ALL[usize::from(at) % Period::ALL.len()],
             segment: [0; 16],
         };
@@ -76,8 +78,8 @@ fn the_allocator_counts() {
 #[test]
 fn a_decision_over_twenty_counters_allocates_nothing() {
     let mut counters = counters(500);
-    let charges: Vec<Charge> = (0..counters.len())
-        .map(|counter| Charge { counter, cost: 1 })
+    let mut charges: Vec<Charge> = (0..counters.len())
+        .map(|counter| Charge::new(counter, 1))
         .collect();
     let reach = Reach::Together {
         halvings: 0,
@@ -88,7 +90,7 @@ fn a_decision_over_twenty_counters_allocates_nothing() {
         // Half an hour, so that slots and windows pass.
         for at in 0..2_000 {
             let now = Timestamp::MIN.plus_micros(1_795_348_800_000_000 + at * 900_000);
-            match admit(&mut counters, &charges, reach, now) {
+            match admit(&mut counters[..], &mut charges, reach, now) {
                 Ok(_) => admitted += 1,
                 Err(_) => refused += 1,
             }

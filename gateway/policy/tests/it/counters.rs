@@ -2,6 +2,7 @@
 
 use events_schema::time::Timestamp;
 use gateway_policy::limits::{
+    Measure,
     admission::{Charge, Refusal, admit},
     counter::{Counter, CutOff, JOINER_SHARE, Mode, Reach, Terms, WhenCutOff},
     gateway::{Gateway, SHARE_LIFETIME_US},
@@ -31,6 +32,7 @@ fn noon() -> Timestamp {
 pub(crate) const fn id(period: Period) -> CounterId {
     CounterId {
         rule: [7; 16],
+        measure: Measure::Requests,
         period,
         segment: [0; 16],
     }
@@ -50,8 +52,8 @@ fn half() -> Share {
 
 /// Whether a request of this cost is admitted, by one counter.
 fn ask(counter: &mut Counter, cost: u64, reach: Reach, now: Timestamp) -> Result<(), Refusal> {
-    let charges = [Charge { counter: 0, cost }];
-    admit(std::slice::from_mut(counter), &charges, reach, now).map(drop)
+    let mut charges = [Charge::new(0, cost)];
+    admit(std::slice::from_mut(counter), &mut charges, reach, now).map(drop)
 }
 
 /// What is told of a counter: `(total, this gateway's own part)` in the slot of a time.
@@ -205,8 +207,8 @@ fn a_sliding_minute_of_seven_slots_is_never_short() {
 fn one_refusal_counts_at_no_counter() {
     let counter = |most, period| Counter::new(id(period), limit(most), Share::NONE);
     let mut counters = [counter(10, Period::Minute), counter(1, Period::Hour)];
-    let charges = [0, 1].map(|counter| Charge { counter, cost: 1 });
-    let decide = |counters: &mut [Counter]| admit(counters, &charges, Reach::Alone, noon());
+    let mut charges = [0, 1].map(|counter| Charge::new(counter, 1));
+    let mut decide = |counters: &mut [Counter]| admit(counters, &mut charges, Reach::Alone, noon());
     assert!(decide(&mut counters).is_ok());
     let refusal = decide(&mut counters).expect_err("one an hour");
     assert_eq!(refusal.counter, id(Period::Hour));
@@ -220,11 +222,8 @@ fn an_audit_refuses_nothing_and_says_what_it_would_have() {
         ..limit(1)
     };
     let mut counters = [Counter::new(id(Period::Hour), terms, Share::NONE)];
-    let charges = [Charge {
-        counter: 0,
-        cost: 1,
-    }];
-    let mut decide = || admit(&mut counters, &charges, Reach::Alone, noon());
+    let mut charges = [Charge::new(0, 1)];
+    let mut decide = || admit(&mut counters[..], &mut charges, Reach::Alone, noon());
     assert_eq!(decide(), Ok(None));
     assert_eq!(decide(), Ok(Some(id(Period::Hour))));
     let row = counters[0].report();
@@ -330,7 +329,7 @@ fn a_share_halves_with_each_lifetime_that_nobody_is_heard() {
 
 #[test]
 fn what_happens_after_too_long_a_silence_is_the_rules_choice() {
-    let check = |then: WhenCutOff, admits: bool| {
+    let check = |then: WhenCutOff, one_more: bool, any: bool| {
         let terms = Terms {
             cut_off: Some(CutOff {
                 after_us: SECOND,
@@ -338,19 +337,35 @@ fn what_happens_after_too_long_a_silence_is_the_rules_choice() {
             }),
             ..limit(5)
         };
-        let mut counter = Counter::new(id(Period::Hour), terms, Share::WHOLE);
+        let mut counter = Counter::new(id(Period::Hour), terms, half());
         let silent = |silent_us| Reach::Together {
             halvings: 0,
             silent_us,
         };
-        assert!(ask(&mut counter, 4, silent(SECOND), noon()).is_ok());
+        assert!(ask(&mut counter, 2, silent(SECOND), noon()).is_ok());
+        assert!(ask(&mut counter, 1, silent(SECOND), noon()).is_err());
         let after = ask(&mut counter, 1, silent(SECOND + 1), noon()).is_ok();
-        assert_eq!(after, admits, "{then:?}");
+        assert_eq!(after, one_more, "{then:?}");
         let beyond = ask(&mut counter, 9, silent(SECOND + 1), noon()).is_ok();
-        assert_eq!(beyond, admits, "{then:?}");
+        assert_eq!(beyond, any, "{then:?}");
     };
-    check(WhenCutOff::Open, true);
-    check(WhenCutOff::Closed, false);
+    check(WhenCutOff::Open, true, true);
+    check(WhenCutOff::Closed, false, false);
+    check(WhenCutOff::Alone, true, false);
+}
+
+#[test]
+fn where_only_the_share_is_used_up_there_is_room_soon() {
+    let mut counter = Counter::new(id(Period::Hour), limit(10), half());
+    assert!(ask(&mut counter, 5, TOGETHER, noon()).is_ok());
+    let refusal = ask(&mut counter, 1, TOGETHER, noon()).expect_err("half of ten");
+    assert_eq!(
+        (refusal.remaining, refusal.retry_after_us),
+        (5, Some(300_000))
+    );
+    counter.hear(&told(Period::Hour, noon(), None, 10, 5), false);
+    let refusal = ask(&mut counter, 1, TOGETHER, noon()).expect_err("all is used");
+    assert_eq!(refusal.retry_after_us, Some(3_600 * SECOND));
 }
 
 #[test]

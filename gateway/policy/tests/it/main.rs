@@ -9,4 +9,5 @@ mod limits;
 mod memory;
 mod plan;
 mod routing;
+mod rules;
 mod simulation;

@@ -80,6 +80,8 @@ impl Memory {
                 Entry::CompletionModel(_) => &mut memory.completion_models.archives,
                 // Where an account's host may be concerns whoever connects to it.
                 Entry::PrivateAddresses(_) => continue,
+                // Rules are compiled from them, and looked up by themselves.
+                Entry::RateLimitPolicy(_) => continue,
             };
             archives.push(entry.archive());
         }

@@ -32,6 +32,8 @@ pub(crate) struct Gateway {
     flags: Vec<String>,
     /// A file with the authorities that it trusts beside the system's.
     roots: Option<std::path::PathBuf>,
+    /// Whether it shares limits with others: most tests have one gateway.
+    pub(crate) together: bool,
 }
 
 impl Gateway {
@@ -61,6 +63,7 @@ impl Gateway {
             nats_url,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             roots: None,
+            together: false,
         }
     }
 
@@ -94,6 +97,7 @@ impl Gateway {
             .arg("--secrets-dir")
             .arg(self.folder.path().join("secrets"))
             .args(["--worker-threads", "2"])
+            .args((!self.together).then_some("--alone"))
             .args(&self.flags)
             .envs(self.roots.iter().map(|path| ("SLUICE_CA_FILE", path)))
             .stdout(log)

@@ -42,11 +42,11 @@ pub(crate) const TEAM_KEY: &str = "sk-sluice-team";
 const TEAM: [u8; 16] = [61; 16];
 const USER: [u8; 16] = [32; 16];
 const ACCOUNT: [u8; 16] = [1; 16];
-const OTHER_ACCOUNT: [u8; 16] = [2; 16];
+pub(crate) const OTHER_ACCOUNT: [u8; 16] = [2; 16];
 pub(crate) const FIRST: [u8; 16] = [11; 16];
 pub(crate) const SECOND: [u8; 16] = [12; 16];
 pub(crate) const VIRTUAL: [u8; 16] = [21; 16];
-const OWNER: [u8; 16] = [31; 16];
+pub(crate) const OWNER: [u8; 16] = [31; 16];
 
 /// One ring for everything that a gateway needs one for.
 pub(crate) const RING: &str = r#"{"active":"k1","keys":{"k1":"0101010101010101010101010101010101010101010101010101010101010101"}}"#;
@@ -78,6 +78,7 @@ fn subject(entry: &Entry) -> EntrySubject {
         Entry::Routing(it) => (EntryKind::Routing, it.virtual_model),
         Entry::CompletionModel(it) => (EntryKind::CompletionModel, it.model),
         Entry::PrivateAddresses(it) => (EntryKind::PrivateAddresses, it.account),
+        Entry::RateLimitPolicy(it) => (EntryKind::RateLimitPolicy, it.id),
     };
     EntrySubject { kind, id }
 }

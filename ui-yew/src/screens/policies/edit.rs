@@ -5,13 +5,18 @@ use std::rc::Rc;
 
 use events_schema::api::commands::CommandAnswer;
 use events_schema::api::resources::RateLimitPolicyItem;
-use events_schema::events::{LimitMode, LimitUnit, LimitWindow};
+use events_schema::events::{
+    Choice as EventChoice, LimitMode, LimitSegment, LimitUnit, LimitWindow, LimitedSubject,
+    ModelRef,
+};
+use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
-use super::draft::PolicyDraft;
+use super::draft::{LimitDraft, OverrideDraft, PolicyDraft};
 use crate::api::Rejection;
 use crate::command::use_command;
-use crate::widgets::chooser::{ChoicesField, List, OPENED, Source};
+use crate::widgets::button::{Button, Variant};
+use crate::widgets::chooser::{ChoicesField, ChooserField, List, OPENED, Offer, Source};
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
 use crate::widgets::draft::{Draft, use_draft};
@@ -22,11 +27,12 @@ use crate::widgets::reference;
 const FIELDS: &[&str] = &[
     "name",
     "order",
-    "rule.limit",
-    "rule.subjects",
-    "rule.models",
-    "rule.metadata",
+    "rule.limits",
+    "rule.when.subjects",
+    "rule.when.models",
+    "rule.when.metadata",
     "rule.applies_per",
+    "rule.overrides",
     "why",
 ];
 
@@ -34,6 +40,24 @@ const FIELDS: &[&str] = &[
 const SUBJECTS: Source = Source {
     fixed: &[],
     lists: &[List::Teams, List::VirtualAccounts, List::Users],
+};
+
+/// Who can have other limits than the others.
+const USERS: Source = Source {
+    fixed: &[],
+    lists: &[List::Users],
+};
+
+/// See [`USERS`].
+const VIRTUAL_ACCOUNTS: Source = Source {
+    fixed: &[],
+    lists: &[List::VirtualAccounts],
+};
+
+/// See [`USERS`].
+const MODELS: Source = Source {
+    fixed: &[],
+    lists: &[List::VirtualModels, List::Models],
 };
 
 /// Properties of [`EditPolicy`].
@@ -89,13 +113,19 @@ pub(super) fn EditPolicy(props: &Props) -> Html {
                         onchange={draft.edit(|draft, text| draft.order = text)} rejection={rejection.clone()} />
                 </div>
             }
-            { amount_fields(&draft, rejection.as_ref()) }
+            <Frame name="rule.limits" label="Limits" required={true} rejection={rejection.clone()}
+                hint="A request has to keep all of them.">
+                { limit_rows(&draft, "limit", &draft.limits, |draft| Some(&mut draft.limits)) }
+            </Frame>
+            <SelectField name="rule.mode" label="Above a limit" value={mode_value(draft.mode)} choices={modes()}
+                onchange={draft.edit(|draft, mode: String| draft.mode = if mode == "audit" { LimitMode::Audit } else { LimitMode::Enforce })} />
             { subject_fields(&draft, props.policy.as_deref(), rejection.as_ref()) }
             { model_fields(&draft, props.policy.as_deref(), rejection.as_ref()) }
-            <TextArea name="rule.metadata" label="Only with this metadata" rows={2} value={draft.metadata.clone()}
-                placeholder="environment=production" hint="One key=value a line, all of which a request must have."
+            <TextArea name="rule.when.metadata" label="Only with this metadata" rows={2} value={draft.metadata.clone()}
+                placeholder="environment=production" hint="One key=value or key!=value a line. Of several values of one key a request needs one."
                 onchange={draft.edit(|draft, text| draft.metadata = text)} rejection={rejection.clone()} />
             { counter_fields(&draft, rejection.as_ref()) }
+            { other_limits(&draft, rejection.as_ref()) }
             <WhyField {why} {rejection} />
         </FormDialog>
     )
@@ -107,29 +137,40 @@ fn subject_fields(
     policy: Option<&RateLimitPolicyItem>,
     rejection: Option<&Rejection>,
 ) -> Html {
-    let choose = |chosen| {
+    let choose = |chosen, side: Side<LimitedSubject>| {
         draft.edit(move |draft: &mut PolicyDraft, value: AttrValue| {
             if let Some(subject) = reference::limited_subject(&value) {
-                choose(&mut draft.subjects, subject, chosen);
+                choose(side(&mut draft.subjects), subject, chosen);
             }
         })
     };
-    let subjects = draft.subjects.iter();
     let known = policy.map(|policy| policy.subjects.as_slice());
     let known = known.unwrap_or_default().iter();
-    let known = known.map(|it| (reference::of_limited_subject(it.subject), it.name.clone()));
+    let known = known.map(|it| {
+        let value = reference::of_limited_subject(it.subject);
+        (value, it.name.clone().into())
+    });
+    let known: Vec<(AttrValue, AttrValue)> = known.collect();
+    let values = |of: &BTreeSet<LimitedSubject>| {
+        let values = of.iter().map(|it| reference::of_limited_subject(*it));
+        values.collect::<Vec<_>>()
+    };
     html!(
-        <Frame name="rule.subjects" label="Whose requests" rejection={rejection.cloned()}>
+        <Frame name="rule.when.subjects" label="Whose requests" rejection={rejection.cloned()}>
             <Check name="subjects-all" label="Everybody's" checked={draft.everybody}
                 onchange={draft.edit(|draft, all| draft.everybody = all)} />
             if !draft.everybody {
                 <div class="sl-below">
-                    <ChoicesField name="rule.subjects" label="Whose requests" source={SUBJECTS} placeholder="Search teams, accounts, users"
-                        chosen={subjects.map(|it| reference::of_limited_subject(*it)).collect::<Vec<_>>()}
-                        known={known.map(|(value, name)| (value, name.into())).collect::<Vec<_>>()}
-                        onadd={choose(true)} onremove={choose(false)} />
+                    <ChoicesField name="rule.when.subjects" label="Whose requests" source={SUBJECTS} placeholder="Search teams, accounts, users"
+                        chosen={values(&draft.subjects.within)} known={known.clone()}
+                        onadd={choose(true, within)} onremove={choose(false, within)} />
                 </div>
             }
+            <details class="sl-more" open={!draft.subjects.not_in.is_empty()}>
+                <summary>{ "But not theirs" }</summary>
+                <ChoicesField name="subjects-not-in" label="Not whose requests" source={SUBJECTS} placeholder="Search teams, accounts, users"
+                    chosen={values(&draft.subjects.not_in)} {known} onadd={choose(true, not_in)} onremove={choose(false, not_in)} />
+            </details>
         </Frame>
     )
 }
@@ -140,32 +181,52 @@ fn model_fields(
     policy: Option<&RateLimitPolicyItem>,
     rejection: Option<&Rejection>,
 ) -> Html {
-    let choose = |chosen| {
+    let choose = |chosen, side: Side<ModelRef>| {
         draft.edit(move |draft: &mut PolicyDraft, value: AttrValue| {
             if let Some(model) = reference::model(&value) {
-                choose(&mut draft.models, model, chosen);
+                choose(side(&mut draft.models), model, chosen);
             }
         })
     };
-    let models = draft.models.iter();
     let known = policy.map(|policy| policy.models.as_slice());
     let known = known.unwrap_or_default().iter();
-    let known = known.map(|it| (reference::of_model(it.model), it.name.clone()));
+    let known = known.map(|it| (reference::of_model(it.model), it.name.clone().into()));
+    let known: Vec<(AttrValue, AttrValue)> = known.collect();
+    let values = |of: &BTreeSet<ModelRef>| {
+        let values = of.iter().map(|it| reference::of_model(*it));
+        values.collect::<Vec<_>>()
+    };
     html!(
-        <Frame name="rule.models" label="To which models" rejection={rejection.cloned()}>
+        <Frame name="rule.when.models" label="To which models" rejection={rejection.cloned()}>
             <Check name="models-all" label="All models, also those that come later" checked={draft.all_models}
                 onchange={draft.edit(|draft, all| draft.all_models = all)} />
             if !draft.all_models {
                 <div class="sl-below">
-                    <ChoicesField name="rule.models" label="To which models" source={OPENED}
+                    <ChoicesField name="rule.when.models" label="To which models" source={OPENED}
                         placeholder="Search models, virtual models, accounts"
-                        chosen={models.map(|it| reference::of_model(*it)).collect::<Vec<_>>()}
-                        known={known.map(|(value, name)| (value, name.into())).collect::<Vec<_>>()}
-                        onadd={choose(true)} onremove={choose(false)} />
+                        chosen={values(&draft.models.within)} known={known.clone()}
+                        onadd={choose(true, within)} onremove={choose(false, within)} />
                 </div>
             }
+            <details class="sl-more" open={!draft.models.not_in.is_empty()}>
+                <summary>{ "But not to these" }</summary>
+                <ChoicesField name="models-not-in" label="Not to which models" source={OPENED}
+                    placeholder="Search models, virtual models, accounts"
+                    chosen={values(&draft.models.not_in)} {known} onadd={choose(true, not_in)} onremove={choose(false, not_in)} />
+            </details>
         </Frame>
     )
+}
+
+/// One side of a choice.
+type Side<T> = fn(&mut EventChoice<T>) -> &mut BTreeSet<T>;
+
+fn within<T: Ord>(choice: &mut EventChoice<T>) -> &mut BTreeSet<T> {
+    &mut choice.within
+}
+
+fn not_in<T: Ord>(choice: &mut EventChoice<T>) -> &mut BTreeSet<T> {
+    &mut choice.not_in
 }
 
 fn choose<T: Ord>(of: &mut BTreeSet<T>, it: T, chosen: bool) {
@@ -176,47 +237,167 @@ fn choose<T: Ord>(of: &mut BTreeSet<T>, it: T, chosen: bool) {
     }
 }
 
-/// How much, of what, in which time, and what happens above it.
-fn amount_fields(draft: &Draft<PolicyDraft>, rejection: Option<&Rejection>) -> Html {
-    let units = choices(&[("requests", "requests"), ("tokens", "tokens")]);
-    let windows = choices(&[
-        ("minute", "a minute"),
-        ("hour", "an hour"),
-        ("day", "a day"),
-    ]);
-    let modes = choices(&[
-        ("enforce", "Refuse what is above it"),
-        ("audit", "Only note what is above it"),
-    ]);
-    let unit = match draft.unit {
+fn modes() -> Vec<Choice> {
+    choices(&[
+        ("enforce", "Refuse the request"),
+        ("audit", "Only note what would have been refused"),
+    ])
+}
+
+const fn mode_value(mode: LimitMode) -> &'static str {
+    match mode {
+        LimitMode::Enforce => "enforce",
+        LimitMode::Audit => "audit",
+    }
+}
+
+/// How much of what, in which time, one below the other. `of` finds the limits in a draft.
+fn limit_rows(
+    draft: &Draft<PolicyDraft>,
+    named: &str,
+    limits: &[LimitDraft],
+    of: impl Fn(&mut PolicyDraft) -> Option<&mut Vec<LimitDraft>> + Copy + 'static,
+) -> Html {
+    let add = draft.edit(move |draft: &mut PolicyDraft, _: MouseEvent| {
+        if let Some(limits) = of(draft) {
+            limits.push(LimitDraft {
+                unit: LimitUnit::Tokens,
+                ..LimitDraft::default()
+            });
+        }
+    });
+    let row = |(at, limit): (usize, &LimitDraft)| {
+        let edit = |change: fn(&mut LimitDraft, String)| {
+            draft.edit(move |draft: &mut PolicyDraft, text: String| {
+                if let Some(limit) = of(draft).and_then(|limits| limits.get_mut(at)) {
+                    change(limit, text);
+                }
+            })
+        };
+        let remove = draft.edit(move |draft: &mut PolicyDraft, _: MouseEvent| {
+            if let Some(limits) = of(draft) {
+                limits.remove(at);
+            }
+        });
+        html!(
+            <div class="sl-limit-draft" key={at}>
+                <TextField name={format!("{named}-{at}")} label="Limit" required={true} placeholder="600" value={limit.limit.clone()}
+                    onchange={edit(|limit, text| limit.limit = text)} />
+                <SelectField name={format!("{named}-{at}-unit")} label="Of what" value={unit_value(limit.unit)}
+                    choices={choices(&[("requests", "requests"), ("tokens", "tokens")])}
+                    onchange={edit(|limit, unit| limit.unit = if unit == "tokens" { LimitUnit::Tokens } else { LimitUnit::Requests })} />
+                <SelectField name={format!("{named}-{at}-window")} label="In which time" value={window_value(limit.window)}
+                    choices={choices(&[("minute", "a minute"), ("hour", "an hour"), ("day", "a day")])}
+                    onchange={edit(|limit, window| limit.window = match window.as_str() {
+                        "hour" => LimitWindow::Hour,
+                        "day" => LimitWindow::Day,
+                        _ => LimitWindow::Minute,
+                    })} />
+                <Button variant={Variant::Plain} icon={Icon::MinusCircle} aria_label="Remove limit"
+                    disabled={limits.len() == 1} onclick={remove} />
+            </div>
+        )
+    };
+    html!(
+        <>
+            { for limits.iter().enumerate().map(row) }
+            <Button variant={Variant::Link} icon={Icon::PlusCircle} label="Add limit" onclick={add} />
+        </>
+    )
+}
+
+const fn unit_value(unit: LimitUnit) -> &'static str {
+    match unit {
         LimitUnit::Requests => "requests",
         LimitUnit::Tokens => "tokens",
-    };
-    let window = match draft.window {
+    }
+}
+
+const fn window_value(window: LimitWindow) -> &'static str {
+    match window {
         LimitWindow::Minute => "minute",
         LimitWindow::Hour => "hour",
         LimitWindow::Day => "day",
-    };
-    let mode = match draft.mode {
-        LimitMode::Enforce => "enforce",
-        LimitMode::Audit => "audit",
+    }
+}
+
+/// Other limits for some of those that have a counter.
+fn other_limits(draft: &Draft<PolicyDraft>, rejection: Option<&Rejection>) -> Html {
+    let per = draft.applies_per().unwrap_or_default();
+    if per.is_empty() && draft.overrides.is_empty() {
+        return html!();
+    }
+    let add = draft.edit(|draft: &mut PolicyDraft, _: MouseEvent| {
+        draft.overrides.push(OverrideDraft {
+            limits: vec![LimitDraft::default()],
+            ..OverrideDraft::default()
+        });
+    });
+    let row = |(at, other): (usize, &OverrideDraft)| {
+        let remove = draft.edit(move |draft: &mut PolicyDraft, _: MouseEvent| {
+            draft.overrides.remove(at);
+        });
+        html!(
+            <div class="sl-override-draft" key={at}>
+                { for per.iter().map(|segment| segment_field(draft, at, other, segment)) }
+                { limit_rows(draft, &format!("override-{at}"), &other.limits,
+                    move |draft| draft.overrides.get_mut(at).map(|it| &mut it.limits)) }
+                <Button variant={Variant::Link} icon={Icon::MinusCircle} label="Remove these" onclick={remove} />
+            </div>
+        )
     };
     html!(
-        <div class="sl-columns">
-            <TextField name="rule.limit" label="Limit" required={true} placeholder="600" value={draft.limit.clone()}
-                onchange={draft.edit(|draft, text| draft.limit = text)} rejection={rejection.cloned()} />
-            <SelectField name="rule.unit" label="Of what" value={unit} choices={units}
-                onchange={draft.edit(|draft, unit: String| draft.unit = if unit == "tokens" { LimitUnit::Tokens } else { LimitUnit::Requests })} />
-            <SelectField name="rule.window" label="In which time" value={window} choices={windows}
-                onchange={draft.edit(|draft, window: String| draft.window = match window.as_str() {
-                    "hour" => LimitWindow::Hour,
-                    "day" => LimitWindow::Day,
-                    _ => LimitWindow::Minute,
-                })} />
-            <SelectField name="rule.mode" label="Above it" value={mode} choices={modes}
-                onchange={draft.edit(|draft, mode: String| draft.mode = if mode == "audit" { LimitMode::Audit } else { LimitMode::Enforce })} />
-        </div>
+        <Frame name="rule.overrides" label="Other limits for some" rejection={rejection.cloned()}
+            hint="They apply in place of the limits above.">
+            { for draft.overrides.iter().enumerate().map(row) }
+            <Button variant={Variant::Link} icon={Icon::PlusCircle} label="Add an exception" onclick={add} />
+        </Frame>
     )
+}
+
+/// For which one of a kind other limits are.
+fn segment_field(
+    draft: &Draft<PolicyDraft>,
+    at: usize,
+    other: &OverrideDraft,
+    segment: &LimitSegment,
+) -> Html {
+    let chooser = |label: &'static str,
+                   source,
+                   value: &str,
+                   change: fn(&mut OverrideDraft, String)| {
+        let onchoose = draft.edit(move |draft: &mut PolicyDraft, offer: Option<Offer>| {
+            if let Some(other) = draft.overrides.get_mut(at) {
+                change(
+                    other,
+                    offer.map(|it| it.value.to_string()).unwrap_or_default(),
+                );
+            }
+        });
+        html!(<ChooserField name={format!("override-{at}-{label}")} {label} {source} value={value.to_owned()} {onchoose} required={true} />)
+    };
+    match segment {
+        LimitSegment::User => chooser("User", USERS, &other.user, |it, value| it.user = value),
+        LimitSegment::VirtualAccount => chooser(
+            "Virtual account",
+            VIRTUAL_ACCOUNTS,
+            &other.virtual_account,
+            |it, value| it.virtual_account = value,
+        ),
+        LimitSegment::Model => chooser("Model", MODELS, &other.model, |it, value| it.model = value),
+        LimitSegment::Metadata(key) => {
+            let value = other.metadata.get(&key.to_string()).cloned();
+            let key = key.to_string();
+            let label = format!("Value of {key}");
+            let name = format!("override-{at}-{key}");
+            let onchange = draft.edit(move |draft: &mut PolicyDraft, text: String| {
+                if let Some(other) = draft.overrides.get_mut(at) {
+                    other.metadata.insert(key.clone(), text);
+                }
+            });
+            html!(<TextField {name} {label} value={value.unwrap_or_default()} {onchange} required={true} />)
+        }
+    }
 }
 
 /// What has a counter of its own.

@@ -3,14 +3,15 @@
 mod draft;
 mod edit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use edit::EditPolicy;
 use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::RateLimitPolicyItem;
 use events_schema::events::{
-    Aggregate, LimitMode, LimitSegment, LimitUnit, LimitWindow, RateLimitRule,
+    Aggregate, Choice, LimitMode, LimitSegment, LimitUnit, LimitWindow, LimitedSubject, ModelRef,
+    RateLimit, RateLimitRule, When,
 };
 use events_schema::names::MetadataKey;
 use patternfly_yew::prelude::*;
@@ -84,9 +85,6 @@ pub(crate) fn Policies() -> Html {
                 }
             </Heading>
             <section class="pf-v6-c-page__main-section sl-stack">
-                <Alert inline={true} r#type={AlertType::Info} title="Policies are kept, and not enforced yet">
-                    { "Gateways of this version enforce the limits of keys. Policies are stored and checked, so that they can be prepared." }
-                </Alert>
                 <Listing<RateLimitPolicyItem> path="/rate-limit-policies" noun="policies" aggregates={SHOWS} columns={COLUMNS} {row}
                     empty={empty(may_change, create)} />
             </section>
@@ -117,8 +115,19 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
 pub(super) fn row(policy: RateLimitPolicyItem, actions: Vec<MenuItem>) -> Row {
     let stream = format!("rate_limit_policy.{}", policy.id);
     let rule = &policy.rule;
-    let subjects: Vec<_> = policy.subjects.iter().map(|it| it.name.clone()).collect();
-    let models: Vec<_> = policy.models.iter().map(|it| it.name.clone()).collect();
+    let When {
+        subjects,
+        models,
+        metadata,
+    } = &rule.when;
+    let subject_name = |of: &LimitedSubject| {
+        let named = policy.subjects.iter().find(|it| it.subject == *of);
+        named.map(|it| it.name.clone()).unwrap_or_default()
+    };
+    let model_name = |of: &ModelRef| {
+        let named = policy.models.iter().find(|it| it.model == *of);
+        named.map(|it| it.name.clone()).unwrap_or_default()
+    };
     Row {
         id: policy.id.to_string(),
         cells: vec![
@@ -126,14 +135,17 @@ pub(super) fn row(policy: RateLimitPolicyItem, actions: Vec<MenuItem>) -> Row {
             html!(<HistoryLink name={policy.name.clone()} {stream} />),
             html!(
                 <>
-                    <div class="sl-nowrap">{ amount(rule) }</div>
+                    { for rule.limits.iter().map(|limit| html!(<div class="sl-nowrap">{ amount(limit) }</div>)) }
                     if let Some(per) = per(rule) {
                         <div class="sl-quiet">{ per }</div>
                     }
+                    if !rule.overrides.is_empty() {
+                        <div class="sl-quiet">{ others(rule.overrides.len()) }</div>
+                    }
                 </>
             ),
-            names("Everybody's", &subjects, &rule.metadata),
-            names("All", &models, &BTreeMap::new()),
+            names("Everybody's", subjects, subject_name, metadata),
+            names("All", models, model_name, &BTreeMap::new()),
             html!(
                 <span class="sl-labels">
                     { label::enabled(!policy.disabled) }
@@ -149,17 +161,25 @@ pub(super) fn row(policy: RateLimitPolicyItem, actions: Vec<MenuItem>) -> Row {
 }
 
 /// `1,000,000 tokens a day`.
-fn amount(rule: &RateLimitRule) -> String {
-    let unit = match rule.unit {
+fn amount(limit: &RateLimit) -> String {
+    let unit = match limit.unit {
         LimitUnit::Requests => "requests",
         LimitUnit::Tokens => "tokens",
     };
-    let window = match rule.window {
+    let window = match limit.window {
         LimitWindow::Minute => "a minute",
         LimitWindow::Hour => "an hour",
         LimitWindow::Day => "a day",
     };
-    format!("{} {unit} {window}", format::count(rule.limit))
+    format!("{} {unit} {window}", format::count(limit.limit))
+}
+
+/// `with 2 exceptions`.
+fn others(count: usize) -> String {
+    match count {
+        1 => "with one exception".to_owned(),
+        many => format!("with {many} exceptions"),
+    }
 }
 
 /// `for each user and each project`.
@@ -174,18 +194,38 @@ fn per(rule: &RateLimitRule) -> Option<String> {
     (!each.is_empty()).then(|| format!("for {}", each.join(" and ")))
 }
 
-fn names(all: &'static str, names: &[String], metadata: &BTreeMap<MetadataKey, String>) -> Html {
-    let rest = names.len().saturating_sub(NAMED);
+fn names<T: Ord>(
+    all: &'static str,
+    choice: &Choice<T>,
+    name: impl Fn(&T) -> String,
+    metadata: &BTreeMap<MetadataKey, Choice<String>>,
+) -> Html {
+    let few = |of: &BTreeSet<T>| {
+        let rest = of.len().saturating_sub(NAMED);
+        html!(
+            <>
+                { for of.iter().take(NAMED).map(|it| html!(<Label label={name(it)} compact={true} outline={true} />)) }
+                if rest > 0 {
+                    <span class="sl-quiet">{ format!("and {rest} more") }</span>
+                }
+            </>
+        )
+    };
+    let conditions = metadata.iter().flat_map(|(key, values)| {
+        let within = values.within.iter().map(move |it| format!("{key}={it}"));
+        within.chain(values.not_in.iter().map(move |it| format!("{key}!={it}")))
+    });
     html!(
         <span class="sl-labels">
-            if names.is_empty() {
+            if choice.within.is_empty() {
                 <span class="sl-quiet">{ all }</span>
             }
-            { for names.iter().take(NAMED).map(|name| html!(<Label label={name.clone()} compact={true} outline={true} />)) }
-            if rest > 0 {
-                <span class="sl-quiet">{ format!("and {rest} more") }</span>
+            { few(&choice.within) }
+            if !choice.not_in.is_empty() {
+                <span class="sl-quiet">{ "but not" }</span>
+                { few(&choice.not_in) }
             }
-            { for metadata.iter().map(|(key, value)| label::code(&format!("{key}={value}"))) }
+            { for conditions.map(|condition| label::code(&condition)) }
         </span>
     )
 }

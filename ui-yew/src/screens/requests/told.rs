@@ -86,6 +86,12 @@ pub(crate) fn rule(rule: &FiredRule) -> String {
             "Refused by the key's own limit of requests a minute".to_owned()
         }
         "key:tokens_per_minute" => "Refused by the key's own limit of tokens a minute".to_owned(),
+        audited if audited.starts_with("audit:") => {
+            "Would have been refused, if it did more than audit, by the limits of".to_owned()
+        }
+        policy if policy.starts_with("rate_limit_policy:") => {
+            "Counted against the limits of".to_owned()
+        }
         _ if rule.of.is_some() => "Allowed by the grant to".to_owned(),
         other => format!("Rule {other}"),
     }
@@ -282,6 +288,11 @@ mod tests {
             told("grant:00", Some("grant.00")),
             "Allowed by the grant to"
         );
+        assert_eq!(
+            told("rate_limit_policy:00", Some("rate_limit_policy.00")),
+            "Counted against the limits of"
+        );
+        assert!(told("audit:rate_limit_policy:00", None).starts_with("Would have been refused"));
         assert!(told("key:tokens_per_minute", None).contains("tokens a minute"));
         assert_eq!(told("something:new", None), "Rule something:new");
     }

@@ -24,6 +24,7 @@ pub use self::{
     book::{JOINERS, POOL},
     round::CLOCK_SKEW_US,
 };
+use super::period::SlotNumber;
 use super::{
     gateway::SHARE_LIFETIME_US,
     message::{
@@ -32,7 +33,6 @@ use super::{
     period::Period,
     share::Share,
 };
-use crate::window::SlotNumber;
 
 /// How long an office is held without being renewed, in microseconds.
 pub const OFFICE_US: u64 = 2_000_000;
@@ -329,6 +329,12 @@ impl Aggregator {
     }
 
     // --- to look at
+
+    /// How many counters are known.
+    #[must_use]
+    pub fn counters(&self) -> usize {
+        self.tallies.len()
+    }
 
     /// How a counter stands; `None`: nobody has counted at it.
     #[must_use]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use events_schema::time::Timestamp;
 
 use crate::{
+    limits::period::SlotNumber,
     limits::{
         message::{Amounts, BroadcastSlot, Incarnation, ReportRow, ReportSlot},
         period::Period,
     },
-    window::SlotNumber,
 };
 
 use super::book::Book;

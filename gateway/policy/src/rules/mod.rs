@@ -1,0 +1,315 @@
+//! Rate-limit rules: which one applies to a request, and what it counts there.
+//!
+//! Rules are compiled once, when a configuration is put together. Each is found by the narrowest of what it asks for: whose
+//! request, to which model, with which metadata. So looking for the one that applies costs nothing for the rules that
+//! concern somebody else, however many they are.
+
+mod compile;
+mod index;
+mod segment;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use events_schema::snapshot::limits::ArchivedRateLimitPolicyEntry;
+
+use self::index::Index;
+pub use self::segment::Segment;
+use crate::{
+    Caller, Configuration, EntryId, Resolved, Target,
+    access::behind,
+    limits::{Measure, period::Period},
+};
+
+/// What somebody, or a model, is, and its id: fit to be sorted.
+type Tagged = (u8, EntryId);
+
+const USER: u8 = 1;
+const VIRTUAL_ACCOUNT: u8 = 2;
+const TEAM: u8 = 3;
+const MODEL: u8 = 4;
+const VIRTUAL_MODEL: u8 = 5;
+const ACCOUNT: u8 = 6;
+
+/// What of a request rules look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'r> {
+    /// Whose it is.
+    owner: Tagged,
+    /// The teams of the user whose it is.
+    teams: &'r [EntryId],
+    /// What it is for: the first is what has a counter of its own, the others are what a rule may call it as well.
+    models: [Option<Tagged>; 3],
+    /// Its metadata.
+    metadata: &'r BTreeMap<String, String>,
+}
+
+/// A rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The policy's id.
+    pub id: EntryId,
+    /// The policy's name.
+    pub name: Arc<str>,
+    /// Whether nothing is refused, and what would have been is noted.
+    pub audits: bool,
+    subjects: Choice<Tagged>,
+    models: Choice<Tagged>,
+    metadata: Box<[(Box<str>, Choice<Box<str>>)]>,
+    per: Box<[Segment]>,
+    limits: Box<[RuleLimit]>,
+    /// By the counter for which they are, in order.
+    overrides: Box<[(EntryId, Box<[RuleLimit]>)]>,
+}
+
+/// One of a rule's limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleLimit {
+    /// What it counts.
+    pub measure: Measure,
+    /// In which time.
+    pub period: Period,
+    /// How much fits into a window.
+    pub most: u64,
+}
+
+/// Some of all there are, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Choice<T> {
+    within: Box<[T]>,
+    not_in: Box<[T]>,
+}
+
+/// All rules, ready to be looked up.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// In the order in which they are asked.
+    rules: Box<[Rule]>,
+    /// Those for some subjects alone, by these.
+    by_subject: Index,
+    /// Of the others, those for some models alone.
+    by_model: Index,
+    /// Of the others, those that want a value of the metadata, by that.
+    by_value: Index,
+    /// All others.
+    rest: Box<[u32]>,
+    /// Of all, those that name models, by these: they apply to attempts as well.
+    by_target: Index,
+}
+
+// === impl Facts ===
+
+impl<'r> Facts<'r> {
+    /// A request, by who calls and what for.
+    pub fn of(
+        config: &'r impl Configuration,
+        caller: Caller<'r>,
+        resolved: Resolved<'_>,
+        metadata: &'r BTreeMap<String, String>,
+    ) -> Self {
+        let models = match resolved {
+            Resolved::Direct(target) => [Some(model(target)), Some(account(target)), None],
+            Resolved::Virtual(it) => {
+                let before = match behind(config, resolved) {
+                    Some(Resolved::Direct(target)) => Some(target),
+                    Some(Resolved::Virtual(_)) | None => None,
+                };
+                let own = Some((VIRTUAL_MODEL, it.id));
+                [own, before.map(model), before.map(account)]
+            }
+        };
+        let (owner, teams) = whose(config, caller);
+        Self {
+            owner,
+            teams,
+            models,
+            metadata,
+        }
+    }
+
+    /// An attempt of the same request at a target.
+    #[must_use]
+    pub const fn at(self, target: Target<'_>) -> Self {
+        Self {
+            models: [Some(model(target)), Some(account(target)), None],
+            ..self
+        }
+    }
+
+    fn subjects(&self) -> impl Iterator<Item = Tagged> {
+        let teams = self.teams.iter().map(|id| (TEAM, *id));
+        std::iter::once(self.owner).chain(teams)
+    }
+
+    fn models(&self) -> impl Iterator<Item = Tagged> {
+        self.models.into_iter().flatten()
+    }
+}
+
+fn whose<'r>(config: &'r impl Configuration, caller: Caller<'r>) -> (Tagged, &'r [EntryId]) {
+    use events_schema::snapshot::entries::ArchivedOwnerEntry as Owner;
+    match &caller.key.owner {
+        Owner::User(id) => {
+            let memberships = config.memberships(id);
+            let teams = memberships.map(|it| it.teams.as_slice());
+            ((USER, *id), teams.unwrap_or_default())
+        }
+        Owner::VirtualAccount(id) => ((VIRTUAL_ACCOUNT, *id), &[]),
+    }
+}
+
+const fn model(target: Target<'_>) -> Tagged {
+    (MODEL, target.model.id)
+}
+
+const fn account(target: Target<'_>) -> Tagged {
+    (ACCOUNT, target.account.id)
+}
+
+// === impl Choice ===
+
+impl Choice<Tagged> {
+    /// Whether it has one of these, and leaves none of them out.
+    fn has(&self, mut these: impl Iterator<Item = Tagged>) -> bool {
+        let mut is_in = self.within.is_empty();
+        let is_out = these.any(|it| {
+            is_in = is_in || self.within.binary_search(&it).is_ok();
+            self.not_in.binary_search(&it).is_ok()
+        });
+        is_in && !is_out
+    }
+}
+
+// === impl Rule ===
+
+impl Rule {
+    fn matches(&self, facts: &Facts<'_>) -> bool {
+        self.subjects.has(facts.subjects()) && self.models.has(facts.models()) && self.takes(facts)
+    }
+
+    fn takes(&self, facts: &Facts<'_>) -> bool {
+        self.metadata.iter().all(|(key, values)| {
+            let value = facts.metadata.get(&**key);
+            let finds = |list: &[Box<str>]| {
+                value.is_some_and(|value| {
+                    list.binary_search_by(|it| (**it).cmp(value.as_str()))
+                        .is_ok()
+                })
+            };
+            (values.within.is_empty() || finds(&values.within)) && !finds(&values.not_in)
+        })
+    }
+
+    /// Which of its counters a request has: zeros where all share one.
+    #[must_use]
+    pub fn segment(&self, facts: &Facts<'_>) -> EntryId {
+        segment::of(&self.per, |segment| facts.value(segment))
+    }
+
+    /// The limits of one of its counters.
+    #[must_use]
+    pub fn limits(&self, segment: &EntryId) -> &[RuleLimit] {
+        let other = self.overrides.binary_search_by(|(of, _)| of.cmp(segment));
+        other.map_or(&self.limits, |at| &self.overrides[at].1)
+    }
+
+    /// Whether each request that the other one matches is matched by this one, as far as can be seen without knowing who is
+    /// in which team.
+    fn covers(&self, other: &Self) -> bool {
+        let metadata = self.metadata.iter().all(|(key, values)| {
+            let others = other.metadata.iter().find(|(it, _)| it == key);
+            others.is_some_and(|(_, others)| values.covers(others))
+        });
+        metadata && self.subjects.covers(&other.subjects) && self.models.covers(&other.models)
+    }
+}
+
+impl<T: Ord> Choice<T> {
+    fn covers(&self, other: &Self) -> bool {
+        let within = self.within.is_empty()
+            || (!other.within.is_empty() && other.within.iter().all(|it| self.within.contains(it)));
+        within && self.not_in.iter().all(|it| other.not_in.contains(it))
+    }
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// Compiles the policies, given in any order; those that are disabled are left out.
+    #[must_use]
+    pub fn compile<'p>(
+        policies: impl IntoIterator<Item = &'p ArchivedRateLimitPolicyEntry>,
+    ) -> Self {
+        compile::compile(policies)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The rule that applies to a request: the first that matches.
+    #[must_use]
+    pub fn first(&self, facts: &Facts<'_>) -> Option<&Rule> {
+        if self.rules.is_empty() {
+            return None;
+        }
+        let mut best = None;
+        for subject in facts.subjects() {
+            self.look(facts, self.by_subject.get(index::of_id(subject)), &mut best);
+        }
+        for model in facts.models() {
+            self.look(facts, self.by_model.get(index::of_id(model)), &mut best);
+        }
+        if !self.by_value.is_empty() {
+            for (key, value) in facts.metadata {
+                let listed = self.by_value.get(index::of_text(key, value));
+                self.look(facts, listed, &mut best);
+            }
+        }
+        self.look(facts, self.rest.iter().copied(), &mut best);
+        best.map(|at| self.at(at))
+    }
+
+    /// The rule that applies to an attempt at a target that the request did not name: the first that matches of those that
+    /// name models.
+    #[must_use]
+    pub fn first_naming(&self, attempt: &Facts<'_>) -> Option<&Rule> {
+        if self.by_target.is_empty() {
+            return None;
+        }
+        let mut best = None;
+        for model in attempt.models() {
+            let listed = self.by_target.get(index::of_id(model));
+            self.look(attempt, listed, &mut best);
+        }
+        best.map(|at| self.at(at))
+    }
+
+    /// The rules that can match no request, each with the one before it that matches all of theirs.
+    pub fn unreachable(&self) -> impl Iterator<Item = (&Rule, &Rule)> {
+        self.rules.iter().enumerate().filter_map(|(at, rule)| {
+            let before = self.rules[..at].iter().find(|it| it.covers(rule));
+            before.map(|before| (rule, before))
+        })
+    }
+
+    fn at(&self, at: u32) -> &Rule {
+        &self.rules[at as usize]
+    }
+
+    /// Looks for a matching rule that stands before `best` in a list that is in order.
+    fn look(&self, facts: &Facts<'_>, listed: impl Iterator<Item = u32>, best: &mut Option<u32>) {
+        let before = |at: &u32| best.is_none_or(|best| *at < best);
+        let found = listed
+            .take_while(before)
+            .find(|at| self.at(*at).matches(facts));
+        *best = found.or(*best);
+    }
+}

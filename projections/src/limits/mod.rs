@@ -1,0 +1,252 @@
+//! Adds up what gateways count against limits, and deals out the shares: the shell around `gateway-policy`'s aggregator.
+//!
+//! Any number of these may run. All hear the gateways; one is in office and tells them what all have counted. Whoever is in
+//! office loses no more than the office with it: what was counted stands in the gateways' next reports.
+
+mod office;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use async_nats::{Client, jetstream};
+use events_schema::{subjects, time::Timestamp};
+use futures_util::StreamExt as _;
+use gateway_policy::limits::{
+    aggregator::Aggregator,
+    message::{Broadcast, Incarnation, Report, Steady},
+    wire::{self, SHARDS},
+};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use self::office::{Office, Standing};
+use crate::{
+    nats::Link,
+    status::{Metrics, Part},
+};
+
+/// How often gateways are told.
+const TELL: Duration = Duration::from_millis(50);
+/// How often the office is renewed, or asked for.
+const RENEW: Duration = Duration::from_millis(500);
+/// A message that cannot be handed over in this time is dropped: the next one says all that it said.
+const SEND: Duration = Duration::from_millis(200);
+/// Between a session that failed and the next.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What the worker works with.
+pub struct Config {
+    /// NATS.
+    pub link: Link,
+    /// Which worker this is.
+    pub worker: Uuid,
+    /// How often the stream that says who is in office is kept.
+    pub replicas: usize,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+    /// Where the worker counts.
+    pub status: Arc<Status>,
+}
+
+/// How the worker fares.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// The term; 0: it stands by.
+    term: AtomicU64,
+    /// Incarnations of gateways that were told something last.
+    gateways: AtomicU64,
+    /// Counters that are known.
+    counters: AtomicU64,
+    /// Messages that could not be read.
+    unreadable: AtomicU64,
+    trouble: Mutex<Option<String>>,
+}
+
+impl Status {
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+/// The worker on the status page.
+pub struct LimitsPart(pub Arc<Status>);
+
+impl Part for LimitsPart {
+    fn name(&self) -> &'static str {
+        "limits"
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let trouble = self.0.trouble.lock();
+        let trouble = trouble.unwrap_or_else(PoisonError::into_inner).clone();
+        trouble.map_or(Ok(()), Err)
+    }
+
+    fn metrics(&self, out: &mut Metrics) {
+        let load = |of: &AtomicU64| of.load(Relaxed);
+        out.gauge(
+            "sluice_limits_term",
+            "The term in which this worker deals out shares of limits; 0 while it stands by.",
+            load(&self.0.term),
+        );
+        out.gauge(
+            "sluice_limits_gateways",
+            "Lives of gateways that share limits.",
+            load(&self.0.gateways),
+        );
+        out.gauge(
+            "sluice_limits_counters",
+            "Counters of limits that are known.",
+            load(&self.0.counters),
+        );
+        out.counter(
+            "sluice_limits_unreadable",
+            "Reports of gateways that could not be read.",
+            load(&self.0.unreadable),
+        );
+    }
+}
+
+/// Works until `shutdown`.
+pub async fn run(config: Config, shutdown: CancellationToken) {
+    let mut work = Work {
+        shards: vec![Aggregator::new(); SHARDS],
+        begin: Instant::now(),
+        heard_term: 0,
+        config,
+    };
+    let forever = async {
+        loop {
+            let mut link = work.config.link.clone();
+            let nth = link.up().await;
+            let client = link.client.clone();
+            let ended = tokio::select! {
+                () = link.lost(nth) => "NATS is away".to_owned(),
+                ended = work.session(&client) => ended,
+            };
+            work.config.status.term.store(0, Relaxed);
+            work.config.status.set_trouble(Some(ended));
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    tokio::select! {
+        () = forever => {}
+        () = shutdown.cancelled() => {}
+    }
+}
+
+struct Work {
+    config: Config,
+    /// Each knows nothing of the others.
+    shards: Vec<Aggregator>,
+    begin: Instant,
+    /// The highest term that a gateway has heard of.
+    heard_term: u64,
+}
+
+impl Work {
+    fn steady(&self) -> Steady {
+        let micros = self.begin.elapsed().as_micros();
+        Steady(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    /// Over one connection, until something is wrong with it; returns what.
+    async fn session(&mut self, client: &Client) -> String {
+        let subscribed = timeout(SEND, client.subscribe(subjects::LIMITS_REPORTS)).await;
+        let Ok(Ok(mut reports)) = subscribed else {
+            return "gateways' reports on limits cannot be heard".to_owned();
+        };
+        let context = jetstream::new(client.clone());
+        let mut office = match Office::open(context, self.config.worker, self.config.replicas).await
+        {
+            Ok(office) => office,
+            Err(error) => return error.to_string(),
+        };
+        self.config.status.set_trouble(None);
+        let (mut tell, mut renew) = (interval(TELL), interval(RENEW));
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                report = reports.next() => match report {
+                    Some(report) => self.hear(&report.payload),
+                    None => return "gateways' reports on limits cannot be heard".to_owned(),
+                },
+                _ = tell.tick() => self.tell(client).await,
+                _ = renew.tick() => {
+                    if let Err(error) = self.hold(&mut office).await {
+                        self.config.status.set_trouble(Some(error.to_string()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, message: &[u8]) {
+        let Ok(parts) = wire::read::<Report>(message) else {
+            self.config.status.unreadable.fetch_add(1, Relaxed);
+            return;
+        };
+        let now = self.steady();
+        for (shard, report) in parts {
+            let heard = report.heard.map_or(0, |heard| heard.term);
+            self.heard_term = self.heard_term.max(heard);
+            self.shards[shard].merge(&report, now);
+        }
+    }
+
+    async fn tell(&mut self, client: &Client) {
+        let (now, wall) = (self.steady(), (self.config.now)());
+        let mut told = BTreeMap::<Incarnation, Vec<(usize, Broadcast)>>::new();
+        for (shard, aggregator) in self.shards.iter_mut().enumerate() {
+            for broadcast in aggregator.broadcast(now, wall) {
+                told.entry(broadcast.to)
+                    .or_default()
+                    .push((shard, broadcast));
+            }
+        }
+        let status = &self.config.status;
+        let term = self.shards[0].term(now).unwrap_or(0);
+        status.term.store(term, Relaxed);
+        status.gateways.store(told.len() as u64, Relaxed);
+        let counters: usize = self.shards.iter().map(Aggregator::counters).sum();
+        status.counters.store(counters as u64, Relaxed);
+        for (to, parts) in told {
+            let subject = subjects::limits_told(Uuid::from_bytes(to.0));
+            for message in wire::write(parts) {
+                let sent = timeout(SEND, client.publish(subject.clone(), message.into())).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    tracing::debug!("a message on limits was dropped");
+                }
+            }
+        }
+    }
+
+    /// Renews the office, or takes it where nobody else has it.
+    async fn hold(&mut self, office: &mut Office) -> Result<(), office::Error> {
+        let sent_at = self.steady();
+        match office.hold(self.heard_term).await? {
+            Standing::Renewed => {
+                for aggregator in &mut self.shards {
+                    aggregator.renew(sent_at);
+                }
+            }
+            Standing::Taken(term) => {
+                tracing::info!(term, "this worker deals out the shares of limits");
+                for aggregator in &mut self.shards {
+                    aggregator.take_office(term, sent_at);
+                }
+            }
+            Standing::By => {}
+        }
+        self.config.status.set_trouble(None);
+        Ok(())
+    }
+}

@@ -13,7 +13,10 @@ use gateway::{
     nats,
     record::{self, RecordConfig},
     report::Identity,
-    server::{Ending, Workers, worker::Shared},
+    server::{
+        Ending, Workers,
+        worker::{Counted, Shared},
+    },
     trust::Trust,
     view::{self, ViewConfig},
 };
@@ -134,16 +137,12 @@ fn run(config: &Config) -> Result<(), AnyError> {
         Incarnation(identity.incarnation.into_bytes()),
         config.alone,
     ));
-    let shared = Shared::new(
-        config,
-        secrets,
-        trust,
-        view,
-        status,
+    let counted = Counted {
         metrics,
         health,
-        Arc::clone(&limits),
-    );
+        limits: Arc::clone(&limits),
+    };
+    let shared = Shared::new(config, secrets, trust, view, status, counted);
     let workers = Workers::start(&shared, &recording.rings, &door, &ending)?;
 
     runtime.spawn(forget_unused(Arc::clone(&limits)));

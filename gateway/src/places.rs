@@ -246,10 +246,13 @@ mod tests {
         let held = places.take(&thread.of(&[1; 16]));
         assert!(Arc::ptr_eq(&thread.of(&[1; 16]), &other.of(&[1; 16])));
         let keys = || all.by_key.lock().expect("not poisoned").len();
-        (thread.sweep(), other.sweep());
+        thread.sweep();
+        other.sweep();
         assert_eq!(keys(), 1);
         drop(held);
-        (thread.sweep(), other.sweep(), thread.sweep());
+        thread.sweep();
+        other.sweep();
+        thread.sweep();
         assert_eq!(keys(), 0);
     }
 }

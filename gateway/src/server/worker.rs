@@ -64,6 +64,16 @@ pub struct Shared {
     leaving: Arc<AtomicBool>,
 }
 
+/// What counts, and is looked at from elsewhere, too.
+pub struct Counted {
+    /// Everything counted.
+    pub metrics: Arc<Metrics>,
+    /// How targets fare.
+    pub health: Arc<AllHealth>,
+    /// The counters behind limits.
+    pub limits: Arc<Limits>,
+}
+
 impl Shared {
     /// With nothing counted yet.
     #[must_use]
@@ -73,10 +83,13 @@ impl Shared {
         trust: Trust,
         view: ViewHandle,
         status: watch::Receiver<ViewStatus>,
-        metrics: Arc<Metrics>,
-        health: Arc<AllHealth>,
-        limits: Arc<Limits>,
+        counted: Counted,
     ) -> Self {
+        let Counted {
+            metrics,
+            health,
+            limits,
+        } = counted;
         Self {
             view,
             status,

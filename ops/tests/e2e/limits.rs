@@ -151,7 +151,7 @@ fn what_a_gateway_does_not_use_that_stands_still_the_other_does() {
         let answers = join_all(both.iter().map(|it| chat(it, "mock/fast", "first"))).await;
         assert!(answers.iter().flatten().all(|it| it.status == 200));
         scene.stack.signal("gateway-2", Signal::SIGSTOP);
-        let admitted = scene.use_up(&[first.clone()], async || {}).await;
+        let admitted = scene.use_up(std::slice::from_ref(first), async || {}).await;
         scene.stack.signal("gateway-2", Signal::SIGCONT);
         // One each was admitted before, and what stands still may not have said so.
         assert!((360..=400).contains(&admitted), "{admitted}");

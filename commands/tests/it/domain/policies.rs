@@ -149,7 +149,7 @@ fn other_limits_are_for_a_counter_that_the_rule_has() {
     let both = [bob.clone(), gpt.clone()];
     with(&[of(&both, 6)], "rate_limit_policy_created");
     with(
-        &[of(&[bob.clone()], 6)],
+        &[of(std::slice::from_ref(&bob), 6)],
         "422 bad_policy at rule.overrides: Other limits are for one of each that the policy applies per: user, model.",
     );
     with(

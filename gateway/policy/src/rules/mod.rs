@@ -54,12 +54,15 @@ pub struct Rule {
     pub audits: bool,
     subjects: Choice<Tagged>,
     models: Choice<Tagged>,
-    metadata: Box<[(Box<str>, Choice<Box<str>>)]>,
+    metadata: Box<[Condition]>,
     per: Box<[Segment]>,
     limits: Box<[RuleLimit]>,
     /// By the counter for which they are, in order.
     overrides: Box<[(EntryId, Box<[RuleLimit]>)]>,
 }
+
+/// A key of the metadata, and its values.
+type Condition = (Box<str>, Choice<Box<str>>);
 
 /// One of a rule's limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -100,7 +100,7 @@ pub(super) struct Call<'v> {
     pub(super) view: &'v View,
     pub(super) endpoint: Endpoint,
     pub(super) exchange: Exchange,
-    /// What limits admitted, for the limits of the targets; `None`: nothing was asked for yet.
+    /// What limits admitted, for the limits of the targets; `None`: there are none.
     pub(super) admitted: Option<Admitted<'v>>,
     own: OwnHeaders,
 }
@@ -182,17 +182,23 @@ impl<'v> Call<'v> {
         };
         let mut asked = OfLimits::new(tokens);
         asked.of_key(caller.key);
-        let facts = Facts::of(self.view, caller, resolved, self.exchange.metadata());
-        let rule = self.view.rules().first(&facts);
-        if let Some(rule) = rule {
-            asked.of_rule(rule, &facts);
+        let rules = self.view.rules();
+        let mut rule = None;
+        if !rules.is_empty() {
+            let facts = Facts::of(self.view, caller, resolved, self.exchange.metadata());
+            rule = rules.first(&facts);
+            if let Some(rule) = rule {
+                asked.of_rule(rule, &facts);
+            }
         }
-        self.admitted = Some(Admitted {
-            caller,
-            resolved,
-            by: rule.map(|rule| rule.id),
-            tokens,
-        });
+        if rules.name_targets() {
+            self.admitted = Some(Admitted {
+                caller,
+                resolved,
+                by: rule.map(|rule| rule.id),
+                tokens,
+            });
+        }
         if asked.is_empty() {
             return Ok(());
         }

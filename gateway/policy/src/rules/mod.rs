@@ -257,12 +257,15 @@ impl Rules {
         self.rules.is_empty()
     }
 
+    /// Whether some of them name models, and so may apply to attempts.
+    #[must_use]
+    pub const fn name_targets(&self) -> bool {
+        !self.by_target.is_empty()
+    }
+
     /// The rule that applies to a request: the first that matches.
     #[must_use]
     pub fn first(&self, facts: &Facts<'_>) -> Option<&Rule> {
-        if self.rules.is_empty() {
-            return None;
-        }
         let mut best = None;
         for subject in facts.subjects() {
             self.look(facts, self.by_subject.get(index::of_id(subject)), &mut best);
@@ -284,9 +287,6 @@ impl Rules {
     /// name models.
     #[must_use]
     pub fn first_naming(&self, attempt: &Facts<'_>) -> Option<&Rule> {
-        if self.by_target.is_empty() {
-            return None;
-        }
         let mut best = None;
         for model in attempt.models() {
             let listed = self.by_target.get(index::of_id(model));

@@ -8,14 +8,17 @@ mod asked;
 pub mod exchange;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use arrayvec::ArrayVec;
 use events_schema::time::Timestamp;
 use gateway_policy::{
-    EntryId, Measure, SlotNumber, Standing,
+    EntryId, Measure, Share, SlotNumber, Standing,
     limits::{
         admission::{Charge, Counters, admit},
         counter::{Counter, Mode, Reach},
@@ -34,6 +37,9 @@ pub const MOST_LIMITS: usize = 10;
 /// A shard without counters says only that this gateway is there, and that often.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// How long a gateway that has just started waits for its shares before it calls itself ready.
+const FIRST_SHARE: Duration = Duration::from_secs(1);
+
 /// Some of the counters, on cache lines of their own.
 #[repr(align(128))]
 struct Shard {
@@ -47,6 +53,8 @@ pub struct Limits {
     shards: Box<[Shard]>,
     begin: Instant,
     alone: bool,
+    /// Whether it has had a share of every limit.
+    shares: AtomicBool,
 }
 
 /// How a limit stands after a decision.
@@ -140,7 +148,15 @@ impl Limits {
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             begin: Instant::now(),
             alone,
+            shares: AtomicBool::new(alone),
         }
+    }
+
+    /// Whether requests may come: it has its shares of limits, or has waited long enough for them. Without any it would refuse
+    /// what another gateway would let through.
+    #[must_use]
+    pub fn are_ready(&self) -> bool {
+        self.shares.load(Relaxed) || self.begin.elapsed() > FIRST_SHARE
     }
 
     /// The steady clock of this gateway's limits.
@@ -254,6 +270,11 @@ impl Limits {
     pub(crate) fn hear(&self, parts: &[(usize, Broadcast)]) {
         for (shard, broadcast) in parts {
             self.lock(*shard).hear(broadcast);
+        }
+        // All are told at once, and of every limit that nobody has used yet the share is the same.
+        let has_share = |broadcast: &Broadcast| broadcast.base.iter().any(|it| *it > Share::NONE);
+        if parts.iter().any(|(_, broadcast)| has_share(broadcast)) {
+            self.shares.store(true, Relaxed);
         }
     }
 

@@ -129,8 +129,12 @@ fn ready(worker: &Worker) -> Response<Body> {
         return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
     }
     let status = worker.shared.status.borrow();
-    if status.ready {
+    if status.ready && worker.shared.limits.are_ready() {
         return text(StatusCode::OK, "ready\n".into());
+    }
+    if status.ready {
+        let text_of = "not ready: its shares of limits are on their way\n";
+        return text(StatusCode::SERVICE_UNAVAILABLE, text_of.into());
     }
     let why = status
         .trouble

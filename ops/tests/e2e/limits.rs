@@ -141,6 +141,40 @@ fn a_limit_holds_while_who_deals_out_the_shares_is_killed_and_nats_restarts() {
 }
 
 #[test]
+fn a_gateway_that_calls_itself_ready_refuses_nothing_that_there_is_room_for() {
+    block_on(async {
+        let scene = Scene::set().await;
+        // What any newcomer may use unasked is a thousandth of it: less than what is asked for.
+        scene.limit(2_000).await;
+        let [first, second] = &scene.gateways;
+        assert_eq!(
+            chat(first, "mock/fast", "warm")
+                .await
+                .expect("an answer")
+                .status,
+            200
+        );
+        let before = scene.stack.pid("gateway-2");
+        scene.stack.signal("gateway-2", Signal::SIGTERM);
+        wait_until("the second gateway is there again", || async {
+            let ready = crate::client::get(&format!("{}/readyz", second.gateway), None).await;
+            let status = ready.map_err(|failure| failure.to_string())?.status;
+            if scene.stack.pid("gateway-2") != before && status == 200 {
+                Ok(())
+            } else {
+                Err(format!("{status}"))
+            }
+        })
+        .await;
+        let asked = (0..AT_ONCE).map(|_| chat(second, "mock/fast", "at once"));
+        for answer in join_all(asked).await {
+            let answer = answer.expect("the gateway answers");
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    });
+}
+
+#[test]
 fn what_a_gateway_does_not_use_that_stands_still_the_other_does() {
     block_on(async {
         let scene = Scene::set().await;

@@ -2,9 +2,12 @@
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 
 use fantoccini::{Client, ClientBuilder};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::json;
 
 /// What keeps Chromium to itself: no network but the page's, no first-run pages, no GPU.
@@ -76,6 +79,7 @@ impl Driver {
     fn start() -> Result<Self, Box<dyn Error + Send + Sync>> {
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
+            .process_group(0)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -99,8 +103,9 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to do.
-        drop(self.process.kill());
+        // With the browsers that it started, which would outlive it. It may have ended by itself; then there is nothing to do.
+        let group = i32::try_from(self.process.id()).map(Pid::from_raw);
+        let _over = group.map(|group| killpg(group, Signal::SIGKILL));
         drop(self.process.wait());
     }
 }

@@ -6,15 +6,15 @@ use std::{sync::Arc, time::Duration};
 use events_schema::subjects;
 use futures_util::StreamExt as _;
 use gateway_policy::limits::{message::Broadcast, wire};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Limits;
 use crate::nats::Link;
 
-/// How often what has changed is reported.
-const REPORT: Duration = Duration::from_millis(100);
+/// How often all is reported, while there are not too many counters.
+pub(super) const REPORT: Duration = Duration::from_millis(100);
 /// A report that cannot be handed over in this time is dropped: the next one says all that it said.
 const SEND: Duration = Duration::from_millis(500);
 /// Between two attempts to hear what is told.
@@ -33,7 +33,7 @@ pub async fn run(
             let mut lost = link.clone();
             tokio::select! {
                 () = lost.lost(nth) => {}
-                () = talk(&limits, incarnation, &link) => tokio::time::sleep(AGAIN).await,
+                () = talk(&limits, incarnation, &link) => sleep(AGAIN).await,
             }
         }
     };
@@ -56,8 +56,7 @@ async fn talk(limits: &Limits, incarnation: Uuid, link: &Link) {
         tracing::warn!("what is told of limits cannot be heard");
         return;
     };
-    let mut due = interval(REPORT);
-    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due = Box::pin(sleep(Duration::ZERO));
     loop {
         tokio::select! {
             message = told.next() => {
@@ -67,7 +66,11 @@ async fn talk(limits: &Limits, incarnation: Uuid, link: &Link) {
                     Err(wire::Unreadable) => tracing::warn!("what is told of limits cannot be read"),
                 }
             }
-            _ = due.tick() => send(link, incarnation, limits.report(Instant::now().into_std())).await,
+            () = &mut due => {
+                let now = Instant::now();
+                send(link, incarnation, limits.report(now.into_std())).await;
+                due.as_mut().reset(now + limits.pause());
+            }
         }
     }
 }

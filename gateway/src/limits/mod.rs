@@ -34,6 +34,18 @@ pub use self::asked::{Asked, By};
 /// How many limits a decision is about: two of a key, and eight of a policy.
 pub const MOST_LIMITS: usize = 10;
 
+/// How many counters a shard has at most, 65,536 in all: callers choose the values of metadata that have a counter each. When it
+/// is full, the next values of a rule share one counter there, which is as good as they were one value. A report of so many is
+/// half as long as a message may be.
+const MOST_COUNTERS: usize = 4_096;
+
+/// The counter of values for which there was no room.
+const OTHERS: EntryId = [0xfe; 16];
+
+/// With so many counters a report is made every [`exchange::REPORT`]; with more of them the less often, so that reports take
+/// no more than a small part of a core.
+const SOON: usize = 2_048;
+
 /// A shard without counters says only that this gateway is there, and that often.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -105,6 +117,7 @@ pub struct Refused {
 /// What was charged at a counter.
 #[derive(Debug, Clone, Copy)]
 struct Held {
+    shard: usize,
     id: CounterId,
     slot: SlotNumber,
     cost: u64,
@@ -184,7 +197,17 @@ impl Limits {
         let places = asked.iter().map(|it| {
             let of = shard_of(&it.id);
             let shard = shards.iter().position(|(at, _)| *at == of).unwrap_or(0);
-            (shard, shards[shard].1.place(it.id, it.terms))
+            let gateway = &mut shards[shard].1;
+            let is_full = gateway.look().len() >= MOST_COUNTERS;
+            let id = if is_full && gateway.place_of(&it.id).is_none() {
+                CounterId {
+                    segment: OTHERS,
+                    ..it.id
+                }
+            } else {
+                it.id
+            };
+            (shard, gateway.place(id, it.terms))
         });
         let places = places.collect();
         Locked { shards, places }
@@ -216,15 +239,20 @@ impl Limits {
         }
         let outcome = match decided {
             Ok(audited) => {
-                let held = charges.iter().zip(asked.iter()).map(|(charge, it)| Held {
-                    id: it.id,
-                    slot: charge.slot,
-                    cost: charge.cost,
+                let held = charges.iter().map(|charge| {
+                    let (shard, _) = locked.places[charge.counter];
+                    Held {
+                        shard: locked.shards[shard].0,
+                        id: locked.counter(charge.counter).id(),
+                        slot: charge.slot,
+                        cost: charge.cost,
+                    }
                 });
+                let held = held.collect();
                 Ok(Admitted {
                     reservation: Reservation {
                         limits: Arc::clone(self),
-                        held: held.collect(),
+                        held,
                     },
                     audited: audited.map(|id| id.rule),
                 })
@@ -238,6 +266,18 @@ impl Limits {
             }),
         };
         Decided { stood, outcome }
+    }
+
+    /// How many counters there are.
+    fn counters(&self) -> usize {
+        let of_shard = |shard| self.lock(shard).look().len();
+        (0..self.shards.len()).map(of_shard).sum()
+    }
+
+    /// How long after a report the next one is due.
+    pub(crate) fn pause(&self) -> Duration {
+        let times = u32::try_from(self.counters() / SOON).unwrap_or(u32::MAX);
+        exchange::REPORT.saturating_mul(times.max(1))
     }
 
     /// What is to be reported, as messages.
@@ -300,12 +340,18 @@ fn note(stoods: &mut Stoods, measure: Measure, standing: Standing) {
 impl Reservation {
     /// Settles what was reserved against what was used.
     pub fn settle(self, used_tokens: u64) {
-        for Held { id, slot, cost } in &self.held {
+        for held in &self.held {
+            let Held {
+                shard,
+                id,
+                slot,
+                cost,
+            } = held;
             let actual = match id.measure {
                 Measure::Requests => *cost,
                 Measure::Tokens => used_tokens,
             };
-            let mut gateway = self.limits.lock(shard_of(id));
+            let mut gateway = self.limits.lock(*shard);
             if let Some(place) = gateway.place_of(id) {
                 gateway.counters()[place].settle(*slot, *cost, actual);
             }
@@ -424,10 +470,7 @@ mod tests {
     fn a_counter_is_forgotten_once_nothing_of_it_counts() {
         let limits = alone();
         let admitted = limits.decide(&asked(Some(9), None), at(0)).outcome;
-        let counters = || -> usize {
-            let counters = |shard| limits.lock(shard).look().len();
-            (0..SHARDS).map(counters).sum()
-        };
+        let counters = || limits.counters();
         limits.sweep(at(3_600));
         assert_eq!(counters(), 1, "it is under way");
         admitted.expect("admitted").reservation.settle(0);
@@ -435,6 +478,32 @@ mod tests {
         assert_eq!(counters(), 1);
         limits.sweep(at(60));
         assert_eq!(counters(), 0);
+    }
+
+    #[test]
+    fn callers_cannot_make_counters_without_end_and_all_are_limited() {
+        let limits = alone();
+        let ask = |value: u32| {
+            let mut segment = [9; 16];
+            segment[..4].copy_from_slice(&value.to_be_bytes());
+            let limit = RuleLimit {
+                measure: Measure::Requests,
+                period: Period::Day,
+                most: 5,
+            };
+            let mut asked = Asked::new(0);
+            asked.limit([8; 16], segment, limit, Mode::Enforce);
+            let decided = limits.decide(&asked, at(0)).outcome;
+            decided.map(|it| it.reservation.settle(0)).is_ok()
+        };
+        let most = SHARDS * MOST_COUNTERS;
+        let many = u32::try_from(most).expect("small") * 2;
+        let admitted = (0..many).filter(|value| ask(*value)).count();
+        assert!(limits.counters() <= most + SHARDS);
+        // Of each shard the first have a counter each, and all others five requests between them.
+        assert!(admitted <= limits.counters() + 5 * SHARDS);
+        assert!(ask(0), "what has a counter keeps it");
+        assert_eq!(limits.pause(), exchange::REPORT * 32);
     }
 
     #[test]

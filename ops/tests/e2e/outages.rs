@@ -1,5 +1,6 @@
 //! One part of the system is away, or damaged, while the others go on: what users see meanwhile, and that it heals.
 
+use std::fs;
 use std::time::Instant;
 
 use events_schema::api::Page;
@@ -10,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use crate::crash::{agrees, are_recorded_once, wait_for_work};
 use crate::load::Load;
-use crate::stack::{Session, Stack, block_on, wait_until};
+use crate::stack::{Session, Stack, block_on, wait_for, wait_until};
 
 /// Commands and chats that must succeed.
 const SOME: u64 = 20;
@@ -209,12 +210,37 @@ pub(crate) struct Down<'a> {
 }
 
 impl Stack {
-    /// Kills a process and keeps the supervisor from starting it again.
+    /// Kills a process and keeps the supervisor from starting it again. Processes of its own, such as those that serve a
+    /// connection to Postgres each, notice that it is gone and end as well: that is waited for.
     pub(crate) fn without(&self, name: &str) -> Down<'_> {
         self.signal_supervisor(Signal::SIGSTOP);
+        let children = children_of(self.pid(name));
         self.signal(name, Signal::SIGKILL);
+        wait_for("what it had started has ended", || {
+            // One that nobody has asked about yet has ended all the same.
+            let runs = |pid: &i32| state_and_parent(*pid).is_some_and(|(state, _)| state != 'Z');
+            (!children.iter().any(runs)).then_some(())
+        });
         Down { stack: self }
     }
+}
+
+/// The processes that another one has started.
+fn children_of(parent: i32) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").expect("Linux has it");
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let is_child = |pid: &i32| state_and_parent(*pid).is_some_and(|(_, of)| of == parent);
+    pids.filter(is_child).collect()
+}
+
+/// A process's state and the process that has started it; `None`: it is gone.
+fn state_and_parent(pid: i32) -> Option<(char, i32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // `pid (name) state parent …`, where the name may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.next()?.parse().ok()?))
 }
 
 impl Drop for Down<'_> {

@@ -102,11 +102,7 @@ impl<'a> Names<'a> {
 
     /// What somebody is called whose requests a rate-limit policy matches.
     pub(super) fn limited_subject(&self, subject: LimitedSubject) -> String {
-        self.subject(match subject {
-            LimitedSubject::User(id) => Subject::User(id),
-            LimitedSubject::Team(id) => Subject::Team(id),
-            LimitedSubject::VirtualAccount(id) => Subject::VirtualAccount(id),
-        })
+        self.subject(subject.into())
     }
 
     /// What a thing is called now; `None` when it is gone or has no name.

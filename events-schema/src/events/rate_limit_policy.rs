@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModelRef, codec::Upcaster};
+use super::{ModelRef, Subject, codec::Upcaster};
 use crate::{
     id::{TeamId, UserId, VirtualAccountId},
     names::{MetadataKey, Slug},
@@ -64,6 +64,16 @@ pub enum LimitedSubject {
     Team(TeamId),
     /// A virtual account.
     VirtualAccount(VirtualAccountId),
+}
+
+impl From<LimitedSubject> for Subject {
+    fn from(subject: LimitedSubject) -> Self {
+        match subject {
+            LimitedSubject::User(id) => Self::User(id),
+            LimitedSubject::Team(id) => Self::Team(id),
+            LimitedSubject::VirtualAccount(id) => Self::VirtualAccount(id),
+        }
+    }
 }
 
 /// How much of something may be used in a time.

@@ -19,7 +19,7 @@ pub use caller::{Caller, authenticate};
 pub use configuration::{Configuration, EntryId, Served};
 pub use denial::Denial;
 pub use health::Rank;
-pub use limits::{Measure, Settlement, Share, SlotNumber, Standing, settle};
+pub use limits::{Measure, Share, SlotNumber, Standing};
 pub use plan::{Asking, Ended, Next, Order, Plan, Progress, Step, plan, takes};
 pub use price::price_at;
 pub use routed::{Routed, RoutedTarget};

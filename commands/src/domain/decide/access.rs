@@ -23,7 +23,7 @@ pub(super) fn decide(state: &Organisation, id: GrantId, command: &C) -> Decision
     match command {
         C::Grant { subject, models } => {
             is_fresh(state, Stream::Grant(id))?;
-            subject_exists(state, *subject)?;
+            subject_exists(state, *subject, "subject")?;
             models_exist(state, models)?;
             Ok(vec![event(E::AccessGranted {
                 subject: *subject,
@@ -46,7 +46,12 @@ pub(super) fn decide(state: &Organisation, id: GrantId, command: &C) -> Decision
     }
 }
 
-fn subject_exists(state: &Organisation, subject: Subject) -> Result<(), Rejection> {
+/// Whether who is referred to at `field` exists.
+pub(super) fn subject_exists(
+    state: &Organisation,
+    subject: Subject,
+    field: &'static str,
+) -> Result<(), Rejection> {
     let (exists, what, id) = match subject {
         Subject::Everyone => return Ok(()),
         Subject::User(id) => (
@@ -73,11 +78,7 @@ fn subject_exists(state: &Organisation, subject: Subject) -> Result<(), Rejectio
     if exists {
         Ok(())
     } else {
-        Err(Rejection::MissingReference {
-            what,
-            id,
-            field: "subject",
-        })
+        Err(Rejection::MissingReference { what, id, field })
     }
 }
 

@@ -6,14 +6,18 @@ use events_schema::{
     events::{
         Aggregate, Choice, Event, LimitOverride, LimitSegment, LimitUnit, LimitWindow,
         LimitedSubject, ModelRef, RateLimit, RateLimitPolicyEvent as E, RateLimitRule,
-        SegmentValue, Stream,
+        SegmentValue, Stream, Subject,
     },
     id::RateLimitPolicyId,
     names::{MetadataKey, Slug},
     state::Organisation,
 };
 
-use super::{Decision, access::model_exists, is_fresh, when};
+use super::{
+    Decision,
+    access::{model_exists, subject_exists},
+    is_fresh, when,
+};
 use crate::domain::{
     command::RateLimitPolicyCommand as C,
     rejection::{PolicyFault, Rejection},
@@ -170,9 +174,9 @@ fn is_of_a_counter(
     }
     limits_hold(&other.limits)?;
     other.of.iter().try_for_each(|value| match value {
-        SegmentValue::User(id) => subject_exists(state, LimitedSubject::User(*id), OVERRIDES),
+        SegmentValue::User(id) => subject_exists(state, Subject::User(*id), OVERRIDES),
         SegmentValue::VirtualAccount(id) => {
-            subject_exists(state, LimitedSubject::VirtualAccount(*id), OVERRIDES)
+            subject_exists(state, Subject::VirtualAccount(*id), OVERRIDES)
         }
         SegmentValue::Model(ModelRef::ProviderAccount(_)) => fault(PolicyFault::OverrideOfAccount),
         SegmentValue::Model(model) => model_exists(state, *model, OVERRIDES),
@@ -225,34 +229,5 @@ fn subjects_exist(
     named(subjects, field)?;
     subjects
         .named()
-        .try_for_each(|subject| subject_exists(state, *subject, field))
-}
-
-fn subject_exists(
-    state: &Organisation,
-    subject: LimitedSubject,
-    field: &'static str,
-) -> Result<(), Rejection> {
-    let (is_there, what, id) = match subject {
-        LimitedSubject::User(id) => (
-            state.users().contains_key(&id),
-            Aggregate::User,
-            id.to_string(),
-        ),
-        LimitedSubject::Team(id) => (
-            state.teams().contains_key(&id),
-            Aggregate::Team,
-            id.to_string(),
-        ),
-        LimitedSubject::VirtualAccount(id) => (
-            state.virtual_accounts().contains_key(&id),
-            Aggregate::VirtualAccount,
-            id.to_string(),
-        ),
-    };
-    if is_there {
-        Ok(())
-    } else {
-        Err(Rejection::MissingReference { what, id, field })
-    }
+        .try_for_each(|subject| subject_exists(state, (*subject).into(), field))
 }

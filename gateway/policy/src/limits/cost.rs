@@ -22,29 +22,6 @@ pub struct Standing {
     pub reset_us: u64,
 }
 
-/// What is to be done when the true cost is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settlement {
-    /// Nothing.
-    Exact,
-    /// So much less was used.
-    Refund(u64),
-    /// So much more was used: the next requests pay.
-    Debt(u64),
-}
-
-/// What is to be done when `reserved` tokens turn out to be `actual`.
-#[must_use]
-pub const fn settle(reserved: u64, actual: u64) -> Settlement {
-    if actual < reserved {
-        Settlement::Refund(reserved - actual)
-    } else if actual > reserved {
-        Settlement::Debt(actual - reserved)
-    } else {
-        Settlement::Exact
-    }
-}
-
 /// How many bytes of a request's body count as a token: about right for English prose in JSON.
 const BYTES_PER_TOKEN: u64 = 4;
 

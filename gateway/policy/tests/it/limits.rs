@@ -2,7 +2,7 @@
 
 use events_schema::time::Timestamp;
 use gateway_policy::{
-    Measure, Settlement, Share,
+    Measure, Share,
     limits::{
         admission::{Charge, Refusal, admit},
         counter::{Counter, Mode, Reach, Terms},
@@ -10,7 +10,6 @@ use gateway_policy::{
         message::CounterId,
         period::Period,
     },
-    settle,
 };
 use proptest::prelude::*;
 
@@ -45,9 +44,15 @@ fn later(at: Timestamp, micros: u64) -> Timestamp {
 
 #[test]
 fn what_was_reserved_is_settled_against_what_was_used() {
-    assert_eq!(settle(100, 40), Settlement::Refund(60));
-    assert_eq!(settle(100, 140), Settlement::Debt(40));
-    assert_eq!(settle(100, 100), Settlement::Exact);
+    let used_after = |actual| {
+        let mut counter = counter(Measure::Tokens, 1_000, Share::NONE);
+        let slot = counter.charge(100, now());
+        counter.settle(slot, 100, actual);
+        counter.used(now())
+    };
+    assert_eq!(used_after(40), (40, 0));
+    assert_eq!(used_after(140), (140, 0));
+    assert_eq!(used_after(100), (100, 0));
 }
 
 #[test]

@@ -301,7 +301,7 @@ pub async fn restore(
 }
 
 /// Moves the head; its row is locked.
-pub(super) async fn write_head(
+async fn write_head(
     transaction: &mut Transaction<'_, Postgres>,
     head: &Head,
 ) -> Result<(), sqlx::Error> {

@@ -9,6 +9,8 @@ pub enum Measure {
     Requests,
     /// Input and output tokens.
     Tokens,
+    /// What requests cost, in nano-dollars.
+    Cost,
 }
 
 /// How a limit stands, for a caller to see.

@@ -36,6 +36,7 @@ use crate::feed::{Feed, FeedError, Limits, Turn, acknowledge, chain, sequence, s
 use crate::warehouse::{Warehouse, WarehouseError};
 
 pub use self::status::{LedgerPart, Status};
+pub(crate) use self::row::budget_text;
 pub(crate) use self::streams::{UsageKept, keep_usage_for};
 
 /// The consumer's name on `USAGE`.

@@ -61,6 +61,8 @@ pub(super) struct RequestRow {
     metadata: Vec<(String, String)>,
     /// JSON; empty: there was nothing to say.
     routing: String,
+    /// The counters of budgets for which it counts, as [`budget_text`] writes them.
+    budgets: Vec<String>,
 }
 
 // === impl RequestRow ===
@@ -100,6 +102,7 @@ impl RequestRow {
             duration_us,
             first_byte_us,
             metadata,
+            budgets,
         } = record;
         let Tokens {
             input,
@@ -151,8 +154,18 @@ impl RequestRow {
             routing: routing
                 .and_then(|it| serde_json::to_string(&it).ok())
                 .unwrap_or_default(),
+            budgets: budgets
+                .into_iter()
+                .flatten()
+                .map(|it| budget_text(it.policy.uuid(), it.segment))
+                .collect(),
         }
     }
+}
+
+/// A counter of a budget, as the ledger names it.
+pub(crate) fn budget_text(policy: Uuid, segment: Uuid) -> String {
+    format!("{}:{}", policy.as_simple(), segment.as_simple())
 }
 
 fn text(value: Option<impl ToString>) -> String {

@@ -3,6 +3,7 @@
 //! Any number of these may run. All hear the gateways; one is in office and tells them what all have counted. Whoever is in
 //! office loses no more than the office with it: what was counted stands in the gateways' next reports.
 
+mod budgets;
 mod office;
 
 use std::{
@@ -22,7 +23,10 @@ use gateway_policy::limits::{
     message::{Broadcast, Incarnation, Report, Steady},
     wire::{self, SHARDS},
 };
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -30,6 +34,7 @@ use self::office::{Office, Standing};
 use crate::{
     nats::Link,
     status::{Metrics, Part},
+    warehouse::Warehouse,
 };
 
 /// How often gateways are told.
@@ -47,8 +52,10 @@ pub struct Config {
     pub link: Link,
     /// Which worker this is.
     pub worker: Uuid,
-    /// How often the stream that says who is in office is kept.
+    /// How often the streams that say who is in office, and what is lent, are kept.
     pub replicas: usize,
+    /// The ledger, which says what was spent.
+    pub warehouse: Warehouse,
     /// The clock.
     pub now: fn() -> Timestamp,
     /// Where the worker counts.
@@ -66,10 +73,23 @@ pub struct Status {
     counters: AtomicU64,
     /// Messages that could not be read.
     unreadable: AtomicU64,
+    /// Budgets of which something was lent.
+    budgets: AtomicU64,
+    /// Of these, those of which the ledger has not said what was spent.
+    unproven: AtomicU64,
     trouble: Mutex<Option<String>>,
 }
 
 impl Status {
+    fn note_unreadable(&self) {
+        self.unreadable.fetch_add(1, Relaxed);
+    }
+
+    fn note_budgets(&self, known: usize, unproven: usize) {
+        self.budgets.store(known as u64, Relaxed);
+        self.unproven.store(unproven as u64, Relaxed);
+    }
+
     fn set_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
@@ -106,6 +126,16 @@ impl Part for LimitsPart {
             "Counters of limits that are known.",
             load(&self.0.counters),
         );
+        out.gauge(
+            "sluice_limits_budgets",
+            "Budgets of which this worker lends, each window by itself; 0 while it stands by.",
+            load(&self.0.budgets),
+        );
+        out.gauge(
+            "sluice_limits_budgets_unproven",
+            "Of these, those of which the ledger has not said yet what was spent.",
+            load(&self.0.unproven),
+        );
         out.counter(
             "sluice_limits_unreadable",
             "Reports of gateways that could not be read.",
@@ -116,11 +146,14 @@ impl Part for LimitsPart {
 
 /// Works until `shutdown`.
 pub async fn run(config: Config, shutdown: CancellationToken) {
+    let (in_office, term) = watch::channel(0);
+    let config = Arc::new(config);
     let mut work = Work {
         shards: vec![Aggregator::new(); SHARDS],
         begin: Instant::now(),
         heard_term: 0,
-        config,
+        in_office,
+        config: Arc::clone(&config),
     };
     let forever = async {
         loop {
@@ -131,27 +164,37 @@ pub async fn run(config: Config, shutdown: CancellationToken) {
                 () = link.lost(nth) => "NATS is away".to_owned(),
                 ended = work.session(&client) => ended,
             };
-            work.config.status.term.store(0, Relaxed);
+            work.enter(0);
             work.config.status.set_trouble(Some(ended));
             tokio::time::sleep(AGAIN).await;
         }
     };
     tokio::select! {
         () = forever => {}
+        () = budgets::run(&config, term) => {}
         () = shutdown.cancelled() => {}
     }
 }
 
 struct Work {
-    config: Config,
+    config: Arc<Config>,
     /// Each knows nothing of the others.
     shards: Vec<Aggregator>,
     begin: Instant,
     /// The highest term that a gateway has heard of.
     heard_term: u64,
+    /// The term while it is in office, else 0.
+    in_office: watch::Sender<u64>,
 }
 
 impl Work {
+    /// It is in office in this term; 0: it is not.
+    fn enter(&self, term: u64) {
+        self.config.status.term.store(term, Relaxed);
+        self.in_office
+            .send_if_modified(|known| std::mem::replace(known, term) != term);
+    }
+
     fn steady(&self) -> Steady {
         let micros = self.begin.elapsed().as_micros();
         Steady(u64::try_from(micros).unwrap_or(u64::MAX))
@@ -191,7 +234,7 @@ impl Work {
 
     fn hear(&mut self, message: &[u8]) {
         let Ok(parts) = wire::read::<Report>(message) else {
-            self.config.status.unreadable.fetch_add(1, Relaxed);
+            self.config.status.note_unreadable();
             return;
         };
         let now = self.steady();
@@ -212,9 +255,8 @@ impl Work {
                     .push((shard, broadcast));
             }
         }
+        self.enter(self.shards[0].term(now).unwrap_or(0));
         let status = &self.config.status;
-        let term = self.shards[0].term(now).unwrap_or(0);
-        status.term.store(term, Relaxed);
         status.gateways.store(told.len() as u64, Relaxed);
         let counters: usize = self.shards.iter().map(Aggregator::counters).sum();
         status.counters.store(counters as u64, Relaxed);

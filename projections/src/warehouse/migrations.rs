@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 /// All statements, in order.
-pub(super) fn statements() -> [Cow<'static, str>; 10] {
+pub(super) fn statements() -> [Cow<'static, str>; 11] {
     let to_usage_1m = format!(
         "CREATE MATERIALIZED VIEW IF NOT EXISTS requests_to_usage_1m TO usage_1m AS \
          {SUMS} FROM requests {BY_MINUTE}"
@@ -24,6 +24,7 @@ pub(super) fn statements() -> [Cow<'static, str>; 10] {
         LEDGER_RETENTION.into(),
         REQUESTS_ROUTING.into(),
         REQUESTS_TOKENS.into(),
+        REQUESTS_BUDGETS.into(),
     ]
 }
 
@@ -150,6 +151,10 @@ ALTER TABLE requests
     ADD COLUMN IF NOT EXISTS cache_write_input_tokens Nullable(UInt64) AFTER cached_input_tokens,
     ADD COLUMN IF NOT EXISTS audio_input_tokens Nullable(UInt64) AFTER cache_write_input_tokens,
     ADD COLUMN IF NOT EXISTS audio_output_tokens Nullable(UInt64) AFTER reasoning_tokens";
+
+/// The counters of budgets for which a request counts: `<policy>:<segment>`, each 32 hexadecimal digits.
+const REQUESTS_BUDGETS: &str = "
+ALTER TABLE requests ADD COLUMN IF NOT EXISTS budgets Array(String) CODEC(ZSTD(1)) AFTER routing";
 
 /// For how many days requests were kept until they were kept for another time: of a day and a number, the last moment.
 const LEDGER_RETENTION: &str = "

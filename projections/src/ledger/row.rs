@@ -100,6 +100,8 @@ impl RequestRow {
             duration_us,
             first_byte_us,
             metadata,
+            budgets: _,
+            limits: _,
         } = record;
         let Tokens {
             input,

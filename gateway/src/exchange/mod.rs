@@ -597,6 +597,8 @@ impl Exchange {
             duration_us,
             first_byte_us: self.first_byte_us,
             metadata: std::mem::take(&mut self.metadata),
+            budgets: None,
+            limits: None,
         };
         self.worker.ring.put(Left {
             record,

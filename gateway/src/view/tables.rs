@@ -9,6 +9,7 @@ use std::{
 
 use events_schema::snapshot::{
     DigestKey, EntriesDigest, EntryKind, EntrySubject,
+    budgets::ArchivedBudgetPolicyEntry,
     entries::{
         ArchivedCompletionModelEntry, ArchivedFormerSecretEntry, ArchivedGrantEntry,
         ArchivedKeyEntry, ArchivedMembershipsEntry, ArchivedModelEntry,
@@ -51,6 +52,7 @@ pub(super) struct Tables {
     pub(super) private_addresses: Entries<ArchivedPrivateAddressesEntry>,
     pub(super) former_secrets: Entries<ArchivedFormerSecretEntry>,
     pub(super) policies: Entries<ArchivedRateLimitPolicyEntry>,
+    pub(super) budgets: Entries<ArchivedBudgetPolicyEntry>,
     /// The policies, compiled once they are asked for.
     rules: OnceLock<Arc<Rules>>,
     pub(super) former_secrets_by_hash: Map<[u8; 32], EntryId>,
@@ -181,6 +183,7 @@ impl Tables {
             &mut visit,
         );
         each(&self.policies, EntryKind::RateLimitPolicy, &mut visit);
+        each(&self.budgets, EntryKind::BudgetPolicy, &mut visit);
     }
 
     /// The position and payload of the entry at a subject.
@@ -201,6 +204,7 @@ impl Tables {
             EntryKind::CompletionModel => stored(&self.completion_models, id),
             EntryKind::PrivateAddresses => stored(&self.private_addresses, id),
             EntryKind::RateLimitPolicy => stored(&self.policies, id),
+            EntryKind::BudgetPolicy => stored(&self.budgets, id),
         }
     }
 
@@ -222,6 +226,7 @@ impl Tables {
             EntryKind::CompletionModel => in_words(&self.completion_models, id),
             EntryKind::PrivateAddresses => in_words(&self.private_addresses, id),
             EntryKind::RateLimitPolicy => in_words(&self.policies, id),
+            EntryKind::BudgetPolicy => in_words(&self.budgets, id),
         }
     }
 
@@ -323,6 +328,11 @@ impl Tables {
                 self.rules = OnceLock::new();
                 self.policies.insert(id, new);
             }
+            EntryKind::BudgetPolicy => {
+                let new: Arc<Entry<ArchivedBudgetPolicyEntry>> = parse(position, payload)?;
+                same_id(new.id, id)?;
+                self.budgets.insert(id, new);
+            }
         }
         Ok(())
     }
@@ -367,6 +377,7 @@ impl Tables {
                 self.rules = OnceLock::new();
                 drop(self.policies.remove(&id));
             }
+            EntryKind::BudgetPolicy => drop(self.budgets.remove(&id)),
             EntryKind::Key => {
                 let Some(old) = self.keys.remove(&id) else {
                     return;

@@ -179,6 +179,8 @@ mod tests {
             duration_us: 1,
             first_byte_us: None,
             metadata: std::collections::BTreeMap::new(),
+            budgets: None,
+            limits: None,
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) fn statements() -> [Cow<'static, str>; 11] {
         LEDGER_RETENTION.into(),
         REQUESTS_ROUTING.into(),
         REQUESTS_TOKENS.into(),
-        REQUESTS_BUDGETS.into(),
+        REQUESTS_LIMITS.into(),
     ]
 }
 
@@ -152,9 +152,12 @@ ALTER TABLE requests
     ADD COLUMN IF NOT EXISTS audio_input_tokens Nullable(UInt64) AFTER cache_write_input_tokens,
     ADD COLUMN IF NOT EXISTS audio_output_tokens Nullable(UInt64) AFTER reasoning_tokens";
 
-/// The counters of budgets for which a request counts: `<policy>:<segment>`, each 32 hexadecimal digits.
-const REQUESTS_BUDGETS: &str = "
-ALTER TABLE requests ADD COLUMN IF NOT EXISTS budgets Array(String) CODEC(ZSTD(1)) AFTER routing";
+/// The counters of budgets for which a request counts: `<policy>:<segment>`, each 32 hexadecimal digits. And how the limits
+/// stood that refused it, as JSON; empty where there is nothing to say.
+const REQUESTS_LIMITS: &str = "
+ALTER TABLE requests
+    ADD COLUMN IF NOT EXISTS budgets Array(String) CODEC(ZSTD(1)) AFTER routing,
+    ADD COLUMN IF NOT EXISTS limits String CODEC(ZSTD(1)) AFTER budgets";
 
 /// For how many days requests were kept until they were kept for another time: of a day and a number, the last moment.
 const LEDGER_RETENTION: &str = "

@@ -122,6 +122,7 @@ fn per(segment: &ArchivedSegmentEntry) -> Segment {
         ArchivedSegmentEntry::VirtualAccount => Segment::VirtualAccount,
         ArchivedSegmentEntry::Model => Segment::Model,
         ArchivedSegmentEntry::Metadata(key) => Segment::Metadata(text(key)),
+        ArchivedSegmentEntry::Team => Segment::Team,
     }
 }
 
@@ -156,16 +157,20 @@ fn other_limits(
 fn of_segment<'v>(segment: &Segment, value: &'v ArchivedSegmentValueEntry) -> Option<Value<'v>> {
     use ArchivedSegmentValueEntry as V;
     match (segment, value) {
-        (Segment::User, V::User(id)) | (Segment::VirtualAccount, V::VirtualAccount(id)) => {
-            Some(Value::Id(*id))
-        }
+        (Segment::User, V::User(id))
+        | (Segment::VirtualAccount, V::VirtualAccount(id))
+        | (Segment::Team, V::Team(id)) => Some(Value::Id(*id)),
         (Segment::Model, V::Model(of)) => Some(Value::Id(model(of).1)),
         (Segment::Metadata(key), V::Metadata(of, value)) if **key == **of => {
             Some(Value::Text(value))
         }
         (
-            Segment::User | Segment::VirtualAccount | Segment::Model | Segment::Metadata(_),
-            V::User(_) | V::VirtualAccount(_) | V::Model(_) | V::Metadata(..),
+            Segment::User
+            | Segment::VirtualAccount
+            | Segment::Model
+            | Segment::Metadata(_)
+            | Segment::Team,
+            V::User(_) | V::VirtualAccount(_) | V::Model(_) | V::Metadata(..) | V::Team(_),
         ) => None,
     }
 }

@@ -14,6 +14,8 @@ pub enum Segment {
     Model,
     /// Each value of this key of the metadata.
     Metadata(Box<str>),
+    /// The first of the caller's teams.
+    Team,
 }
 
 /// What a request has of a segment.
@@ -47,6 +49,10 @@ impl<'r> Facts<'r> {
                 let value = self.metadata.get(&**key);
                 value.map_or(Value::Absent, |value| Value::Text(value))
             }
+            Segment::Team => self
+                .teams
+                .first()
+                .map_or(Value::Absent, |id| Value::Id(*id)),
         }
     }
 }

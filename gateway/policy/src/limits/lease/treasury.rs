@@ -196,7 +196,9 @@ impl Treasury {
         let is_new = !self.budgets.contains_key(&row.budget);
         let budget = self.budgets.entry(row.budget).or_default();
         budget.awaits_ledger |= is_new;
-        budget.most = row.most;
+        if row.most > 0 {
+            budget.most = row.most;
+        }
         let loan = budget.loans.entry(from).or_default();
         if loan.is_over {
             return is_new;

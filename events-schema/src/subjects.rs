@@ -37,6 +37,11 @@ pub const LIMITS_REPORTS: &str = "limits.report.*";
 /// What gateways have spent of budgets, each incarnation on a subject of its own; core NATS, not stored.
 pub const LIMITS_PURSES: &str = "limits.purses.*";
 
+/// How rate limits stand over all gateways, once a second; core NATS, not stored.
+pub const LIMITS_TOTALS: &str = "limits.totals.rates";
+/// How budgets stand over all gateways, once a second; core NATS, not stored.
+pub const BUDGETS_TOTALS: &str = "limits.totals.budgets";
+
 /// The stream of what is lent of budgets: the newest record of each counter and window.
 pub const BUDGETS: &str = "BUDGETS";
 /// What `BUDGETS` takes.

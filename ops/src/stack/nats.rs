@@ -172,6 +172,7 @@ impl User {
                 "limits.office",
                 "limits.told.*",
                 "limits.leases.*",
+                "limits.totals.*",
                 "budgets.>",
                 "$JS.API.STREAM.CREATE.LIMITS",
                 "$JS.API.STREAM.CREATE.BUDGETS",
@@ -206,7 +207,11 @@ impl User {
     const fn may_subscribe(self) -> &'static [&'static str] {
         match self {
             Self::Admin => &[">"],
-            Self::Commands => &["_INBOX.commands.>", "report.gateway.*"],
+            Self::Commands => &[
+                "_INBOX.commands.>",
+                "report.gateway.*",
+                "limits.totals.*",
+            ],
             Self::Projections => &[
                 "_INBOX.projections.>",
                 "limits.report.*",

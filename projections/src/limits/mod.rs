@@ -5,6 +5,7 @@
 
 mod budgets;
 mod office;
+mod totals;
 
 use std::{
     collections::BTreeMap,
@@ -213,9 +214,11 @@ impl Work {
             Err(error) => return error.to_string(),
         };
         self.config.status.set_trouble(None);
-        let (mut tell, mut renew) = (interval(TELL), interval(RENEW));
-        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let [mut tell, mut renew, mut totals] = [TELL, RENEW, totals::EVERY].map(|time| {
+            let mut interval = interval(time);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        });
         loop {
             tokio::select! {
                 report = reports.next() => match report {
@@ -223,6 +226,7 @@ impl Work {
                     None => return "gateways' reports on limits cannot be heard".to_owned(),
                 },
                 _ = tell.tick() => self.tell(client).await,
+                _ = totals.tick() => self.tell_totals(client).await,
                 _ = renew.tick() => {
                     if let Err(error) = self.hold(&mut office).await {
                         self.config.status.set_trouble(Some(error.to_string()));
@@ -269,6 +273,17 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// Tells how all counters stand.
+    async fn tell_totals(&self, client: &Client) {
+        if self.shards[0].term(self.steady()).is_none() {
+            return;
+        }
+        let wall = (self.config.now)();
+        let all = self.shards.iter().flat_map(|it| it.standings(wall));
+        let all = all.map(|(id, standing)| totals::of_counter(&id, &standing, wall));
+        totals::tell(client, subjects::LIMITS_TOTALS, all, wall).await;
     }
 
     /// Renews the office, or takes it where nobody else has it.

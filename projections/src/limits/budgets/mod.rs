@@ -35,7 +35,7 @@ use self::{
     spent::Spent,
     store::{Error, Store},
 };
-use super::{AGAIN, Config, SEND, Status};
+use super::{AGAIN, Config, SEND, totals};
 use crate::warehouse::WarehouseError;
 
 /// How often it is looked whether something is left to be planned, or to be asked of the ledger.
@@ -115,8 +115,11 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
     let (store, records) =
         Store::open(jetstream::new(client.clone()), config.replicas).await?;
     let mut work = Work::begin(config, client, store, records);
-    let mut tick = interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let [mut tick, mut tell] = [TICK, totals::EVERY].map(|time| {
+        let mut interval = interval(time);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        interval
+    });
     loop {
         tokio::select! {
             report = purses.next() => match report {
@@ -126,6 +129,7 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
             Some((record, written)) = work.writes.next() => work.written(&record, written?).await,
             spent = pending(&mut work.asking) => work.ledger_said(spent),
             _ = tick.tick() => work.tick(),
+            _ = tell.tick() => work.tell_totals().await,
         }
         work.plan();
     }
@@ -242,6 +246,14 @@ impl<'c> Work<'c> {
                 }
             }
         }
+    }
+
+    /// Tells how all budgets stand.
+    async fn tell_totals(&self) {
+        let (now, wall) = (self.steady(), (self.config.now)());
+        let all = self.shards.iter().flat_map(|it| it.treasury.standings(now));
+        let all = all.map(|(budget, standing)| totals::of_budget(&budget, &standing));
+        totals::tell(self.client, subjects::BUDGETS_TOTALS, all, wall).await;
     }
 
     /// Plans what is to be lent, and begins to write it down.

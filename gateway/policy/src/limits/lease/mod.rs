@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     purse::{Lack, Purse},
-    treasury::Treasury,
+    treasury::{BudgetStanding, Treasury},
 };
 use super::{
     message::{CounterId, Incarnation, Steady},

@@ -46,6 +46,22 @@ pub fn limits_told(incarnation: uuid::Uuid) -> String {
     format!("limits.told.{}", incarnation.as_simple())
 }
 
+/// What gateways report of what they have spent of budgets and have leases for, each incarnation on a subject of its own; core
+/// NATS, not stored.
+pub const LIMITS_PURSES: &str = "limits.purses.*";
+
+/// The subject on which an incarnation of a gateway reports what it has spent of budgets.
+#[must_use]
+pub fn limits_purses(incarnation: uuid::Uuid) -> String {
+    format!("limits.purses.{}", incarnation.as_simple())
+}
+
+/// The subject on which an incarnation of a gateway is told its leases of budgets.
+#[must_use]
+pub fn limits_leases(incarnation: uuid::Uuid) -> String {
+    format!("limits.leases.{}", incarnation.as_simple())
+}
+
 /// The subject of events of this aggregate.
 #[must_use]
 pub fn events(aggregate: Aggregate) -> String {

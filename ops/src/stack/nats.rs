@@ -171,6 +171,7 @@ impl User {
                 "usage_dead.>",
                 "limits.office",
                 "limits.told.*",
+                "limits.leases.*",
                 "$JS.API.STREAM.CREATE.LIMITS",
                 "$JS.API.STREAM.INFO.*",
                 "$JS.API.STREAM.CREATE.SNAPSHOTS",
@@ -188,6 +189,7 @@ impl User {
                 "usage.*",
                 "report.gateway.*",
                 "limits.report.*",
+                "limits.purses.*",
                 "$JS.API.STREAM.INFO.SNAPSHOTS",
                 "$JS.API.CONSUMER.CREATE.SNAPSHOTS",
                 "$JS.API.CONSUMER.CREATE.SNAPSHOTS.>",
@@ -203,8 +205,8 @@ impl User {
         match self {
             Self::Admin => &[">"],
             Self::Commands => &["_INBOX.commands.>", "report.gateway.*"],
-            Self::Projections => &["_INBOX.projections.>", "limits.report.*"],
-            Self::Gateway => &["_INBOX.gateway.>", "limits.told.*"],
+            Self::Projections => &["_INBOX.projections.>", "limits.report.*", "limits.purses.*"],
+            Self::Gateway => &["_INBOX.gateway.>", "limits.told.*", "limits.leases.*"],
         }
     }
 

@@ -55,6 +55,8 @@ pub(super) struct Tables {
     pub(super) budgets: Entries<ArchivedBudgetPolicyEntry>,
     /// The policies, compiled once they are asked for.
     rules: OnceLock<Arc<Rules>>,
+    /// The same of budgets.
+    budget_rules: OnceLock<Arc<Rules>>,
     pub(super) former_secrets_by_hash: Map<[u8; 32], EntryId>,
     pub(super) keys_by_hash: Map<[u8; 32], Arc<Entry<ArchivedKeyEntry>>>,
     pub(super) accounts_by_name: Map<Arc<str>, EntryId>,
@@ -103,6 +105,18 @@ impl Tables {
         let policies = || self.policies.values().map(|entry| &***entry);
         self.rules
             .get_or_init(|| Arc::new(Rules::compile(policies())))
+    }
+
+    /// The rules of all budget policies.
+    pub(super) fn budget_rules(&self) -> &Arc<Rules> {
+        let policies = || self.budgets.values().map(|entry| &***entry);
+        self.budget_rules
+            .get_or_init(|| Arc::new(Rules::compile_budgets(policies())))
+    }
+
+    /// Compiles the rules of all policies: here, and not when the first request asks for them.
+    pub(super) fn compile(&self) {
+        let _compiled = (self.rules(), self.budget_rules());
     }
 
     /// Takes an entry, in place of the one that stood at its subject.
@@ -331,6 +345,7 @@ impl Tables {
             EntryKind::BudgetPolicy => {
                 let new: Arc<Entry<ArchivedBudgetPolicyEntry>> = parse(position, payload)?;
                 same_id(new.id, id)?;
+                self.budget_rules = OnceLock::new();
                 self.budgets.insert(id, new);
             }
         }
@@ -377,7 +392,10 @@ impl Tables {
                 self.rules = OnceLock::new();
                 drop(self.policies.remove(&id));
             }
-            EntryKind::BudgetPolicy => drop(self.budgets.remove(&id)),
+            EntryKind::BudgetPolicy => {
+                self.budget_rules = OnceLock::new();
+                drop(self.budgets.remove(&id));
+            }
             EntryKind::Key => {
                 let Some(old) = self.keys.remove(&id) else {
                     return;

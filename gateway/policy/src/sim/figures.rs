@@ -136,5 +136,5 @@ fn money() -> Result<u64, Breach> {
         deaths_per_mille: 5,
     };
     let outcome = run_money(setup)?;
-    Ok(outcome.spent.nanos().saturating_sub(outcome.most.nanos()))
+    Ok(outcome.spent.saturating_sub(outcome.most))
 }

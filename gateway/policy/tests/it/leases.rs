@@ -57,7 +57,7 @@ impl Bank {
     }
 
     fn committed(&self) -> u64 {
-        self.treasury.committed()
+        self.treasury.committed(&budget())
     }
 }
 

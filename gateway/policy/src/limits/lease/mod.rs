@@ -18,18 +18,23 @@
 //! All amounts are whole and in the counter's measure: nano-dollars or tokens.
 
 mod purse;
+mod spend;
 mod treasury;
+mod wallet;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    purse::{Lack, Purse},
+    purse::{Lack, Lender, Purse, Stands},
+    spend::{Overspent, Role, Spending, Wallets, Why, ask, look_at, refuse, spend},
     treasury::{BudgetStanding, Treasury},
+    wallet::{Kept, PURSE_KEPT_US, Wallet},
 };
 use super::{
     message::{CounterId, Incarnation, Steady},
     period::SlotNumber,
 };
+use crate::mix::mix;
 
 /// How long a gateway spends of a lease after the report was sent in whose answer it was renewed, in microseconds. It gives
 /// back what it has not asked for in that time.
@@ -42,6 +47,13 @@ pub struct BudgetId {
     pub counter: CounterId,
     /// Which day, week, month or quarter.
     pub slot: SlotNumber,
+}
+
+impl BudgetId {
+    /// A number that differs for most: for tables.
+    fn spread(&self) -> u64 {
+        self.counter.spread() ^ mix(self.slot.0)
+    }
 }
 
 /// How much an incarnation may spend of a budget.
@@ -96,7 +108,8 @@ pub struct Purses {
 pub struct PurseRow {
     /// Of which budget.
     pub budget: BudgetId,
-    /// How much the budget is, as this gateway knows it.
+    /// How much the budget is, as this gateway knows it; 0: no request has found it for the lifetime of a lease, so that it may
+    /// be another by now.
     pub most: u64,
     /// What it says.
     pub said: PurseReport,

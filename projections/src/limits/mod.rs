@@ -17,7 +17,7 @@ use std::{
 };
 
 use async_nats::{Client, jetstream};
-use events_schema::{subjects, time::Timestamp};
+use events_schema::{subjects, time::Timestamp, totals::LimitTotals};
 use futures_util::StreamExt as _;
 use gateway_policy::limits::{
     aggregator::Aggregator,
@@ -283,7 +283,12 @@ impl Work {
         let wall = (self.config.now)();
         let all = self.shards.iter().flat_map(|it| it.standings(wall));
         let all = all.map(|(id, standing)| totals::of_counter(&id, &standing, wall));
-        totals::tell(client, subjects::LIMITS_TOTALS, all, wall).await;
+        totals::tell(
+            client,
+            subjects::LIMITS_TOTALS,
+            &LimitTotals::of(all, wall),
+        )
+        .await;
     }
 
     /// Renews the office, or takes it where nobody else has it.

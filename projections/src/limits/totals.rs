@@ -24,14 +24,8 @@ use super::SEND;
 pub(super) const EVERY: Duration = Duration::from_secs(1);
 
 /// Tells how these stand.
-pub(super) async fn tell(
-    client: &Client,
-    subject: &'static str,
-    all: impl Iterator<Item = LimitTotal>,
-    wall: Timestamp,
-) {
-    let totals = LimitTotals::of(all, wall);
-    let Ok(json) = serde_json::to_vec(&totals) else {
+pub(super) async fn tell(client: &Client, subject: &'static str, totals: &LimitTotals) {
+    let Ok(json) = serde_json::to_vec(totals) else {
         return;
     };
     let sent = timeout(SEND, client.publish(subject, json.into())).await;

@@ -146,7 +146,7 @@ impl Gateway {
 
     /// Asks for so much until it is lent.
     async fn ask(&mut self, cost: u64) {
-        let mut gateway = self;
+        let gateway = self;
         eventually("it is lent", async || {
             let gateway = &mut *gateway;
             if gateway.purse.remaining(gateway.now()) >= cost {

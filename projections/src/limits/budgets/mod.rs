@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_nats::{Client, jetstream};
-use events_schema::{subjects, time::Timestamp};
+use events_schema::{subjects, time::Timestamp, totals::LimitTotals};
 use futures_util::{
     FutureExt as _, StreamExt as _,
     future::BoxFuture,
@@ -129,9 +129,24 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
             Some((record, written)) = work.writes.next() => work.written(&record, written?).await,
             spent = pending(&mut work.asking) => work.ledger_said(spent),
             _ = tick.tick() => work.tick(),
-            _ = tell.tick() => work.tell_totals().await,
+            _ = tell.tick() => {
+                let totals = work.totals();
+                totals::tell(client, subjects::BUDGETS_TOTALS, &totals).await;
+            }
         }
         work.plan();
+    }
+}
+
+async fn tell(client: &Client, told: BTreeMap<Incarnation, Vec<(usize, Leases)>>) {
+    for (to, parts) in told {
+        let subject = subjects::limits_leases(Uuid::from_bytes(to.0));
+        for message in wire::write(parts) {
+            let sent = client.publish(subject.clone(), message.into());
+            if !matches!(timeout(SEND, sent).await, Ok(Ok(()))) {
+                tracing::debug!("a message on leases was dropped");
+            }
+        }
     }
 }
 
@@ -215,7 +230,7 @@ impl<'c> Work<'c> {
                 .or_default()
                 .push((at, shard.leases(incarnation, |_| true)));
         }
-        self.tell(told).await;
+        tell(self.client, told).await;
     }
 
     /// A record is durable: those whose leases it holds are told.
@@ -233,27 +248,15 @@ impl<'c> Work<'c> {
                 (it, vec![(at, leases)])
             });
         let told = told.collect();
-        self.tell(told).await;
+        tell(self.client, told).await;
     }
 
-    async fn tell(&self, told: BTreeMap<Incarnation, Vec<(usize, Leases)>>) {
-        for (to, parts) in told {
-            let subject = subjects::limits_leases(Uuid::from_bytes(to.0));
-            for message in wire::write(parts) {
-                let sent = self.client.publish(subject.clone(), message.into());
-                if !matches!(timeout(SEND, sent).await, Ok(Ok(()))) {
-                    tracing::debug!("a message on leases was dropped");
-                }
-            }
-        }
-    }
-
-    /// Tells how all budgets stand.
-    async fn tell_totals(&self) {
+    /// How all budgets stand.
+    fn totals(&self) -> LimitTotals {
         let (now, wall) = (self.steady(), (self.config.now)());
         let all = self.shards.iter().flat_map(|it| it.treasury.standings(now));
         let all = all.map(|(budget, standing)| totals::of_budget(&budget, &standing));
-        totals::tell(self.client, subjects::BUDGETS_TOTALS, all, wall).await;
+        LimitTotals::of(all, wall)
     }
 
     /// Plans what is to be lent, and begins to write it down.

@@ -35,8 +35,8 @@ use self::store::{Intent, Store};
 use crate::feed::{Feed, FeedError, Limits, Turn, acknowledge, chain, sequence, stand_by};
 use crate::warehouse::{Warehouse, WarehouseError};
 
-pub use self::status::{LedgerPart, Status};
 pub(crate) use self::row::budget_text;
+pub use self::status::{LedgerPart, Status};
 pub(crate) use self::streams::{UsageKept, keep_usage_for};
 
 /// The consumer's name on `USAGE`.
@@ -231,7 +231,7 @@ impl<'c> Session<'c> {
         for row in &mut batch.rows {
             row.ledger_batch = intent.ordinal;
         }
-        self.store.insert(intent, &batch.rows, &batch.gaps).await?;
+        self.store.insert(intent, &batch).await?;
         for poison in &batch.poison {
             if let Some(message) = messages
                 .iter()

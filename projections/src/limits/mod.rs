@@ -283,12 +283,7 @@ impl Work {
         let wall = (self.config.now)();
         let all = self.shards.iter().flat_map(|it| it.standings(wall));
         let all = all.map(|(id, standing)| totals::of_counter(&id, &standing, wall));
-        totals::tell(
-            client,
-            subjects::LIMITS_TOTALS,
-            &LimitTotals::of(all, wall),
-        )
-        .await;
+        totals::tell(client, subjects::LIMITS_TOTALS, &LimitTotals::of(all, wall)).await;
     }
 
     /// Renews the office, or takes it where nobody else has it.

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 /// All statements, in order.
-pub(super) fn statements() -> [Cow<'static, str>; 11] {
+pub(super) fn statements() -> [Cow<'static, str>; 12] {
     let to_usage_1m = format!(
         "CREATE MATERIALIZED VIEW IF NOT EXISTS requests_to_usage_1m TO usage_1m AS \
          {SUMS} FROM requests {BY_MINUTE}"
@@ -25,6 +25,7 @@ pub(super) fn statements() -> [Cow<'static, str>; 11] {
         REQUESTS_ROUTING.into(),
         REQUESTS_TOKENS.into(),
         REQUESTS_LIMITS.into(),
+        LEDGER_ENDS.into(),
     ]
 }
 
@@ -141,6 +142,19 @@ SETTINGS non_replicated_deduplication_window = 1000";
 /// The batch with which a gap was noticed, so that a batch is repeated as it was the first time.
 const LEDGER_GAPS_BATCH: &str = "
 ALTER TABLE ledger_gaps ADD COLUMN IF NOT EXISTS ledger_batch UInt64 AFTER usage_sequence";
+
+/// Lives of gateways that were killed, of which all records that will ever come have come: what they had leases for is spent as
+/// far as their records say, and the rest is lent again.
+const LEDGER_ENDS: &str = "
+CREATE TABLE IF NOT EXISTS ledger_ends (
+    incarnation UUID,
+    last_number UInt64,
+    noticed_at DateTime64(6, 'UTC') DEFAULT now64(6)
+)
+ENGINE = ReplacingMergeTree
+ORDER BY incarnation
+TTL toDateTime(noticed_at) + INTERVAL 400 DAY
+SETTINGS non_replicated_deduplication_window = 1000";
 
 /// What the choice among targets depended on, as JSON; empty where there is nothing to say.
 const REQUESTS_ROUTING: &str = "

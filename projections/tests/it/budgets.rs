@@ -59,8 +59,7 @@ impl Worker {
 
     async fn start_with(nats: &Nats, clickhouse: &str, id: u128) -> Self {
         let link = nats::connect(&nats.server(), "limits").await;
-        let warehouse =
-            projections::warehouse::Warehouse::new(clickhouse, &Trust::default());
+        let warehouse = projections::warehouse::Warehouse::new(clickhouse, &Trust::default());
         let config = limits::Config {
             link: link.expect("a good URL"),
             worker: Uuid::from_u128(id),
@@ -88,7 +87,9 @@ struct Gateway {
 
 impl Gateway {
     async fn start(nats: &Nats, id: u8, budget: BudgetId, most: u64) -> Self {
-        let client = async_nats::connect(nats.url()).await.expect("NATS is there");
+        let client = async_nats::connect(nats.url())
+            .await
+            .expect("NATS is there");
         let incarnation = [id; 16];
         let subject = subjects::limits_leases(Uuid::from_bytes(incarnation));
         Self {
@@ -284,4 +285,29 @@ async fn how_budgets_stand_is_told_to_whoever_listens() {
         (stands == (1, 70, 1_000)).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_gateway_has_not_spent_is_lent_again_once_its_records_have_arrived() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    let mut dead = Gateway::start(&nats, 1, budget(1), 1_000).await;
+    dead.ask(400).await;
+    let lent = dead.committed();
+    drop((worker, dead));
+    clickhouse
+        .execute(
+            "INSERT INTO ledger_ends (incarnation, last_number) \
+             VALUES ('01010101-0101-0101-0101-010101010101', 0)",
+        )
+        .await;
+    // Whoever takes office does not know since when it has been silent, and waits for as long as a lease lasts.
+    let _worker = Worker::start(&nats, &clickhouse, 2).await;
+    let mut living = Gateway::start(&nats, 2, budget(1), 1_000).await;
+    assert!(lent > 100);
+    living.ask(950).await;
+    assert_eq!(
+        living.heard.expect("it was told").committed,
+        living.heard.expect("it was told").lease.ceiling
+    );
 }

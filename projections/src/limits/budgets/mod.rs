@@ -15,11 +15,7 @@ use std::{
 
 use async_nats::{Client, jetstream};
 use events_schema::{subjects, time::Timestamp, totals::LimitTotals};
-use futures_util::{
-    FutureExt as _, StreamExt as _,
-    future::BoxFuture,
-    stream::FuturesUnordered,
-};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use gateway_policy::limits::{
     lease::{BudgetId, BudgetRecord, LeaseRow, Leases, Purses, Treasury},
     message::{Incarnation, Steady},
@@ -44,6 +40,8 @@ const TICK: Duration = Duration::from_millis(50);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// When it has not answered for so long, what is known without it has to do: budgets are lent though ClickHouse is away.
 const GIVE_UP: Duration = Duration::from_secs(5);
+/// How often the ledger is asked whether all records of gateways that have fallen silent have arrived.
+const SETTLE: Duration = Duration::from_secs(5);
 /// For how long after the end of its window a budget is kept: requests that began in it may still be under way.
 const LATE_US: i64 = 3_600_000_000;
 
@@ -70,7 +68,10 @@ pub(super) async fn run(config: &Config, mut term: watch::Receiver<u64>) {
                 }
             },
         }
-        config.status.budgets.store(0, std::sync::atomic::Ordering::Relaxed);
+        config
+            .status
+            .budgets
+            .store(0, std::sync::atomic::Ordering::Relaxed);
         sleep(AGAIN).await;
     }
 }
@@ -104,6 +105,12 @@ struct Work<'c> {
     asking: Option<BoxFuture<'static, Result<Spent, WarehouseError>>>,
     /// When the ledger may be asked again.
     ask_at: Instant,
+    /// When it was asked last.
+    asked_at: Instant,
+    /// The question about the dead that is under way.
+    settling: Option<BoxFuture<'static, Result<Spent, WarehouseError>>>,
+    /// When it was asked last.
+    settled_at: Instant,
 }
 
 /// Over one connection, and in one term.
@@ -112,8 +119,7 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
     let Ok(Ok(mut purses)) = subscribed else {
         return Err(Error::Deaf);
     };
-    let (store, records) =
-        Store::open(jetstream::new(client.clone()), config.replicas).await?;
+    let (store, records) = Store::open(jetstream::new(client.clone()), config.replicas).await?;
     let mut work = Work::begin(config, client, store, records);
     let [mut tick, mut tell] = [TICK, totals::EVERY].map(|time| {
         let mut interval = interval(time);
@@ -128,6 +134,7 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
             },
             Some((record, written)) = work.writes.next() => work.written(&record, written?).await,
             spent = pending(&mut work.asking) => work.ledger_said(spent),
+            spent = pending(&mut work.settling) => work.records_arrived(spent),
             _ = tick.tick() => work.tick(),
             _ = tell.tick() => {
                 let totals = work.totals();
@@ -192,6 +199,9 @@ impl<'c> Work<'c> {
             unasked,
             asking: None,
             ask_at: begin,
+            asked_at: begin,
+            settling: None,
+            settled_at: begin,
         }
     }
 
@@ -278,6 +288,7 @@ impl<'c> Work<'c> {
             return;
         }
         let budgets: BTreeSet<BudgetId> = self.unasked.keys().copied().collect();
+        self.asked_at = Instant::now();
         let warehouse = self.config.warehouse.clone();
         self.asking = Some(async move { spent::ask(&warehouse, &budgets).await }.boxed());
     }
@@ -293,10 +304,56 @@ impl<'c> Work<'c> {
             }
         };
         let now = self.steady();
+        tracing::info!(
+            budgets = spent.len(),
+            took_ms = self.asked_at.elapsed().as_millis(),
+            "the ledger has said what was spent of budgets"
+        );
         for (budget, spent) in spent {
             self.unasked.remove(&budget);
             let shard = &mut self.shards[shard_of(&budget.counter)];
             shard.treasury.ledger_said(&budget, spent, now);
+        }
+    }
+
+    /// Asks the ledger about gateways that have been silent for longer than their leases last.
+    fn settle(&mut self) {
+        if self.settling.is_some() || self.settled_at.elapsed() < SETTLE {
+            return;
+        }
+        self.settled_at = Instant::now();
+        let now = self.steady();
+        let mut silent = BTreeMap::<BudgetId, BTreeSet<Incarnation>>::new();
+        for shard in &self.shards {
+            for (budget, whose) in shard.treasury.silent(now) {
+                silent.entry(budget).or_default().insert(whose);
+            }
+        }
+        if silent.is_empty() {
+            return;
+        }
+        let warehouse = self.config.warehouse.clone();
+        let asking = async move { spent::of_the_dead(&warehouse, &silent).await };
+        self.settling = Some(asking.boxed());
+    }
+
+    /// What the dead have spent is known; the rest of their leases is lent again.
+    fn records_arrived(&mut self, spent: Result<Spent, WarehouseError>) {
+        let spent = match spent {
+            Ok(spent) => spent,
+            Err(error) => {
+                let error = crate::feed::chain(&error);
+                tracing::warn!(error, "what gateways that are gone have spent is not known");
+                return;
+            }
+        };
+        let now = self.steady();
+        for (budget, spent) in spent {
+            let treasury = &mut self.shards[shard_of(&budget.counter)].treasury;
+            for (whose, spent) in spent {
+                // Where its lease has not ended yet, or is being written, it is said again.
+                let _ = treasury.records_arrived(whose, &budget, spent, now);
+            }
         }
     }
 
@@ -322,6 +379,7 @@ impl<'c> Work<'c> {
             known += shard.treasury.budgets().count();
         }
         self.config.status.note_budgets(known, self.unasked.len());
+        self.settle();
     }
 }
 

@@ -36,6 +36,9 @@ pub enum TeamTag {}
 /// Marks ids of rate-limit policies.
 #[derive(Debug)]
 pub enum RateLimitPolicyTag {}
+/// Marks ids of budget policies.
+#[derive(Debug)]
+pub enum BudgetPolicyTag {}
 /// Marks ids of API keys.
 #[derive(Debug)]
 pub enum KeyTag {}
@@ -72,6 +75,8 @@ pub type VirtualAccountId = Id<VirtualAccountTag>;
 pub type TeamId = Id<TeamTag>;
 /// A rate-limit policy's id.
 pub type RateLimitPolicyId = Id<RateLimitPolicyTag>;
+/// A budget policy's id.
+pub type BudgetPolicyId = Id<BudgetPolicyTag>;
 /// An API key's id (not the key itself).
 pub type KeyId = Id<KeyTag>;
 /// An access grant's id.

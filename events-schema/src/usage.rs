@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     envelope::Epoch,
     events::{ModelRef, Owner},
-    id::{KeyId, ModelId},
+    id::{BudgetPolicyId, KeyId, ModelId, RateLimitPolicyId},
     money::NanoUsd,
     time::Timestamp,
 };
@@ -274,6 +274,114 @@ pub struct TargetHealth {
     pub health: Health,
 }
 
+/// A counter of a budget policy that a request's cost and tokens were counted at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BudgetCharge {
+    /// The policy.
+    pub policy: BudgetPolicyId,
+    /// Which of its counters, as gateways name them: what the policy applies to each, or a hash of it. Zeros: it applies to all
+    /// together.
+    pub segment: Uuid,
+}
+
+/// Whose limit it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitOf {
+    /// The key's own.
+    Key(KeyId),
+    /// A rate-limit policy's.
+    RateLimitPolicy(RateLimitPolicyId),
+    /// A budget policy's.
+    BudgetPolicy(BudgetPolicyId),
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitMeasure {
+    /// Requests.
+    Requests,
+    /// Input and output tokens.
+    Tokens,
+    /// Nano-dollars.
+    Cost,
+}
+
+/// In which time a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitPeriod {
+    /// Any minute.
+    Minute,
+    /// An hour of the clock.
+    Hour,
+    /// A day, UTC.
+    Day,
+    /// A week from Monday, UTC.
+    Week,
+    /// A month, UTC.
+    Month,
+    /// A quarter of a year, UTC.
+    Quarter,
+}
+
+/// What a gateway knew of a counter when it decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum CounterSeen {
+    /// Of a limit that gateways share: it admits what this gateway has admitted beyond what is known, and the request, as
+    /// long as they are within the share of what is left.
+    Shared {
+        /// What this gateway had admitted in the window that was not in `known`.
+        own: u64,
+        /// What all gateways were known to have admitted in the window.
+        known: u64,
+        /// The gateway's share of what is left, in parts of 2^32.
+        share: u64,
+    },
+    /// Of a budget: it admits what this gateway has spent and may be spending, and the request, up to its lease.
+    Leased {
+        /// What this gateway might spend in all.
+        ceiling: u64,
+        /// What it had spent, or requests under way may spend.
+        taken: u64,
+        /// What all gateways had spent, or had leases for, as it was told last; `None`: it had not been told.
+        committed: Option<u64>,
+        /// Whether nobody had dealt out leases for so long that the policy's choice between open and closed decided.
+        cut_off: bool,
+    },
+}
+
+/// A limit as it was seen when a request was decided on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LimitSeen {
+    /// Whose limit.
+    pub of: LimitOf,
+    /// Which of its counters; zeros: it has one for all.
+    pub segment: Uuid,
+    /// What it counts.
+    pub measure: LimitMeasure,
+    /// In which time.
+    pub period: LimitPeriod,
+    /// How much it lets through in that time.
+    pub most: u64,
+    /// What the request was taken to cost.
+    pub cost: u64,
+    /// What was known of the counter.
+    pub counter: CounterSeen,
+    /// Whether it did not let the request through, or would not have if it did more than audit.
+    pub exceeded: bool,
+}
+
 /// What became of one request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -327,4 +435,10 @@ pub struct UsageRecord {
     pub first_byte_us: Option<u64>,
     /// What the caller said about the request (`x-sluice-metadata`).
     pub metadata: BTreeMap<String, String>,
+    /// The counters of budgets at which its cost and tokens were counted, in the window of its arrival; `None`: there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budgets: Option<Vec<BudgetCharge>>,
+    /// Limits as they were seen when one of them refused it, or would have if it did more than audit; `None`: none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Vec<LimitSeen>>,
 }

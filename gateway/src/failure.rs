@@ -4,11 +4,15 @@
 use std::fmt;
 
 use events_schema::usage::Outcome;
-use gateway_policy::{Denial, Measure, limits::period::Period};
+use events_schema::money::NanoUsd;
+use gateway_policy::{
+    Denial, Measure,
+    limits::{lease::Why, period::Period},
+};
 use http::StatusCode;
 
 use crate::{
-    limits::{By, Refused},
+    limits::{By, Overspent, Refused},
     places::{Bound, Crowded},
     request::{Malformed, metadata::InvalidMetadata, wish::InvalidWish},
 };
@@ -45,6 +49,8 @@ pub enum Failure {
     ClientGone,
     /// A limit refuses.
     Limited(Refused),
+    /// A budget refuses.
+    Overspent(Overspent),
     /// As many requests are under way as may be.
     Crowded(Crowded),
     /// No answer from the provider.
@@ -195,10 +201,12 @@ impl Failure {
                 match refused.measure {
                     Measure::Requests => "requests",
                     Measure::Tokens => "tokens",
+                    Measure::Cost => "cost",
                 },
                 "rate_limit_exceeded",
                 Outcome::LimitExceeded,
             ),
+            Self::Overspent(overspent) => overspent_row(overspent.why),
             Self::Crowded(crowded) => crowded_out(crowded.bound),
             Self::Upstream(failure) => upstream(*failure),
             Self::CredentialRefused => row(
@@ -272,6 +280,7 @@ impl Failure {
             | Self::Framing
             | Self::ClientGone
             | Self::Limited(_)
+            | Self::Overspent(_)
             | Self::Crowded(_)
             | Self::Upstream(_)
             | Self::CredentialRefused
@@ -286,23 +295,35 @@ impl Failure {
     #[must_use]
     pub const fn retry_after_seconds(&self) -> Option<u64> {
         match self {
+            Self::Overspent(Overspent {
+                why: Why::UsedUp,
+                reset_us,
+                ..
+            }) => Some(reset_us.div_ceil(1_000_000)),
             Self::Limited(Refused {
                 retry_after_us: Some(us),
                 ..
             }) => Some(us.div_ceil(1_000_000)),
-            Self::NotReady | Self::Crowded(_) | Self::Stopping | Self::Overloaded => Some(1),
+            Self::NotReady
+            | Self::Overspent(_)
+            | Self::Crowded(_)
+            | Self::Stopping
+            | Self::Overloaded => Some(1),
             _ => None,
         }
     }
 
-    /// Whether the same request can never succeed, though its status usually says that it may later; the header
-    /// `x-should-retry: false`, which `OpenAI`'s SDKs heed.
+    /// Whether the same request can not succeed, or not for long, though its status usually says that it may soon; the header
+    /// `x-should-retry: false`, which `OpenAI`'s and Anthropic's SDKs heed.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         matches!(
             self,
             Self::Limited(Refused {
                 retry_after_us: None,
+                ..
+            }) | Self::Overspent(Overspent {
+                why: Why::UsedUp,
                 ..
             })
         )
@@ -374,6 +395,33 @@ fn crowded_out(bound: Bound) -> Row {
     }
 }
 
+/// As `OpenAI` says that an account has spent what it may.
+fn overspent_row(why: Why) -> Row {
+    let row = |status, kind, code| Row {
+        status,
+        kind,
+        code,
+        outcome: Outcome::LimitExceeded,
+    };
+    match why {
+        Why::UsedUp => row(
+            StatusCode::TOO_MANY_REQUESTS,
+            "insufficient_quota",
+            "insufficient_quota",
+        ),
+        Why::Lacks => row(
+            StatusCode::TOO_MANY_REQUESTS,
+            "requests",
+            "budget_lease_pending",
+        ),
+        Why::CutOff => row(
+            StatusCode::SERVICE_UNAVAILABLE,
+            SERVER,
+            "budget_unavailable",
+        ),
+    }
+}
+
 fn upstream(failure: UpstreamFailure) -> Row {
     let row = |status, code| Row {
         status,
@@ -424,6 +472,7 @@ impl fmt::Display for Message<'_> {
             }
             Failure::ClientGone => f.write_str("The caller went away."),
             Failure::Limited(refused) => fmt_limited(refused, f),
+            Failure::Overspent(overspent) => fmt_overspent(overspent, f),
             Failure::Crowded(Crowded { bound, most }) => match bound {
                 Bound::Key => write!(
                     f,
@@ -518,24 +567,38 @@ fn fmt_denial(denial: Denial, model: &str, f: &mut fmt::Formatter<'_>) -> fmt::R
     }
 }
 
-fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let what = match refused.measure {
-        Measure::Requests => "requests",
-        Measure::Tokens => "tokens",
-    };
-    let time = match refused.period {
+const fn period_name(period: Period) -> &'static str {
+    match period {
         Period::SlidingMinute | Period::WholeMinute | Period::Minute => "minute",
         Period::Hour => "hour",
         Period::Day => "day",
         Period::Week => "week",
         Period::Month => "month",
         Period::Quarter => "quarter",
-    };
+    }
+}
+
+/// An amount of what a limit counts: `$5.00`, or `600 requests`.
+struct Amount(u64, Measure);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(amount, measure) = self;
+        match measure {
+            Measure::Requests => write!(f, "{amount} requests"),
+            Measure::Tokens => write!(f, "{amount} tokens"),
+            Measure::Cost => write!(f, "${}", NanoUsd::new(*amount).to_dollars()),
+        }
+    }
+}
+
+fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match &refused.by {
         By::Key => f.write_str("Rate limit reached for this API key")?,
         By::Policy(name) => write!(f, "Rate limit of the policy '{name}' reached")?,
     }
-    write!(f, ": {} {what} per {time}.", refused.most)?;
+    let amount = Amount(refused.most, refused.measure);
+    write!(f, ": {amount} per {}.", period_name(refused.period))?;
     match refused.retry_after_us {
         Some(us) => write!(
             f,
@@ -543,6 +606,37 @@ fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             us.div_ceil(1_000_000)
         ),
         None => f.write_str(" It lets nothing through."),
+    }
+}
+
+fn fmt_overspent(overspent: &Overspent, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Overspent {
+        policy,
+        measure,
+        period,
+        most,
+        why,
+        resets_at,
+        reset_us: _,
+    } = overspent;
+    let (amount, period) = (Amount(*most, *measure), period_name(*period));
+    match why {
+        Why::UsedUp => {
+            let resets_at = resets_at.to_string();
+            let (day, _) = resets_at.split_once('T').unwrap_or((&resets_at, ""));
+            write!(
+                f,
+                "The budget of the policy '{policy}' is used up: {amount} per {period}. It begins anew on {day} at 00:00 UTC."
+            )
+        }
+        Why::Lacks => write!(
+            f,
+            "The rest of the budget of the policy '{policy}' ({amount} per {period}) is held for requests that are under way, here or at other gateways. Please try again in 1 second."
+        ),
+        Why::CutOff => write!(
+            f,
+            "The budget of the policy '{policy}' ({amount} per {period}) cannot be checked: this gateway has lost its connection to the other gateways, and the policy lets nothing through then. Please try again soon."
+        ),
     }
 }
 
@@ -598,6 +692,40 @@ mod tests {
             }),
             429,
             r#""tokens" | "rate_limit_exceeded" | null | "Rate limit of the policy 'research' reached: 7 tokens per hour. Please try again in 2 seconds.""#,
+        );
+        let overspent = |why| {
+            Failure::Overspent(Overspent {
+                policy: "research".into(),
+                measure: Measure::Cost,
+                period: Period::Month,
+                most: 50_000_000_000,
+                why,
+                resets_at: "2026-12-01T00:00:00Z".parse().expect("a time"),
+                reset_us: 86_400_000_001,
+            })
+        };
+        check(
+            &overspent(Why::UsedUp),
+            429,
+            r#""insufficient_quota" | "insufficient_quota" | null | "The budget of the policy 'research' is used up: $50.00 per month. It begins anew on 2026-12-01 at 00:00 UTC.""#,
+        );
+        check(
+            &overspent(Why::Lacks),
+            429,
+            r#""requests" | "budget_lease_pending" | null | "The rest of the budget of the policy 'research' ($50.00 per month) is held for requests that are under way, here or at other gateways. Please try again in 1 second.""#,
+        );
+        check(
+            &overspent(Why::CutOff),
+            503,
+            r#""server_error" | "budget_unavailable" | null | "The budget of the policy 'research' ($50.00 per month) cannot be checked: this gateway has lost its connection to the other gateways, and the policy lets nothing through then. Please try again soon.""#,
+        );
+        let retry = [Why::UsedUp, Why::Lacks, Why::CutOff].map(|why| {
+            let failure = overspent(why);
+            (failure.retry_after_seconds(), failure.is_final())
+        });
+        assert_eq!(
+            retry,
+            [(Some(86_401), true), (Some(1), false), (Some(1), false)]
         );
         let crowded = |bound| Failure::Crowded(Crowded { bound, most: 9 });
         check(

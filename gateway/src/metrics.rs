@@ -109,6 +109,10 @@ pub struct WorkerMetrics {
     pub crowded_out_of_key: Counter,
     /// Requests that were refused because as many of all keys were under way as may be.
     pub crowded_out_of_gateway: Counter,
+    /// Decisions in which a request was not counted for all that concerns it, since that was more than there is room for.
+    pub uncounted_limits: Counter,
+    /// Requests, and attempts, that waited for the lease of a budget.
+    pub lease_waits: Counter,
     /// From arrival to the last byte.
     pub duration: Histogram,
     /// From arrival to the beginning of the first attempt.
@@ -295,6 +299,18 @@ impl Metrics {
                 "gauge",
                 "Bytes of request records that wait on disk.",
                 self.record.spool_bytes.get(),
+            ),
+            (
+                "uncounted_limits_total",
+                "counter",
+                "Decisions in which a request was not counted at all limits and budgets that concern it: there were too many.",
+                self.sum(|it| it.uncounted_limits.get()),
+            ),
+            (
+                "lease_waits_total",
+                "counter",
+                "Requests and attempts that waited for the lease of a budget.",
+                self.sum(|it| it.lease_waits.get()),
             ),
             (
                 "records_sent_total",

@@ -148,6 +148,7 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
         "/api/v1/rate-limit-policies/{id}",
         Right::ReadConfiguration,
     ),
+    (Method::GET, "/api/v1/limit-usage", Right::ReadDashboard),
     (Method::GET, "/api/v1/settings", Right::ReadConfiguration),
     (Method::GET, "/api/v1/used-by", Right::ReadConfiguration),
     (Method::GET, "/api/v1/operators", Right::ReadOperators),

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     events::{
-        GrantedModels, KeyLimits, ModelType, Owner, Provider, RateLimitRule, Role, Routing,
-        Subject, TeamRole,
+        BudgetRule, GrantedModels, KeyLimits, ModelType, Owner, Provider, RateLimitRule, Role,
+        Routing, Subject, TeamRole,
     },
     id::{
-        CommandId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId,
-        TeamId, UserId, VirtualAccountId, VirtualModelId,
+        BudgetPolicyId, CommandId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId,
+        RateLimitPolicyId, TeamId, UserId, VirtualAccountId, VirtualModelId,
     },
     money::Price,
     time::Timestamp,
@@ -500,6 +500,52 @@ pub enum NewCommand {
     DeleteRateLimitPolicy {
         /// Which.
         policy: RateLimitPolicyId,
+    },
+    /// Make a budget policy.
+    CreateBudgetPolicy {
+        /// Its name.
+        name: String,
+        /// Where it stands among the budget policies: of those that match a request, the one with the smallest number
+        /// decides, of those with the same number the oldest; all of them count what it uses.
+        order: u32,
+        /// What it limits.
+        rule: Box<BudgetRule>,
+    },
+    /// Give a budget policy another name.
+    RenameBudgetPolicy {
+        /// Which.
+        policy: BudgetPolicyId,
+        /// The new name.
+        name: String,
+    },
+    /// Put a budget policy elsewhere among the budget policies.
+    MoveBudgetPolicy {
+        /// Which.
+        policy: BudgetPolicyId,
+        /// Where it stands from now on.
+        order: u32,
+    },
+    /// Let a budget policy limit something else, or to another amount. What was used stays used.
+    ChangeBudgetRule {
+        /// Which.
+        policy: BudgetPolicyId,
+        /// What it limits from now on.
+        rule: Box<BudgetRule>,
+    },
+    /// Let a budget policy match no request.
+    DisableBudgetPolicy {
+        /// Which.
+        policy: BudgetPolicyId,
+    },
+    /// Let it match requests again.
+    EnableBudgetPolicy {
+        /// Which.
+        policy: BudgetPolicyId,
+    },
+    /// Delete a budget policy.
+    DeleteBudgetPolicy {
+        /// Which.
+        policy: BudgetPolicyId,
     },
     /// Give the organisation another name.
     RenameOrganisation {

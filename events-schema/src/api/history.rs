@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use crate::{
     api::resources::{
-        GrantItem, KeyItem, ModelItem, OperatorItem, ProviderAccountItem, RateLimitPolicyItem,
-        SettingsItem, TeamItem, UserItem, VirtualAccountItem, VirtualModelItem,
+        BudgetPolicyItem, GrantItem, KeyItem, ModelItem, OperatorItem, ProviderAccountItem,
+        RateLimitPolicyItem, SettingsItem, TeamItem, UserItem, VirtualAccountItem,
+        VirtualModelItem,
     },
     envelope::Epoch,
     events::Aggregate,
@@ -160,6 +161,8 @@ pub enum Thing {
     Team(TeamItem),
     /// A rate-limit policy.
     RateLimitPolicy(RateLimitPolicyItem),
+    /// A budget policy.
+    BudgetPolicy(BudgetPolicyItem),
     /// The settings.
     Settings(SettingsItem),
 }

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     events::{
-        Aggregate, KeyLimits, LimitedSubject, ModelRef, ModelType, Owner, Provider, RateLimitRule,
-        Role, Routing, Subject, TeamRole,
+        Aggregate, BudgetRule, KeyLimits, LimitedSubject, ModelRef, ModelType, Owner, Provider,
+        RateLimitRule, Role, Routing, Subject, TeamRole,
     },
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId, UserId,
-        VirtualAccountId, VirtualModelId,
+        BudgetPolicyId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId,
+        TeamId, UserId, VirtualAccountId, VirtualModelId,
     },
     money::Price,
     state::{Life, PricePoint, Retention, SessionBounds},
@@ -290,7 +290,29 @@ pub struct RateLimitPolicyItem {
     pub life: Life,
 }
 
-/// One whom a rate-limit policy names.
+/// A budget policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BudgetPolicyItem {
+    /// Its id.
+    pub id: BudgetPolicyId,
+    /// Its name.
+    pub name: String,
+    /// Where it stands among the budget policies: the smallest number first, then the oldest.
+    pub order: u32,
+    /// What it limits.
+    pub rule: BudgetRule,
+    /// Everybody whom the rule names, by name.
+    pub subjects: Vec<LimitedSubjectItem>,
+    /// All models that the rule names, by name.
+    pub models: Vec<GrantedModelItem>,
+    /// Whether it matches no request.
+    pub disabled: bool,
+    /// Where it stands in the history.
+    pub life: Life,
+}
+
+/// One whom a rate-limit policy or a budget policy names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LimitedSubjectItem {
@@ -367,6 +389,8 @@ pub enum Relation {
     MemberOf,
     /// It is a rate-limit policy that names it.
     Limits,
+    /// It is a budget policy that names it.
+    Budgets,
 }
 
 /// The organisation's settings.

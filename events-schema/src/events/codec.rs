@@ -81,6 +81,7 @@ pub fn encode(event: &Event) -> Encoded {
         Event::Operator(_, event) => to_json(event),
         Event::Team(_, event) => to_json(event),
         Event::RateLimitPolicy(_, event) => to_json(event),
+        Event::BudgetPolicy(_, event) => to_json(event),
         Event::Settings(event) => to_json(event),
     };
     let (kind, payload) = untag(&tagged).expect("serde writes an enum as {\"kind\":{…}}");
@@ -126,6 +127,9 @@ pub fn decode(
         Stream::Team(id) => Event::Team(id, from_json(kind, &payload).map_err(malformed)?),
         Stream::RateLimitPolicy(id) => {
             Event::RateLimitPolicy(id, from_json(kind, &payload).map_err(malformed)?)
+        }
+        Stream::BudgetPolicy(id) => {
+            Event::BudgetPolicy(id, from_json(kind, &payload).map_err(malformed)?)
         }
         Stream::Settings => Event::Settings(from_json(kind, &payload).map_err(malformed)?),
     })

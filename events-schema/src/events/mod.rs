@@ -7,10 +7,12 @@
 //! Who, when, why and by which command is in the envelope (see [`crate::envelope`]), the same for all.
 
 pub mod access;
+pub mod budget_policy;
 pub mod codec;
 pub mod log;
 pub mod model;
 pub mod operator;
+pub mod policy;
 pub mod provider_account;
 pub mod rate_limit_policy;
 mod routing;
@@ -26,14 +28,18 @@ pub use self::{
         GrantEvent, GrantedModels, KeyEvent, KeyLimits, ModelRef, Owner, Subject, UserEvent,
         VirtualAccountEvent,
     },
+    budget_policy::{
+        BudgetAmount, BudgetLimit, BudgetOverride, BudgetPolicyEvent, BudgetRule, BudgetWindow,
+        WhenCutOff,
+    },
     codec::{DecodeError, Encoded},
     log::LogEvent,
     model::{ModelEvent, ModelType, VirtualModelEvent},
     operator::{OperatorEvent, Role},
+    policy::{Choice, LimitMode, LimitSegment, LimitedSubject, Override, SegmentValue, When},
     provider_account::{Provider, ProviderAccountEvent},
     rate_limit_policy::{
-        Choice, LimitMode, LimitOverride, LimitSegment, LimitUnit, LimitWindow, LimitedSubject,
-        RateLimit, RateLimitPolicyEvent, RateLimitRule, SegmentValue, When,
+        LimitOverride, LimitUnit, LimitWindow, RateLimit, RateLimitPolicyEvent, RateLimitRule,
     },
     routing::{
         DEFAULT_FALLBACK_STATUS_CODES, DEFAULT_RETRY_DELAY_MS, DEFAULT_RETRY_STATUS_CODES,
@@ -44,8 +50,8 @@ pub use self::{
     team::{TeamEvent, TeamRole},
 };
 use crate::id::{
-    GrantId, InvalidId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId,
-    UserId, VirtualAccountId, VirtualModelId,
+    BudgetPolicyId, GrantId, InvalidId, KeyId, ModelId, OperatorId, ProviderAccountId,
+    RateLimitPolicyId, TeamId, UserId, VirtualAccountId, VirtualModelId,
 };
 
 /// An event: what happened, and to what.
@@ -73,6 +79,8 @@ pub enum Event {
     Team(TeamId, TeamEvent),
     /// To a rate-limit policy.
     RateLimitPolicy(RateLimitPolicyId, RateLimitPolicyEvent),
+    /// To a budget policy.
+    BudgetPolicy(BudgetPolicyId, BudgetPolicyEvent),
     /// To the organisation's settings.
     Settings(SettingsEvent),
 }
@@ -104,13 +112,15 @@ pub enum Aggregate {
     Team,
     /// Rate-limit policies.
     RateLimitPolicy,
+    /// Budget policies.
+    BudgetPolicy,
     /// The organisation's settings, of which there is one.
     Settings,
 }
 
 impl Aggregate {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Log,
         Self::ProviderAccount,
         Self::Model,
@@ -122,6 +132,7 @@ impl Aggregate {
         Self::Operator,
         Self::Team,
         Self::RateLimitPolicy,
+        Self::BudgetPolicy,
         Self::Settings,
     ];
 
@@ -140,6 +151,7 @@ impl Aggregate {
             Self::Operator => "operator",
             Self::Team => "team",
             Self::RateLimitPolicy => "rate_limit_policy",
+            Self::BudgetPolicy => "budget_policy",
             Self::Settings => "settings",
         }
     }
@@ -187,6 +199,8 @@ pub enum Stream {
     Team(TeamId),
     /// A rate-limit policy's.
     RateLimitPolicy(RateLimitPolicyId),
+    /// A budget policy's.
+    BudgetPolicy(BudgetPolicyId),
     /// The settings'.
     Settings,
 }
@@ -207,6 +221,7 @@ impl Stream {
             Self::Operator(_) => Aggregate::Operator,
             Self::Team(_) => Aggregate::Team,
             Self::RateLimitPolicy(_) => Aggregate::RateLimitPolicy,
+            Self::BudgetPolicy(_) => Aggregate::BudgetPolicy,
             Self::Settings => Aggregate::Settings,
         }
     }
@@ -226,6 +241,7 @@ impl Stream {
             Self::Operator(id) => Some(id.to_string()),
             Self::Team(id) => Some(id.to_string()),
             Self::RateLimitPolicy(id) => Some(id.to_string()),
+            Self::BudgetPolicy(id) => Some(id.to_string()),
         }
     }
 }
@@ -246,6 +262,7 @@ impl Event {
             Self::Operator(id, _) => Stream::Operator(*id),
             Self::Team(id, _) => Stream::Team(*id),
             Self::RateLimitPolicy(id, _) => Stream::RateLimitPolicy(*id),
+            Self::BudgetPolicy(id, _) => Stream::BudgetPolicy(*id),
             Self::Settings(_) => Stream::Settings,
         }
     }
@@ -294,6 +311,7 @@ impl FromStr for Stream {
             Aggregate::Operator => Self::Operator(id.parse()?),
             Aggregate::Team => Self::Team(id.parse()?),
             Aggregate::RateLimitPolicy => Self::RateLimitPolicy(id.parse()?),
+            Aggregate::BudgetPolicy => Self::BudgetPolicy(id.parse()?),
         })
     }
 }

@@ -12,6 +12,7 @@ use rkyv::{Archive, Serialize};
 
 use super::{
     accounts::provider_account,
+    budgets::{self, BudgetPolicyEntry},
     callers::{former_secret, grant, team},
     limits::{self, RateLimitPolicyEntry},
     routing::{self, RoutingEntry},
@@ -53,11 +54,13 @@ pub enum EntryKind {
     PrivateAddresses,
     /// [`RateLimitPolicyEntry`]
     RateLimitPolicy,
+    /// [`BudgetPolicyEntry`]
+    BudgetPolicy,
 }
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ProviderAccount,
         Self::Model,
         Self::VirtualModel,
@@ -72,6 +75,7 @@ impl EntryKind {
         Self::CompletionModel,
         Self::PrivateAddresses,
         Self::RateLimitPolicy,
+        Self::BudgetPolicy,
     ];
 
     /// Its token in subjects.
@@ -92,6 +96,7 @@ impl EntryKind {
             Self::CompletionModel => "completion_model",
             Self::PrivateAddresses => "private_addresses",
             Self::RateLimitPolicy => "rate_limit_policy",
+            Self::BudgetPolicy => "budget_policy",
         }
     }
 }
@@ -135,6 +140,7 @@ impl EntrySubject {
             Event::Grant(id, _) => [at(EntryKind::Grant, id.bytes()), None],
             Event::Team(id, event) => [Self::of_team_event(*id, event), None],
             Event::RateLimitPolicy(id, _) => [at(EntryKind::RateLimitPolicy, id.bytes()), None],
+            Event::BudgetPolicy(id, _) => [at(EntryKind::BudgetPolicy, id.bytes()), None],
         };
         changed.into_iter().flatten()
     }
@@ -477,6 +483,8 @@ pub enum Entry {
     PrivateAddresses(PrivateAddressesEntry),
     /// A rate-limit policy.
     RateLimitPolicy(RateLimitPolicyEntry),
+    /// A budget policy.
+    BudgetPolicy(BudgetPolicyEntry),
 }
 
 impl Entry {
@@ -498,6 +506,7 @@ impl Entry {
             Self::CompletionModel(entry) => rkyv::to_bytes(entry),
             Self::PrivateAddresses(entry) => rkyv::to_bytes(entry),
             Self::RateLimitPolicy(entry) => rkyv::to_bytes(entry),
+            Self::BudgetPolicy(entry) => rkyv::to_bytes(entry),
         };
         archived.expect("an entry is far smaller than 2 GiB")
     }
@@ -551,6 +560,10 @@ impl Organisation {
             .rate_limit_policies()
             .keys()
             .map(|id| (EntryKind::RateLimitPolicy, id.bytes()));
+        let budgets = self
+            .budget_policies()
+            .keys()
+            .map(|id| (EntryKind::BudgetPolicy, id.bytes()));
         accounts
             .chain(models)
             .chain(virtual_models)
@@ -561,6 +574,7 @@ impl Organisation {
             .chain(completing)
             .chain(private)
             .chain(policies)
+            .chain(budgets)
             .map(|(kind, id)| EntrySubject { kind, id })
     }
 
@@ -692,6 +706,13 @@ impl Organisation {
                 (
                     it.life.position,
                     Entry::RateLimitPolicy(limits::rate_limit_policy(it)),
+                )
+            }
+            EntryKind::BudgetPolicy => {
+                let it = self.budget_policies().get(&Id::from_bytes(id))?;
+                (
+                    it.life.position,
+                    Entry::BudgetPolicy(budgets::budget_policy(it)),
                 )
             }
         })

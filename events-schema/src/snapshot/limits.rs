@@ -1,13 +1,14 @@
-//! The entry of a rate-limit policy.
+//! The entry of a rate-limit policy, and what it has in common with a budget policy's.
 
 use rkyv::{Archive, Serialize};
 
 use super::entries::ModelRefEntry;
 use crate::{
     events::{
-        LimitMode, LimitOverride, LimitSegment, LimitUnit, LimitWindow, LimitedSubject, ModelRef,
-        RateLimit, SegmentValue, When,
+        Choice, LimitMode, LimitOverride, LimitSegment, LimitUnit, LimitWindow, LimitedSubject,
+        ModelRef, RateLimit, RateLimitRule, SegmentValue, When,
     },
+    names::MetadataKey,
     state::RateLimitPolicy,
 };
 
@@ -81,6 +82,9 @@ pub enum SegmentEntry {
     Model,
     /// Each value of this key of the metadata.
     Metadata(String),
+    /// Each team of the caller that the policy names among those whose requests it matches; each of the caller's teams where
+    /// it names none.
+    Team,
 }
 
 /// How much of something may be used in a time.
@@ -139,6 +143,8 @@ pub enum SegmentValueEntry {
     Model(ModelRefEntry),
     /// A value of a key of the metadata.
     Metadata(String, String),
+    /// A team.
+    Team([u8; 16]),
 }
 
 pub(super) fn rate_limit_policy(policy: &RateLimitPolicy) -> RateLimitPolicyEntry {
@@ -150,12 +156,18 @@ pub(super) fn rate_limit_policy(policy: &RateLimitPolicy) -> RateLimitPolicyEntr
         rule,
         disabled,
     } = policy;
+    let RateLimitRule {
+        when,
+        applies_per,
+        limits,
+        overrides,
+        mode,
+    } = rule;
     let When {
         subjects,
         models,
         metadata,
-    } = &rule.when;
-    let metadata = metadata.iter();
+    } = when;
     RateLimitPolicyEntry {
         id: id.bytes(),
         name: name.to_string(),
@@ -165,22 +177,16 @@ pub(super) fn rate_limit_policy(policy: &RateLimitPolicy) -> RateLimitPolicyEntr
         subjects_not_in: subjects.not_in.iter().map(subject).collect(),
         models_in: models.within.iter().map(model).collect(),
         models_not_in: models.not_in.iter().map(model).collect(),
-        metadata: metadata
-            .map(|(key, values)| MetadataConditionEntry {
-                key: key.to_string(),
-                within: values.within.iter().cloned().collect(),
-                not_in: values.not_in.iter().cloned().collect(),
-            })
-            .collect(),
-        applies_per: rule.applies_per.iter().map(segment).collect(),
-        limits: rule.limits.iter().map(limit).collect(),
-        overrides: rule.overrides.iter().map(other_limits).collect(),
-        audits: rule.mode == LimitMode::Audit,
+        metadata: metadata.iter().map(condition).collect(),
+        applies_per: applies_per.iter().map(segment).collect(),
+        limits: limits.iter().map(limit).collect(),
+        overrides: overrides.iter().map(other_limits).collect(),
+        audits: *mode == LimitMode::Audit,
         disabled: *disabled,
     }
 }
 
-const fn subject(subject: &LimitedSubject) -> LimitedSubjectEntry {
+pub(super) const fn subject(subject: &LimitedSubject) -> LimitedSubjectEntry {
     match *subject {
         LimitedSubject::User(id) => LimitedSubjectEntry::User(id.bytes()),
         LimitedSubject::Team(id) => LimitedSubjectEntry::Team(id.bytes()),
@@ -188,7 +194,7 @@ const fn subject(subject: &LimitedSubject) -> LimitedSubjectEntry {
     }
 }
 
-const fn model(model: &ModelRef) -> ModelRefEntry {
+pub(super) const fn model(model: &ModelRef) -> ModelRefEntry {
     match *model {
         ModelRef::Model(id) => ModelRefEntry::Model(id.bytes()),
         ModelRef::VirtualModel(id) => ModelRefEntry::VirtualModel(id.bytes()),
@@ -196,12 +202,33 @@ const fn model(model: &ModelRef) -> ModelRefEntry {
     }
 }
 
-fn segment(segment: &LimitSegment) -> SegmentEntry {
+pub(super) fn condition((key, values): (&MetadataKey, &Choice<String>)) -> MetadataConditionEntry {
+    MetadataConditionEntry {
+        key: key.to_string(),
+        within: values.within.iter().cloned().collect(),
+        not_in: values.not_in.iter().cloned().collect(),
+    }
+}
+
+pub(super) fn segment(segment: &LimitSegment) -> SegmentEntry {
     match segment {
         LimitSegment::User => SegmentEntry::User,
         LimitSegment::VirtualAccount => SegmentEntry::VirtualAccount,
         LimitSegment::Model => SegmentEntry::Model,
         LimitSegment::Metadata(key) => SegmentEntry::Metadata(key.to_string()),
+        LimitSegment::Team => SegmentEntry::Team,
+    }
+}
+
+pub(super) fn segment_value(value: &SegmentValue) -> SegmentValueEntry {
+    match value {
+        SegmentValue::User(id) => SegmentValueEntry::User(id.bytes()),
+        SegmentValue::VirtualAccount(id) => SegmentValueEntry::VirtualAccount(id.bytes()),
+        SegmentValue::Model(of) => SegmentValueEntry::Model(model(of)),
+        SegmentValue::Metadata { key, value } => {
+            SegmentValueEntry::Metadata(key.to_string(), value.clone())
+        }
+        SegmentValue::Team(id) => SegmentValueEntry::Team(id.bytes()),
     }
 }
 
@@ -221,16 +248,8 @@ const fn limit(limit: &RateLimit) -> RateLimitEntry {
 }
 
 fn other_limits(it: &LimitOverride) -> LimitOverrideEntry {
-    let of = it.of.iter().map(|value| match value {
-        SegmentValue::User(id) => SegmentValueEntry::User(id.bytes()),
-        SegmentValue::VirtualAccount(id) => SegmentValueEntry::VirtualAccount(id.bytes()),
-        SegmentValue::Model(of) => SegmentValueEntry::Model(model(of)),
-        SegmentValue::Metadata { key, value } => {
-            SegmentValueEntry::Metadata(key.to_string(), value.clone())
-        }
-    });
     LimitOverrideEntry {
-        of: of.collect(),
+        of: it.of.iter().map(segment_value).collect(),
         limits: it.limits.iter().map(limit).collect(),
     }
 }

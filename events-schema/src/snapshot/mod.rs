@@ -1,12 +1,13 @@
 //! What gateways read: one message for each thing that they must know of, on the compacted stream `SNAPSHOTS`.
 //!
 //! - [`entries`]: the rkyv archives, one type for each kind of thing, and how they follow from the state;
-//! - [`routing`], [`limits`]: the largest of them;
+//! - [`routing`], [`limits`], [`budgets`]: the largest of them;
 //! - [`frame`]: the header before each archive, with the MAC that is verified before the archive is touched;
 //! - [`EntriesDigest`]: the order-independent digest over all live entries, kept up in O(1) a change;
 //! - [`Heartbeat`]: what the publisher says that the entries before it add up to.
 
 mod accounts;
+pub mod budgets;
 mod callers;
 pub mod entries;
 pub mod frame;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
 use super::{
-    FOLD_VERSION, Grant, Key, Membership, Model, Operator, Organisation, ProviderAccount,
-    RateLimitPolicy, Settings, Team, User, VirtualAccount, VirtualModel,
+    BudgetPolicy, FOLD_VERSION, Grant, Key, Membership, Model, Operator, Organisation,
+    ProviderAccount, RateLimitPolicy, Settings, Team, User, VirtualAccount, VirtualModel,
 };
 use crate::{
     envelope::Epoch,
@@ -33,6 +33,7 @@ pub struct Checkpoint {
     teams: Vec<Team>,
     memberships: Vec<(TeamId, UserId, Membership)>,
     rate_limit_policies: Vec<RateLimitPolicy>,
+    budget_policies: Vec<BudgetPolicy>,
     settings: Settings,
     erased: Vec<String>,
     gone: Vec<(String, u64)>,
@@ -70,12 +71,13 @@ impl Serialize for Organisation {
             teams,
             memberships,
             rate_limit_policies,
+            budget_policies,
             settings,
             erased,
             gone,
             index: _,
         } = self;
-        let mut json = serializer.serialize_struct("Checkpoint", 18)?;
+        let mut json = serializer.serialize_struct("Checkpoint", 19)?;
         json.serialize_field("fold_version", &FOLD_VERSION)?;
         json.serialize_field("position", position)?;
         json.serialize_field("epoch", epoch)?;
@@ -99,6 +101,7 @@ impl Serialize for Organisation {
             "rate_limit_policies",
             &Listed(|| rate_limit_policies.values()),
         )?;
+        json.serialize_field("budget_policies", &Listed(|| budget_policies.values()))?;
         json.serialize_field("settings", settings)?;
         json.serialize_field("erased", &Listed(|| erased.iter().map(ToString::to_string)))?;
         let gone = Listed(|| gone.iter().map(|(stream, it)| (stream.to_string(), it)));
@@ -142,6 +145,7 @@ impl Organisation {
             teams,
             memberships,
             rate_limit_policies,
+            budget_policies,
             settings,
             erased,
             gone,
@@ -185,6 +189,9 @@ impl Organisation {
         rate_limit_policies
             .into_iter()
             .for_each(|it| state.put_rate_limit_policy(it));
+        budget_policies
+            .into_iter()
+            .for_each(|it| state.put_budget_policy(it));
         for (stream, version) in gone {
             let parsed: Stream = stream
                 .parse()

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     events::{
-        GrantedModels, KeyLimits, ModelType, Owner, Provider, RateLimitRule, Role, Routing,
-        Subject, TeamRole,
+        BudgetRule, GrantedModels, KeyLimits, ModelType, Owner, Provider, RateLimitRule, Role,
+        Routing, Subject, TeamRole,
     },
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId, TokenId,
-        UserId, VirtualAccountId, VirtualModelId,
+        BudgetPolicyId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId,
+        TeamId, TokenId, UserId, VirtualAccountId, VirtualModelId,
     },
     money::Price,
     names::{BaseUrl, Label, ModelName, Slug, VirtualModelName},
@@ -168,6 +168,23 @@ pub struct RateLimitPolicy {
     pub order: u32,
     /// What it limits.
     pub rule: RateLimitRule,
+    /// Whether it matches no request.
+    pub disabled: bool,
+}
+
+/// A stored rule on how much may be spent, or how many tokens used, by the calendar.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetPolicy {
+    /// Its id.
+    pub id: BudgetPolicyId,
+    /// Where it stands in the history.
+    pub life: Life,
+    /// Its name.
+    pub name: Slug,
+    /// Where it stands among the budget policies: the smallest number first, then the oldest.
+    pub order: u32,
+    /// What it limits.
+    pub rule: BudgetRule,
     /// Whether it matches no request.
     pub disabled: bool,
 }

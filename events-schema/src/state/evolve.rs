@@ -89,6 +89,7 @@ impl Organisation {
             Event::Operator(id, event) => self.operator(now, *id, event),
             Event::Team(id, event) => self.team(now, *id, event),
             Event::RateLimitPolicy(id, event) => self.rate_limit_policy(now, *id, event),
+            Event::BudgetPolicy(id, event) => self.budget_policy(now, *id, event),
             Event::Settings(event) => self.settings_changed(now, event),
         }
     }

@@ -10,6 +10,7 @@
 //! `evolve` never changes for a released (kind, schema version). When it must, [`FOLD_VERSION`] goes up:
 //! digests and checkpoints carry it.
 
+mod budgets;
 mod checkpoint;
 mod digest;
 mod entities;
@@ -24,8 +25,8 @@ pub use self::{
     checkpoint::{Checkpoint, CheckpointError},
     digest::{StateDigest, StateHasher},
     entities::{
-        FormerSecret, Grant, Key, Life, Membership, Model, Operator, OperatorToken, PricePoint,
-        ProviderAccount, RateLimitPolicy, Team, User, VirtualAccount, VirtualModel,
+        BudgetPolicy, FormerSecret, Grant, Key, Life, Membership, Model, Operator, OperatorToken,
+        PricePoint, ProviderAccount, RateLimitPolicy, Team, User, VirtualAccount, VirtualModel,
     },
     settings::{Retention, SessionBounds, Settings},
 };
@@ -33,15 +34,15 @@ use crate::{
     envelope::Epoch,
     events::{ModelRef, Owner, Stream, Subject},
     id::{
-        GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId,
-        UserId, VirtualAccountId, VirtualModelId,
+        BudgetPolicyId, GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId,
+        RateLimitPolicyId, TeamId, UserId, VirtualAccountId, VirtualModelId,
     },
     names::{Label, ModelName, Slug, VirtualModelName},
     secrets::KeyedHash,
 };
 
 /// The version of the fold.
-pub const FOLD_VERSION: u16 = 8;
+pub const FOLD_VERSION: u16 = 9;
 
 /// The whole configuration as of one position.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,6 +61,7 @@ pub struct Organisation {
     teams: OrdMap<TeamId, Team>,
     memberships: OrdMap<(TeamId, UserId), Membership>,
     rate_limit_policies: OrdMap<RateLimitPolicyId, RateLimitPolicy>,
+    budget_policies: OrdMap<BudgetPolicyId, BudgetPolicy>,
     settings: Settings,
     /// Whose name and address are gone from `people`.
     erased: OrdSet<Stream>,
@@ -87,6 +89,7 @@ struct Index {
     teams: OrdSet<(Slug, TeamId)>,
     teams_by_user: OrdSet<(UserId, TeamId)>,
     rate_limit_policies: OrdSet<(Slug, RateLimitPolicyId)>,
+    budget_policies: OrdSet<(Slug, BudgetPolicyId)>,
 }
 
 impl Organisation {
@@ -123,6 +126,7 @@ impl Organisation {
             Stream::Operator(id) => self.operators.get(&id).map(|it| it.life),
             Stream::Team(id) => self.teams.get(&id).map(|it| it.life),
             Stream::RateLimitPolicy(id) => self.rate_limit_policies.get(&id).map(|it| it.life),
+            Stream::BudgetPolicy(id) => self.budget_policies.get(&id).map(|it| it.life),
             Stream::Settings => self.settings.life,
         };
         life.map(|life| life.version)
@@ -232,6 +236,18 @@ impl Organisation {
     pub fn rate_limit_policy_named(&self, name: &Slug) -> Option<&RateLimitPolicy> {
         first(&self.index.rate_limit_policies, name)
             .and_then(|id| self.rate_limit_policies.get(&id))
+    }
+
+    /// All budget policies, by id.
+    #[must_use]
+    pub const fn budget_policies(&self) -> &OrdMap<BudgetPolicyId, BudgetPolicy> {
+        &self.budget_policies
+    }
+
+    /// The budget policy of this name.
+    #[must_use]
+    pub fn budget_policy_named(&self, name: &Slug) -> Option<&BudgetPolicy> {
+        first(&self.index.budget_policies, name).and_then(|id| self.budget_policies.get(&id))
     }
 
     /// Whether the name and address of the person, a user or an operator, were erased from `people`.

@@ -36,13 +36,17 @@ impl Organisation {
                 });
             }
             E::RateLimitPolicyMoved { order } => {
-                self.change_policy(now, id, |it| it.order = *order);
+                self.change_rate_limit_policy(now, id, |it| it.order = *order);
             }
             E::RateLimitRuleChanged { rule } => {
-                self.change_policy(now, id, |it| it.rule = rule.clone());
+                self.change_rate_limit_policy(now, id, |it| it.rule = rule.clone());
             }
-            E::RateLimitPolicyDisabled {} => self.change_policy(now, id, |it| it.disabled = true),
-            E::RateLimitPolicyEnabled {} => self.change_policy(now, id, |it| it.disabled = false),
+            E::RateLimitPolicyDisabled {} => {
+                self.change_rate_limit_policy(now, id, |it| it.disabled = true)
+            }
+            E::RateLimitPolicyEnabled {} => {
+                self.change_rate_limit_policy(now, id, |it| it.disabled = false)
+            }
             E::RateLimitPolicyDeleted {} => {
                 self.drop_rate_limit_policy(id);
                 self.gone
@@ -51,7 +55,7 @@ impl Organisation {
         }
     }
 
-    fn change_policy(
+    fn change_rate_limit_policy(
         &mut self,
         now: Now,
         id: RateLimitPolicyId,

@@ -110,6 +110,14 @@ proptest! {
                 prop_assert!(state.teams_of(user).any(|(of, it)| of.id == *id && it == membership));
             }
         }
+        for (id, policy) in state.rate_limit_policies() {
+            let found = state.rate_limit_policy_named(&policy.name).expect("it has this name");
+            prop_assert!(found.name == policy.name && found.id <= *id);
+        }
+        for (id, policy) in state.budget_policies() {
+            let found = state.budget_policy_named(&policy.name).expect("it has this name");
+            prop_assert!(found.name == policy.name && found.id <= *id);
+        }
         for (id, grant) in state.grants() {
             prop_assert!(state.grants_of(grant.subject).any(|found| found.id == *id));
         }

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use events_schema::events::{
-    Aggregate, GrantEvent, KeyEvent, LogEvent, ModelEvent, OperatorEvent, ProviderAccountEvent,
-    RateLimitPolicyEvent, SettingsEvent, TeamEvent, UserEvent, VirtualAccountEvent,
-    VirtualModelEvent, codec,
+    Aggregate, BudgetPolicyEvent, GrantEvent, KeyEvent, LogEvent, ModelEvent, OperatorEvent,
+    ProviderAccountEvent, RateLimitPolicyEvent, SettingsEvent, TeamEvent, UserEvent,
+    VirtualAccountEvent, VirtualModelEvent, codec,
 };
 use serde::{
     Deserialize, Deserializer,
@@ -27,6 +27,7 @@ pub(crate) fn kinds_of(aggregate: Aggregate) -> &'static [&'static str] {
         Aggregate::Operator => variants::<OperatorEvent>(),
         Aggregate::Team => variants::<TeamEvent>(),
         Aggregate::RateLimitPolicy => variants::<RateLimitPolicyEvent>(),
+        Aggregate::BudgetPolicy => variants::<BudgetPolicyEvent>(),
         Aggregate::Settings => variants::<SettingsEvent>(),
     }
 }

@@ -10,8 +10,9 @@ use events_schema::{
     report::{GatewayReport, ReportedTarget},
     snapshot::Heartbeat,
     usage::{
-        Attempt, Circuit, Endpoint, Health, Outcome, RetryWish, RoutingGrounds, TargetHealth,
-        Tokens, UsageBatch, UsageRecord,
+        Attempt, BudgetCharge, Circuit, CounterSeen, Endpoint, Health, LimitMeasure, LimitOf,
+        LimitPeriod, LimitSeen, Outcome, RetryWish, RoutingGrounds, TargetHealth, Tokens,
+        UsageBatch, UsageRecord,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -75,6 +76,8 @@ fn answered() -> UsageRecord {
         duration_us: 1_000_000,
         first_byte_us: Some(200_000),
         metadata: BTreeMap::from([("team".to_owned(), "é \"a\"".to_owned())]),
+        budgets: None,
+        limits: None,
     }
 }
 
@@ -136,6 +139,51 @@ fn accounted() -> UsageRecord {
     }
 }
 
+/// One that a budget refused, and that was let through by a limit before.
+fn limited() -> UsageRecord {
+    let budget = Id::from_bytes([7; 16]);
+    let of_team = Uuid::from_bytes([4; 16]);
+    let shared = LimitSeen {
+        of: LimitOf::RateLimitPolicy(Id::from_bytes([9; 16])),
+        segment: Uuid::nil(),
+        measure: LimitMeasure::Requests,
+        period: LimitPeriod::Minute,
+        most: 600,
+        cost: 1,
+        counter: CounterSeen::Shared {
+            own: 3,
+            known: 200,
+            share: 1 << 31,
+        },
+        exceeded: false,
+    };
+    let leased = LimitSeen {
+        of: LimitOf::BudgetPolicy(budget),
+        segment: of_team,
+        measure: LimitMeasure::Cost,
+        period: LimitPeriod::Quarter,
+        most: u64::MAX,
+        cost: 7_500_000,
+        counter: CounterSeen::Leased {
+            ceiling: 90_000_000,
+            taken: 89_000_000,
+            committed: Some(u64::MAX),
+            cut_off: false,
+        },
+        exceeded: true,
+    };
+    UsageRecord {
+        outcome: Outcome::LimitExceeded,
+        status: 429,
+        budgets: Some(vec![BudgetCharge {
+            policy: budget,
+            segment: of_team,
+        }]),
+        limits: Some(vec![shared, leased]),
+        ..answered()
+    }
+}
+
 fn batch(first_number: u64, records: Vec<UsageRecord>) -> UsageBatch {
     UsageBatch {
         gateway: Uuid::from_bytes([1; 16]),
@@ -172,6 +220,7 @@ fn request_records_are_written_as_they_always_were() {
     };
     check("usage_batch_routed", &batch(10, vec![routed]));
     check("usage_batch_accounted", &batch(7, vec![accounted()]));
+    check("usage_batch_limited", &batch(8, vec![limited()]));
 }
 
 #[test]

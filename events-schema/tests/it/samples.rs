@@ -6,16 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use events_schema::{
     envelope::Epoch,
     events::{
+        BudgetAmount, BudgetLimit, BudgetOverride, BudgetPolicyEvent, BudgetRule, BudgetWindow,
         Choice, Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LimitMode,
         LimitOverride, LimitSegment, LimitUnit, LimitWindow, LimitedSubject, LogEvent, ModelEvent,
         ModelRef, ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent, RateLimit,
         RateLimitPolicyEvent, RateLimitRule, Retry, Role, Routing, RoutingStrategy, RoutingTarget,
         SegmentValue, SessionIdentifier, SessionSource, SettingsEvent, SlaCutoff, StickySessions,
         Subject, TeamEvent, TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, When,
+        WhenCutOff,
     },
     id::{
-        GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, SecretId,
-        TeamId, TokenId, UserId, VirtualAccountId, VirtualModelId,
+        BudgetPolicyId, GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId,
+        RateLimitPolicyId, SecretId, TeamId, TokenId, UserId, VirtualAccountId, VirtualModelId,
     },
     money::{NanoUsd, Price},
     secrets::{KeyedHash, SealedRef},
@@ -43,13 +45,15 @@ const OPERATOR: OperatorId = Id::from_bytes([0x81; 16]);
 const SPARE_OPERATOR: OperatorId = Id::from_bytes([0x82; 16]);
 const POLICY: RateLimitPolicyId = Id::from_bytes([0xc1; 16]);
 const SPARE_POLICY: RateLimitPolicyId = Id::from_bytes([0xc2; 16]);
+const BUDGET: BudgetPolicyId = Id::from_bytes([0xd1; 16]);
+const SPARE_BUDGET: BudgetPolicyId = Id::from_bytes([0xd2; 16]);
 const TEAM: TeamId = Id::from_bytes([0xb1; 16]);
 const SPARE_TEAM: TeamId = Id::from_bytes([0xb2; 16]);
 const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 10] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 11] {
     [
         ("first", history()),
         ("rotation", rotation()),
@@ -61,6 +65,7 @@ pub(crate) fn histories() -> [(&'static str, Vec<Event>); 10] {
         ("routing", routing()),
         ("addresses", addresses()),
         ("limits", limits()),
+        ("budgets", budgets()),
     ]
 }
 
@@ -404,6 +409,102 @@ fn limits() -> Vec<Event> {
     let begin = [Event::Log(LogEvent::LogInitialised { epoch: EPOCH })];
     let policies = of(Event::RateLimitPolicy, POLICY, kept, SPARE_POLICY, gone);
     begin.into_iter().chain(policies).collect()
+}
+
+/// A budget policy with everything that a rule may have, and one that is gone; and a rate-limit policy for each team.
+fn budgets() -> Vec<Event> {
+    use BudgetPolicyEvent as E;
+    let limit = |amount, window| BudgetLimit { amount, window };
+    let dollars = |dollars| BudgetAmount::Cost(NanoUsd::new(dollars * 1_000_000_000));
+    let rule = BudgetRule {
+        when: When {
+            subjects: Choice {
+                within: BTreeSet::from([LimitedSubject::Team(TEAM)]),
+                not_in: BTreeSet::from([LimitedSubject::User(USER)]),
+            },
+            models: Choice::only([ModelRef::Model(MODEL)]),
+            metadata: BTreeMap::from([(
+                name("environment"),
+                Choice {
+                    within: BTreeSet::from(["production ☕".to_owned()]),
+                    not_in: BTreeSet::from(["staging".to_owned()]),
+                },
+            )]),
+        },
+        applies_per: BTreeSet::from([
+            LimitSegment::Team,
+            LimitSegment::Metadata(name("project_id")),
+        ]),
+        limits: BTreeSet::from([
+            limit(dollars(500), BudgetWindow::Day),
+            limit(dollars(2_000), BudgetWindow::Week),
+            limit(dollars(5_000), BudgetWindow::Month),
+            limit(BudgetAmount::Tokens(u64::MAX), BudgetWindow::Quarter),
+        ]),
+        overrides: BTreeSet::from([BudgetOverride {
+            of: BTreeSet::from([
+                SegmentValue::Team(SPARE_TEAM),
+                SegmentValue::Metadata {
+                    key: name("project_id"),
+                    value: "sluice ☕".to_owned(),
+                },
+            ]),
+            limits: BTreeSet::from([limit(
+                BudgetAmount::Cost(NanoUsd::new(1)),
+                BudgetWindow::Month,
+            )]),
+        }]),
+        mode: LimitMode::Enforce,
+        when_cut_off: WhenCutOff::Closed,
+        alerts: BTreeSet::from([75, 90, 95, 100]),
+    };
+    let wide = BudgetRule {
+        when: When::default(),
+        applies_per: BTreeSet::new(),
+        overrides: BTreeSet::new(),
+        mode: LimitMode::Audit,
+        when_cut_off: WhenCutOff::Open,
+        alerts: BTreeSet::new(),
+        ..rule.clone()
+    };
+    let created = |slug: &str, order, rule: &BudgetRule| E::BudgetPolicyCreated {
+        name: name(slug),
+        order,
+        rule: rule.clone(),
+    };
+    let kept = [
+        created("monthly", 10, &wide),
+        E::BudgetPolicyRenamed {
+            name: name("per-team-monthly"),
+        },
+        E::BudgetPolicyMoved { order: 20 },
+        E::BudgetRuleChanged { rule: rule.clone() },
+        E::BudgetPolicyDisabled {},
+        E::BudgetPolicyEnabled {},
+    ];
+    let gone = [created("all", 0, &rule), E::BudgetPolicyDeleted {}];
+    let for_teams = RateLimitRule {
+        when: When::default(),
+        applies_per: BTreeSet::from([LimitSegment::User, LimitSegment::Team]),
+        limits: BTreeSet::from([RateLimit {
+            unit: LimitUnit::Requests,
+            window: LimitWindow::Minute,
+            limit: 600,
+        }]),
+        overrides: BTreeSet::from([LimitOverride {
+            of: BTreeSet::from([SegmentValue::User(USER), SegmentValue::Team(TEAM)]),
+            limits: BTreeSet::from([RateLimit {
+                unit: LimitUnit::Requests,
+                window: LimitWindow::Minute,
+                limit: 60,
+            }]),
+        }]),
+        mode: LimitMode::Enforce,
+    };
+    let begin = [Event::Log(LogEvent::LogInitialised { epoch: EPOCH })];
+    let budgets = of(Event::BudgetPolicy, BUDGET, kept, SPARE_BUDGET, gone);
+    let rates = Event::RateLimitPolicy(POLICY, policy_created("for-teams", 10, &for_teams));
+    begin.into_iter().chain(budgets).chain([rates]).collect()
 }
 
 /// A team with a member who was a manager, and one who left; a team that is gone.

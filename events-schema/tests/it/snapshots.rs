@@ -6,6 +6,10 @@ use events_schema::{
     keyring::KeyRing,
     snapshot::{
         DigestKey, EntriesDigest, EntryKind, EntrySubject, Frame, FrameHeader, SCHEMA,
+        budgets::{
+            ArchivedBudgetPolicyEntry, BudgetLimitEntry, BudgetOverrideEntry, BudgetPolicyEntry,
+            BudgetUnitEntry, BudgetWindowEntry,
+        },
         entries::{
             ArchivedCompletionModelEntry, ArchivedFormerSecretEntry, ArchivedGrantEntry,
             ArchivedKeyEntry, ArchivedMembershipsEntry, ArchivedModelEntry,
@@ -203,6 +207,49 @@ fn entry(kind: EntryKind) -> Entry {
             audits: true,
             disabled: true,
         }),
+        EntryKind::BudgetPolicy => Entry::BudgetPolicy(BudgetPolicyEntry {
+            id: [11; 16],
+            name: "monthly".to_owned(),
+            order: 7,
+            created_at_us: 1_795_435_200_000_000,
+            subjects_in: vec![LimitedSubjectEntry::Team([8; 16])],
+            subjects_not_in: vec![LimitedSubjectEntry::User([4; 16])],
+            models_in: vec![ModelRefEntry::Model([2; 16])],
+            models_not_in: vec![ModelRefEntry::ProviderAccount([1; 16])],
+            metadata: vec![MetadataConditionEntry {
+                key: "environment".to_owned(),
+                within: vec!["production".to_owned()],
+                not_in: vec!["staging".to_owned()],
+            }],
+            applies_per: vec![SegmentEntry::Model, SegmentEntry::Team],
+            limits: vec![
+                BudgetLimitEntry {
+                    amount: BudgetUnitEntry::Cost,
+                    window: BudgetWindowEntry::Month,
+                    most: 5_000_000_000_000,
+                },
+                BudgetLimitEntry {
+                    amount: BudgetUnitEntry::Tokens,
+                    window: BudgetWindowEntry::Day,
+                    most: 1_000_000,
+                },
+            ],
+            overrides: vec![BudgetOverrideEntry {
+                of: vec![
+                    SegmentValueEntry::Model(ModelRefEntry::Model([2; 16])),
+                    SegmentValueEntry::Team([8; 16]),
+                ],
+                limits: vec![BudgetLimitEntry {
+                    amount: BudgetUnitEntry::Cost,
+                    window: BudgetWindowEntry::Quarter,
+                    most: 1,
+                }],
+            }],
+            audits: true,
+            closed_when_cut_off: true,
+            alerts: vec![75, 90, 100],
+            disabled: true,
+        }),
     }
 }
 
@@ -231,6 +278,7 @@ fn is_valid_entry(kind: EntryKind, archive: &[u8]) -> bool {
         EntryKind::CompletionModel => is_valid::<ArchivedCompletionModelEntry>(archive),
         EntryKind::PrivateAddresses => is_valid::<ArchivedPrivateAddressesEntry>(archive),
         EntryKind::RateLimitPolicy => is_valid::<ArchivedRateLimitPolicyEntry>(archive),
+        EntryKind::BudgetPolicy => is_valid::<ArchivedBudgetPolicyEntry>(archive),
     }
 }
 
@@ -367,6 +415,7 @@ proptest! {
         let completing = state.models().values().filter(|it| it.model_types.contains(&ModelType::Completion));
         let private = state.provider_accounts().values().filter(|it| it.allows_private_addresses);
         let beside = rotated + members + routed.count() + completing.count() + private.count();
-        prop_assert_eq!(count, things + state.teams().len() + state.rate_limit_policies().len() + beside);
+        let policies = state.rate_limit_policies().len() + state.budget_policies().len();
+        prop_assert_eq!(count, things + state.teams().len() + policies + beside);
     }
 }

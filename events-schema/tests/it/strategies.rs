@@ -6,12 +6,14 @@ use std::{collections::BTreeSet, ops::Range};
 use events_schema::{
     envelope::Epoch,
     events::{
-        Choice, Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LimitMode,
-        LimitOverride, LimitSegment, LimitUnit, LimitWindow, LimitedSubject, LogEvent, ModelEvent,
-        ModelRef, ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent, RateLimit,
+        BudgetAmount, BudgetLimit, BudgetPolicyEvent, BudgetRule, BudgetWindow, Choice, Event,
+        GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LimitMode, LimitSegment,
+        LimitUnit, LimitWindow, LimitedSubject, LogEvent, ModelEvent, ModelRef, ModelType,
+        OperatorEvent, Override, Owner, Provider, ProviderAccountEvent, RateLimit,
         RateLimitPolicyEvent, RateLimitRule, Retry, Role, Routing, RoutingStrategy, RoutingTarget,
         SegmentValue, SessionIdentifier, SessionSource, SettingsEvent, SlaCutoff, StickySessions,
         Subject, TeamEvent, TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, When,
+        WhenCutOff,
     },
     id::Id,
     money::{NanoUsd, Price},
@@ -68,6 +70,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         3 => (id(), operator()).prop_map(|(id, event)| Event::Operator(id, event)),
         4 => (id(), team()).prop_map(|(id, event)| Event::Team(id, event)),
         2 => (id(), policy()).prop_map(|(id, event)| Event::RateLimitPolicy(id, event)),
+        2 => (id(), budget()).prop_map(|(id, event)| Event::BudgetPolicy(id, event)),
         1 => settings().prop_map(Event::Settings),
     ]
 }
@@ -238,6 +241,20 @@ fn policy() -> impl Strategy<Value = RateLimitPolicyEvent> {
         1 => Just(E::RateLimitPolicyDisabled {}),
         1 => Just(E::RateLimitPolicyEnabled {}),
         1 => Just(E::RateLimitPolicyDeleted {}),
+    ]
+}
+
+fn budget() -> impl Strategy<Value = BudgetPolicyEvent> {
+    use BudgetPolicyEvent as E;
+    prop_oneof![
+        3 => (slug(), any::<u32>(), budget_rule())
+            .prop_map(|(name, order, rule)| E::BudgetPolicyCreated { name, order, rule }),
+        1 => slug().prop_map(|name| E::BudgetPolicyRenamed { name }),
+        1 => any::<u32>().prop_map(|order| E::BudgetPolicyMoved { order }),
+        1 => budget_rule().prop_map(|rule| E::BudgetRuleChanged { rule }),
+        1 => Just(E::BudgetPolicyDisabled {}),
+        1 => Just(E::BudgetPolicyEnabled {}),
+        1 => Just(E::BudgetPolicyDeleted {}),
     ]
 }
 
@@ -448,45 +465,8 @@ fn granted() -> impl Strategy<Value = GrantedModels> {
 }
 
 fn rule() -> impl Strategy<Value = RateLimitRule> {
-    let subject = || {
-        prop_oneof![
-            id().prop_map(LimitedSubject::User),
-            id().prop_map(LimitedSubject::Team),
-            id().prop_map(LimitedSubject::VirtualAccount),
-        ]
-    };
-    let value = || "[ -~é☕]{0,20}";
-    let segment = prop_oneof![
-        Just(LimitSegment::User),
-        Just(LimitSegment::VirtualAccount),
-        Just(LimitSegment::Model),
-        metadata_key().prop_map(LimitSegment::Metadata),
-    ];
-    let one_of = prop_oneof![
-        id().prop_map(SegmentValue::User),
-        id().prop_map(SegmentValue::VirtualAccount),
-        model_ref().prop_map(SegmentValue::Model),
-        (metadata_key(), value()).prop_map(|(key, value)| SegmentValue::Metadata { key, value }),
-    ];
-    let other = (btree_set(one_of, 0..3), rate_limits())
-        .prop_map(|(of, limits)| LimitOverride { of, limits });
-    let when = (
-        choice(subject),
-        choice(model_ref),
-        btree_map(metadata_key(), choice(value), 0..3),
-    );
-    let when = when.prop_map(|(subjects, models, metadata)| When {
-        subjects,
-        models,
-        metadata,
-    });
-    let counted = (
-        btree_set(segment, 0..3),
-        rate_limits(),
-        btree_set(other, 0..3),
-        select(vec![LimitMode::Enforce, LimitMode::Audit]),
-    );
-    (when, counted).prop_map(
+    let counted = (segments(), rate_limits(), overrides(rate_limits), mode());
+    (when(), counted).prop_map(
         |(when, (applies_per, limits, overrides, mode))| RateLimitRule {
             when,
             applies_per,
@@ -495,6 +475,96 @@ fn rule() -> impl Strategy<Value = RateLimitRule> {
             mode,
         },
     )
+}
+
+fn budget_rule() -> impl Strategy<Value = BudgetRule> {
+    let counted = (
+        segments(),
+        budget_limits(),
+        overrides(budget_limits),
+        mode(),
+        select(vec![WhenCutOff::Open, WhenCutOff::Closed]),
+        btree_set(any::<u8>(), 0..4),
+    );
+    (when(), counted).prop_map(
+        |(when, (applies_per, limits, overrides, mode, when_cut_off, alerts))| BudgetRule {
+            when,
+            applies_per,
+            limits,
+            overrides,
+            mode,
+            when_cut_off,
+            alerts,
+        },
+    )
+}
+
+fn when() -> impl Strategy<Value = When> {
+    let subject = || {
+        prop_oneof![
+            id().prop_map(LimitedSubject::User),
+            id().prop_map(LimitedSubject::Team),
+            id().prop_map(LimitedSubject::VirtualAccount),
+        ]
+    };
+    let metadata = btree_map(metadata_key(), choice(metadata_value), 0..3);
+    (choice(subject), choice(model_ref), metadata).prop_map(|(subjects, models, metadata)| When {
+        subjects,
+        models,
+        metadata,
+    })
+}
+
+fn segments() -> impl Strategy<Value = BTreeSet<LimitSegment>> {
+    let segment = prop_oneof![
+        Just(LimitSegment::User),
+        Just(LimitSegment::VirtualAccount),
+        Just(LimitSegment::Model),
+        metadata_key().prop_map(LimitSegment::Metadata),
+        Just(LimitSegment::Team),
+    ];
+    btree_set(segment, 0..3)
+}
+
+fn overrides<L, S>(limits: fn() -> S) -> impl Strategy<Value = BTreeSet<Override<L>>>
+where
+    L: Ord + std::fmt::Debug,
+    S: Strategy<Value = BTreeSet<L>>,
+{
+    let one_of = prop_oneof![
+        id().prop_map(SegmentValue::User),
+        id().prop_map(SegmentValue::VirtualAccount),
+        model_ref().prop_map(SegmentValue::Model),
+        (metadata_key(), metadata_value())
+            .prop_map(|(key, value)| SegmentValue::Metadata { key, value }),
+        id().prop_map(SegmentValue::Team),
+    ];
+    let other =
+        (btree_set(one_of, 0..3), limits()).prop_map(|(of, limits)| Override { of, limits });
+    btree_set(other, 0..3)
+}
+
+fn mode() -> impl Strategy<Value = LimitMode> {
+    select(vec![LimitMode::Enforce, LimitMode::Audit])
+}
+
+fn metadata_value() -> impl Strategy<Value = String> {
+    "[ -~é☕]{0,20}"
+}
+
+fn budget_limits() -> impl Strategy<Value = BTreeSet<BudgetLimit>> {
+    let amount = prop_oneof![
+        money().prop_map(BudgetAmount::Cost),
+        any::<u64>().prop_map(BudgetAmount::Tokens),
+    ];
+    let window = select(vec![
+        BudgetWindow::Day,
+        BudgetWindow::Week,
+        BudgetWindow::Month,
+        BudgetWindow::Quarter,
+    ]);
+    let limit = (amount, window).prop_map(|(amount, window)| BudgetLimit { amount, window });
+    btree_set(limit, 0..4)
 }
 
 fn choice<T: Ord + std::fmt::Debug, S: Strategy<Value = T>>(

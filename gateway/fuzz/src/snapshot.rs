@@ -8,6 +8,7 @@ use events_schema::{
     keyring::KeyRing,
     snapshot::{
         EntryKind, EntrySubject, Frame, FrameHeader, SCHEMA,
+        budgets::ArchivedBudgetPolicyEntry,
         entries::{
             ArchivedCompletionModelEntry, ArchivedFormerSecretEntry, ArchivedGrantEntry,
             ArchivedKeyEntry, ArchivedMembershipsEntry, ArchivedModelEntry,
@@ -117,6 +118,7 @@ fn id_in(kind: EntryKind, payload: &[u8]) -> [u8; 16] {
         EntryKind::CompletionModel => size_of::<ArchivedCompletionModelEntry>(),
         EntryKind::PrivateAddresses => size_of::<ArchivedPrivateAddressesEntry>(),
         EntryKind::RateLimitPolicy => size_of::<ArchivedRateLimitPolicyEntry>(),
+        EntryKind::BudgetPolicy => size_of::<ArchivedBudgetPolicyEntry>(),
     };
     let begin = payload.len().saturating_sub(root);
     let id = payload.get(begin..begin + 16);

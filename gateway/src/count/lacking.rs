@@ -7,7 +7,10 @@ use events_schema::{
 };
 
 use super::{answer, heard::Heard, kept::Kept, question, vocabulary::Vocabulary};
-use crate::pace::Pace;
+use crate::{
+    limits::{Settled, Unsettled},
+    pace::Pace,
+};
 
 /// A request's body, held until it is known that nobody has to count it.
 #[derive(Debug)]
@@ -62,11 +65,13 @@ pub struct Lacking {
     pub price: Option<Price>,
     /// How fast the answer came.
     pub pace: Pace,
+    /// What was taken of budgets for it: settled by what is counted, or by the estimates where nothing is.
+    pub unsettled: Vec<Unsettled>,
 }
 
 impl Lacking {
     /// Counts, and puts the numbers in the place of the estimates. They stay marked as estimated.
-    pub fn fill(&self, record: &mut UsageRecord) {
+    pub fn fill(&mut self, record: &mut UsageRecord) {
         // Attempts differ in their vocabulary, but seldom.
         let mut inputs = Vec::new();
         for (at, vocabulary, gap) in &self.gaps {
@@ -90,6 +95,12 @@ impl Lacking {
         if let Some(tokens) = of_it {
             record.tokens = tokens;
             record.cost = cost(self.price, tokens);
+            for unsettled in &mut self.unsettled {
+                unsettled.is(Settled {
+                    tokens: tokens.input.saturating_add(tokens.output),
+                    cost: record.cost.unwrap_or_default().nanos(),
+                });
+            }
         }
     }
 
@@ -167,7 +178,7 @@ mod tests {
             .map(|it| attempt(Some(it)))
             .into();
         of_it.tokens = tokens(99, 98);
-        let lacking = Lacking {
+        let mut lacking = Lacking {
             question: question.map(|body| Question {
                 body: Bytes::from_static(body.as_bytes()),
                 kept: kept(),
@@ -180,6 +191,7 @@ mod tests {
             charged: Some(1),
             price: None,
             pace: Pace::default(),
+            unsettled: Vec::new(),
         };
         lacking.fill(&mut of_it);
         let found: Vec<_> = of_it.attempts.iter().filter_map(|it| it.tokens).collect();

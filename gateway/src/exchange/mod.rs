@@ -14,10 +14,12 @@ use std::{
 use bytes::Bytes;
 use events_schema::{
     events::{ModelRef, Owner},
-    id::{GrantId, KeyId, ModelId, RateLimitPolicyId},
+    id::{BudgetPolicyId, GrantId, KeyId, ModelId, RateLimitPolicyId},
     money::Price,
     time::Timestamp,
-    usage::{Attempt, Endpoint, Outcome, RoutingGrounds, Tokens, UsageRecord},
+    usage::{
+        Attempt, BudgetCharge, Endpoint, LimitSeen, Outcome, RoutingGrounds, Tokens, UsageRecord,
+    },
 };
 use gateway_policy::{Caller, EntryId, Measure, Resolved, Served};
 use http::{HeaderMap, StatusCode};
@@ -27,13 +29,13 @@ pub use self::usage::Used;
 use crate::{
     clock,
     count::{
-        lacking::{Gap, Question, Said, cost},
+        lacking::{Gap, Lacking, Question, Said, cost},
         vocabulary::Vocabulary,
     },
     endpoint::{Description, Output, describe},
     failure::{Failure, UpstreamFailure},
     health::{AnswerLatency, ModelHealth, Verdict},
-    limits::{Admitted, By, Refused, Reservation},
+    limits::{Asked, Admitted, By, Decided, Outcome as Limited, Refused, Reservation, Settled},
     pace::Pace,
     places::{Bound, Crowded, Place},
     record::ring::Left,
@@ -72,7 +74,9 @@ pub struct Exchange {
     /// In the order of their beginnings; two may be under way at once.
     attempts: RefCell<Vec<Tried>>,
     routing: Option<RoutingGrounds>,
-    rules: Vec<String>,
+    rules: RefCell<Vec<String>>,
+    /// Limits as they were seen, where one refused, or would have if it did more than audit.
+    limits: RefCell<Vec<LimitSeen>>,
     seed: u64,
     weight: u64,
     /// What it used; `None`: nothing is known yet.
@@ -84,7 +88,7 @@ pub struct Exchange {
     said: Said,
     /// `None`: there is no collector of traces.
     tracing: Option<Tracing>,
-    reservation: Option<Box<Reservation>>,
+    reservation: Option<Reservation>,
     /// Its place among the requests under way; given back when it has ended.
     place: Option<Place>,
     metadata: BTreeMap<String, String>,
@@ -108,8 +112,8 @@ struct Tried {
     vocabulary: Vocabulary,
     /// Which of its numbers are estimates by length.
     gap: Option<Gap>,
-    /// What the limits of its target hold for it.
-    reservation: Option<Box<Reservation>>,
+    /// What the limits and budgets of its target hold for it.
+    reservation: Option<Reservation>,
 }
 
 /// Why an attempt begins.
@@ -168,7 +172,8 @@ impl Exchange {
             sent: Default::default(),
             attempts: RefCell::default(),
             routing: None,
-            rules: Vec::new(),
+            rules: RefCell::default(),
+            limits: RefCell::default(),
             seed: clock::draw(),
             weight: 0,
             tokens: None,
@@ -261,7 +266,7 @@ impl Exchange {
 
     /// A grant opens the model.
     pub fn granted_by(&mut self, grant: GrantId) {
-        self.rules.push(format!("grant:{grant}"));
+        self.rules.get_mut().push(format!("grant:{grant}"));
     }
 
     /// It is one of those that may be under way.
@@ -280,33 +285,61 @@ impl Exchange {
             ),
         };
         counter.add(1);
-        self.rules.push(rule.to_owned());
+        self.rules.get_mut().push(rule.to_owned());
     }
 
-    /// A rate-limit policy applies to it.
-    pub fn ruled_by(&mut self, policy: EntryId) {
-        let policy = RateLimitPolicyId::from_bytes(policy);
-        self.rules.push(format!("rate_limit_policy:{policy}"));
-    }
-
-    /// Limits have admitted it.
-    pub fn reserved(&mut self, admitted: Admitted) {
-        if let Some(policy) = admitted.audited {
-            let policy = RateLimitPolicyId::from_bytes(policy);
-            self.rules.push(format!("audit:rate_limit_policy:{policy}"));
+    /// Limits and budgets have decided on it, or on an attempt: notes what the record says of that. What waits is decided on
+    /// again.
+    pub fn decided_by(&self, asked: &Asked<'_>, decided: &mut Decided) {
+        if matches!(decided.outcome, Limited::Waits(_)) {
+            return;
         }
-        self.reservation = Some(Box::new(admitted.reservation));
+        let mut rules = self.rules.borrow_mut();
+        let mut fired = |rule: String| {
+            // Attempts at one target are decided on by the same ones.
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        };
+        if let Some(rule) = asked.rule() {
+            fired(rate_limit_policy(rule.id));
+        }
+        if let Some(rule) = asked.decider() {
+            fired(budget_policy(rule.id));
+        }
+        let (limit, budget) = asked.uncounted();
+        let limit = limit.map(|rule| rate_limit_policy(rule.id));
+        let budget = budget.map(|rule| budget_policy(rule.id));
+        for rule in [limit, budget].into_iter().flatten() {
+            self.worker.metrics.uncounted_limits.add(1);
+            fired(format!("uncounted:{rule}"));
+        }
+        match &decided.outcome {
+            Limited::Admitted(admitted) => {
+                let limit = admitted.audited.map(rate_limit_policy);
+                let budget = admitted.audited_budget.map(budget_policy);
+                let audited = [limit, budget].into_iter().flatten();
+                audited.for_each(|rule| fired(format!("audit:{rule}")));
+            }
+            Limited::Refused(refused) => of_key(refused)
+                .into_iter()
+                .for_each(|rule| fired(rule.to_owned())),
+            // Which policies apply has been told.
+            Limited::Overspent(_) | Limited::Waits(_) => {}
+        }
+        if let Some(seen) = decided.seen.take() {
+            self.limits.borrow_mut().extend(seen);
+        }
     }
 
-    /// A limit has refused it.
-    pub fn limited_by(&mut self, refused: &Refused) {
-        // Which policy applies has been told.
-        let rule = match (&refused.by, refused.measure) {
-            (By::Policy(_), _) => return,
-            (By::Key, Measure::Requests) => "key:requests_per_minute",
-            (By::Key, Measure::Tokens) => "key:tokens_per_minute",
-        };
-        self.rules.push(rule.to_owned());
+    /// Limits and budgets have admitted it.
+    pub fn reserved(&mut self, admitted: Admitted) {
+        self.reservation = Some(admitted.reservation);
+    }
+
+    /// It waits for the lease of a budget.
+    pub fn waits_for_lease(&self) {
+        self.worker.metrics.lease_waits.add(1);
     }
 
     /// Whether this gateway cannot wait for its end any longer.
@@ -452,8 +485,8 @@ impl Exchange {
         }
     }
 
-    /// The limits of its target have admitted an attempt.
-    pub fn attempt_reserved(&self, at: usize, reservation: Box<Reservation>) {
+    /// The limits and budgets of its target have admitted an attempt.
+    pub fn attempt_reserved(&self, at: usize, reservation: Reservation) {
         if let Some(tried) = self.attempts.borrow_mut().get_mut(at) {
             tried.reservation = Some(reservation);
         }
@@ -543,25 +576,22 @@ impl Exchange {
         let charged = self.account(outcome);
         let tokens = charged.and_then(|at| self.attempts.get_mut().get(at)?.attempt.tokens);
         let tokens = tokens.unwrap_or_default();
-        if let Some(reservation) = self.reservation.take() {
-            reservation.settle(tokens.input.saturating_add(tokens.output));
-        }
         if let Some(attempt) = self.answering_attempt() {
             attempt.duration_us = duration_us.saturating_sub(attempt.began_us);
         }
         let answering = self.answering.take();
         let mut attempts = std::mem::take(self.attempts.get_mut());
-        for tried in &mut attempts {
-            if let Some(reservation) = tried.reservation.take() {
-                let used = tried.attempt.tokens.unwrap_or_default();
-                reservation.settle(used.input.saturating_add(used.output));
-            }
-        }
         if let Some(tried) = answering.as_ref().and_then(|it| attempts.get(it.at)) {
             self.judge_answer(tried, outcome, tokens.output);
         }
         let price = charged.and_then(|at| attempts.get(at)?.price);
-        let lacking = self.lacking(&attempts, charged, price);
+        let cost = cost(price, tokens);
+        let mut lacking = self.lacking(&attempts, charged, price);
+        let used = Settled {
+            tokens: tokens.input.saturating_add(tokens.output),
+            cost: cost.unwrap_or_default().nanos(),
+        };
+        let budgets = self.settle(&mut attempts, charged, used, lacking.as_mut());
         let metrics = &self.worker.metrics;
         metrics.in_flight.down();
         metrics.ended(self.endpoint, outcome, duration_us);
@@ -589,20 +619,61 @@ impl Exchange {
             outcome,
             status: self.status.as_u16(),
             error_code: error_code.map(ToOwned::to_owned),
-            rules: std::mem::take(&mut self.rules),
+            rules: self.rules.take(),
             seed: self.seed,
             routing: self.routing.take(),
             tokens,
-            cost: cost(price, tokens),
+            cost,
             duration_us,
             first_byte_us: self.first_byte_us,
             metadata: std::mem::take(&mut self.metadata),
+            budgets: (!budgets.is_empty()).then_some(budgets),
+            limits: Some(self.limits.take()).filter(|limits| !limits.is_empty()),
         };
         self.worker.ring.put(Left {
             record,
             lacking: lacking.map(Box::new),
             traced: self.tracing.take().and_then(Tracing::end).map(Box::new),
         });
+    }
+
+    /// Settles what was reserved: of the request, and of the attempt whose use is the request's, by what was used; limits of other
+    /// attempts by what they used, and their budgets by nothing, since that is no cost of the request. Where its tokens are yet
+    /// to be counted, its budgets wait for that. Returns the budgets at which it counts.
+    fn settle(
+        &mut self,
+        attempts: &mut [Tried],
+        charged: Option<usize>,
+        used: Settled,
+        mut lacking: Option<&mut Lacking>,
+    ) -> Vec<BudgetCharge> {
+        let limits = &self.worker.shared.limits;
+        let mut budgets = Vec::new();
+        let mut counts = |reservation: Reservation| {
+            budgets.extend(reservation.budgets());
+            match &mut lacking {
+                Some(lacking) => lacking
+                    .unsettled
+                    .extend(reservation.settle_later(limits, used)),
+                None => reservation.settle(limits, used),
+            }
+        };
+        if let Some(reservation) = self.reservation.take() {
+            counts(reservation);
+        }
+        for (at, tried) in attempts.iter_mut().enumerate() {
+            let Some(reservation) = tried.reservation.take() else {
+                continue;
+            };
+            if charged == Some(at) {
+                counts(reservation);
+            } else {
+                let tokens = tried.attempt.tokens.unwrap_or_default();
+                let tokens = tokens.input.saturating_add(tokens.output);
+                reservation.settle_limits(limits, tokens).settle(limits, Settled::default());
+            }
+        }
+        budgets
     }
 
     /// What an answer that has begun says of its model at its end.
@@ -639,6 +710,24 @@ impl Exchange {
             | Outcome::ProviderUnreachable
             | Outcome::ClientGone => {}
         }
+    }
+}
+
+fn rate_limit_policy(id: EntryId) -> String {
+    format!("rate_limit_policy:{}", RateLimitPolicyId::from_bytes(id))
+}
+
+fn budget_policy(id: EntryId) -> String {
+    format!("budget_policy:{}", BudgetPolicyId::from_bytes(id))
+}
+
+/// The key's own limit that refused, in the record's words.
+const fn of_key(refused: &Refused) -> Option<&'static str> {
+    match (&refused.by, refused.measure) {
+        (By::Key, Measure::Requests) => Some("key:requests_per_minute"),
+        (By::Key, Measure::Tokens) => Some("key:tokens_per_minute"),
+        // Which policy applies has been told, and keys have no limits of money.
+        (By::Policy(_), _) | (By::Key, Measure::Cost) => None,
     }
 }
 

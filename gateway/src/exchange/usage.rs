@@ -158,6 +158,7 @@ impl Exchange {
             charged,
             price,
             pace: self.pace,
+            unsettled: Vec::new(),
         })
     }
 }

@@ -1,19 +1,32 @@
-//! What a request asks of limits.
+//! What a request asks of limits and budgets.
 
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use events_schema::snapshot::entries::ArchivedKeyEntry;
 use gateway_policy::{
-    EntryId, Facts, Measure, Rule, RuleLimit,
+    EntryId, Facts, Matching, Measure, Rule, RuleLimit,
     limits::{
+        Estimate,
         counter::{CutOff, Mode, Terms, WhenCutOff},
+        lease::Role,
         message::CounterId,
         period::Period,
+        wire::shard_of,
     },
+    rules::MOST_TEAMS,
 };
 
-use super::MOST_LIMITS;
+/// How many limits a decision is about: two of a key, and eight of a policy for each team of the caller.
+pub const MOST_LIMITS: usize = 2 + 8 * MOST_TEAMS;
+
+/// How many budgets a request counts for, each window and each team of the caller being one: an organisation has a few that
+/// concern one request, and each is looked at with all others locked. What a request does not count for is in its record
+/// (`uncounted:budget_policy:…`) and in a metric.
+pub const MOST_BUDGETS: usize = 32;
+
+/// How many counters of rules the limits of a decision lie at: the key's, and one for each team.
+const MOST_GROUPS: usize = 1 + MOST_TEAMS;
 
 /// A gateway never refuses a request since NATS is away: when it has heard nothing for ten seconds (five in which a share
 /// holds, and as long again), each limit is its own.
@@ -31,42 +44,120 @@ pub enum By {
     Policy(Arc<str>),
 }
 
+/// One of a rule's counters, or the key's: all limits there lie in one shard.
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    rule: EntryId,
+    segment: EntryId,
+    shard: u8,
+    mode: Mode,
+}
+
 /// What is asked of one limit.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct OfLimit {
+struct OfLimit {
+    group: u8,
+    limit: RuleLimit,
+    cost: u64,
+}
+
+/// What is asked of one limit, put together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) shard: u8,
     pub(super) id: CounterId,
     pub(super) terms: Terms,
     pub(super) cost: u64,
 }
 
-/// What a request asks of all limits that concern it.
+/// What is asked of one budget.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OfBudget {
+    pub(super) shard: u8,
+    pub(super) id: CounterId,
+    pub(super) most: u64,
+    pub(super) cost: u64,
+    pub(super) role: Role,
+}
+
+/// What a request asks of all limits and budgets that concern it.
 #[derive(Debug, Clone)]
 pub struct Asked<'r> {
-    of: ArrayVec<OfLimit, MOST_LIMITS>,
+    groups: ArrayVec<Group, MOST_GROUPS>,
+    limits: ArrayVec<OfLimit, MOST_LIMITS>,
+    budgets: ArrayVec<OfBudget, MOST_BUDGETS>,
     rule: Option<&'r Rule>,
+    /// The budget that decides.
+    decider: Option<&'r Rule>,
+    uncounted: Option<&'r Rule>,
+    uncounted_budget: Option<&'r Rule>,
     /// What it will use, as estimated.
     tokens: u64,
+    /// What that costs, in nano-dollars.
+    cost: u64,
 }
 
 impl<'r> Asked<'r> {
-    /// Nothing yet, of a request that will use about so many tokens.
+    /// Nothing yet, of a request that will use about so much.
     #[must_use]
-    pub fn new(tokens: u64) -> Self {
+    pub const fn new(estimate: Estimate) -> Self {
         Self {
-            of: ArrayVec::new(),
+            groups: ArrayVec::new_const(),
+            limits: ArrayVec::new_const(),
+            budgets: ArrayVec::new_const(),
             rule: None,
-            tokens,
+            decider: None,
+            uncounted: None,
+            uncounted_budget: None,
+            tokens: estimate.tokens(),
+            cost: 0,
         }
     }
 
-    /// Whether no limit concerns it.
+    /// Whether no limit and no budget concerns it.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.of.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.limits.is_empty() && self.budgets.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &OfLimit> {
-        self.of.iter()
+    /// The limits.
+    pub(super) fn limits(&self) -> impl Iterator<Item = Wanted> {
+        self.limits.iter().map(|it| {
+            let OfLimit { group, limit, cost } = *it;
+            let Group {
+                rule,
+                segment,
+                shard,
+                mode,
+            } = self.groups[usize::from(group)];
+            Wanted {
+                shard,
+                id: CounterId {
+                    rule,
+                    measure: limit.measure,
+                    period: limit.period,
+                    segment,
+                },
+                terms: Terms {
+                    most: limit.most,
+                    mode,
+                    cut_off: Some(CUT_OFF),
+                },
+                cost,
+            }
+        })
+    }
+
+    /// The budgets.
+    pub(super) fn budgets(&self) -> impl Iterator<Item = &OfBudget> {
+        self.budgets.iter()
+    }
+
+    /// All shards that are concerned, a bit for each.
+    pub(super) fn shards(&self) -> u16 {
+        let limits = self.groups.iter().map(|it| it.shard);
+        let budgets = self.budgets.iter().map(|it| it.shard);
+        limits.chain(budgets).fold(0, |all, shard| all | 1 << shard)
     }
 
     /// Asks the limits of its key.
@@ -75,62 +166,127 @@ impl<'r> Asked<'r> {
             (Measure::Requests, &key.requests_per_minute),
             (Measure::Tokens, &key.tokens_per_minute),
         ];
-        for (measure, most) in own {
-            if let Some(most) = most.as_ref() {
-                self.key(key.id, measure, most.to_native());
-            }
-        }
+        let limits = own.into_iter().filter_map(|(measure, most)| {
+            let most = most.as_ref()?.to_native();
+            Some(of_a_key(measure, most))
+        });
+        self.group(key.id, [0; 16], Mode::Enforce, limits);
     }
 
-    pub(super) fn key(&mut self, key: EntryId, measure: Measure, most: u64) {
-        let limit = RuleLimit {
-            measure,
-            period: Period::SlidingMinute,
-            most,
-        };
-        self.limit(key, [0; 16], limit, Mode::Enforce);
-    }
-
-    /// Asks the limits of a policy's rule.
+    /// Asks the limits of a rate-limit policy's rule.
     pub fn of_rule(&mut self, rule: &'r Rule, facts: &Facts<'_>) {
-        let segment = rule.segment(facts);
         let mode = if rule.audits {
             Mode::Audit
         } else {
             Mode::Enforce
         };
-        for limit in rule.limits(&segment) {
-            self.limit(rule.id, segment, *limit, mode);
+        let segments = rule.segments(facts);
+        for segment in segments.iter() {
+            let limits = rule.limits(segment).iter().copied();
+            self.group(rule.id, *segment, mode, limits);
         }
         self.rule = Some(rule);
+        self.uncounted = segments.are_cut.then_some(rule);
+    }
+
+    /// Asks budgets for what costs so much, in nano-dollars: the first decides, and all count.
+    pub fn of_budgets(&mut self, matching: &Matching<'r>, cost: u64, facts: &Facts<'_>) {
+        self.cost = cost;
+        self.uncounted_budget = matching.left_out();
+        for rule in matching.iter() {
+            let is_first = self.decider.is_none();
+            self.decider = self.decider.or(Some(rule));
+            let role = match (is_first, rule.audits) {
+                (false, _) => Role::Tracks,
+                (true, true) => Role::Audits,
+                (true, false) => Role::Decides {
+                    closed: rule.when_cut_off == WhenCutOff::Closed,
+                },
+            };
+            let segments = rule.segments(facts);
+            if segments.are_cut {
+                self.is_uncounted(rule);
+            }
+            for segment in segments.iter() {
+                self.budget(rule, *segment, role);
+            }
+        }
+    }
+
+    fn budget(&mut self, rule: &'r Rule, segment: EntryId, role: Role) {
+        for limit in rule.limits(&segment) {
+            let of = self.of_budget(rule.id, segment, *limit, role);
+            if self.budgets.try_push(of).is_err() {
+                self.is_uncounted(rule);
+            }
+        }
+    }
+
+    fn of_budget(
+        &self,
+        rule: EntryId,
+        segment: EntryId,
+        limit: RuleLimit,
+        role: Role,
+    ) -> OfBudget {
+        let id = CounterId {
+            rule,
+            measure: limit.measure,
+            period: limit.period,
+            segment,
+        };
+        let cost = match limit.measure {
+            Measure::Requests => 1,
+            Measure::Tokens => self.tokens,
+            Measure::Cost => self.cost,
+        };
+        OfBudget {
+            shard: shard(&id),
+            id,
+            most: limit.most,
+            // An estimate makes no request impossible: it reserves the whole budget at most.
+            cost: cost.min(limit.most),
+            role,
+        }
+    }
+
+    fn is_uncounted(&mut self, rule: &'r Rule) {
+        self.uncounted_budget = self.uncounted_budget.or(Some(rule));
     }
 
     /// Of more limits than there is room for the others are not asked: rules have eight at most.
-    pub(super) fn limit(&mut self, of: EntryId, segment: EntryId, limit: RuleLimit, mode: Mode) {
-        let RuleLimit {
-            measure,
-            period,
-            most,
-        } = limit;
-        // An estimate makes no request impossible: it reserves the whole limit at most.
-        let cost = match measure {
-            Measure::Requests => 1,
-            Measure::Tokens => self.tokens.min(most).max(1),
-        };
-        let _ = self.of.try_push(OfLimit {
-            id: CounterId {
-                rule: of,
-                measure,
-                period,
+    fn group(
+        &mut self,
+        rule: EntryId,
+        segment: EntryId,
+        mode: Mode,
+        limits: impl Iterator<Item = RuleLimit>,
+    ) {
+        let group = u8::try_from(self.groups.len()).unwrap_or(u8::MAX);
+        let many = self.limits.len();
+        for limit in limits {
+            // An estimate makes no request impossible: it reserves the whole limit at most.
+            let cost = match limit.measure {
+                Measure::Requests => 1,
+                Measure::Tokens => self.tokens.min(limit.most).max(1),
+                Measure::Cost => self.cost.min(limit.most).max(1),
+            };
+            let _ = self.limits.try_push(OfLimit { group, limit, cost });
+        }
+        if self.limits.len() > many {
+            let shard = shard(&CounterId {
+                rule,
+                measure: Measure::Requests,
+                period: Period::Minute,
                 segment,
-            },
-            terms: Terms {
-                most,
+            });
+            self.groups.push(Group {
+                rule,
+                segment,
+                shard,
                 mode,
-                cut_off: Some(CUT_OFF),
-            },
-            cost,
-        });
+            });
+        }
     }
 
     /// Whose limit a counter is.
@@ -139,5 +295,67 @@ impl<'r> Asked<'r> {
             Some(rule) if rule.id == counter.rule => By::Policy(Arc::clone(&rule.name)),
             Some(_) | None => By::Key,
         }
+    }
+
+    /// The rate-limit policy's rule that applies.
+    #[must_use]
+    pub const fn rule(&self) -> Option<&'r Rule> {
+        self.rule
+    }
+
+    /// The budget that decides.
+    #[must_use]
+    pub const fn decider(&self) -> Option<&'r Rule> {
+        self.decider
+    }
+
+    /// A rate-limit policy's rule that has more limits for it than there is room for, and a budget's.
+    #[must_use]
+    pub const fn uncounted(&self) -> (Option<&'r Rule>, Option<&'r Rule>) {
+        (self.uncounted, self.uncounted_budget)
+    }
+}
+
+const fn of_a_key(measure: Measure, most: u64) -> RuleLimit {
+    RuleLimit {
+        measure,
+        period: Period::SlidingMinute,
+        most,
+    }
+}
+
+fn shard(id: &CounterId) -> u8 {
+    u8::try_from(shard_of(id)).unwrap_or(0)
+}
+
+/// Without rules.
+#[cfg(test)]
+impl Asked<'_> {
+    pub(super) fn limits_of(
+        &mut self,
+        rule: EntryId,
+        segment: EntryId,
+        mode: Mode,
+        limits: &[RuleLimit],
+    ) {
+        self.group(rule, segment, mode, limits.iter().copied());
+    }
+
+    pub(super) fn limits_of_key(&mut self, key: EntryId, own: &[(Measure, u64)]) {
+        let limits = own.iter().map(|(measure, most)| of_a_key(*measure, *most));
+        self.group(key, [0; 16], Mode::Enforce, limits);
+    }
+
+    pub(super) fn budget_of(
+        &mut self,
+        rule: EntryId,
+        segment: EntryId,
+        role: Role,
+        limit: RuleLimit,
+        cost: u64,
+    ) {
+        self.cost = cost;
+        let of = self.of_budget(rule, segment, limit, role);
+        self.budgets.push(of);
     }
 }

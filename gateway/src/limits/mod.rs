@@ -1,11 +1,20 @@
-//! The counters behind limits, of keys and of rate-limit policies: what admits a request, and what it used.
+//! The counters behind limits, of keys and of rate-limit policies, and the purses of budgets: what admits a request, and what
+//! it used.
 //!
-//! What is admitted, and what gateways tell each other, is `gateway-policy`'s to say. Here the counters lie in memory for all
-//! worker threads: dealt out over shards, each behind a lock that is held for some hundred nanoseconds. All limits of one
+//! What is admitted, and what gateways tell each other, is `gateway-policy`'s to say. Here counters and purses lie in memory for
+//! all worker threads: dealt out over shards, each behind a lock that is held for some hundred nanoseconds. All limits of one
 //! rule and counter lie in one shard, so that most requests take one lock or two.
+//!
+//! - `asked`: what a request asks of them. `reservation`: what was charged, to be settled. `seen`: what a record says of it.
+//! - [`leases`]: waiting for a lease, and who lends. [`exchange`]: what is told to the projections, and heard from them.
 
 mod asked;
 pub mod exchange;
+pub mod leases;
+mod reservation;
+mod seen;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{
@@ -16,34 +25,39 @@ use std::{
 };
 
 use arrayvec::ArrayVec;
-use events_schema::time::Timestamp;
+use events_schema::{time::Timestamp, usage::LimitSeen};
 use gateway_policy::{
-    EntryId, Measure, Share, SlotNumber, Standing,
+    EntryId, Measure, Share, Standing,
     limits::{
-        admission::{Charge, Counters, admit},
-        counter::{Counter, Mode, Reach},
+        admission::{Charge, Counters, Decision, Moment, Turn, decide},
+        counter::{Counter, Mode, Reach, Terms},
         gateway::Gateway,
+        lease::{self, BudgetId, Kept, Lender, Role, Spending, Stands, Wallet, Wallets, Why},
         message::{Broadcast, CounterId, Incarnation, Steady},
         period::Period,
         wire::{self, SHARDS, shard_of},
     },
 };
 
-pub use self::asked::{Asked, By};
-
-/// How many limits a decision is about: two of a key, and eight of a policy.
-pub const MOST_LIMITS: usize = 10;
+pub use self::{
+    asked::{Asked, By, MOST_BUDGETS, MOST_LIMITS},
+    reservation::{Reservation, Settled, Unsettled},
+};
+use self::{leases::Leasing, reservation::{Held, Spent}};
 
 /// How many counters a shard has at most, 65,536 in all: callers choose the values of metadata that have a counter each. When it
 /// is full, the next values of a rule share one counter there, which is as good as they were one value. A report of so many is
 /// half as long as a message may be.
 const MOST_COUNTERS: usize = 4_096;
 
+/// How many purses a shard has at most, as [`MOST_COUNTERS`].
+const MOST_PURSES: usize = 4_096;
+
 /// The counter of values for which there was no room.
 const OTHERS: EntryId = [0xfe; 16];
 
-/// With so many counters a report is made every [`exchange::REPORT`]; with more of them the less often, so that reports take
-/// no more than a small part of a core.
+/// With so many counters, or purses, a report is made every [`exchange::REPORT`]; with more of them the less often, so that
+/// reports take no more than a small part of a core.
 const SOON: usize = 2_048;
 
 /// A shard without counters says only that this gateway is there, and that often.
@@ -52,7 +66,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How long a gateway that has just started waits for its shares before it calls itself ready.
 const FIRST_SHARE: Duration = Duration::from_secs(1);
 
-/// Some of the counters, on cache lines of their own.
+/// Some of the counters and purses, on cache lines of their own.
 #[repr(align(128))]
 struct Shard {
     gateway: Mutex<Gateway>,
@@ -60,13 +74,14 @@ struct Shard {
     reported: Mutex<Option<Instant>>,
 }
 
-/// All counters of this gateway.
+/// All counters and purses of this gateway.
 pub struct Limits {
     shards: Box<[Shard]>,
     begin: Instant,
     alone: bool,
     /// Whether it has had a share of every limit.
     shares: AtomicBool,
+    leasing: Leasing,
 }
 
 /// How a limit stands after a decision.
@@ -81,22 +96,41 @@ pub struct Stood {
 /// How the limits stand, of each measure the one that has least left.
 pub type Stoods = [Option<Stood>; 2];
 
-/// What limits said to a request.
+/// What limits and budgets said to a request.
 #[derive(Debug)]
 pub struct Decided {
-    /// How they stand after it.
+    /// How the limits stand after it.
     pub stood: Stoods,
-    /// What was charged, to be settled; or which limit refused.
-    pub outcome: Result<Admitted, Refused>,
+    /// How the budget that decides stands after it: of each measure the window that has least left.
+    pub budget: Stoods,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Limits as they were seen, where one refused, or would have if it did more than audit.
+    pub seen: Option<Vec<LimitSeen>>,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is admitted.
+    Admitted(Admitted),
+    /// A limit refuses it.
+    Refused(Refused),
+    /// A budget refuses it.
+    Overspent(Overspent),
+    /// It is to wait for a lease, and to ask again. The number of what was told until now.
+    Waits(u64),
 }
 
 /// A request was admitted.
 #[derive(Debug)]
 pub struct Admitted {
-    /// What was charged.
+    /// What was charged, to be settled.
     pub reservation: Reservation,
     /// Whose limit would have refused it, if it did more than audit.
     pub audited: Option<EntryId>,
+    /// Whose budget would have.
+    pub audited_budget: Option<EntryId>,
 }
 
 /// A refusal, with the limit that refused.
@@ -114,43 +148,65 @@ pub struct Refused {
     pub retry_after_us: Option<u64>,
 }
 
-/// What was charged at a counter.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    shard: usize,
-    id: CounterId,
-    slot: SlotNumber,
-    cost: u64,
-}
-
-/// What was charged at all counters of a request, to be settled once.
-pub struct Reservation {
-    limits: Arc<Limits>,
-    held: ArrayVec<Held, MOST_LIMITS>,
-}
-
-impl std::fmt::Debug for Reservation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(&self.held).finish()
-    }
+/// A refusal, with the budget that refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overspent {
+    /// The policy's name.
+    pub policy: Arc<str>,
+    /// What it counts.
+    pub measure: Measure,
+    /// In which time.
+    pub period: Period,
+    /// How much it is.
+    pub most: u64,
+    /// Why it refused.
+    pub why: Why,
+    /// When it begins anew.
+    pub resets_at: Timestamp,
+    /// In how many microseconds that is.
+    pub reset_us: u64,
 }
 
 /// The shards that a request concerns, locked in their order.
 struct Locked<'l> {
-    shards: ArrayVec<(usize, MutexGuard<'l, Gateway>), MOST_LIMITS>,
+    /// Which, a bit for each.
+    which: u16,
+    shards: ArrayVec<MutexGuard<'l, Gateway>, SHARDS>,
     /// Of each limit: which of the shards, and where in it.
-    places: ArrayVec<(usize, usize), MOST_LIMITS>,
+    counters: ArrayVec<(u8, u32), MOST_LIMITS>,
+    /// Of each budget.
+    purses: ArrayVec<(u8, u32), MOST_BUDGETS>,
+}
+
+// === impl Locked ===
+
+impl Locked<'_> {
+    /// A shard, and which of the locked ones it is.
+    fn shard(&mut self, shard: u8) -> (u8, &mut Gateway) {
+        let before = self.which & ((1 << shard) - 1);
+        let at = before.count_ones();
+        (u8::try_from(at).unwrap_or(0), &mut self.shards[at as usize])
+    }
 }
 
 impl Counters for Locked<'_> {
     fn counter(&mut self, place: usize) -> &mut Counter {
-        let (shard, at) = self.places[place];
-        &mut self.shards[shard].1.counters()[at]
+        let (shard, at) = self.counters[place];
+        &mut self.shards[usize::from(shard)].counters()[at as usize]
     }
 }
 
+impl Wallets for Locked<'_> {
+    fn wallet(&mut self, place: usize) -> (&mut Wallet, usize) {
+        let (shard, at) = self.purses[place];
+        (&mut self.shards[usize::from(shard)].wallet, at as usize)
+    }
+}
+
+// === impl Limits ===
+
 impl Limits {
-    /// Nothing is counted yet. `alone`: there is no other gateway, and all of every limit is this one's.
+    /// Nothing is counted yet. `alone`: there is no other gateway, and all of every limit and budget is this one's.
     #[must_use]
     pub fn new(incarnation: Incarnation, alone: bool) -> Self {
         let shard = || Shard {
@@ -162,6 +218,7 @@ impl Limits {
             begin: Instant::now(),
             alone,
             shares: AtomicBool::new(alone),
+            leasing: Leasing::default(),
         }
     }
 
@@ -183,89 +240,114 @@ impl Limits {
         lock.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Locks what the limits concern, and finds their counters.
-    fn lock_all(&self, asked: &Asked<'_>) -> Locked<'_> {
-        let mut wanted: ArrayVec<usize, MOST_LIMITS> =
-            asked.iter().map(|it| shard_of(&it.id)).collect();
-        wanted.sort_unstable();
-        let mut shards: ArrayVec<(usize, MutexGuard<'_, Gateway>), MOST_LIMITS> = ArrayVec::new();
-        for at in wanted {
-            if shards.last().is_none_or(|(last, _)| *last != at) {
-                shards.push((at, self.lock(at)));
-            }
+    /// Locks what the limits and budgets concern, and finds their counters and purses.
+    fn lock_all(&self, asked: &Asked<'_>, now: Timestamp, steady: Steady) -> Locked<'_> {
+        let which = asked.shards();
+        let mut locked = Locked {
+            which,
+            shards: ArrayVec::new(),
+            counters: ArrayVec::new(),
+            purses: ArrayVec::new(),
+        };
+        let concerned = (0..SHARDS).filter(|shard| which & (1 << shard) != 0);
+        locked.shards.extend(concerned.map(|shard| self.lock(shard)));
+        for it in asked.limits() {
+            let (shard, gateway) = locked.shard(it.shard);
+            let place = place_of_counter(gateway, it.id, it.terms);
+            locked.counters.push((shard, place));
         }
-        let places = asked.iter().map(|it| {
-            let of = shard_of(&it.id);
-            let shard = shards.iter().position(|(at, _)| *at == of).unwrap_or(0);
-            let gateway = &mut shards[shard].1;
-            let is_full = gateway.look().len() >= MOST_COUNTERS;
-            let id = if is_full && gateway.place_of(&it.id).is_none() {
-                CounterId {
-                    segment: OTHERS,
-                    ..it.id
-                }
-            } else {
-                it.id
-            };
-            (shard, gateway.place(id, it.terms))
-        });
-        let places = places.collect();
-        Locked { shards, places }
+        for it in asked.budgets() {
+            let (shard, gateway) = locked.shard(it.shard);
+            let place = place_of_purse(&mut gateway.wallet, it.id, it.most, now, steady);
+            locked.purses.push((shard, place));
+        }
+        locked
     }
 
-    /// Decides on a request and, if all limits admit it, charges it.
+    /// Decides on a request that arrived at `now` and, if all limits and budgets admit it, charges it.
     #[must_use]
-    pub fn decide(self: &Arc<Self>, asked: &Asked<'_>, now: Timestamp) -> Decided {
-        let mut locked = self.lock_all(asked);
+    pub fn decide(&self, asked: &Asked<'_>, now: Timestamp, turn: Turn) -> Decided {
+        let answers = self.leasing.answers();
         let steady = self.steady();
-        let together = |reach: Reach, (_, gateway): &(usize, MutexGuard<'_, Gateway>)| {
-            reach.shorter(gateway.reach(steady))
+        let mut locked = self.lock_all(asked, now, steady);
+        let moment = Moment {
+            reach: self.reach(&locked, steady),
+            lender: self.lender(steady),
+            now,
+            steady,
         };
-        let reach = if self.alone {
-            Reach::Alone
-        } else {
-            locked.shards.iter().fold(Reach::Alone, together)
-        };
-        let costs = asked.iter().enumerate();
+        let costs = asked.limits().enumerate();
         let mut charges: ArrayVec<Charge, MOST_LIMITS> =
             costs.map(|(at, it)| Charge::new(at, it.cost)).collect();
-        let decided = admit(&mut locked, &mut charges, reach, now);
-        let mut stood = Stoods::default();
-        for (at, it) in asked.iter().enumerate() {
-            if it.terms.mode == Mode::Enforce {
-                let standing = locked.counter(at).standing(now);
-                note(&mut stood, it.id.measure, standing);
-            }
-        }
-        let outcome = match decided {
-            Ok(audited) => {
-                let held = charges.iter().map(|charge| {
-                    let (shard, _) = locked.places[charge.counter];
-                    Held {
-                        shard: locked.shards[shard].0,
-                        id: locked.counter(charge.counter).id(),
-                        slot: charge.slot,
-                        cost: charge.cost,
-                    }
-                });
-                let held = held.collect();
-                Ok(Admitted {
-                    reservation: Reservation {
-                        limits: Arc::clone(self),
-                        held,
-                    },
-                    audited: audited.map(|id| id.rule),
-                })
-            }
-            Err(refusal) => Err(Refused {
+        let spendings: ArrayVec<Spending, MOST_BUDGETS> = spendings(asked).collect();
+        let decision = decide(&mut locked, &mut charges, &spendings, moment, turn);
+        self.hurry(&mut locked, &spendings, decision, moment);
+        let seen = seen::of(&mut locked, asked, moment, decision);
+        let outcome = match decision {
+            Decision::Admitted { limit, budget } => Outcome::Admitted(Admitted {
+                reservation: locked.reservation(asked, &charges),
+                audited: limit.map(|id| id.rule),
+                audited_budget: budget.map(|place| locked.kept(place).budget().counter.rule),
+            }),
+            Decision::Refused(refusal) => Outcome::Refused(Refused {
                 by: asked.by(&refusal.counter),
                 measure: refusal.counter.measure,
                 period: refusal.counter.period,
                 most: refusal.limit,
                 retry_after_us: refusal.retry_after_us,
             }),
+            Decision::Overspent(overspent) => Outcome::Overspent(locked.overspent(asked, overspent, now)),
+            Decision::Waits => Outcome::Waits(answers),
         };
-        Decided { stood, outcome }
+        Decided {
+            stood: locked.stood(asked, now),
+            budget: locked.budget_stood(&spendings, moment),
+            outcome,
+            seen,
+        }
+    }
+
+    /// How far this gateway's word reaches, over all that is concerned.
+    fn reach(&self, locked: &Locked<'_>, steady: Steady) -> Reach {
+        if self.alone {
+            return Reach::Alone;
+        }
+        let each = locked.shards.iter().map(|gateway| gateway.reach(steady));
+        each.fold(Reach::Alone, Reach::shorter)
+    }
+
+    /// Whom the projections are to hear of at once.
+    fn hurry(
+        &self,
+        locked: &mut Locked<'_>,
+        spendings: &[Spending],
+        decision: Decision,
+        moment: Moment,
+    ) {
+        let Moment { lender, steady, .. } = moment;
+        if lender == Lender::Nobody {
+            return;
+        }
+        let mut urgent = 0;
+        for (place, spending) in spendings.iter().enumerate() {
+            if !matches!(spending.role, Role::Decides { .. }) {
+                continue;
+            }
+            let kept = locked.kept(place);
+            let stands = |it: &Kept| {
+                let (cost, most) = (spending.cost, it.most());
+                it.purse().stands(cost, most, lender, steady)
+            };
+            let lacks = decision == Decision::Waits && stands(kept) == Stands::Lacks;
+            let id = kept.budget().counter;
+            let (wallet, at) = locked.wallet(place);
+            if wallet.is_urgent(at, lacks, steady) {
+                urgent |= 1 << shard_of(&id);
+            }
+        }
+        if urgent != 0 {
+            self.leasing.urge(urgent);
+        }
     }
 
     /// How many counters there are.
@@ -276,8 +358,7 @@ impl Limits {
 
     /// How long after a report the next one is due.
     pub(crate) fn pause(&self) -> Duration {
-        let times = u32::try_from(self.counters() / SOON).unwrap_or(u32::MAX);
-        exchange::REPORT.saturating_mul(times.max(1))
+        pause_of(self.counters())
     }
 
     /// What is to be reported, as messages.
@@ -318,18 +399,64 @@ impl Limits {
         }
     }
 
-    /// Forgets counters of which nothing counts any more: to be called from time to time.
+    /// Forgets counters of which nothing counts any more, and purses that are over: to be called from time to time.
     pub fn sweep(&self, now: Timestamp) {
         for shard in 0..self.shards.len() {
-            self.lock(shard).sweep(now);
+            let mut gateway = self.lock(shard);
+            gateway.sweep(now);
+            gateway.wallet.sweep(now, self.alone);
         }
     }
+}
+
+/// The place of a counter, or of the one that those without room share.
+fn place_of_counter(gateway: &mut Gateway, id: CounterId, terms: Terms) -> u32 {
+    let is_full = gateway.look().len() >= MOST_COUNTERS;
+    let id = if is_full && gateway.place_of(&id).is_none() {
+        CounterId {
+            segment: OTHERS,
+            ..id
+        }
+    } else {
+        id
+    };
+    u32::try_from(gateway.place(id, terms)).unwrap_or(0)
+}
+
+/// The place of a purse, or of the one that those without room share.
+fn place_of_purse(
+    wallet: &mut Wallet,
+    counter: CounterId,
+    most: u64,
+    now: Timestamp,
+    steady: Steady,
+) -> u32 {
+    let slot = wallet.slot(&counter, now);
+    let mut budget = BudgetId { counter, slot };
+    if wallet.look().len() >= MOST_PURSES && wallet.place_of(&budget).is_none() {
+        budget.counter.segment = OTHERS;
+    }
+    u32::try_from(wallet.place(budget, most, steady)).unwrap_or(0)
+}
+
+fn spendings(asked: &Asked<'_>) -> impl Iterator<Item = Spending> {
+    asked.budgets().enumerate().map(|(purse, it)| Spending {
+        purse,
+        cost: it.cost,
+        role: it.role,
+    })
+}
+
+/// How long after a report of so many counters, or purses, the next one is due.
+fn pause_of(many: usize) -> Duration {
+    let times = u32::try_from(many / SOON).unwrap_or(u32::MAX);
+    exchange::REPORT.saturating_mul(times.max(1))
 }
 
 /// Notes how a limit stands, where less is left of it than of what was noted of its measure.
 fn note(stoods: &mut Stoods, measure: Measure, standing: Standing) {
     let at = match measure {
-        Measure::Requests => 0,
+        Measure::Requests | Measure::Cost => 0,
         Measure::Tokens => 1,
     };
     if stoods[at].is_none_or(|it| standing.remaining < it.standing.remaining) {
@@ -337,191 +464,77 @@ fn note(stoods: &mut Stoods, measure: Measure, standing: Standing) {
     }
 }
 
-impl Reservation {
-    /// Settles what was reserved against what was used.
-    pub fn settle(self, used_tokens: u64) {
-        for held in &self.held {
-            let Held {
-                shard,
-                id,
-                slot,
-                cost,
-            } = held;
-            let actual = match id.measure {
-                Measure::Requests => *cost,
-                Measure::Tokens => used_tokens,
-            };
-            let mut gateway = self.limits.lock(*shard);
-            if let Some(place) = gateway.place_of(id) {
-                gateway.counters()[place].settle(*slot, *cost, actual);
-            }
-        }
-    }
-}
+// === impl Locked ===
 
-#[cfg(test)]
-mod tests {
-    use gateway_policy::RuleLimit;
-
-    use super::*;
-
-    const KEY: EntryId = [1; 16];
-    const TOKENS: u64 = 100;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_micros((1_795_348_800 + seconds) * 1_000_000).expect("a time in 2026")
+impl Locked<'_> {
+    /// A purse.
+    fn kept(&mut self, place: usize) -> &Kept {
+        let (wallet, at) = self.wallet(place);
+        &wallet.look()[at]
     }
 
-    fn alone() -> Arc<Limits> {
-        Arc::new(Limits::new(Incarnation([7; 16]), true))
-    }
-
-    fn asked(requests: Option<u64>, tokens: Option<u64>) -> Asked<'static> {
-        let mut asked = Asked::new(TOKENS);
-        for (measure, most) in [(Measure::Requests, requests), (Measure::Tokens, tokens)] {
-            if let Some(most) = most {
-                asked.key(KEY, measure, most);
-            }
-        }
-        asked
-    }
-
-    fn left(decided: &Decided, measure: Measure) -> u64 {
-        let mut stoods = decided.stood.iter().flatten();
-        let stood = stoods.find(|it| it.measure == measure).expect("limited");
-        stood.standing.remaining
-    }
-
-    #[test]
-    fn tokens_come_back_when_fewer_were_used_and_go_when_more_were() {
-        let limits = alone();
-        let asked = asked(None, Some(1_000));
-        let first = limits.decide(&asked, at(0));
-        assert_eq!(left(&first, Measure::Tokens), 900);
-        first.outcome.expect("admitted").reservation.settle(30);
-        let second = limits.decide(&asked, at(1));
-        assert_eq!(left(&second, Measure::Tokens), 870);
-        second.outcome.expect("admitted").reservation.settle(960);
-        let refused = limits.decide(&asked, at(2)).outcome;
-        let refused = refused.expect_err("990 of 1,000 are used");
-        assert_eq!((refused.measure, refused.most), (Measure::Tokens, 1_000));
-        assert_eq!(refused.by, By::Key);
-        assert_eq!(refused.retry_after_us, Some(58_000_000));
-    }
-
-    #[test]
-    fn what_a_slot_counted_does_not_outlive_the_window() {
-        let limits = alone();
-        let asked = asked(Some(2), None);
-        let admitted = |seconds: i64| limits.decide(&asked, at(seconds)).outcome.is_ok();
-        assert_eq!(
-            [admitted(0), admitted(9), admitted(9), admitted(59)],
-            [true, true, false, false]
-        );
-        assert_eq!(
-            [admitted(60), admitted(61), admitted(62)],
-            [true, true, false]
-        );
-        assert!(admitted(100_000));
-    }
-
-    #[test]
-    fn a_late_settlement_does_not_touch_the_slot_that_took_its_place() {
-        let limits = alone();
-        let asked = asked(None, Some(1_000));
-        let early = limits.decide(&asked, at(0)).outcome.expect("admitted");
-        assert_eq!(left(&limits.decide(&asked, at(90)), Measure::Tokens), 900);
-        early.reservation.settle(0);
-        assert_eq!(left(&limits.decide(&asked, at(90)), Measure::Tokens), 800);
-    }
-
-    #[test]
-    fn a_refusal_by_one_limit_charges_none() {
-        let limits = alone();
-        let both = asked(Some(10), Some(150));
-        assert!(limits.decide(&both, at(0)).outcome.is_ok());
-        assert!(limits.decide(&both, at(0)).outcome.is_err());
-        let after = limits.decide(&asked(Some(10), None), at(0));
-        assert_eq!(left(&after, Measure::Requests), 8);
-    }
-
-    #[test]
-    fn threads_that_race_never_admit_more_than_the_limit() {
-        let limits = alone();
-        let admitted: usize = std::thread::scope(|scope| {
-            let race = || {
-                let (limits, asked) = (Arc::clone(&limits), asked(Some(1_000), Some(50_000)));
-                scope.spawn(move || {
-                    (0..1_000)
-                        .filter(|_| limits.decide(&asked, at(0)).outcome.is_ok())
-                        .count()
-                })
-            };
-            let threads: Vec<_> = std::iter::repeat_with(race).take(4).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().expect("no panic"))
-                .sum()
+    /// What was charged.
+    fn reservation(&mut self, asked: &Asked<'_>, charges: &[Charge]) -> Reservation {
+        let limits = asked.limits().zip(charges).map(|(it, charge)| Held {
+            shard: it.shard,
+            id: self.counter(charge.counter).id(),
+            slot: charge.slot,
+            cost: charge.cost,
         });
-        assert_eq!(admitted, 500);
+        let held = limits.collect();
+        let budgets = asked.budgets().enumerate().map(|(place, it)| Spent {
+            shard: it.shard,
+            budget: self.kept(place).budget(),
+            cost: it.cost,
+        });
+        let spent = budgets.collect();
+        Reservation { held, spent }
     }
 
-    #[test]
-    fn a_counter_is_forgotten_once_nothing_of_it_counts() {
-        let limits = alone();
-        let admitted = limits.decide(&asked(Some(9), None), at(0)).outcome;
-        let counters = || limits.counters();
-        limits.sweep(at(3_600));
-        assert_eq!(counters(), 1, "it is under way");
-        admitted.expect("admitted").reservation.settle(0);
-        limits.sweep(at(59));
-        assert_eq!(counters(), 1);
-        limits.sweep(at(60));
-        assert_eq!(counters(), 0);
+    fn overspent(&mut self, asked: &Asked<'_>, it: lease::Overspent, now: Timestamp) -> Overspent {
+        let kept = self.kept(it.purse);
+        let CounterId {
+            measure, period, ..
+        } = kept.budget().counter;
+        let resets_at = kept.ends_at();
+        let name = asked.decider().map(|rule| Arc::clone(&rule.name));
+        Overspent {
+            policy: name.unwrap_or_default(),
+            measure,
+            period,
+            most: kept.most(),
+            why: it.why,
+            resets_at,
+            reset_us: resets_at.micros_since(now),
+        }
     }
 
-    #[test]
-    fn callers_cannot_make_counters_without_end_and_all_are_limited() {
-        let limits = alone();
-        let ask = |value: u32| {
-            let mut segment = [9; 16];
-            segment[..4].copy_from_slice(&value.to_be_bytes());
-            let limit = RuleLimit {
-                measure: Measure::Requests,
-                period: Period::Day,
-                most: 5,
-            };
-            let mut asked = Asked::new(0);
-            asked.limit([8; 16], segment, limit, Mode::Enforce);
-            let decided = limits.decide(&asked, at(0)).outcome;
-            decided.map(|it| it.reservation.settle(0)).is_ok()
-        };
-        let most = SHARDS * MOST_COUNTERS;
-        let many = u32::try_from(most).expect("small") * 2;
-        let admitted = (0..many).filter(|value| ask(*value)).count();
-        assert!(limits.counters() <= most + SHARDS);
-        // Of each shard the first have a counter each, and all others five requests between them.
-        assert!(admitted <= limits.counters() + 5 * SHARDS);
-        assert!(ask(0), "what has a counter keeps it");
-        assert_eq!(limits.pause(), exchange::REPORT * 32);
+    /// How the limits stand that may refuse.
+    fn stood(&mut self, asked: &Asked<'_>, now: Timestamp) -> Stoods {
+        let mut stood = Stoods::default();
+        for (at, it) in asked.limits().enumerate() {
+            if it.terms.mode == Mode::Enforce {
+                let standing = self.counter(at).standing(now);
+                note(&mut stood, it.id.measure, standing);
+            }
+        }
+        stood
     }
 
-    #[test]
-    fn the_least_that_is_left_is_told() {
-        let limits = alone();
-        let mut both = asked(Some(10), None);
-        let hourly = RuleLimit {
-            measure: Measure::Requests,
-            period: Period::Hour,
-            most: 5,
-        };
-        both.limit([9; 16], [0; 16], hourly, Mode::Enforce);
-        let audited = RuleLimit { most: 1, ..hourly };
-        both.limit([8; 16], [0; 16], audited, Mode::Audit);
-        let first = limits.decide(&both, at(0));
-        assert_eq!(left(&first, Measure::Requests), 4);
-        assert_eq!(first.outcome.expect("admitted").audited, None);
-        let second = limits.decide(&both, at(0)).outcome.expect("admitted");
-        assert_eq!(second.audited, Some([8; 16]));
+    /// How the budget stands that may refuse.
+    fn budget_stood(&mut self, spendings: &[Spending], moment: Moment) -> Stoods {
+        let mut stood = Stoods::default();
+        for (place, spending) in spendings.iter().enumerate() {
+            if matches!(spending.role, Role::Decides { .. }) {
+                let kept = self.kept(place);
+                let standing = Standing {
+                    most: kept.most(),
+                    remaining: kept.purse().left(kept.most(), moment.lender),
+                    reset_us: kept.ends_at().micros_since(moment.now),
+                };
+                note(&mut stood, kept.budget().counter.measure, standing);
+            }
+        }
+        stood
     }
 }

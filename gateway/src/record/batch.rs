@@ -180,6 +180,8 @@ pub(crate) mod tests {
             duration_us: 1,
             first_byte_us: None,
             metadata: BTreeMap::new(),
+            budgets: None,
+            limits: None,
         }
     }
 

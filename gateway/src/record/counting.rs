@@ -103,7 +103,7 @@ impl Counting {
 
 fn count_all(inbox: &Receiver<Left>, outbox: &mpsc::Sender<Left>, hurry: &AtomicBool) {
     while let Ok(mut left) = inbox.recv() {
-        if let Some(lacking) = left.lacking.take()
+        if let Some(mut lacking) = left.lacking.take()
             && !hurry.load(Relaxed)
         {
             let filling = AssertUnwindSafe(|| lacking.fill(&mut left.record));

@@ -12,7 +12,7 @@ use events_schema::{
 };
 use gateway_policy::{
     Asking, Denial, Ended, Facts, Next, Plan, Progress, Resolved, Routed, RoutedTarget, Step,
-    health::relevant, plan, price_at,
+    health::relevant, limits::admission::Turn, plan, price_at,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use tokio::time::{sleep, timeout};
@@ -24,7 +24,7 @@ use crate::{
     exchange::{Begins, Trying},
     failure::{Failure, UpstreamFailure},
     health::ModelHealth,
-    limits::{Asked as OfLimits, Refused},
+    limits::{Asked as OfLimits, Outcome as Limited, leases::Waiting},
     request::{self, Scan, UsageWish, replace::replaced, rewrite, scan, wish::Wish},
     sessions::Session,
     upstream::{
@@ -35,6 +35,7 @@ use crate::{
         headers::{FromCaller, Outgoing},
         usage::UsageScan,
     },
+    view::View,
 };
 
 /// Answers that are no streams are read up to this size before they are passed on, so that one that breaks off can still
@@ -90,8 +91,8 @@ enum Missed {
     Upstream(UpstreamFailure),
     /// There was none in the time that it had.
     OutOfTime(Duration),
-    /// A limit of the target refuses: it was not asked.
-    Limited(Box<Refused>),
+    /// A limit or a budget of the target refuses: it was not asked.
+    Limited(Box<Failure>),
     /// The provider said so; what that means for the plan.
     Status(StatusCode, Ended),
 }
@@ -115,7 +116,7 @@ impl Missed {
         match self {
             Self::Upstream(upstream) => Failure::Upstream(*upstream),
             Self::OutOfTime(_) => Failure::Upstream(UpstreamFailure::Timeout),
-            Self::Limited(refused) => Failure::Limited((**refused).clone()),
+            Self::Limited(refused) => (**refused).clone(),
             Self::Status(status, _) => Failure::of_status(*status),
         }
     }
@@ -146,7 +147,12 @@ pub(super) struct Route<'v> {
     probe: Option<Probe>,
 }
 
-impl Route<'_> {
+impl<'v> Route<'v> {
+    /// What is tried there; `None`: nothing.
+    pub(super) fn step(&self, view: &'v View, progress: Progress) -> Option<Step<'v>> {
+        self.plan.step(view, progress)
+    }
+
     /// What follows an attempt, if there is time for it.
     fn next(&self, progress: Progress, ended: Ended, elapsed: Duration) -> Option<Next> {
         let next = self.plan.next(progress, ended, self.retry.as_ref())?;
@@ -304,7 +310,7 @@ impl<'v> Call<'v> {
     }
 
     fn begin(&self, route: &Route<'v>, progress: Progress, why: Begins) -> Option<Attempting<'v>> {
-        let step = route.plan.step(self.view, progress)?;
+        let step = route.step(self.view, progress)?;
         let (account, model) = (step.target.account, step.target.model);
         let target = [account.name.as_str(), "/", model.name.as_str()].concat();
         let health = self.worker.health.of(&model.id);
@@ -419,11 +425,13 @@ impl<'v> Call<'v> {
         }
     }
 
-    /// Asks the limits of the policy that names the target; those of one that has admitted the request are not asked again.
-    fn admit_attempt(&self, at: usize, step: Step<'v>) -> Result<(), Missed> {
+    /// Asks the limits of the policy that names the target, and the budgets that name it; those that have admitted the request
+    /// are not asked again. Gives the number of the answers until now where it is to wait for a lease and to ask again.
+    fn admit_attempt(&self, at: usize, step: Step<'v>, turn: Turn) -> Result<Option<u64>, Missed> {
         let Some(admitted) = &self.admitted else {
-            return Ok(());
+            return Ok(None);
         };
+        let received_at = self.exchange.received_at();
         let request = Facts::of(
             self.view,
             admitted.caller,
@@ -431,22 +439,32 @@ impl<'v> Call<'v> {
             self.exchange.metadata(),
         );
         let facts = request.at(step.target);
+        let mut asked = OfLimits::new(admitted.estimate);
         let rule = self.view.rules().first_naming(&facts);
-        let Some(rule) = rule.filter(|rule| admitted.by != Some(rule.id)) else {
-            return Ok(());
-        };
-        let mut asked = OfLimits::new(admitted.tokens);
-        asked.of_rule(rule, &facts);
-        let limits = &self.worker.shared.limits;
-        let decided = limits.decide(&asked, self.exchange.received_at());
-        match decided.outcome {
-            Ok(admitted) => {
-                self.exchange
-                    .attempt_reserved(at, Box::new(admitted.reservation));
-                Ok(())
-            }
-            Err(refused) => Err(Missed::Limited(Box::new(refused))),
+        if let Some(rule) = rule.filter(|rule| admitted.by != Some(rule.id)) {
+            asked.of_rule(rule, &facts);
         }
+        let budgets = self.view.budget_rules().all_naming(&facts, &request);
+        if !budgets.is_empty() {
+            let price = price_at(step.target.model, received_at);
+            asked.of_budgets(&budgets, admitted.estimate.cost(price), &facts);
+        }
+        if asked.is_empty() {
+            return Ok(None);
+        }
+        let limits = &self.worker.shared.limits;
+        let mut decided = limits.decide(&asked, received_at, turn);
+        self.exchange.decided_by(&asked, &mut decided);
+        let failure = match decided.outcome {
+            Limited::Admitted(admitted) => {
+                self.exchange.attempt_reserved(at, admitted.reservation);
+                return Ok(None);
+            }
+            Limited::Waits(answers) => return Ok(Some(answers)),
+            Limited::Refused(refused) => Failure::Limited(refused),
+            Limited::Overspent(overspent) => Failure::Overspent(overspent),
+        };
+        Err(Missed::Limited(Box::new(failure)))
     }
 
     /// One attempt. Its answer is the caller's when it is a good one, or when nothing better can be had.
@@ -458,7 +476,10 @@ impl<'v> Call<'v> {
     ) -> Result<Answered, Missed> {
         let Attempting { at, progress, step } = attempt;
         if step.routed.is_some() {
-            self.admit_attempt(at, step)?;
+            let mut waiting = Waiting::default();
+            while let Some(answers) = self.admit_attempt(at, step, waiting.turn())? {
+                self.wait(&mut waiting, answers).await;
+            }
         }
         let worker = self.worker;
         let (entry, sealing) = (step.target.account, &worker.shared.secrets.sealing);

@@ -9,17 +9,20 @@ use std::{
     task::Poll,
 };
 
-use events_schema::usage::{Endpoint, Outcome};
+use events_schema::{
+    money::Price,
+    usage::{Endpoint, Outcome},
+};
 use gateway_policy::{
-    Caller, Configuration as _, EntryId, Facts, Resolved, authorize,
-    limits::{estimate_input_tokens, estimate_tokens},
-    resolve,
+    Caller, Configuration as _, EntryId, Facts, Progress, Resolved, authorize,
+    limits::{Estimate, admission::Turn},
+    price_at, resolve,
 };
 use http::{HeaderMap, Request, Response, header::CONTENT_LENGTH};
 use hyper::body::Incoming;
 
 use super::{
-    attempts::{Answered, Arrived, Asked, Begun, outcome_of},
+    attempts::{Answered, Arrived, Asked, Begun, Route, outcome_of},
     body::{read_body, read_for_nothing},
     passing::{Content, Passing},
     response::{Body, OwnHeaders, failed},
@@ -30,7 +33,7 @@ use crate::{
     endpoint::Output,
     exchange::{Exchange, Used},
     failure::Failure,
-    limits::{Asked as OfLimits, Decided},
+    limits::{Asked as OfLimits, Decided, Outcome as Limited, leases::Waiting},
     places::UnderWay,
     request::{Scan, metadata, scan, weight, wish},
     upstream::{
@@ -100,7 +103,7 @@ pub(super) struct Call<'v> {
     pub(super) view: &'v View,
     pub(super) endpoint: Endpoint,
     pub(super) exchange: Exchange,
-    /// What limits admitted, for the limits of the targets; `None`: there are none.
+    /// What limits and budgets admitted, for those of the targets; `None`: there are none.
     pub(super) admitted: Option<Admitted<'v>>,
     own: OwnHeaders,
 }
@@ -109,10 +112,10 @@ pub(super) struct Call<'v> {
 pub(super) struct Admitted<'v> {
     pub(super) caller: Caller<'v>,
     pub(super) resolved: Resolved<'v>,
-    /// The policy that applies to the request as a whole.
+    /// The rate-limit policy that applies to the request as a whole.
     pub(super) by: Option<EntryId>,
-    /// What it will use, as estimated.
-    pub(super) tokens: u64,
+    /// What it will use.
+    pub(super) estimate: Estimate,
 }
 
 impl<'v> Call<'v> {
@@ -144,7 +147,11 @@ impl<'v> Call<'v> {
         let grant = authorize(self.view, caller, resolved).map_err(Failure::Denied)?;
         self.exchange.granted_by(grant);
         let route = self.route(resolved, headers, wish)?;
-        self.admit(caller, resolved, &scan, weight)?;
+        let estimate = self.estimate(&scan, weight);
+        let mut waiting = Waiting::default();
+        while let Some(answers) = self.admit(caller, resolved, estimate, &route, waiting.turn())? {
+            self.wait(&mut waiting, answers).await;
+        }
         let asked = Asked {
             from_caller,
             body: &body,
@@ -167,57 +174,83 @@ impl<'v> Call<'v> {
         }
     }
 
-    /// Asks the limits of the key, and those of the policy that applies.
+    /// What it will use.
+    fn estimate(&self, scan: &Scan<'_>, weight: u64) -> Estimate {
+        match self.exchange.spoken().output {
+            Output::Text => Estimate::of_text(weight, scan.max_tokens),
+            Output::None => Estimate::of_input(weight),
+            Output::Free => Estimate::default(),
+        }
+    }
+
+    /// Asks the limits of the key, those of the policy that applies, and budgets. Gives the number of the answers until now
+    /// where it is to wait for a lease and to ask again.
     fn admit(
         &mut self,
         caller: Caller<'v>,
         resolved: Resolved<'v>,
-        scan: &Scan<'_>,
-        weight: u64,
-    ) -> Result<(), Failure> {
-        let tokens = match self.exchange.spoken().output {
-            Output::Text => estimate_tokens(weight, scan.max_tokens),
-            Output::None => estimate_input_tokens(weight),
-            Output::Free => 0,
-        };
-        let mut asked = OfLimits::new(tokens);
+        estimate: Estimate,
+        route: &Route<'v>,
+        turn: Turn,
+    ) -> Result<Option<u64>, Failure> {
+        let mut asked = OfLimits::new(estimate);
         asked.of_key(caller.key);
-        let rules = self.view.rules();
-        let mut rule = None;
-        if !rules.is_empty() {
+        let (rules, budgets) = (self.view.rules(), self.view.budget_rules());
+        if !rules.is_empty() || !budgets.is_empty() {
             let facts = Facts::of(self.view, caller, resolved, self.exchange.metadata());
-            rule = rules.first(&facts);
-            if let Some(rule) = rule {
+            if let Some(rule) = rules.first(&facts) {
                 asked.of_rule(rule, &facts);
             }
+            if !budgets.is_empty() {
+                let cost = estimate.cost(self.first_price(route));
+                asked.of_budgets(&budgets.all(&facts), cost, &facts);
+            }
         }
-        if rules.name_targets() {
+        if rules.name_targets() || budgets.name_targets() {
             self.admitted = Some(Admitted {
                 caller,
                 resolved,
-                by: rule.map(|rule| rule.id),
-                tokens,
+                by: asked.rule().map(|rule| rule.id),
+                estimate,
             });
         }
         if asked.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let limits = &self.worker.shared.limits;
-        let Decided { stood, outcome } = limits.decide(&asked, self.exchange.received_at());
-        self.own.stood = stood;
-        if let Some(rule) = rule {
-            self.exchange.ruled_by(rule.id);
-        }
+        let mut decided = limits.decide(&asked, self.exchange.received_at(), turn);
+        self.exchange.decided_by(&asked, &mut decided);
+        let Decided {
+            stood,
+            budget,
+            outcome,
+            seen: _,
+        } = decided;
+        (self.own.stood, self.own.budget) = (stood, budget);
         match outcome {
-            Ok(admitted) => {
+            Limited::Admitted(admitted) => {
                 self.exchange.reserved(admitted);
-                Ok(())
+                Ok(None)
             }
-            Err(refused) => {
-                self.exchange.limited_by(&refused);
-                Err(Failure::Limited(refused))
-            }
+            Limited::Refused(refused) => Err(Failure::Limited(refused)),
+            Limited::Overspent(overspent) => Err(Failure::Overspent(overspent)),
+            Limited::Waits(answers) => Ok(Some(answers)),
         }
+    }
+
+    /// The price of the target that is tried first.
+    fn first_price(&self, route: &Route<'v>) -> Option<Price> {
+        let step = route.step(self.view, Progress::default())?;
+        price_at(step.target.model, self.exchange.received_at())
+    }
+
+    /// Waits for an answer about leases, or as long as the request may.
+    pub(super) async fn wait(&self, waiting: &mut Waiting, answers: u64) {
+        if waiting.turn() == Turn::First {
+            self.exchange.waits_for_lease();
+        }
+        let limits = &self.worker.shared.limits;
+        waiting.answered(limits, answers).await;
     }
 
     fn refuse(mut self, failure: &Failure) -> Response<Body> {

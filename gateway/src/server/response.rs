@@ -7,7 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use gateway_policy::Measure;
+use events_schema::money::NanoUsd;
+use gateway_policy::{Measure, Standing};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
@@ -19,7 +20,7 @@ use super::passing::Passing;
 use crate::{
     endpoint::{Dialect, anthropic},
     failure::Failure,
-    limits::Stoods,
+    limits::{Stood, Stoods},
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -78,6 +79,8 @@ impl http_body::Body for Body {
 pub struct OwnHeaders {
     /// How limits stand, once they were asked.
     pub stood: Stoods,
+    /// How the budget stands that decides.
+    pub budget: Stoods,
 }
 
 impl OwnHeaders {
@@ -96,27 +99,72 @@ impl OwnHeaders {
             headers.insert(X_SLUICE_TARGET, target);
         }
         for stood in self.stood.iter().flatten() {
-            let [limit, remaining, reset] = names(stood.measure);
-            headers.insert(limit, stood.standing.most.into());
-            headers.insert(remaining, stood.standing.remaining.into());
-            headers.insert(reset, seconds(stood.standing.reset_us));
+            add_standing(headers, names(stood.measure), *stood);
+        }
+        for stood in self.budget.iter().flatten() {
+            add_standing(headers, budget_names(stood.measure), *stood);
+        }
+    }
+}
+
+fn add_standing(headers: &mut HeaderMap, names: &[HeaderName; 3], stood: Stood) {
+    let [limit, remaining, reset] = names;
+    let Standing {
+        most,
+        remaining: left,
+        reset_us,
+    } = stood.standing;
+    headers.insert(limit, amount(stood.measure, most));
+    headers.insert(remaining, amount(stood.measure, left));
+    headers.insert(reset, seconds(reset_us));
+}
+
+/// Dollars with all their decimals, or a whole number.
+fn amount(measure: Measure, amount: u64) -> HeaderValue {
+    match measure {
+        Measure::Requests | Measure::Tokens => amount.into(),
+        Measure::Cost => {
+            let dollars = HeaderValue::try_from(NanoUsd::new(amount).to_dollars());
+            dollars.unwrap_or(HeaderValue::from_static("0"))
         }
     }
 }
 
 /// OpenAI's names for limit, remaining and reset.
-const fn names(measure: Measure) -> [HeaderName; 3] {
+const fn names(measure: Measure) -> &'static [HeaderName; 3] {
+    static REQUESTS: [HeaderName; 3] = [
+        HeaderName::from_static("x-ratelimit-limit-requests"),
+        HeaderName::from_static("x-ratelimit-remaining-requests"),
+        HeaderName::from_static("x-ratelimit-reset-requests"),
+    ];
+    static TOKENS: [HeaderName; 3] = [
+        HeaderName::from_static("x-ratelimit-limit-tokens"),
+        HeaderName::from_static("x-ratelimit-remaining-tokens"),
+        HeaderName::from_static("x-ratelimit-reset-tokens"),
+    ];
     match measure {
-        Measure::Requests => [
-            HeaderName::from_static("x-ratelimit-limit-requests"),
-            HeaderName::from_static("x-ratelimit-remaining-requests"),
-            HeaderName::from_static("x-ratelimit-reset-requests"),
-        ],
-        Measure::Tokens => [
-            HeaderName::from_static("x-ratelimit-limit-tokens"),
-            HeaderName::from_static("x-ratelimit-remaining-tokens"),
-            HeaderName::from_static("x-ratelimit-reset-tokens"),
-        ],
+        Measure::Requests => &REQUESTS,
+        // No rate limit counts money.
+        Measure::Tokens | Measure::Cost => &TOKENS,
+    }
+}
+
+/// The same of budgets.
+const fn budget_names(measure: Measure) -> &'static [HeaderName; 3] {
+    static TOKENS: [HeaderName; 3] = [
+        HeaderName::from_static("x-sluice-budget-limit-tokens"),
+        HeaderName::from_static("x-sluice-budget-remaining-tokens"),
+        HeaderName::from_static("x-sluice-budget-reset-tokens"),
+    ];
+    static COST: [HeaderName; 3] = [
+        HeaderName::from_static("x-sluice-budget-limit-usd"),
+        HeaderName::from_static("x-sluice-budget-remaining-usd"),
+        HeaderName::from_static("x-sluice-budget-reset-usd"),
+    ];
+    match measure {
+        // No budget counts requests.
+        Measure::Tokens | Measure::Requests => &TOKENS,
+        Measure::Cost => &COST,
     }
 }
 

@@ -119,6 +119,12 @@ impl View {
         self.tables.rules()
     }
 
+    /// The rules of all budget policies.
+    #[must_use]
+    pub fn budget_rules(&self) -> &Rules {
+        self.tables.budget_rules()
+    }
+
     /// The digest over the entries, as hexadecimal digits.
     #[must_use]
     pub fn entries_digest(&self) -> String {

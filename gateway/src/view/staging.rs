@@ -129,7 +129,7 @@ impl Staging {
                 let _put = tables.put(&self.key, subject, position, payload);
             }
         });
-        let _compiled = tables.rules();
+        tables.compile();
         Some(tables)
     }
 
@@ -228,8 +228,7 @@ impl Staging {
             self.buried.clear();
             self.refused.clear();
         }
-        // Here, and not when the first request asks for them.
-        let _compiled = self.tables.rules();
+        self.tables.compile();
         self.heartbeat = Some(Heard {
             tables: self.tables.clone(),
             heartbeat,

@@ -9,6 +9,7 @@ use std::{
 
 use events_schema::snapshot::{
     DigestKey, EntriesDigest, EntryKind, EntrySubject,
+    budgets::ArchivedBudgetPolicyEntry,
     entries::{
         ArchivedCompletionModelEntry, ArchivedFormerSecretEntry, ArchivedGrantEntry,
         ArchivedKeyEntry, ArchivedMembershipsEntry, ArchivedModelEntry,
@@ -51,8 +52,11 @@ pub(super) struct Tables {
     pub(super) private_addresses: Entries<ArchivedPrivateAddressesEntry>,
     pub(super) former_secrets: Entries<ArchivedFormerSecretEntry>,
     pub(super) policies: Entries<ArchivedRateLimitPolicyEntry>,
+    pub(super) budgets: Entries<ArchivedBudgetPolicyEntry>,
     /// The policies, compiled once they are asked for.
     rules: OnceLock<Arc<Rules>>,
+    /// The same of budgets.
+    budget_rules: OnceLock<Arc<Rules>>,
     pub(super) former_secrets_by_hash: Map<[u8; 32], EntryId>,
     pub(super) keys_by_hash: Map<[u8; 32], Arc<Entry<ArchivedKeyEntry>>>,
     pub(super) accounts_by_name: Map<Arc<str>, EntryId>,
@@ -101,6 +105,18 @@ impl Tables {
         let policies = || self.policies.values().map(|entry| &***entry);
         self.rules
             .get_or_init(|| Arc::new(Rules::compile(policies())))
+    }
+
+    /// The rules of all budget policies.
+    pub(super) fn budget_rules(&self) -> &Arc<Rules> {
+        let policies = || self.budgets.values().map(|entry| &***entry);
+        self.budget_rules
+            .get_or_init(|| Arc::new(Rules::compile_budgets(policies())))
+    }
+
+    /// Compiles the rules of all policies: here, and not when the first request asks for them.
+    pub(super) fn compile(&self) {
+        let _compiled = (self.rules(), self.budget_rules());
     }
 
     /// Takes an entry, in place of the one that stood at its subject.
@@ -181,6 +197,7 @@ impl Tables {
             &mut visit,
         );
         each(&self.policies, EntryKind::RateLimitPolicy, &mut visit);
+        each(&self.budgets, EntryKind::BudgetPolicy, &mut visit);
     }
 
     /// The position and payload of the entry at a subject.
@@ -201,6 +218,7 @@ impl Tables {
             EntryKind::CompletionModel => stored(&self.completion_models, id),
             EntryKind::PrivateAddresses => stored(&self.private_addresses, id),
             EntryKind::RateLimitPolicy => stored(&self.policies, id),
+            EntryKind::BudgetPolicy => stored(&self.budgets, id),
         }
     }
 
@@ -222,6 +240,7 @@ impl Tables {
             EntryKind::CompletionModel => in_words(&self.completion_models, id),
             EntryKind::PrivateAddresses => in_words(&self.private_addresses, id),
             EntryKind::RateLimitPolicy => in_words(&self.policies, id),
+            EntryKind::BudgetPolicy => in_words(&self.budgets, id),
         }
     }
 
@@ -323,6 +342,12 @@ impl Tables {
                 self.rules = OnceLock::new();
                 self.policies.insert(id, new);
             }
+            EntryKind::BudgetPolicy => {
+                let new: Arc<Entry<ArchivedBudgetPolicyEntry>> = parse(position, payload)?;
+                same_id(new.id, id)?;
+                self.budget_rules = OnceLock::new();
+                self.budgets.insert(id, new);
+            }
         }
         Ok(())
     }
@@ -366,6 +391,10 @@ impl Tables {
             EntryKind::RateLimitPolicy => {
                 self.rules = OnceLock::new();
                 drop(self.policies.remove(&id));
+            }
+            EntryKind::BudgetPolicy => {
+                self.budget_rules = OnceLock::new();
+                drop(self.budgets.remove(&id));
             }
             EntryKind::Key => {
                 let Some(old) = self.keys.remove(&id) else {

@@ -382,5 +382,7 @@ fn record(incarnation: Uuid, number: u64) -> UsageRecord {
         duration_us: 250_000 + number % 100_000,
         first_byte_us: Some(40_000),
         metadata: [("environment".to_owned(), "production".to_owned())].into(),
+        budgets: None,
+        limits: None,
     }
 }

@@ -171,7 +171,11 @@ impl User {
                 "usage_dead.>",
                 "limits.office",
                 "limits.told.*",
+                "limits.leases.*",
+                "limits.totals.*",
+                "budgets.>",
                 "$JS.API.STREAM.CREATE.LIMITS",
+                "$JS.API.STREAM.CREATE.BUDGETS",
                 "$JS.API.STREAM.INFO.*",
                 "$JS.API.STREAM.CREATE.SNAPSHOTS",
                 "$JS.API.STREAM.CREATE.USAGE",
@@ -188,6 +192,7 @@ impl User {
                 "usage.*",
                 "report.gateway.*",
                 "limits.report.*",
+                "limits.purses.*",
                 "$JS.API.STREAM.INFO.SNAPSHOTS",
                 "$JS.API.CONSUMER.CREATE.SNAPSHOTS",
                 "$JS.API.CONSUMER.CREATE.SNAPSHOTS.>",
@@ -202,9 +207,17 @@ impl User {
     const fn may_subscribe(self) -> &'static [&'static str] {
         match self {
             Self::Admin => &[">"],
-            Self::Commands => &["_INBOX.commands.>", "report.gateway.*"],
-            Self::Projections => &["_INBOX.projections.>", "limits.report.*"],
-            Self::Gateway => &["_INBOX.gateway.>", "limits.told.*"],
+            Self::Commands => &[
+                "_INBOX.commands.>",
+                "report.gateway.*",
+                "limits.totals.*",
+            ],
+            Self::Projections => &[
+                "_INBOX.projections.>",
+                "limits.report.*",
+                "limits.purses.*",
+            ],
+            Self::Gateway => &["_INBOX.gateway.>", "limits.told.*", "limits.leases.*"],
         }
     }
 

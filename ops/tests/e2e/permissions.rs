@@ -88,6 +88,7 @@ fn a_gateways_password_reads_snapshots_and_writes_records_and_reports_and_nothin
                 ("usage_dead.x", json!({})),
                 ("limits.office", json!({})),
                 ("limits.told.x", json!({})),
+                ("limits.leases.x", json!({})),
                 ("$JS.API.STREAM.DELETE.SNAPSHOTS", json!({})),
                 ("$JS.API.STREAM.DELETE.EVENTS", json!({})),
                 ("$JS.API.STREAM.PURGE.SNAPSHOTS", json!({})),
@@ -143,6 +144,7 @@ fn a_gateways_password_reads_snapshots_and_writes_records_and_reports_and_nothin
                 "usage.>",
                 "report.gateway.*",
                 "limits.report.*",
+                "limits.purses.*",
                 "limits.office",
                 "snap.>",
                 "_INBOX.>",
@@ -228,6 +230,7 @@ fn no_service_writes_what_another_writes_and_strangers_do_nothing() {
                 ("report.gateway.x", json!({})),
                 ("limits.office", json!({})),
                 ("limits.report.x", json!({})),
+                ("limits.purses.x", json!({})),
             ],
         )
         .await;
@@ -239,6 +242,7 @@ fn no_service_writes_what_another_writes_and_strangers_do_nothing() {
                 ("usage.x", json!({})),
                 ("report.gateway.x", json!({})),
                 ("limits.report.x", json!({})),
+                ("limits.purses.x", json!({})),
                 ("$JS.API.STREAM.DELETE.EVENTS", json!({})),
                 ("$JS.API.STREAM.PURGE.EVENTS", json!({})),
                 (

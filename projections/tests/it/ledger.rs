@@ -113,6 +113,8 @@ fn record(number: u64) -> UsageRecord {
         duration_us: 1_000 * number,
         first_byte_us: Some(100),
         metadata: BTreeMap::from([("team".to_owned(), "it's \"a\"".to_owned())]),
+        budgets: None,
+        limits: None,
     }
 }
 

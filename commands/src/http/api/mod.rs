@@ -7,6 +7,7 @@ pub(super) mod events;
 mod gateways;
 mod grants;
 mod keys;
+mod limit_usage;
 mod me;
 mod models;
 mod openapi;
@@ -68,6 +69,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(grants::one))
         .routes(routes!(rate_limit_policies::list))
         .routes(routes!(rate_limit_policies::one))
+        .routes(routes!(limit_usage::usage))
         .routes(routes!(settings::read))
         .routes(routes!(used_by::used_by))
         .routes(routes!(operators::list))

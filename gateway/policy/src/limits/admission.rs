@@ -2,10 +2,11 @@
 
 use events_schema::time::Timestamp;
 
-use super::period::SlotNumber;
 use super::{
     counter::{Counter, Mode, Reach},
-    message::CounterId,
+    lease::{self, Lender, Overspent, Spending, Wallets, Why},
+    message::{CounterId, Steady},
+    period::SlotNumber,
 };
 
 /// Where counters are, by places that the shell gives them.
@@ -61,6 +62,48 @@ pub struct Refusal {
     pub retry_after_us: Option<u64>,
 }
 
+/// How far a gateway's word reaches when it decides, and when that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Over limits.
+    pub reach: Reach,
+    /// Over budgets.
+    pub lender: Lender,
+    /// By the clock, as when the request arrived.
+    pub now: Timestamp,
+    /// By the steady clock.
+    pub steady: Steady,
+}
+
+/// How often a request has been decided on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Not yet: it asks for its leases.
+    First,
+    /// It has waited for them, and may go on to.
+    Again,
+    /// It has waited for as long as it may.
+    Last,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It is admitted, and charged everywhere.
+    Admitted {
+        /// The limit that would have refused it, if it did more than audit.
+        limit: Option<CounterId>,
+        /// The place of the purse of the budget that would have.
+        budget: Option<usize>,
+    },
+    /// A limit refuses it.
+    Refused(Refusal),
+    /// A budget refuses it.
+    Overspent(Overspent),
+    /// All would admit it, but for leases that may come: nothing is charged.
+    Waits,
+}
+
 /// Decides on one request and, when all counters admit it, counts it at all of them. Each counter is named once at most.
 /// Nothing is allocated.
 ///
@@ -78,9 +121,90 @@ pub fn admit(
     reach: Reach,
     now: Timestamp,
 ) -> Result<Option<CounterId>, Refusal> {
+    let audited = look_at(counters, charges, reach, now)?;
+    charge(counters, charges, now);
+    Ok(audited)
+}
+
+/// As [`admit`], with the budgets that concern the request beside the limits. Each purse is named once at most.
+///
+/// A budget that is used up refuses before any limit, since that holds longest; a limit before a budget that lacks a lease.
+///
+/// # Panics
+/// When a charge names a counter that is not there, or a spending a purse.
+pub fn decide(
+    state: &mut (impl Counters + Wallets + ?Sized),
+    charges: &mut [Charge],
+    spendings: &[Spending],
+    moment: Moment,
+    turn: Turn,
+) -> Decision {
+    let Moment {
+        reach,
+        lender,
+        now,
+        steady,
+    } = moment;
+    let looked = lease::look_at(state, spendings, lender, steady);
+    let lacks = matches!(looked, Err(it) if it.why == Why::Lacks);
+    if lacks && turn != Turn::Last && all_admit(state, charges, reach, now) {
+        ask_once(state, spendings, steady, turn);
+        return Decision::Waits;
+    }
+    let limits = look_at(state, charges, reach, now);
+    match (looked, limits) {
+        (Err(overspent), Err(refusal)) if overspent.why != Why::UsedUp => {
+            Decision::Refused(refusal)
+        }
+        (Err(overspent), _) => {
+            ask_once(state, spendings, steady, turn);
+            lease::refuse(state, spendings);
+            Decision::Overspent(overspent)
+        }
+        (Ok(_), Err(refusal)) => Decision::Refused(refusal),
+        (Ok(budget), Ok(limit)) => {
+            ask_once(state, spendings, steady, turn);
+            charge(state, charges, now);
+            lease::spend(state, spendings);
+            Decision::Admitted { limit, budget }
+        }
+    }
+}
+
+/// With its first turn a request asks for its leases; whether they come is seen in the next.
+fn ask_once(
+    wallets: &mut (impl Wallets + ?Sized),
+    spendings: &[Spending],
+    steady: Steady,
+    turn: Turn,
+) {
+    match turn {
+        Turn::First => lease::ask(wallets, spendings, steady),
+        Turn::Again | Turn::Last => {}
+    }
+}
+
+fn all_admit(
+    counters: &mut (impl Counters + ?Sized),
+    charges: &[Charge],
+    reach: Reach,
+    now: Timestamp,
+) -> bool {
+    charges.iter().all(|charge| {
+        let counter = counters.counter(charge.counter);
+        counter.terms().mode == Mode::Audit || counter.admits(charge.cost, reach, now)
+    })
+}
+
+fn look_at(
+    counters: &mut (impl Counters + ?Sized),
+    charges: &[Charge],
+    reach: Reach,
+    now: Timestamp,
+) -> Result<Option<CounterId>, Refusal> {
     let mut refusal: Option<Refusal> = None;
     let mut audited = None;
-    for charge in charges.iter() {
+    for charge in charges {
         let counter = counters.counter(charge.counter);
         if counter.admits(charge.cost, reach, now) {
             counter.note(charge.cost, false);
@@ -95,14 +219,14 @@ pub fn admit(
             }
         }
     }
-    if let Some(refusal) = refusal {
-        return Err(refusal);
-    }
+    refusal.map_or(Ok(audited), Err)
+}
+
+fn charge(counters: &mut (impl Counters + ?Sized), charges: &mut [Charge], now: Timestamp) {
     for charge in charges {
         let counter = counters.counter(charge.counter);
         charge.slot = counter.charge(charge.cost, now);
     }
-    Ok(audited)
 }
 
 fn refuse(counter: &mut Counter, cost: u64, reach: Reach, now: Timestamp) -> Refusal {

@@ -107,6 +107,8 @@ pub struct Counter {
     own: u64,
     /// What is known to have been admitted in the window (`G`).
     known: u64,
+    /// The last slot of which something counts.
+    last: SlotNumber,
 }
 
 // === impl Reach ===
@@ -178,6 +180,7 @@ impl Counter {
             summed_at: SlotNumber::default(),
             own: 0,
             known: 0,
+            last: SlotNumber::default(),
         }
     }
 
@@ -223,20 +226,35 @@ impl Counter {
         self.fits(self.own, self.known, cost, reach)
     }
 
-    fn fits(&self, own: u64, known: u64, cost: u64, reach: Reach) -> bool {
+    /// Whether a request of this cost fits beside so much. Nothing is counted.
+    #[must_use]
+    pub fn fits(&self, own: u64, known: u64, cost: u64, reach: Reach) -> bool {
+        match (self.when_cut_off(reach), reach) {
+            (_, Reach::Left) | (Some(WhenCutOff::Closed), _) => false,
+            (Some(WhenCutOff::Open), _) => true,
+            (Some(WhenCutOff::Alone) | None, _) => {
+                fits(own, known, cost, self.terms.most, self.share_of(reach))
+            }
+        }
+    }
+
+    /// The share of what is left by which it goes.
+    #[must_use]
+    pub fn share_of(&self, reach: Reach) -> Share {
+        match self.when_cut_off(reach) {
+            Some(WhenCutOff::Alone) => Share::WHOLE,
+            Some(WhenCutOff::Open | WhenCutOff::Closed) | None => reach.of(self.share),
+        }
+    }
+
+    /// What it does since the aggregator has been silent for too long; `None`: it has not.
+    fn when_cut_off(&self, reach: Reach) -> Option<WhenCutOff> {
         let silent_us = match reach {
-            Reach::Left => return false,
-            Reach::Alone => 0,
+            Reach::Left | Reach::Alone => 0,
             Reach::Together { silent_us, .. } => silent_us,
         };
-        match self.terms.cut_off {
-            Some(cut_off) if silent_us > cut_off.after_us => match cut_off.then {
-                WhenCutOff::Open => true,
-                WhenCutOff::Closed => false,
-                WhenCutOff::Alone => fits(own, known, cost, self.terms.most, Share::WHOLE),
-            },
-            Some(_) | None => fits(own, known, cost, self.terms.most, reach.of(self.share)),
-        }
+        let cut_off = self.terms.cut_off?;
+        (silent_us > cut_off.after_us).then_some(cut_off.then)
     }
 
     /// Notes that a request asked for so much, and whether it was refused.
@@ -254,15 +272,21 @@ impl Counter {
         slot.open = slot.open.saturating_add(cost);
         let number = slot.number;
         self.own = self.own.saturating_add(cost);
+        if cost > 0 {
+            self.last = self.last.max(number);
+        }
         number
     }
 
     /// Settles what was reserved in a slot against what was used: less comes back, more is a debt that the next requests
     /// pay. A slot that has been forgotten has no debts.
     pub fn settle(&mut self, slot: SlotNumber, reserved: u64, actual: u64) {
-        let Some(it) = self.slots.iter_mut().find(|it| it.number == slot) else {
+        let at = self.place_of(slot);
+        let it = &mut self.slots[at];
+        if it.number != slot {
             return;
-        };
+        }
+        let before = it.own_unknown();
         it.open = it.open.saturating_sub(reserved);
         it.own.charged = it
             .own
@@ -272,21 +296,24 @@ impl Counter {
         let untold = refund.min(it.own.charged.saturating_sub(it.told));
         it.own.charged -= untold;
         it.own.returned = it.own.returned.saturating_add(refund - untold);
-        self.sum_again();
+        if it.is_empty() || self.own == u64::MAX {
+            self.sum_again();
+        } else if self.id.period.counts_at(slot, self.summed_at) {
+            // What is known has not changed, nor have other slots.
+            let after = it.own_unknown();
+            self.own = self.own.saturating_sub(before).saturating_add(after);
+        }
     }
 
     /// How the limit stands.
     #[must_use]
     pub fn standing(&mut self, now: Timestamp) -> Standing {
         let (own, known) = self.used(now);
-        let filled = self.slots.iter().filter(|slot| !slot.is_empty());
-        let last = filled.map(|slot| slot.number).max();
         let period = self.id.period;
-        let empty_from = last.map(|last| last.plus(period.slots()));
         Standing {
             most: self.terms.most,
             remaining: self.terms.most.saturating_sub(own.saturating_add(known)),
-            reset_us: empty_from.map_or(0, |slot| period.begins_in_us(slot, now)),
+            reset_us: period.begins_in_us(self.last.plus(period.slots()), now),
         }
     }
 
@@ -374,10 +401,15 @@ impl Counter {
 
     // --- slots and sums
 
+    /// Where the slot with this number is, unless it has been given up for a later one.
+    fn place_of(&self, number: SlotNumber) -> usize {
+        usize::try_from(number.0 % self.slots.len() as u64).unwrap_or(0)
+    }
+
     /// The slot with this number; where it has been given up for a later one, that one: it counts as well.
     fn slot_for(&mut self, number: SlotNumber) -> &mut Slot {
-        let slots = self.slots.len() as u64;
-        let slot = &mut self.slots[usize::try_from(number.0 % slots).unwrap_or(0)];
+        let at = self.place_of(number);
+        let slot = &mut self.slots[at];
         if slot.number < number {
             *slot = Slot {
                 number,
@@ -410,5 +442,8 @@ impl Counter {
 
     fn sum_again(&mut self) {
         (self.own, self.known) = self.sums(self.summed_at);
+        let filled = self.slots.iter().filter(|slot| !slot.is_empty());
+        let last = filled.map(|slot| slot.number).max();
+        self.last = last.unwrap_or_default();
     }
 }

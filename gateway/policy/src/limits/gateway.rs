@@ -1,10 +1,11 @@
-//! All counters of one gateway: what it reports, and what it takes over from broadcasts.
+//! All counters of one gateway: what it reports, and what it takes over from broadcasts. Its purses lie beside them.
 
 use events_schema::time::Timestamp;
 use hashbrown::HashTable;
 
 use super::{
     counter::{Counter, Mode, Reach, Terms},
+    lease::Wallet,
     message::{BaseShares, Broadcast, BroadcastId, CounterId, Incarnation, Report, Steady},
     share::Share,
 };
@@ -26,6 +27,8 @@ pub struct Gateway {
     included_at: Steady,
     reports: u64,
     left: bool,
+    /// Its purses.
+    pub wallet: Wallet,
 }
 
 impl Gateway {
@@ -41,6 +44,7 @@ impl Gateway {
             included_at: now,
             reports: 0,
             left: false,
+            wallet: Wallet::new(incarnation),
         }
     }
 

@@ -60,8 +60,9 @@ impl CounterId {
         let measure = match self.measure {
             Measure::Requests => 0,
             Measure::Tokens => 1,
+            Measure::Cost => 2,
         };
-        let kind = self.period.index() as u64 * 2 + measure;
+        let kind = self.period.index() as u64 * 3 + measure;
         self.group() ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }

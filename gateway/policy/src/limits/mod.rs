@@ -27,6 +27,6 @@ pub mod period;
 pub mod share;
 pub mod wire;
 
-pub use cost::{Measure, Standing, estimate_input_tokens, estimate_tokens};
+pub use cost::{Estimate, Measure, Standing, estimate_input_tokens};
 pub use period::SlotNumber;
 pub use share::Share;

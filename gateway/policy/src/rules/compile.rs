@@ -1,10 +1,14 @@
 //! From the entries of policies to rules that are ready to be looked up.
 
 use events_schema::snapshot::{
+    budgets::{
+        ArchivedBudgetLimitEntry, ArchivedBudgetPolicyEntry, ArchivedBudgetUnitEntry,
+        ArchivedBudgetWindowEntry,
+    },
     entries::ArchivedModelRefEntry,
     limits::{
-        ArchivedLimitOverrideEntry, ArchivedLimitUnitEntry, ArchivedLimitWindowEntry,
-        ArchivedLimitedSubjectEntry, ArchivedRateLimitEntry, ArchivedRateLimitPolicyEntry,
+        ArchivedLimitUnitEntry, ArchivedLimitWindowEntry, ArchivedLimitedSubjectEntry,
+        ArchivedMetadataConditionEntry, ArchivedRateLimitEntry, ArchivedRateLimitPolicyEntry,
         ArchivedSegmentEntry, ArchivedSegmentValueEntry,
     },
 };
@@ -18,15 +22,141 @@ use super::{
 };
 use crate::{
     EntryId,
-    limits::{Measure, period::Period},
+    limits::{Measure, counter::WhenCutOff, period::Period},
 };
 
-pub(super) fn compile<'p>(
-    policies: impl IntoIterator<Item = &'p ArchivedRateLimitPolicyEntry>,
-) -> Rules {
-    let mut policies: Vec<_> = policies.into_iter().filter(|it| !it.disabled).collect();
-    policies.sort_by_key(|it| (it.order.to_native(), it.created_at_us.to_native(), it.id));
-    let rules: Box<[Rule]> = policies.into_iter().map(rule).collect();
+/// A policy of either kind.
+pub(super) struct Policy<'p> {
+    id: EntryId,
+    name: &'p ArchivedString,
+    /// Where it stands: its number, and when it was made.
+    order: (u32, i64),
+    subjects: Listed<'p, ArchivedLimitedSubjectEntry>,
+    models: Listed<'p, ArchivedModelRefEntry>,
+    metadata: &'p ArchivedVec<ArchivedMetadataConditionEntry>,
+    applies_per: &'p ArchivedVec<ArchivedSegmentEntry>,
+    limits: Box<[RuleLimit]>,
+    overrides: Vec<(&'p ArchivedVec<ArchivedSegmentValueEntry>, Box<[RuleLimit]>)>,
+    audits: bool,
+    when_cut_off: WhenCutOff,
+    disabled: bool,
+}
+
+/// Some of all there are, and those that are left out.
+type Listed<'p, E> = (&'p ArchivedVec<E>, &'p ArchivedVec<E>);
+
+impl<'p> Policy<'p> {
+    pub(super) fn of_rate_limit(policy: &'p ArchivedRateLimitPolicyEntry) -> Self {
+        let ArchivedRateLimitPolicyEntry {
+            id,
+            name,
+            order,
+            created_at_us,
+            subjects_in,
+            subjects_not_in,
+            models_in,
+            models_not_in,
+            metadata,
+            applies_per,
+            limits,
+            overrides,
+            audits,
+            disabled,
+        } = policy;
+        let of = |limits: &ArchivedVec<_>| limits.iter().map(rate_limit).collect();
+        Self {
+            id: *id,
+            name,
+            order: (order.to_native(), created_at_us.to_native()),
+            subjects: (subjects_in, subjects_not_in),
+            models: (models_in, models_not_in),
+            metadata,
+            applies_per,
+            limits: of(limits),
+            overrides: overrides
+                .iter()
+                .map(|it| (&it.of, of(&it.limits)))
+                .collect(),
+            audits: *audits,
+            when_cut_off: WhenCutOff::Alone,
+            disabled: *disabled,
+        }
+    }
+
+    pub(super) fn of_budget(policy: &'p ArchivedBudgetPolicyEntry) -> Self {
+        let ArchivedBudgetPolicyEntry {
+            id,
+            name,
+            order,
+            created_at_us,
+            subjects_in,
+            subjects_not_in,
+            models_in,
+            models_not_in,
+            metadata,
+            applies_per,
+            limits,
+            overrides,
+            audits,
+            closed_when_cut_off,
+            // Who is told of them has the sums of all gateways.
+            alerts: _,
+            disabled,
+        } = policy;
+        let of = |limits: &ArchivedVec<_>| limits.iter().map(budget).collect();
+        Self {
+            id: *id,
+            name,
+            order: (order.to_native(), created_at_us.to_native()),
+            subjects: (subjects_in, subjects_not_in),
+            models: (models_in, models_not_in),
+            metadata,
+            applies_per,
+            limits: of(limits),
+            overrides: overrides
+                .iter()
+                .map(|it| (&it.of, of(&it.limits)))
+                .collect(),
+            audits: *audits,
+            when_cut_off: if *closed_when_cut_off {
+                WhenCutOff::Closed
+            } else {
+                WhenCutOff::Open
+            },
+            disabled: *disabled,
+        }
+    }
+
+    fn rule(self) -> Rule {
+        let metadata = self.metadata.iter().map(|it| {
+            let values = choice((&it.within, &it.not_in), text);
+            (text(&it.key), values)
+        });
+        let per: Box<[Segment]> = self.applies_per.iter().map(per).collect();
+        let overrides = self.overrides.into_iter();
+        let mut overrides: Vec<_> = overrides
+            .map(|(of, limits)| (counter(&per, of), limits))
+            .collect();
+        overrides.sort_by_key(|(of, _)| *of);
+        Rule {
+            id: self.id,
+            name: self.name.as_str().into(),
+            audits: self.audits,
+            when_cut_off: self.when_cut_off,
+            subjects: choice(self.subjects, subject),
+            models: choice(self.models, model),
+            metadata: metadata.collect(),
+            limits: self.limits,
+            overrides: overrides.into(),
+            per,
+        }
+    }
+}
+
+pub(super) fn compile<'p>(policies: impl Iterator<Item = Policy<'p>>) -> Rules {
+    let mut policies: Vec<_> = policies.filter(|it| !it.disabled).collect();
+    policies.sort_by_key(|it| (it.order, it.id));
+    let rules: Box<[Rule]> = policies.into_iter().map(Policy::rule).collect();
     let (mut by_subject, mut by_model, mut by_value) = (Vec::new(), Vec::new(), Vec::new());
     let (mut rest, mut by_target) = (Vec::new(), Vec::new());
     for (at, rule) in (0_u32..).zip(&rules) {
@@ -56,33 +186,7 @@ pub(super) fn compile<'p>(
     }
 }
 
-fn rule(policy: &ArchivedRateLimitPolicyEntry) -> Rule {
-    let metadata = policy.metadata.iter().map(|it| {
-        let values = choice(&it.within, &it.not_in, text);
-        (text(&it.key), values)
-    });
-    let per: Box<[Segment]> = policy.applies_per.iter().map(per).collect();
-    let overrides = policy.overrides.iter();
-    let mut overrides: Vec<_> = overrides.map(|it| other_limits(&per, it)).collect();
-    overrides.sort_by_key(|(of, _)| *of);
-    Rule {
-        id: policy.id,
-        name: policy.name.as_str().into(),
-        audits: policy.audits,
-        subjects: choice(&policy.subjects_in, &policy.subjects_not_in, subject),
-        models: choice(&policy.models_in, &policy.models_not_in, model),
-        metadata: metadata.collect(),
-        limits: policy.limits.iter().map(limit).collect(),
-        overrides: overrides.into(),
-        per,
-    }
-}
-
-fn choice<E, T: Ord>(
-    within: &ArchivedVec<E>,
-    not_in: &ArchivedVec<E>,
-    of: impl Fn(&E) -> T,
-) -> Choice<T> {
+fn choice<E, T: Ord>((within, not_in): Listed<'_, E>, of: impl Fn(&E) -> T) -> Choice<T> {
     let sorted = |entries: &ArchivedVec<E>| {
         let mut sorted: Vec<T> = entries.iter().map(&of).collect();
         sorted.sort();
@@ -122,10 +226,11 @@ fn per(segment: &ArchivedSegmentEntry) -> Segment {
         ArchivedSegmentEntry::VirtualAccount => Segment::VirtualAccount,
         ArchivedSegmentEntry::Model => Segment::Model,
         ArchivedSegmentEntry::Metadata(key) => Segment::Metadata(text(key)),
+        ArchivedSegmentEntry::Team => Segment::Team,
     }
 }
 
-fn limit(limit: &ArchivedRateLimitEntry) -> RuleLimit {
+fn rate_limit(limit: &ArchivedRateLimitEntry) -> RuleLimit {
     RuleLimit {
         measure: match limit.unit {
             ArchivedLimitUnitEntry::Requests => Measure::Requests,
@@ -140,32 +245,48 @@ fn limit(limit: &ArchivedRateLimitEntry) -> RuleLimit {
     }
 }
 
-fn other_limits(
-    per: &[Segment],
-    other: &ArchivedLimitOverrideEntry,
-) -> (EntryId, Box<[RuleLimit]>) {
-    let value = |segment: &Segment| {
-        let of = other.of.iter().find_map(|value| of_segment(segment, value));
+fn budget(limit: &ArchivedBudgetLimitEntry) -> RuleLimit {
+    RuleLimit {
+        measure: match limit.amount {
+            ArchivedBudgetUnitEntry::Cost => Measure::Cost,
+            ArchivedBudgetUnitEntry::Tokens => Measure::Tokens,
+        },
+        period: match limit.window {
+            ArchivedBudgetWindowEntry::Day => Period::Day,
+            ArchivedBudgetWindowEntry::Week => Period::Week,
+            ArchivedBudgetWindowEntry::Month => Period::Month,
+            ArchivedBudgetWindowEntry::Quarter => Period::Quarter,
+        },
+        most: limit.most.to_native(),
+    }
+}
+
+/// The counter of all of these.
+fn counter(per: &[Segment], values: &ArchivedVec<ArchivedSegmentValueEntry>) -> EntryId {
+    segment::of(per, |segment| {
+        let of = values.iter().find_map(|value| of_segment(segment, value));
         of.unwrap_or(Value::Absent)
-    };
-    let limits = other.limits.iter().map(limit).collect();
-    (segment::of(per, value), limits)
+    })
 }
 
 /// What is said of a segment; `None`: it is said of another.
 fn of_segment<'v>(segment: &Segment, value: &'v ArchivedSegmentValueEntry) -> Option<Value<'v>> {
     use ArchivedSegmentValueEntry as V;
     match (segment, value) {
-        (Segment::User, V::User(id)) | (Segment::VirtualAccount, V::VirtualAccount(id)) => {
-            Some(Value::Id(*id))
-        }
+        (Segment::User, V::User(id))
+        | (Segment::VirtualAccount, V::VirtualAccount(id))
+        | (Segment::Team, V::Team(id)) => Some(Value::Id(*id)),
         (Segment::Model, V::Model(of)) => Some(Value::Id(model(of).1)),
         (Segment::Metadata(key), V::Metadata(of, value)) if **key == **of => {
             Some(Value::Text(value))
         }
         (
-            Segment::User | Segment::VirtualAccount | Segment::Model | Segment::Metadata(_),
-            V::User(_) | V::VirtualAccount(_) | V::Model(_) | V::Metadata(..),
+            Segment::User
+            | Segment::VirtualAccount
+            | Segment::Model
+            | Segment::Metadata(_)
+            | Segment::Team,
+            V::User(_) | V::VirtualAccount(_) | V::Model(_) | V::Metadata(..) | V::Team(_),
         ) => None,
     }
 }

@@ -1,23 +1,30 @@
-//! Rate-limit rules: which one applies to a request, and what it counts there.
+//! Rules of rate-limit policies and of budget policies: which of them apply to a request, and what it counts there.
 //!
 //! Rules are compiled once, when a configuration is put together. Each is found by the narrowest of what it asks for: whose
-//! request, to which model, with which metadata. So looking for the one that applies costs nothing for the rules that
-//! concern somebody else, however many they are.
+//! request, to which model, with which metadata. So looking for those that apply costs nothing for the rules that concern
+//! somebody else, however many they are. Of rate-limit rules the first that matches applies; of budgets' the first decides,
+//! and all that match count.
 
 mod compile;
+mod find;
 mod index;
 mod segment;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use events_schema::snapshot::limits::ArchivedRateLimitPolicyEntry;
+use events_schema::snapshot::{
+    budgets::ArchivedBudgetPolicyEntry, limits::ArchivedRateLimitPolicyEntry,
+};
 
-use self::index::Index;
-pub use self::segment::Segment;
+use self::{compile::Policy, index::Index};
+pub use self::{
+    find::{MOST_MATCHING, Matching},
+    segment::{MOST_TEAMS, Segment, Segments},
+};
 use crate::{
     Caller, Configuration, EntryId, Resolved, Target,
     access::behind,
-    limits::{Measure, period::Period},
+    limits::{Measure, counter::WhenCutOff, period::Period},
 };
 
 /// What somebody, or a model, is, and its id: fit to be sorted.
@@ -52,6 +59,8 @@ pub struct Rule {
     pub name: Arc<str>,
     /// Whether nothing is refused, and what would have been is noted.
     pub audits: bool,
+    /// What it does at a gateway that has heard nothing of the others for too long.
+    pub when_cut_off: WhenCutOff,
     subjects: Choice<Tagged>,
     models: Choice<Tagged>,
     metadata: Box<[Condition]>,
@@ -202,12 +211,6 @@ impl Rule {
         })
     }
 
-    /// Which of its counters a request has: zeros where all share one.
-    #[must_use]
-    pub fn segment(&self, facts: &Facts<'_>) -> EntryId {
-        segment::of(&self.per, |segment| facts.value(segment))
-    }
-
     /// The limits of one of its counters.
     #[must_use]
     pub fn limits(&self, segment: &EntryId) -> &[RuleLimit] {
@@ -237,12 +240,20 @@ impl<T: Ord> Choice<T> {
 // === impl Rules ===
 
 impl Rules {
-    /// Compiles the policies, given in any order; those that are disabled are left out.
+    /// Compiles rate-limit policies, given in any order; those that are disabled are left out.
     #[must_use]
     pub fn compile<'p>(
         policies: impl IntoIterator<Item = &'p ArchivedRateLimitPolicyEntry>,
     ) -> Self {
-        compile::compile(policies)
+        compile::compile(policies.into_iter().map(Policy::of_rate_limit))
+    }
+
+    /// Compiles budget policies, given in any order; those that are disabled are left out.
+    #[must_use]
+    pub fn compile_budgets<'p>(
+        policies: impl IntoIterator<Item = &'p ArchivedBudgetPolicyEntry>,
+    ) -> Self {
+        compile::compile(policies.into_iter().map(Policy::of_budget))
     }
 
     /// How many there are.
@@ -263,38 +274,6 @@ impl Rules {
         !self.by_target.is_empty()
     }
 
-    /// The rule that applies to a request: the first that matches.
-    #[must_use]
-    pub fn first(&self, facts: &Facts<'_>) -> Option<&Rule> {
-        let mut best = None;
-        for subject in facts.subjects() {
-            self.look(facts, self.by_subject.get(index::of_id(subject)), &mut best);
-        }
-        for model in facts.models() {
-            self.look(facts, self.by_model.get(index::of_id(model)), &mut best);
-        }
-        if !self.by_value.is_empty() {
-            for (key, value) in facts.metadata {
-                let listed = self.by_value.get(index::of_text(key, value));
-                self.look(facts, listed, &mut best);
-            }
-        }
-        self.look(facts, self.rest.iter().copied(), &mut best);
-        best.map(|at| self.at(at))
-    }
-
-    /// The rule that applies to an attempt at a target that the request did not name: the first that matches of those that
-    /// name models.
-    #[must_use]
-    pub fn first_naming(&self, attempt: &Facts<'_>) -> Option<&Rule> {
-        let mut best = None;
-        for model in attempt.models() {
-            let listed = self.by_target.get(index::of_id(model));
-            self.look(attempt, listed, &mut best);
-        }
-        best.map(|at| self.at(at))
-    }
-
     /// The rules that can match no request, each with the one before it that matches all of theirs.
     pub fn unreachable(&self) -> impl Iterator<Item = (&Rule, &Rule)> {
         self.rules.iter().enumerate().filter_map(|(at, rule)| {
@@ -305,14 +284,5 @@ impl Rules {
 
     fn at(&self, at: u32) -> &Rule {
         &self.rules[at as usize]
-    }
-
-    /// Looks for a matching rule that stands before `best` in a list that is in order.
-    fn look(&self, facts: &Facts<'_>, listed: impl Iterator<Item = u32>, best: &mut Option<u32>) {
-        let before = |at: &u32| best.is_none_or(|best| *at < best);
-        let found = listed
-            .take_while(before)
-            .find(|at| self.at(*at).matches(facts));
-        *best = found.or(*best);
     }
 }

@@ -1,7 +1,13 @@
 //! Which of a rule's counters a request has.
 
-use super::{Facts, MODEL, USER, VIRTUAL_ACCOUNT, VIRTUAL_MODEL};
+use arrayvec::ArrayVec;
+
+use super::{Facts, MODEL, Rule, TEAM, USER, VIRTUAL_ACCOUNT, VIRTUAL_MODEL};
 use crate::EntryId;
+
+/// For how many of its caller's teams a request counts at one rule, each at a counter of its own: nobody is in more that have
+/// limits of their own, and each takes a place in every decision.
+pub const MOST_TEAMS: usize = 8;
 
 /// What has a counter of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +20,16 @@ pub enum Segment {
     Model,
     /// Each value of this key of the metadata.
     Metadata(Box<str>),
+    /// Each team of the caller that the rule names; where it names none, each of them.
+    Team,
+}
+
+/// The counters of a rule at which a request counts: one, but for rules that apply per team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segments {
+    of: ArrayVec<EntryId, MOST_TEAMS>,
+    /// Whether the caller is in more of the rule's teams than [`MOST_TEAMS`]: it does not count for those with the greatest ids.
+    pub are_cut: bool,
 }
 
 /// What a request has of a segment.
@@ -30,8 +46,50 @@ pub(super) enum Value<'r> {
 /// The counter of requests that have nothing of the one segment.
 const ABSENT: EntryId = [0xff; 16];
 
+// === impl Segments ===
+
+impl std::ops::Deref for Segments {
+    type Target = [EntryId];
+
+    fn deref(&self) -> &[EntryId] {
+        &self.of
+    }
+}
+
+// === impl Rule ===
+
+impl Rule {
+    /// Which of its counters a request has: zeros where all share one.
+    #[must_use]
+    pub fn segments(&self, facts: &Facts<'_>) -> Segments {
+        let mut segments = Segments {
+            of: ArrayVec::new(),
+            are_cut: false,
+        };
+        let counter = |team| of(&self.per, |segment| facts.value(segment, team));
+        if self.per.contains(&Segment::Team) {
+            let mut teams = facts.teams.iter().filter(|team| self.has_team(team));
+            let first = teams.by_ref().take(MOST_TEAMS);
+            segments.of.extend(first.map(|team| counter(Some(*team))));
+            segments.are_cut = teams.next().is_some();
+        }
+        if segments.is_empty() {
+            segments.of.push(counter(None));
+        }
+        segments
+    }
+
+    /// Whether it has a counter for a team.
+    fn has_team(&self, team: &EntryId) -> bool {
+        let named = &self.subjects.within;
+        let names_teams = named.iter().any(|(tag, _)| *tag == TEAM);
+        !names_teams || named.binary_search(&(TEAM, *team)).is_ok()
+    }
+}
+
 impl<'r> Facts<'r> {
-    pub(super) fn value(&self, segment: &Segment) -> Value<'r> {
+    /// `team`: the one of the caller's teams that is looked at.
+    fn value(&self, segment: &Segment, team: Option<EntryId>) -> Value<'r> {
         let owner = |tag| match self.owner {
             (it, id) if it == tag => Value::Id(id),
             _ => Value::Absent,
@@ -47,6 +105,7 @@ impl<'r> Facts<'r> {
                 let value = self.metadata.get(&**key);
                 value.map_or(Value::Absent, |value| Value::Text(value))
             }
+            Segment::Team => team.map_or(Value::Absent, Value::Id),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The figures that are published of the limits, from simulations where the load is ten times the limit.
 
-use events_schema::money::NanoUsd;
-
 use super::{
     money::{MoneySetup, run_money},
     setup::{LimitSetup, Load, Network, SECOND_US, Setup},
@@ -128,8 +126,8 @@ fn money() -> Result<u64, Breach> {
     let setup = MoneySetup {
         seed: 1,
         gateways: 50,
-        most: NanoUsd::new(10_000_000_000),
-        cost_max: NanoUsd::new(7_500_000),
+        most: 10_000_000_000,
+        cost_max: 7_500_000,
         steps: 1_200,
         requests: 25,
         lost_per_mille: 50,
@@ -138,5 +136,5 @@ fn money() -> Result<u64, Breach> {
         deaths_per_mille: 5,
     };
     let outcome = run_money(setup)?;
-    Ok(outcome.spent.nanos().saturating_sub(outcome.most.nanos()))
+    Ok(outcome.spent.saturating_sub(outcome.most))
 }

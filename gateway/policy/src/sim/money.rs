@@ -3,15 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use events_schema::money::NanoUsd;
-
 use super::{
     dice::Dice,
     truth::{Breach, leases_and_spent_never_above_the_budget},
 };
 use crate::limits::{
     Measure,
-    lease::{BudgetId, Lease, LeaseRecord, Purse, PurseReport, Treasury},
+    lease::{BudgetId, BudgetRecord, Lease, Purse, PurseReport, PurseRow, Treasury},
     message::{CounterId, Incarnation, Steady},
     period::{Period, SlotNumber},
 };
@@ -25,7 +23,7 @@ const RECORDS_AFTER: u64 = 300;
 const BUDGET: BudgetId = BudgetId {
     counter: CounterId {
         rule: [1; 16],
-        measure: Measure::Requests,
+        measure: Measure::Cost,
         period: Period::Month,
         segment: [0; 16],
     },
@@ -39,10 +37,10 @@ pub struct MoneySetup {
     pub seed: u64,
     /// How many gateways there are.
     pub gateways: usize,
-    /// The budget.
-    pub most: NanoUsd,
+    /// The budget, in nano-dollars.
+    pub most: u64,
     /// Each request costs from one nano-dollar to this.
-    pub cost_max: NanoUsd,
+    pub cost_max: u64,
     /// How many steps of 50 ms there are.
     pub steps: u64,
     /// Requests in each step, over all gateways.
@@ -60,10 +58,10 @@ pub struct MoneySetup {
 /// How a run ended in which everything held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MoneyOutcome {
-    /// The budget.
-    pub most: NanoUsd,
+    /// The budget, in nano-dollars.
+    pub most: u64,
     /// What was spent.
-    pub spent: NanoUsd,
+    pub spent: u64,
     /// Requests that were refused.
     pub refused: u64,
 }
@@ -77,8 +75,8 @@ impl MoneySetup {
         Self {
             seed,
             gateways: 1 + dice.place(12),
-            most: NanoUsd::new(dice.between(cost_max, cost_max * 400)),
-            cost_max: NanoUsd::new(cost_max),
+            most: dice.between(cost_max, cost_max * 400),
+            cost_max,
             steps: dice.between(200, 1_200),
             requests: dice.between(1, 6),
             lost_per_mille: dice.choose(&[0, 50, 500]),
@@ -89,12 +87,12 @@ impl MoneySetup {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Message {
     Report(u32, u64, Steady, PurseReport),
-    Write(u64, LeaseRecord),
+    Write(u64, BudgetRecord),
     Lease(u32, Lease, Steady),
-    Settle(u32, NanoUsd),
+    Settle(u32, u64),
 }
 
 struct Node {
@@ -124,7 +122,7 @@ struct World {
     reports: BTreeMap<u32, (u64, Steady)>,
     term: u64,
     /// What is written down.
-    written: BTreeMap<Incarnation, LeaseRecord>,
+    written: Option<BudgetRecord>,
     refused: u64,
 }
 
@@ -144,18 +142,17 @@ pub fn run_money(setup: MoneySetup) -> Result<MoneyOutcome, Breach> {
         treasury: Treasury::default(),
         reports: BTreeMap::new(),
         term: 1,
-        written: BTreeMap::new(),
+        written: None,
         refused: 0,
     };
-    world.treasury.set_budget(BUDGET, setup.most);
     for _ in 0..setup.gateways {
         let node = world.new_life();
         world.nodes.push(node);
     }
     while world.step < setup.steps {
         world.go_on();
-        let committed = world.treasury.committed(&BUDGET).nanos();
-        let most = setup.most.nanos();
+        let committed = world.treasury.committed(&BUDGET);
+        let most = setup.most;
         leases_and_spent_never_above_the_budget(most, committed, world.spent()).map_err(
             |numbers| Breach {
                 property: "leases_and_spent_never_above_the_budget",
@@ -166,7 +163,7 @@ pub fn run_money(setup: MoneySetup) -> Result<MoneyOutcome, Breach> {
     }
     Ok(MoneyOutcome {
         most: setup.most,
-        spent: NanoUsd::new(world.spent()),
+        spent: world.spent(),
         refused: world.refused,
     })
 }
@@ -221,7 +218,7 @@ impl World {
         for at in 0..self.nodes.len() {
             self.report(at);
         }
-        for record in self.treasury.plan() {
+        for record in self.treasury.plan(self.now()) {
             self.send_surely(Message::Write(self.term, record));
         }
         self.tell();
@@ -237,7 +234,7 @@ impl World {
     fn request(&mut self) {
         let (first, many) = self.asked;
         let at = (first + self.dice.place(many)) % self.nodes.len();
-        let cost = NanoUsd::new(self.dice.between(1, self.setup.cost_max.nanos() + 1));
+        let cost = self.dice.between(1, self.setup.cost_max + 1);
         let now = self.now();
         let node = &mut self.nodes[at];
         if node.purse.reserve(cost, now).is_err() {
@@ -245,7 +242,7 @@ impl World {
             return;
         }
         let life = node.life;
-        self.lives[life as usize].spent += cost.nanos();
+        self.lives[life as usize].spent += cost;
         self.send_surely(Message::Settle(life, cost));
     }
 
@@ -276,13 +273,21 @@ impl World {
                 let last = self.reports.get(&life).map_or(0, |(number, _)| *number);
                 if number > last {
                     self.reports.insert(life, (number, sent_at));
-                    self.treasury.merge(incarnation(life), BUDGET, &report, now);
+                    let row = PurseRow {
+                        budget: BUDGET,
+                        most: self.setup.most,
+                        said: report,
+                    };
+                    if self.treasury.merge(incarnation(life), &row, now) {
+                        // Nothing was written down, so nothing was spent before.
+                        self.treasury.ledger_said(&BUDGET, [], now);
+                    }
                 }
             }
             // Another term writes nothing any more: the store compares and sets.
             Message::Write(term, record) if term == self.term => {
-                self.written.insert(record.incarnation, record);
                 self.treasury.written(&record);
+                self.written = Some(record);
             }
             Message::Write(..) => {}
             Message::Lease(life, lease, sent_at) => {
@@ -309,8 +314,7 @@ impl World {
     fn change_treasury(&mut self) {
         self.term += 1;
         let now = self.now();
-        self.treasury = Treasury::restore(self.written.values().copied(), now);
-        self.treasury.set_budget(BUDGET, self.setup.most);
+        self.treasury = Treasury::restore(self.written.clone(), now);
         self.reports.clear();
     }
 
@@ -320,7 +324,7 @@ impl World {
             let arrived = |died_at: u64| died_at + RECORDS_AFTER < self.step;
             if it.died_at.is_some_and(arrived) {
                 let life = u32::try_from(life).unwrap_or(0);
-                let spent = NanoUsd::new(it.spent);
+                let spent = it.spent;
                 // Those whose lease has not ended yet come again with the next step.
                 let _ = self
                     .treasury

@@ -1,10 +1,11 @@
 //! Budgets of money: what is lent, spent, given back and written down.
 
-use events_schema::money::NanoUsd;
 use gateway_policy::{
     SlotNumber,
     limits::{
-        lease::{BudgetId, LEASE_LIFETIME_US, Lack, Lease, LeaseRecord, Purse, Treasury},
+        lease::{
+            BudgetId, BudgetRecord, LEASE_LIFETIME_US, Lack, Lease, Purse, PurseRow, Treasury,
+        },
         message::{Incarnation, Steady},
         period::Period,
     },
@@ -15,10 +16,6 @@ use crate::counters::id;
 const ONE: Incarnation = Incarnation([1; 16]);
 const OTHER: Incarnation = Incarnation([2; 16]);
 
-const fn usd(nanos: u64) -> NanoUsd {
-    NanoUsd::new(nanos)
-}
-
 fn budget() -> BudgetId {
     BudgetId {
         counter: id(Period::Month),
@@ -26,45 +23,86 @@ fn budget() -> BudgetId {
     }
 }
 
-fn treasury(most: u64) -> Treasury {
-    let mut treasury = Treasury::default();
-    treasury.set_budget(budget(), usd(most));
-    treasury
+/// How much the budget is, and whoever lends of it.
+struct Bank {
+    most: u64,
+    treasury: Treasury,
+}
+
+const fn bank(most: u64, treasury: Treasury) -> Bank {
+    Bank { most, treasury }
+}
+
+fn treasury(most: u64) -> Bank {
+    bank(most, Treasury::default())
+}
+
+impl Bank {
+    /// A report, and what the ledger says where nothing was known of the budget: that nothing was spent.
+    fn merge(&mut self, of: Incarnation, purse: &mut Purse, now: Steady) {
+        let row = PurseRow {
+            budget: budget(),
+            most: self.most,
+            said: purse.report(now),
+        };
+        if self.treasury.merge(of, &row, now) {
+            self.treasury.ledger_said(&budget(), [], now);
+        }
+    }
+
+    fn write(&mut self, records: &[BudgetRecord]) {
+        for record in records {
+            self.treasury.written(record);
+        }
+    }
+
+    fn committed(&self) -> u64 {
+        self.treasury.committed(&budget())
+    }
 }
 
 /// Reports, plans, writes and tells: a whole round that nothing disturbs.
-fn round(treasury: &mut Treasury, purse: &mut Purse, of: Incarnation, now: Steady) {
-    treasury.merge(of, budget(), &purse.report(now), now);
-    for record in treasury.plan() {
-        treasury.written(&record);
-    }
-    let lease = treasury.lease(of, &budget()).expect("it has reported");
+fn round(bank: &mut Bank, purse: &mut Purse, of: Incarnation, now: Steady) {
+    bank.merge(of, purse, now);
+    let records = bank.treasury.plan(now);
+    bank.write(&records);
+    let lease = bank.treasury.lease(of, &budget()).expect("it has reported");
     purse.hear(lease, now);
+}
+
+/// The ceiling of an incarnation in what is to be written down.
+fn lent_to(of: Incarnation, records: &[BudgetRecord]) -> Option<u64> {
+    let mut leases = records.iter().flat_map(|it| &it.leases);
+    leases
+        .find(|(whose, _)| *whose == of)
+        .map(|(_, lease)| lease.ceiling)
 }
 
 #[test]
 fn the_first_request_is_refused_and_the_lease_that_it_brings_pays_the_next() {
     let (mut treasury, mut purse) = (treasury(1_000), Purse::default());
-    let lacking = Lack {
-        remaining: NanoUsd::ZERO,
-    };
-    assert_eq!(purse.reserve(usd(70), Steady(1)), Err(lacking));
+    let lacking = Lack { remaining: 0 };
+    assert_eq!(purse.reserve(70, Steady(1)), Err(lacking));
     round(&mut treasury, &mut purse, ONE, Steady(2));
-    assert_eq!(purse.reserve(usd(70), Steady(3)), Ok(()));
+    assert_eq!(purse.reserve(70, Steady(3)), Ok(()));
 }
 
 #[test]
 fn no_lease_is_told_before_it_is_written_down() {
     let (mut treasury, mut purse) = (treasury(1_000), Purse::default());
-    let _ = purse.reserve(usd(70), Steady(1));
-    treasury.merge(ONE, budget(), &purse.report(Steady(1)), Steady(1));
-    let records = treasury.plan();
-    let ceiling = |treasury: &Treasury| treasury.lease(ONE, &budget()).map(|it| it.ceiling);
+    let _ = purse.reserve(70, Steady(1));
+    treasury.merge(ONE, &mut purse, Steady(1));
+    let records = treasury.treasury.plan(Steady(1));
+    let ceiling = |bank: &Bank| {
+        let lease = bank.treasury.lease(ONE, &budget());
+        lease.map(|it| it.ceiling)
+    };
     assert_eq!(records.len(), 1);
-    assert_eq!(ceiling(&treasury), Some(NanoUsd::ZERO));
-    assert_eq!(treasury.committed(&budget()), records[0].lease.ceiling);
-    treasury.written(&records[0]);
-    assert_eq!(ceiling(&treasury), Some(records[0].lease.ceiling));
+    assert_eq!(ceiling(&treasury), Some(0));
+    assert_eq!(Some(treasury.committed()), lent_to(ONE, &records));
+    assert_eq!(treasury.treasury.plan(Steady(1)), [], "one is under way");
+    treasury.write(&records);
+    assert_eq!(ceiling(&treasury), lent_to(ONE, &records));
 }
 
 #[test]
@@ -75,12 +113,12 @@ fn what_is_lent_never_passes_the_budget() {
     for at in 1..500 {
         let now = Steady(at * 100_000);
         for (of, purse) in &mut purses {
-            if purse.reserve(usd(7), now).is_ok() {
-                purse.settle(usd(7), usd(7));
+            if purse.reserve(7, now).is_ok() {
+                purse.settle(7, 7);
                 spent += 7;
             }
             round(&mut treasury, purse, *of, now);
-            assert!(treasury.committed(&budget()) <= usd(100));
+            assert!(treasury.committed() <= 100);
         }
     }
     assert_eq!(spent, 98);
@@ -90,145 +128,178 @@ fn what_is_lent_never_passes_the_budget() {
 fn whoever_takes_office_begins_with_what_is_written_down() {
     let lease = Lease {
         version: 4,
-        ceiling: usd(90),
+        ceiling: 90,
     };
-    let record = LeaseRecord {
+    let record = BudgetRecord {
         budget: budget(),
-        incarnation: ONE,
-        lease,
+        leases: vec![(ONE, lease)],
     };
-    let mut treasury = Treasury::restore([record], Steady(0));
-    treasury.set_budget(budget(), usd(100));
-    assert_eq!(treasury.committed(&budget()), usd(90));
+    let mut treasury = bank(100, Treasury::restore([record], Steady(0)));
+    assert_eq!(treasury.committed(), 90);
     let mut purse = Purse::default();
-    let _ = purse.reserve(usd(20), Steady(1));
+    let _ = purse.reserve(20, Steady(1));
     round(&mut treasury, &mut purse, OTHER, Steady(2));
-    assert_eq!(purse.remaining(Steady(2)), usd(10));
+    assert_eq!(purse.remaining(Steady(2)), 10);
 }
 
 #[test]
 fn what_nobody_asks_for_is_given_back() {
     let (mut treasury, mut purse) = (treasury(1_000), Purse::default());
-    let _ = purse.reserve(usd(50), Steady(1));
+    let _ = purse.reserve(50, Steady(1));
     round(&mut treasury, &mut purse, ONE, Steady(2));
-    assert_eq!(purse.reserve(usd(20), Steady(3)), Ok(()));
-    purse.settle(usd(20), usd(15));
+    assert_eq!(purse.reserve(20, Steady(3)), Ok(()));
+    purse.settle(20, 15);
     round(&mut treasury, &mut purse, ONE, Steady(4));
-    assert!(treasury.committed(&budget()) > usd(15));
+    assert!(treasury.committed() > 15);
     let idle = Steady(4 + LEASE_LIFETIME_US);
     round(&mut treasury, &mut purse, ONE, idle);
-    assert_eq!(treasury.committed(&budget()), usd(15));
-    assert_eq!(purse.remaining(idle), NanoUsd::ZERO);
+    assert_eq!(treasury.committed(), 15);
+    assert_eq!(purse.remaining(idle), 0);
 }
 
 #[test]
 fn a_lease_that_is_told_again_does_not_undo_what_was_given_back() {
     let (mut treasury, mut purse) = (treasury(1_000), Purse::default());
-    let _ = purse.reserve(usd(50), Steady(1));
+    let _ = purse.reserve(50, Steady(1));
     round(&mut treasury, &mut purse, ONE, Steady(2));
-    let before = treasury.lease(ONE, &budget()).expect("lent");
+    let before = treasury.treasury.lease(ONE, &budget()).expect("lent");
     purse.give_back();
     purse.hear(before, Steady(3));
-    assert_eq!(purse.remaining(Steady(3)), NanoUsd::ZERO);
+    assert_eq!(purse.remaining(Steady(3)), 0);
 }
 
 #[test]
 fn a_lease_ends_when_nobody_renews_it() {
     let (mut treasury, mut purse) = (treasury(1_000), Purse::default());
-    let _ = purse.reserve(usd(50), Steady(1));
+    let _ = purse.reserve(50, Steady(1));
     round(&mut treasury, &mut purse, ONE, Steady(2));
     let last = Steady(1 + LEASE_LIFETIME_US);
-    assert_eq!(purse.remaining(last), treasury.committed(&budget()));
-    assert!(purse.remaining(last) >= usd(50));
-    assert_eq!(purse.remaining(Steady(last.0 + 1)), NanoUsd::ZERO);
+    assert_eq!(purse.remaining(last), treasury.committed());
+    assert!(purse.remaining(last) >= 50);
+    assert_eq!(purse.remaining(Steady(last.0 + 1)), 0);
 }
 
 #[test]
 fn a_dead_gateways_lease_is_spent_until_its_records_have_arrived_and_it_has_ended() {
     let (mut treasury, mut purse) = (treasury(1_000), Purse::default());
-    let _ = purse.reserve(usd(50), Steady(1));
+    let _ = purse.reserve(50, Steady(1));
     round(&mut treasury, &mut purse, ONE, Steady(2));
-    let lent = treasury.committed(&budget());
-    assert!(lent >= usd(50));
-    let arrive = |treasury: &mut Treasury, now| {
-        let ended = treasury.records_arrived(ONE, &budget(), usd(12), now);
-        (ended, treasury.committed(&budget()))
+    let lent = treasury.committed();
+    assert!(lent >= 50);
+    let arrive = |treasury: &mut Bank, now| {
+        let ended = treasury.treasury.records_arrived(ONE, &budget(), 12, now);
+        (ended, treasury.committed())
     };
     assert_eq!(
         arrive(&mut treasury, Steady(LEASE_LIFETIME_US)),
         (false, lent)
     );
-    assert_eq!(treasury.plan(), []);
+    assert_eq!(treasury.treasury.plan(Steady(3)), []);
     let over = Steady(3 + LEASE_LIFETIME_US);
     assert_eq!(arrive(&mut treasury, over), (false, lent));
-    let records = treasury.plan();
-    assert_eq!(treasury.committed(&budget()), lent);
-    treasury.written(&records[0]);
-    assert_eq!(arrive(&mut treasury, over), (true, usd(12)));
+    let records = treasury.treasury.plan(over);
+    assert_eq!(treasury.committed(), lent);
+    treasury.write(&records);
+    assert_eq!(arrive(&mut treasury, over), (true, 12));
 }
 
 #[test]
 fn a_report_that_comes_after_the_records_of_its_gateway_changes_nothing() {
     let (mut treasury, mut purse) = (treasury(1_000), Purse::default());
-    let _ = purse.reserve(usd(50), Steady(1));
+    let _ = purse.reserve(50, Steady(1));
     round(&mut treasury, &mut purse, ONE, Steady(2));
-    assert_eq!(purse.reserve(usd(40), Steady(3)), Ok(()));
-    let late = purse.report(Steady(3));
+    assert_eq!(purse.reserve(40, Steady(3)), Ok(()));
+    let mut late = purse;
     let over = Steady(3 + LEASE_LIFETIME_US);
-    let _ = treasury.records_arrived(ONE, &budget(), usd(12), over);
-    for record in treasury.plan() {
-        treasury.written(&record);
-    }
-    treasury.merge(ONE, budget(), &late, over);
-    assert_eq!(treasury.plan(), []);
-    assert_eq!(treasury.committed(&budget()), usd(12));
+    let _ = treasury.treasury.records_arrived(ONE, &budget(), 12, over);
+    let records = treasury.treasury.plan(over);
+    treasury.write(&records);
+    treasury.merge(ONE, &mut late, over);
+    assert_eq!(treasury.treasury.plan(over), []);
+    assert_eq!(treasury.committed(), 12);
 }
 
 #[test]
 fn what_is_given_back_is_not_lent_before_that_is_written_down() {
     let (mut treasury, mut purse) = (treasury(100), Purse::default());
-    let _ = purse.reserve(usd(90), Steady(1));
+    let _ = purse.reserve(90, Steady(1));
     round(&mut treasury, &mut purse, ONE, Steady(2));
     purse.give_back();
-    treasury.merge(ONE, budget(), &purse.report(Steady(3)), Steady(3));
+    treasury.merge(ONE, &mut purse, Steady(3));
     let mut other = Purse::default();
-    let _ = other.reserve(usd(50), Steady(3));
-    treasury.merge(OTHER, budget(), &other.report(Steady(3)), Steady(3));
-    let records = treasury.plan();
-    let lent_to_other = |records: &[LeaseRecord]| {
-        let of_other = records.iter().filter(|it| it.incarnation == OTHER);
-        of_other.map(|it| it.lease.ceiling.nanos()).max()
+    let _ = other.reserve(50, Steady(3));
+    treasury.merge(OTHER, &mut other, Steady(3));
+    let records = treasury.treasury.plan(Steady(3));
+    assert_eq!(lent_to(OTHER, &records), Some(10));
+    treasury.write(&records);
+    let _ = other.reserve(50, Steady(4));
+    treasury.merge(OTHER, &mut other, Steady(4));
+    let records = treasury.treasury.plan(Steady(4));
+    assert_eq!(lent_to(OTHER, &records), Some(50));
+}
+
+#[test]
+fn without_its_records_a_treasury_takes_over_what_gateways_obey_and_what_the_ledger_says() {
+    let (mut first, mut purse) = (treasury(1_000), Purse::default());
+    let _ = purse.reserve(50, Steady(1));
+    round(&mut first, &mut purse, ONE, Steady(2));
+    let lent = first.committed();
+    let mut next = treasury(1_000);
+    let row = PurseRow {
+        budget: budget(),
+        most: 1_000,
+        said: purse.report(Steady(3)),
     };
-    assert_eq!(lent_to_other(&records), Some(10));
-    for record in &records {
-        treasury.written(record);
-    }
-    let _ = other.reserve(usd(50), Steady(4));
-    treasury.merge(OTHER, budget(), &other.report(Steady(4)), Steady(4));
-    assert_eq!(lent_to_other(&treasury.plan()), Some(50));
+    assert!(next.treasury.merge(ONE, &row, Steady(3)), "it is new");
+    assert_eq!(next.committed(), lent);
+    let mut other = Purse::default();
+    let _ = other.reserve(20, Steady(3));
+    next.merge(OTHER, &mut other, Steady(3));
+    let waits = next.treasury.plan(Steady(3));
+    assert_eq!(waits, [], "the ledger has not said what others spent");
+    let dead = Incarnation([9; 16]);
+    let said = [(ONE, 0), (dead, 1_000 - lent - 20)];
+    next.treasury.ledger_said(&budget(), said, Steady(4));
+    let records = next.treasury.plan(Steady(4));
+    assert_eq!(lent_to(OTHER, &records), Some(20));
+    assert_eq!(next.committed(), 1_000);
+}
+
+#[test]
+fn while_a_budget_changes_the_least_that_a_gateway_knows_of_holds() {
+    let (mut all, mut purse) = (treasury(1_000), Purse::default());
+    let _ = purse.reserve(10, Steady(1));
+    round(&mut all, &mut purse, ONE, Steady(2));
+    all.most = 30;
+    let mut other = Purse::default();
+    let _ = other.reserve(500, Steady(3));
+    round(&mut all, &mut other, OTHER, Steady(3));
+    assert!(other.remaining(Steady(3)) <= 30);
+    let (_, standing) = all.treasury.standings(Steady(3)).next().expect("one");
+    assert_eq!(standing.most, 30);
 }
 
 #[test]
 fn a_request_that_cost_more_than_was_reserved_is_paid_before_more_is_lent() {
     let (mut treasury, mut purse) = (treasury(100), Purse::default());
-    let _ = purse.reserve(usd(50), Steady(1));
+    let _ = purse.reserve(50, Steady(1));
     round(&mut treasury, &mut purse, ONE, Steady(2));
-    assert_eq!(purse.reserve(usd(50), Steady(3)), Ok(()));
-    purse.settle(usd(50), usd(95));
-    let _ = purse.reserve(usd(50), Steady(4));
+    assert_eq!(purse.reserve(50, Steady(3)), Ok(()));
+    purse.settle(50, 95);
+    let _ = purse.reserve(50, Steady(4));
     round(&mut treasury, &mut purse, ONE, Steady(5));
-    assert_eq!(treasury.committed(&budget()), usd(100));
-    assert_eq!(purse.remaining(Steady(5)), usd(5));
+    assert_eq!(treasury.committed(), 100);
+    assert_eq!(purse.remaining(Steady(5)), 5);
 }
 
 #[test]
 fn amounts_that_do_not_fit_are_refused_and_never_wrap() {
     let mut purse = Purse::default();
-    let most = usd(u64::MAX);
+    let most = u64::MAX;
     assert!(purse.reserve(most, Steady(1)).is_err());
     let (mut treasury, mut purse_of_all) = (treasury(u64::MAX), Purse::default());
     let _ = purse_of_all.reserve(most, Steady(1));
     round(&mut treasury, &mut purse_of_all, ONE, Steady(2));
     assert_eq!(purse_of_all.reserve(most, Steady(3)), Ok(()));
-    assert!(purse_of_all.reserve(usd(1), Steady(3)).is_err());
+    assert!(purse_of_all.reserve(1, Steady(3)).is_err());
 }

@@ -1,12 +1,15 @@
 //! What limits admit at a gateway alone, and what requests cost under them.
 
-use events_schema::time::Timestamp;
+use events_schema::{
+    money::{NanoUsd, Price},
+    time::Timestamp,
+};
 use gateway_policy::{
     Measure, Share,
     limits::{
+        Estimate,
         admission::{Charge, Refusal, admit},
         counter::{Counter, Mode, Reach, Terms},
-        estimate_tokens,
         message::CounterId,
         period::Period,
     },
@@ -57,9 +60,19 @@ fn what_was_reserved_is_settled_against_what_was_used() {
 
 #[test]
 fn the_estimate_is_the_prompt_and_what_the_answer_may_be() {
-    assert_eq!(estimate_tokens(400, Some(7)), 107);
-    assert_eq!(estimate_tokens(401, Some(1_000_000)), 101 + 1_024);
-    assert_eq!(estimate_tokens(0, None), 1_024);
+    let tokens = |bytes, most| Estimate::of_text(bytes, most).tokens();
+    assert_eq!(tokens(400, Some(7)), 107);
+    assert_eq!(tokens(401, Some(1_000_000)), 101 + 1_024);
+    assert_eq!(tokens(0, None), 1_024);
+    assert_eq!(Estimate::of_input(401).tokens(), 101);
+    let price = Price {
+        input: NanoUsd::new(2_000_000_000),
+        output: NanoUsd::new(4_000_000_000),
+        cached_input: Some(NanoUsd::ZERO),
+    };
+    let estimate = Estimate::of_text(400, Some(7));
+    assert_eq!(estimate.cost(Some(price)), 100 * 2_000 + 7 * 4_000);
+    assert_eq!(estimate.cost(None), 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod access;
 mod aggregator;
+mod budgets;
 mod caller;
 mod counters;
 mod leases;
@@ -11,3 +12,4 @@ mod plan;
 mod routing;
 mod rules;
 mod simulation;
+mod spending;

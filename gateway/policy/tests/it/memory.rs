@@ -81,7 +81,7 @@ impl Memory {
                 // Where an account's host may be concerns whoever connects to it.
                 Entry::PrivateAddresses(_) => continue,
                 // Rules are compiled from them, and looked up by themselves.
-                Entry::RateLimitPolicy(_) => continue,
+                Entry::RateLimitPolicy(_) | Entry::BudgetPolicy(_) => continue,
             };
             archives.push(entry.archive());
         }

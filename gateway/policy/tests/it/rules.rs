@@ -21,8 +21,8 @@ use crate::memory::{
     ACCOUNT, BIG, BOB, BOT, CHAT, KEY, Memory, OTHER_ACCOUNT, SMALL, id, key, organisation,
 };
 
-const TEAM: EntryId = id(61);
-const OTHER_TEAM: EntryId = id(62);
+pub(crate) const TEAM: EntryId = id(61);
+pub(crate) const OTHER_TEAM: EntryId = id(62);
 
 /// A policy for everything: of those made with a lower number, the older.
 fn policy(number: u8) -> RateLimitPolicyEntry {
@@ -73,18 +73,23 @@ fn compiled(policies: impl IntoIterator<Item = RateLimitPolicyEntry>) -> Rules {
 }
 
 /// Bob is in a team; the key is his, or the bot's.
-fn organisation_with_key_of(owner: OwnerEntry) -> Memory {
+pub(crate) fn organisation_with_key_of(owner: OwnerEntry) -> Memory {
+    organisation_with_bob_in(owner, vec![TEAM])
+}
+
+/// The key is Bob's, or the bot's.
+pub(crate) fn organisation_with_bob_in(owner: OwnerEntry, teams: Vec<EntryId>) -> Memory {
     let mut entries = organisation();
     entries.retain(|it| !matches!(it, Entry::Key(_)));
     entries.push(Entry::Key(key(owner)));
     entries.push(Entry::Memberships(MembershipsEntry {
         user: BOB,
-        teams: vec![TEAM],
+        teams,
     }));
     Memory::with(entries)
 }
 
-fn metadata(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(crate) fn metadata(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     let pairs = pairs.iter();
     pairs
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -119,8 +124,8 @@ fn applies(
     })
 }
 
-const BOBS: OwnerEntry = OwnerEntry::User(BOB);
-const BOTS: OwnerEntry = OwnerEntry::VirtualAccount(BOT);
+pub(crate) const BOBS: OwnerEntry = OwnerEntry::User(BOB);
+pub(crate) const BOTS: OwnerEntry = OwnerEntry::VirtualAccount(BOT);
 
 #[test]
 fn the_first_rule_that_matches_applies_and_of_two_with_one_number_the_older() {
@@ -248,6 +253,13 @@ fn metadata_has_one_of_the_values_and_none_of_the_others() {
     assert!(!with(not_staging(), &[("environment", "staging")]));
 }
 
+/// The one counter that a request has of a rule.
+fn one_of(rule: &Rule, facts: &Facts<'_>) -> EntryId {
+    let segments = rule.segments(facts);
+    assert_eq!((segments.len(), segments.are_cut), (1, false));
+    segments[0]
+}
+
 /// The counters of two requests.
 fn counters(per: &[SegmentEntry], one: &[(&str, &str)], other: &[(&str, &str)]) -> [EntryId; 2] {
     let mut rule = policy(1);
@@ -255,7 +267,7 @@ fn counters(per: &[SegmentEntry], one: &[(&str, &str)], other: &[(&str, &str)]) 
     let rules = compiled([rule]);
     [one, other].map(|pairs| {
         with_facts(BOBS, "chat", &metadata(pairs), |facts| {
-            rules.first(facts).expect("it matches all").segment(facts)
+            one_of(rules.first(facts).expect("it matches all"), facts)
         })
     })
 }
@@ -282,6 +294,59 @@ fn what_a_rule_applies_per_has_a_counter_of_its_own() {
     let [one, other] = counters(&[SegmentEntry::VirtualAccount], &a, &b);
     assert_eq!(one, other);
     assert_ne!(one, [0; 16]);
+}
+
+#[test]
+fn a_rule_per_team_has_a_counter_for_each_team_of_the_caller_that_it_names() {
+    let teams: Vec<EntryId> = (70..80).map(id).collect();
+    let counters = |named: &[EntryId], teams: &[EntryId]| {
+        let mut rule = policy(1);
+        rule.applies_per = vec![SegmentEntry::Team];
+        rule.subjects_in = named.iter().map(|it| Subject::Team(*it)).collect();
+        let rules = compiled([rule]);
+        let config = organisation_with_bob_in(BOBS, teams.to_vec());
+        let (caller, none) = (
+            Caller {
+                key: config.key(&KEY).expect("it is there"),
+            },
+            metadata(&[]),
+        );
+        let resolved = resolve(&config, "chat").expect("it is there");
+        let facts = Facts::of(&config, caller, resolved, &none);
+        let segments = rules.first(&facts).expect("it matches").segments(&facts);
+        (segments.to_vec(), segments.are_cut)
+    };
+    assert_eq!(counters(&[], &teams[..3]), (teams[..3].to_vec(), false));
+    assert_eq!(
+        counters(&teams[1..2], &teams[..3]),
+        (vec![teams[1]], false)
+    );
+    assert_eq!(counters(&[], &teams), (teams[..8].to_vec(), true));
+    // Whoever is in no team shares a counter with the others who are not.
+    let (of_nobody, _) = counters(&[], &[]);
+    assert_eq!(of_nobody.len(), 1);
+    assert!(!teams.contains(&of_nobody[0]) && of_nobody[0] != [0; 16]);
+}
+
+#[test]
+fn teams_and_models_together_have_a_counter_for_each_pair() {
+    let mut rule = policy(1);
+    rule.applies_per = vec![SegmentEntry::Team, SegmentEntry::Model];
+    let rules = compiled([rule]);
+    let config = organisation_with_bob_in(BOBS, vec![TEAM, OTHER_TEAM]);
+    let caller = Caller {
+        key: config.key(&KEY).expect("it is there"),
+    };
+    let none = metadata(&[]);
+    let of = |model| {
+        let resolved = resolve(&config, model).expect("it is there");
+        let facts = Facts::of(&config, caller, resolved, &none);
+        rules.first(&facts).expect("it matches").segments(&facts).to_vec()
+    };
+    let mut all = [of("chat"), of("main/big")].concat();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 4);
 }
 
 #[test]
@@ -315,7 +380,7 @@ fn some_have_other_limits() {
     let limits = |owner, project| {
         with_facts(owner, "chat", &metadata(&[("project", project)]), |facts| {
             let rule = rules.first(facts).expect("it matches all");
-            rule.limits(&rule.segment(facts)).to_vec()
+            rule.limits(&one_of(rule, facts)).to_vec()
         })
     };
     let usual = [RuleLimit {

@@ -8,6 +8,7 @@ pub(crate) mod http2;
 pub(crate) mod nats;
 pub(crate) mod provider;
 pub(crate) mod snapshots;
+pub(crate) mod treasury;
 
 use std::{
     net::{SocketAddr, TcpListener},

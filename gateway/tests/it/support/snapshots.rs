@@ -79,6 +79,7 @@ fn subject(entry: &Entry) -> EntrySubject {
         Entry::CompletionModel(it) => (EntryKind::CompletionModel, it.model),
         Entry::PrivateAddresses(it) => (EntryKind::PrivateAddresses, it.account),
         Entry::RateLimitPolicy(it) => (EntryKind::RateLimitPolicy, it.id),
+        Entry::BudgetPolicy(it) => (EntryKind::BudgetPolicy, it.id),
     };
     EntrySubject { kind, id }
 }

@@ -1,0 +1,370 @@
+//! All leases of all budgets: what is lent, to whom, and what comes back. Only whoever is in office plans.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{BudgetId, BudgetRecord, LEASE_LIFETIME_US, Lease, LeaseRow, PurseReport, PurseRow};
+use crate::limits::message::{Incarnation, Steady};
+
+/// A gateway is lent what it asks for in so many times the time between two plans.
+const AHEAD: u64 = 16;
+
+/// What is known of one incarnation's lease.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Loan {
+    /// What the gateway may know of: it is written down.
+    told: Lease,
+    /// What is being written down.
+    planned: Lease,
+    said: PurseReport,
+    /// How much the budget is, as it knows it; 0: it has not said.
+    most: u64,
+    asked_before: u64,
+    /// When it reported last; `None`: not in this office.
+    received_at: Option<Steady>,
+    /// When it became known here.
+    known_since: Steady,
+    /// What the ledger says that it has spent.
+    recorded: u64,
+    /// It is dead, and all its records have arrived: what it has spent is `recorded`.
+    is_over: bool,
+}
+
+/// One budget's leases.
+#[derive(Debug, Clone, Default)]
+struct Budget {
+    loans: BTreeMap<Incarnation, Loan>,
+    /// The last that anybody said of how much it is.
+    most: u64,
+    /// A record of it is being written.
+    is_being_written: bool,
+    /// Nothing is lent until the ledger has said what was spent before.
+    awaits_ledger: bool,
+}
+
+/// How a budget stands, over all gateways.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BudgetStanding {
+    /// How much it is.
+    pub most: u64,
+    /// What is spent, as far as is known.
+    pub spent: u64,
+    /// What requests under way may spend.
+    pub open: u64,
+    /// What is spent, or lent and may be spent.
+    pub committed: u64,
+    /// What requests were refused.
+    pub refused: u64,
+}
+
+/// All leases of all budgets.
+#[derive(Debug, Clone, Default)]
+pub struct Treasury {
+    budgets: BTreeMap<BudgetId, Budget>,
+    /// Of which something is to be planned.
+    stirred: BTreeSet<BudgetId>,
+}
+
+// === impl Loan ===
+
+impl Loan {
+    /// What counts as spent of the budget.
+    fn committed(&self) -> u64 {
+        if self.is_over && self.told == self.planned {
+            return self.told.ceiling.max(self.recorded);
+        }
+        let ceiling = self.told.ceiling.max(self.planned.ceiling);
+        ceiling.max(self.said.taken()).max(self.recorded)
+    }
+
+    /// What it has spent, as far as is known.
+    fn spent(&self) -> u64 {
+        self.said.settled.max(self.recorded)
+    }
+
+    /// Whether it may still spend of its lease.
+    fn is_alive(&self, now: Steady) -> bool {
+        let heard = self.received_at.unwrap_or(self.known_since);
+        now.us_since(heard) <= LEASE_LIFETIME_US
+    }
+
+    /// The ceiling that it is to have since the gateway, or its death, gives something back. Of a death what was spent is
+    /// written down even where it is more.
+    fn given_back(&self) -> Option<u64> {
+        let Lease { version, ceiling } = self.said.lease;
+        if self.is_over {
+            Some(self.recorded).filter(|spent| *spent != self.told.ceiling)
+        } else {
+            let is_newest = version == self.told.version;
+            Some(ceiling).filter(|ceiling| is_newest && *ceiling < self.told.ceiling)
+        }
+    }
+
+    /// The next lease, which is to be written down.
+    const fn plan(&mut self, ceiling: u64) {
+        self.planned = Lease {
+            version: self.told.version + 1,
+            ceiling,
+        };
+    }
+}
+
+// === impl Budget ===
+
+impl Budget {
+    fn committed(&self) -> u64 {
+        let loans = self.loans.values().map(Loan::committed);
+        loans.fold(0, u64::saturating_add)
+    }
+
+    /// How much the budget is: while it changes, and gateways know of it one after another, the least that one of them knows.
+    fn most(&self, now: Steady) -> u64 {
+        let said = self
+            .loans
+            .values()
+            .filter(|loan| loan.most > 0 && loan.received_at.is_some() && loan.is_alive(now));
+        said.map(|loan| loan.most).min().unwrap_or(self.most)
+    }
+
+    /// Takes back what is given back. Lends to those that asked, as long as there is something: enough for one request first,
+    /// then for a while ahead, and never more than an equal part of half of what is left, so that the last part goes round.
+    /// Returns whether anything changes.
+    fn plan(&mut self, now: Steady) -> bool {
+        let mut left = self.most(now).saturating_sub(self.committed());
+        let living = self
+            .loans
+            .values()
+            .filter(|loan| loan.is_alive(now))
+            .count();
+        let parts = 2 * (living as u64).max(1);
+        let mut changes = false;
+        for loan in self.loans.values_mut() {
+            if let Some(ceiling) = loan.given_back() {
+                loan.plan(ceiling);
+                changes = true;
+                continue;
+            }
+            let asked = loan.said.asked.saturating_sub(loan.asked_before);
+            if asked == 0 || loan.is_over || self.awaits_ledger {
+                continue;
+            }
+            loan.asked_before = loan.said.asked;
+            let ahead = asked.saturating_mul(AHEAD).min(left / parts);
+            let wanted = ahead.max(loan.said.largest);
+            let has = loan.told.ceiling.saturating_sub(loan.said.taken());
+            let gain = wanted.saturating_sub(has).min(left);
+            // A debt is paid first: a ceiling below what was spent lends nothing.
+            let from = loan.committed();
+            if let Some(ceiling) = from.checked_add(gain).filter(|_| gain > 0) {
+                left -= gain;
+                loan.plan(ceiling);
+                changes = true;
+            }
+        }
+        changes
+    }
+
+    fn record(&self, budget: BudgetId) -> BudgetRecord {
+        let leases = self.loans.iter();
+        let leases = leases.filter(|(_, loan)| loan.planned.version > 0);
+        BudgetRecord {
+            budget,
+            leases: leases.map(|(whose, loan)| (*whose, loan.planned)).collect(),
+        }
+    }
+}
+
+// === impl Treasury ===
+
+impl Treasury {
+    /// Begins with what is written down, at `now`.
+    #[must_use]
+    pub fn restore(records: impl IntoIterator<Item = BudgetRecord>, now: Steady) -> Self {
+        let mut treasury = Self::default();
+        for record in records {
+            let budget = treasury.budgets.entry(record.budget).or_default();
+            for (incarnation, lease) in record.leases {
+                let loan = budget.loans.entry(incarnation).or_default();
+                (loan.told, loan.planned, loan.known_since) = (lease, lease, now);
+            }
+        }
+        treasury
+    }
+
+    /// Takes over what a gateway reports; reports of an incarnation come in the order of their numbers. Returns whether nothing
+    /// was known of the budget before: then nothing is lent of it until [`Self::ledger_said`].
+    pub fn merge(&mut self, from: Incarnation, row: &PurseRow, now: Steady) -> bool {
+        let is_new = !self.budgets.contains_key(&row.budget);
+        let budget = self.budgets.entry(row.budget).or_default();
+        budget.awaits_ledger |= is_new;
+        if row.most > 0 {
+            budget.most = row.most;
+        }
+        let loan = budget.loans.entry(from).or_default();
+        if loan.is_over {
+            return is_new;
+        }
+        if loan.received_at.is_none() {
+            loan.known_since = now;
+        }
+        // What it obeys was written down, and the record was lost.
+        let obeyed = row.said.lease;
+        if obeyed.version > loan.told.version {
+            loan.told = obeyed;
+        }
+        if obeyed.version > loan.planned.version {
+            loan.planned = obeyed;
+        }
+        loan.said = row.said;
+        loan.most = row.most;
+        loan.received_at = Some(now);
+        self.stirred.insert(row.budget);
+        is_new
+    }
+
+    /// The ledger says what incarnations have spent of a budget, at least. From now on it is lent.
+    pub fn ledger_said(
+        &mut self,
+        id: &BudgetId,
+        spent: impl IntoIterator<Item = (Incarnation, u64)>,
+        now: Steady,
+    ) {
+        let Some(budget) = self.budgets.get_mut(id) else {
+            return;
+        };
+        self.stirred.insert(*id);
+        budget.awaits_ledger = false;
+        for (incarnation, spent) in spent {
+            let loan = budget.loans.entry(incarnation).or_insert(Loan {
+                known_since: now,
+                ..Loan::default()
+            });
+            loan.recorded = loan.recorded.max(spent);
+        }
+    }
+
+    /// What is to be lent and taken back now: each record is to be made durable, and then said to be so with [`Self::written`].
+    /// Of a budget one record is under way at a time.
+    pub fn plan(&mut self, now: Steady) -> Vec<BudgetRecord> {
+        let mut records = Vec::new();
+        let budgets = &mut self.budgets;
+        self.stirred.retain(|id| {
+            let Some(budget) = budgets.get_mut(id) else {
+                return false;
+            };
+            if budget.is_being_written {
+                return true;
+            }
+            if budget.plan(now) {
+                budget.is_being_written = true;
+                records.push(budget.record(*id));
+            }
+            false
+        });
+        records
+    }
+
+    /// A record is durable: from now on gateways are told of their leases.
+    pub fn written(&mut self, record: &BudgetRecord) {
+        let Some(budget) = self.budgets.get_mut(&record.budget) else {
+            return;
+        };
+        budget.is_being_written = false;
+        for (incarnation, lease) in &record.leases {
+            let loan = budget.loans.get_mut(incarnation);
+            if let Some(loan) = loan.filter(|loan| lease.version > loan.told.version) {
+                loan.told = *lease;
+            }
+        }
+    }
+
+    /// The leases of an incarnation, as they may be told.
+    pub fn leases(&self, to: Incarnation) -> impl Iterator<Item = LeaseRow> {
+        self.budgets.iter().filter_map(move |(id, budget)| {
+            let loan = budget
+                .loans
+                .get(&to)
+                .filter(|it| it.received_at.is_some())?;
+            Some(LeaseRow {
+                budget: *id,
+                lease: loan.told,
+                committed: budget.committed(),
+            })
+        })
+    }
+
+    /// The lease of an incarnation, as it may be told.
+    #[must_use]
+    pub fn lease(&self, to: Incarnation, budget: &BudgetId) -> Option<Lease> {
+        let loan = self.budgets.get(budget)?.loans.get(&to)?;
+        Some(loan.told)
+    }
+
+    /// All records of a dead incarnation have arrived, and say that it spent so much. Says whether that is durable in place
+    /// of its lease, so that the rest of it is lent again; else say it again later, to whoever is in office then.
+    pub fn records_arrived(
+        &mut self,
+        of: Incarnation,
+        id: &BudgetId,
+        spent: u64,
+        now: Steady,
+    ) -> bool {
+        let Some(budget) = self.budgets.get_mut(id) else {
+            return true;
+        };
+        let is_being_written = budget.is_being_written;
+        let Some(loan) = budget.loans.get_mut(&of) else {
+            return true;
+        };
+        // It may not be dead but cut off, and spend until its lease ends.
+        if loan.is_alive(now) {
+            return false;
+        }
+        loan.is_over = true;
+        loan.recorded = spent;
+        self.stirred.insert(*id);
+        !is_being_written && loan.told.ceiling == spent
+    }
+
+    /// What counts as spent of a budget: what gateways have spent, and what they may spend without asking.
+    #[must_use]
+    pub fn committed(&self, budget: &BudgetId) -> u64 {
+        let budget = self.budgets.get(budget);
+        budget.map_or(0, Budget::committed)
+    }
+
+    /// How all budgets stand.
+    pub fn standings(&self, now: Steady) -> impl Iterator<Item = (BudgetId, BudgetStanding)> {
+        self.budgets.iter().map(move |(id, budget)| {
+            let sum =
+                |of: fn(&Loan) -> u64| budget.loans.values().map(of).fold(0, u64::saturating_add);
+            let standing = BudgetStanding {
+                most: budget.most(now),
+                spent: sum(Loan::spent),
+                open: sum(|loan| loan.said.open),
+                committed: budget.committed(),
+                refused: sum(|loan| loan.said.refused),
+            };
+            (*id, standing)
+        })
+    }
+
+    /// The budgets that are known, with the incarnations that may be dead: those that have not been heard for a lease's time, and
+    /// whose leases are not settled.
+    pub fn silent(&self, now: Steady) -> impl Iterator<Item = (BudgetId, Incarnation)> {
+        self.budgets.iter().flat_map(move |(id, budget)| {
+            let loans = budget.loans.iter();
+            let silent = loans.filter(move |(_, loan)| !loan.is_over && !loan.is_alive(now));
+            silent.map(move |(whose, _)| (*id, *whose))
+        })
+    }
+
+    /// The budgets that are known.
+    pub fn budgets(&self) -> impl Iterator<Item = &BudgetId> {
+        self.budgets.keys()
+    }
+
+    /// Forgets a budget whose slot is over.
+    pub fn forget(&mut self, budget: &BudgetId) {
+        self.budgets.remove(budget);
+    }
+}

@@ -1,0 +1,403 @@
+//! What budgets decide at one gateway, and what of it stands in its purses.
+
+use events_schema::time::Timestamp;
+use gateway_policy::limits::{
+    Measure,
+    admission::{Charge, Counters, Decision, Moment, Turn, decide},
+    counter::{Counter, Reach},
+    gateway::Gateway,
+    lease::{
+        BudgetId, LEASE_LIFETIME_US, Lease, LeaseRow, Leases, Lender, PurseReport, Role, Spending,
+        Wallet, Wallets, Why,
+    },
+    message::{CounterId, Incarnation, Steady},
+    period::Period,
+};
+
+use crate::counters::{id, limit, time};
+
+const GATEWAY: Incarnation = Incarnation([1; 16]);
+const DECIDES: Role = Role::Decides { closed: false };
+const DECIDES_CLOSED: Role = Role::Decides { closed: true };
+
+fn noon() -> Timestamp {
+    time("2026-11-22T12:00:00Z")
+}
+
+const fn counter(rule: u8, period: Period) -> CounterId {
+    CounterId {
+        rule: [rule; 16],
+        measure: Measure::Cost,
+        period,
+        segment: [0; 16],
+    }
+}
+
+/// A gateway, what a request finds there, and the time.
+struct World {
+    gateway: Gateway,
+    limits: Vec<usize>,
+    purses: Vec<usize>,
+    lender: Lender,
+    steady: Steady,
+    now: Timestamp,
+}
+
+impl Counters for World {
+    fn counter(&mut self, place: usize) -> &mut Counter {
+        let at = self.limits[place];
+        &mut self.gateway.counters()[at]
+    }
+}
+
+impl Wallets for World {
+    fn wallet(&mut self, place: usize) -> (&mut Wallet, usize) {
+        (&mut self.gateway.wallet, self.purses[place])
+    }
+}
+
+impl World {
+    fn new(lender: Lender) -> Self {
+        Self {
+            gateway: Gateway::new(GATEWAY, Steady(0)),
+            limits: Vec::new(),
+            purses: Vec::new(),
+            lender,
+            steady: Steady(1_000),
+            now: noon(),
+        }
+    }
+
+    fn budget(&self, id: CounterId) -> BudgetId {
+        BudgetId {
+            counter: id,
+            slot: self.gateway.wallet.slot(&id, self.now),
+        }
+    }
+
+    /// Decides on a request for these budgets of 100 each.
+    fn ask(&mut self, budgets: &[(CounterId, Role)], cost: u64, turn: Turn) -> Decision {
+        let (now, steady) = (self.now, self.steady);
+        self.purses.clear();
+        for (id, _) in budgets {
+            let budget = self.budget(*id);
+            let place = self.gateway.wallet.place(budget, 100, steady);
+            self.purses.push(place);
+        }
+        let spendings: Vec<_> = (0..).zip(budgets).map(|(purse, (_, role))| Spending {
+            purse,
+            cost,
+            role: *role,
+        });
+        let spendings: Vec<_> = spendings.collect();
+        let moment = Moment {
+            reach: Reach::Alone,
+            lender: self.lender,
+            now,
+            steady,
+        };
+        let mut charges: Vec<_> = (0..self.limits.len()).map(|at| Charge::new(at, 1)).collect();
+        decide(self, &mut charges, &spendings, moment, turn)
+    }
+
+    fn said(&self, id: CounterId) -> PurseReport {
+        let place = self.gateway.wallet.place_of(&self.budget(id));
+        let place = place.expect("it has been asked for");
+        self.gateway.wallet.look()[place].purse().said()
+    }
+
+    fn settle(&mut self, id: CounterId, reserved: u64, actual: u64) {
+        let place = self.gateway.wallet.place_of(&self.budget(id));
+        let wallet = &mut self.gateway.wallet;
+        wallet.change(place.expect("it is there")).settle(reserved, actual);
+    }
+
+    /// Reports, and is told that it may spend so much, of so much that is committed.
+    fn told(&mut self, id: CounterId, version: u64, ceiling: u64, committed: u64) {
+        let report = self.gateway.wallet.report(self.steady);
+        let row = LeaseRow {
+            budget: self.budget(id),
+            lease: Lease { version, ceiling },
+            committed,
+        };
+        let heard = self.gateway.wallet.hear(&Leases {
+            to: GATEWAY,
+            includes: report.number,
+            sent_at: report.sent_at,
+            rows: vec![row],
+        });
+        assert!(heard);
+    }
+}
+
+const ADMITTED: Decision = Decision::Admitted {
+    limit: None,
+    budget: None,
+};
+
+fn why(decision: Decision) -> Option<Why> {
+    match decision {
+        Decision::Overspent(overspent) => Some(overspent.why),
+        Decision::Admitted { .. } | Decision::Refused(_) | Decision::Waits => None,
+    }
+}
+
+#[test]
+fn the_first_request_waits_for_its_lease_and_is_paid_from_it() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    assert_eq!(world.ask(&[(month, DECIDES)], 30, Turn::First), Decision::Waits);
+    assert_eq!((world.said(month).asked, world.said(month).open), (30, 0));
+    world.told(month, 1, 50, 50);
+    assert_eq!(world.ask(&[(month, DECIDES)], 30, Turn::Again), ADMITTED);
+    let said = world.said(month);
+    assert_eq!((said.asked, said.open), (30, 30), "it has asked once");
+}
+
+#[test]
+fn what_the_budget_cannot_pay_is_refused_at_once_and_what_may_come_after_the_wait() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    let _waits = world.ask(&[(month, DECIDES)], 30, Turn::First);
+    world.told(month, 1, 20, 95);
+    // 20 are lent to this gateway, and 5 to nobody.
+    assert_eq!(world.ask(&[(month, DECIDES)], 25, Turn::First), Decision::Waits);
+    let last = world.ask(&[(month, DECIDES)], 25, Turn::Last);
+    assert_eq!(why(last), Some(Why::Lacks));
+    let too_much = world.ask(&[(month, DECIDES)], 26, Turn::First);
+    assert_eq!(why(too_much), Some(Why::UsedUp));
+    assert_eq!(world.said(month).refused, 25 + 26);
+    assert_eq!(world.said(month).open, 0, "a refusal leaves nothing");
+}
+
+#[test]
+fn what_was_given_back_may_be_asked_for_again() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    let _waits = world.ask(&[(month, DECIDES)], 90, Turn::First);
+    world.told(month, 1, 100, 100);
+    world.steady = world.steady.plus_us(2 * LEASE_LIFETIME_US);
+    // Nobody has asked for long: the report gives it back, and the answer does not know of that yet.
+    world.told(month, 1, 100, 100);
+    assert_eq!(world.said(month).lease.ceiling, 0);
+    assert_eq!(world.ask(&[(month, DECIDES)], 90, Turn::First), Decision::Waits);
+}
+
+#[test]
+fn a_limit_that_refuses_leaves_budgets_untouched_and_asks_for_nothing() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    let place = world.gateway.place(id(Period::Hour), limit(0));
+    world.limits = vec![place];
+    let refused = world.ask(&[(month, DECIDES)], 30, Turn::First);
+    assert!(matches!(refused, Decision::Refused(_)));
+    assert_eq!(world.said(month), PurseReport::default());
+}
+
+#[test]
+fn a_budget_that_refuses_charges_no_limit() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Nobody);
+    let place = world.gateway.place(id(Period::Hour), limit(10));
+    world.limits = vec![place];
+    let refused = world.ask(&[(month, DECIDES)], 101, Turn::First);
+    assert_eq!(why(refused), Some(Why::UsedUp));
+    let now = world.now;
+    assert_eq!(world.gateway.counters()[place].used(now), (0, 0));
+    assert_eq!(world.ask(&[(month, DECIDES)], 100, Turn::First), ADMITTED);
+    assert_eq!(world.gateway.counters()[place].used(now), (1, 0));
+}
+
+#[test]
+fn the_first_decides_and_the_others_count() {
+    let (first, second) = (counter(1, Period::Month), counter(2, Period::Month));
+    let mut world = World::new(Lender::Nobody);
+    let both = [(first, DECIDES), (second, Role::Tracks)];
+    assert_eq!(world.ask(&both, 60, Turn::First), ADMITTED);
+    world.settle(first, 60, 1);
+    world.settle(second, 60, 150);
+    assert_eq!(world.ask(&both, 60, Turn::First), ADMITTED);
+    assert_eq!(world.said(first).taken(), 61);
+    assert_eq!(world.said(second).taken(), 210);
+    // What only counts asks for no lease.
+    assert_eq!((world.said(first).asked, world.said(second).asked), (120, 0));
+}
+
+#[test]
+fn each_window_of_a_budget_has_to_suffice() {
+    let (day, month) = (counter(1, Period::Day), counter(1, Period::Month));
+    let mut world = World::new(Lender::Nobody);
+    assert_eq!(world.ask(&[(month, DECIDES)], 70, Turn::First), ADMITTED);
+    let both = [(day, DECIDES), (month, DECIDES)];
+    let refused = world.ask(&both, 40, Turn::First);
+    assert_eq!(refused, world.ask(&both, 40, Turn::First), "nothing was taken");
+    let Decision::Overspent(overspent) = refused else {
+        panic!("30 are left of the month")
+    };
+    assert_eq!((overspent.purse, overspent.why), (1, Why::UsedUp));
+    assert_eq!(world.ask(&both, 30, Turn::First), ADMITTED);
+}
+
+#[test]
+fn of_two_windows_that_are_used_up_the_longer_one_is_named() {
+    let (day, month) = (counter(1, Period::Day), counter(1, Period::Month));
+    let mut world = World::new(Lender::Nobody);
+    let refused = world.ask(&[(month, DECIDES), (day, DECIDES)], 101, Turn::First);
+    assert!(matches!(refused, Decision::Overspent(it) if it.purse == 0));
+}
+
+#[test]
+fn an_audit_refuses_nothing_and_says_so_from_the_end_of_the_budget_on() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    let audited = [(month, Role::Audits)];
+    assert_eq!(world.ask(&audited, 40, Turn::First), ADMITTED);
+    // Of the 90, 40 are its own, which it has reported.
+    world.told(month, 0, 0, 90);
+    assert_eq!(world.ask(&audited, 10, Turn::First), ADMITTED);
+    let over = Decision::Admitted {
+        limit: None,
+        budget: Some(0),
+    };
+    assert_eq!(world.ask(&audited, 1, Turn::First), over);
+    assert_eq!((world.said(month).open, world.said(month).asked), (51, 0));
+}
+
+#[test]
+fn while_nobody_lends_open_budgets_let_through_and_closed_ones_do_not() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    let _waits = world.ask(&[(month, DECIDES)], 30, Turn::First);
+    world.told(month, 1, 100, 100);
+    world.steady = world.steady.plus_us(LEASE_LIFETIME_US);
+    world.lender = Lender::Silent;
+    let closed = world.ask(&[(month, DECIDES_CLOSED)], 30, Turn::First);
+    assert_eq!(why(closed), Some(Why::CutOff));
+    assert_eq!(world.said(month).open, 0);
+    assert_eq!(world.ask(&[(month, DECIDES)], 130, Turn::First), ADMITTED);
+    assert_eq!(world.said(month).open, 130, "and it counts");
+}
+
+#[test]
+fn what_has_left_spends_nothing_and_gives_everything_back() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    let _waits = world.ask(&[(month, DECIDES)], 30, Turn::First);
+    world.told(month, 1, 100, 100);
+    assert_eq!(world.ask(&[(month, DECIDES)], 30, Turn::Again), ADMITTED);
+    world.settle(month, 30, 12);
+    let last = world.gateway.wallet.leave(world.steady);
+    assert_eq!((last.rows[0].said.lease.ceiling, last.rows[0].said.settled), (12, 12));
+    let after = world.ask(&[(month, DECIDES)], 1, Turn::Last);
+    assert_eq!(why(after), Some(Why::Lacks));
+}
+
+#[test]
+fn a_cost_belongs_to_the_slot_in_which_the_request_arrived() {
+    let day = counter(1, Period::Day);
+    let mut world = World::new(Lender::Nobody);
+    world.now = time("2026-11-22T23:59:59Z");
+    assert_eq!(world.ask(&[(day, DECIDES)], 100, Turn::First), ADMITTED);
+    let yesterday = world.budget(day);
+    world.now = time("2026-11-23T00:00:00Z");
+    assert_eq!(world.ask(&[(day, DECIDES)], 100, Turn::First), ADMITTED);
+    let place = world.gateway.wallet.place_of(&yesterday).expect("it is open");
+    world.gateway.wallet.change(place).settle(100, 7);
+    assert_eq!(world.gateway.wallet.look()[place].purse().said().settled, 7);
+    assert_eq!(world.said(day).settled, 0);
+}
+
+#[test]
+fn a_purse_goes_when_its_slot_is_long_over_and_all_of_it_is_known() {
+    let day = counter(1, Period::Day);
+    let mut world = World::new(Lender::Heard);
+    assert_eq!(world.ask(&[(day, Role::Tracks)], 10, Turn::First), ADMITTED);
+    let of_day = world.budget(day);
+    let is_there = |world: &mut World, at: &str, alone| {
+        world.gateway.wallet.sweep(time(at), alone);
+        world.gateway.wallet.place_of(&of_day).is_some()
+    };
+    let over = "2026-11-23T00:15:00Z";
+    assert!(is_there(&mut world, over, false), "something is under way");
+    world.settle(day, 10, 10);
+    assert!(is_there(&mut world, over, false), "nobody has heard of that");
+    world.told(day, 0, 0, 10);
+    assert!(!is_there(&mut world, over, false));
+    // What arrived then counts in the first slot that is still kept.
+    let late = world.gateway.wallet.slot(&day, noon());
+    assert_eq!(late, Period::Day.slot_at(time("2026-11-23T00:00:00Z")));
+}
+
+#[test]
+fn what_is_kept_longest_is_what_was_swept_last() {
+    let day = counter(1, Period::Day);
+    let mut world = World::new(Lender::Nobody);
+    assert_eq!(world.ask(&[(day, Role::Tracks)], 10, Turn::First), ADMITTED);
+    world.settle(day, 10, 10);
+    let of_day = world.budget(day);
+    let wallet = &mut world.gateway.wallet;
+    wallet.sweep(time("2026-11-23T00:14:59Z"), true);
+    assert!(wallet.place_of(&of_day).is_some(), "not yet");
+    wallet.sweep(time("2026-11-23T00:15:00Z"), true);
+    assert!(wallet.place_of(&of_day).is_none());
+}
+
+#[test]
+fn an_answer_to_an_older_report_or_for_another_changes_nothing() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    let _waits = world.ask(&[(month, DECIDES)], 30, Turn::First);
+    let old = world.gateway.wallet.report(world.steady);
+    world.told(month, 2, 50, 60);
+    let stale = |to, includes| Leases {
+        to,
+        includes,
+        sent_at: old.sent_at,
+        rows: vec![LeaseRow {
+            budget: old.rows[0].budget,
+            lease: Lease {
+                version: 3,
+                ceiling: 99,
+            },
+            committed: 99,
+        }],
+    };
+    let wallet = &mut world.gateway.wallet;
+    assert!(!wallet.hear(&stale(GATEWAY, old.number)));
+    assert!(!wallet.hear(&stale(Incarnation([9; 16]), 9)));
+    assert_eq!(world.said(month).lease.ceiling, 50);
+}
+
+#[test]
+fn a_budget_that_no_request_has_found_for_long_is_reported_without_how_much_it_is() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    let _waits = world.ask(&[(month, DECIDES)], 30, Turn::First);
+    let most = |world: &mut World| world.gateway.wallet.report(world.steady).rows[0].most;
+    assert_eq!(most(&mut world), 100);
+    world.steady = world.steady.plus_us(LEASE_LIFETIME_US + 1);
+    assert_eq!(most(&mut world), 0);
+}
+
+#[test]
+fn what_lacks_or_runs_low_is_urgent_until_something_is_told() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    let _waits = world.ask(&[(month, DECIDES)], 10, Turn::First);
+    let steady = world.steady;
+    let urgent = |world: &mut World, lacks| {
+        let place = world.gateway.wallet.place_of(&world.budget(month));
+        world.gateway.wallet.is_urgent(place.expect("it is there"), lacks, steady)
+    };
+    assert!(urgent(&mut world, true));
+    assert!(!urgent(&mut world, true), "it has been said");
+    world.told(month, 1, 50, 50);
+    assert!(!urgent(&mut world, false), "there is enough for five of them");
+    for _ in 0..3 {
+        assert_eq!(world.ask(&[(month, DECIDES)], 10, Turn::First), ADMITTED);
+    }
+    // Since the last report more was asked for than remains.
+    assert!(urgent(&mut world, false));
+    world.told(month, 1, 50, 100);
+    assert!(!urgent(&mut world, false), "nothing can be lent");
+}

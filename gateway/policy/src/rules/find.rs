@@ -17,7 +17,7 @@ pub struct Matching<'r> {
 }
 
 impl<'r> Matching<'r> {
-    const fn of(rules: &'r Rules, found: All) -> Self {
+    fn of(rules: &'r Rules, found: All) -> Self {
         let All { at, left_out } = found;
         Self {
             rules,

@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use events_schema::usage::Outcome;
 use events_schema::money::NanoUsd;
+use events_schema::usage::Outcome;
 use gateway_policy::{
     Denial, Measure,
     limits::{lease::Why, period::Period},

@@ -12,7 +12,13 @@ use std::{collections::BTreeMap, hint::black_box, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use events_schema::{
-    snapshot::entries::{Entry, KeyEntry, ModelRefEntry, OwnerEntry, SubjectEntry},
+    snapshot::{
+        budgets::{
+            ArchivedBudgetPolicyEntry, BudgetLimitEntry, BudgetPolicyEntry, BudgetUnitEntry,
+            BudgetWindowEntry,
+        },
+        entries::{Entry, KeyEntry, ModelRefEntry, OwnerEntry, SubjectEntry},
+    },
     usage::{Endpoint, Health},
 };
 use gateway::{
@@ -20,7 +26,7 @@ use gateway::{
     count::kept::Allowance,
     endpoint::{Description, Dialect, describe},
     health::{AllHealth, AnswerLatency, ThreadHealth, circuit::Tolerance},
-    limits::{Asked, Limits},
+    limits::{Asked, Limits, Outcome, Settled},
     request::{rewrite, scan},
     trace::context::{Context, Sampler, SpanId},
     upstream::{
@@ -33,10 +39,12 @@ use gateway::{
     },
 };
 use gateway_policy::{
-    Asking, Configuration as _, Progress, authenticate, authorize, limits::message::Incarnation,
+    Asking, Caller, Configuration as _, Facts, Progress, Rules, authenticate, authorize,
+    limits::{Estimate, admission::Turn, message::Incarnation},
     plan, resolve,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use rkyv::rancor::Failure;
 
 use self::{
     memory::{BIG, BOB, KEY, Memory},
@@ -176,13 +184,7 @@ fn decisions(stopwatch: &mut Stopwatch) {
         plan.map(|plan| plan.step(&config, Progress::default()).is_some())
     });
 
-    let limits = Arc::new(Limits::new(Incarnation([7; 16]), true));
-    let mut asked = Asked::new(700);
-    asked.of_key(config.key(&KEY).expect("it is there"));
-    stopwatch.time("charge_and_settle_two_limits", || {
-        let decided = limits.decide(&asked, now);
-        decided.outcome.map(|it| it.reservation.settle(650))
-    });
+    limits_and_budgets(stopwatch, &config);
 
     let health = ThreadHealth::new(Arc::new(AllHealth::new(Tolerance {
         failures: 5,
@@ -199,6 +201,72 @@ fn decisions(stopwatch: &mut Stopwatch) {
         };
         health.answered(&model, Some(latency));
     });
+}
+
+/// As requests meet them that nobody refuses: they are asked for, decided on and settled.
+fn limits_and_budgets(stopwatch: &mut Stopwatch, config: &Memory) {
+    let limits = Limits::new(Incarnation([7; 16]), true);
+    let (now, metadata) = (memory::now(), BTreeMap::new());
+    let caller = Caller {
+        key: config.key(&KEY).expect("it is there"),
+    };
+    let resolved = resolve(config, "chat").expect("it is there");
+    let estimate = Estimate {
+        input: 100,
+        output: 600,
+    };
+    let used = Settled {
+        tokens: 650,
+        cost: 900,
+    };
+    let settle = |asked: &Asked<'_>| {
+        match limits.decide(asked, now, Turn::First).outcome {
+            Outcome::Admitted(it) => it.reservation.settle(&limits, used),
+            other => panic!("nobody refuses: {other:?}"),
+        };
+    };
+    stopwatch.time("charge_and_settle_two_limits", || {
+        let mut asked = Asked::new(estimate);
+        asked.of_key(black_box(caller.key));
+        settle(&asked);
+    });
+    let archives = [budget(81), budget(82)].map(|it| Entry::BudgetPolicy(it).archive());
+    let budgets = Rules::compile_budgets(archives.iter().map(|archive| {
+        rkyv::access::<ArchivedBudgetPolicyEntry, Failure>(archive).expect("made here")
+    }));
+    stopwatch.time("charge_and_settle_two_limits_and_two_budgets", || {
+        let mut asked = Asked::new(estimate);
+        asked.of_key(black_box(caller.key));
+        let facts = Facts::of(config, caller, resolved, &metadata);
+        asked.of_budgets(&budgets.all(&facts), 3_000, &facts);
+        settle(&asked);
+    });
+}
+
+/// A budget for everybody that nobody reaches.
+fn budget(id: u8) -> BudgetPolicyEntry {
+    BudgetPolicyEntry {
+        id: [id; 16],
+        name: "everybody".to_owned(),
+        order: 1,
+        created_at_us: 0,
+        subjects_in: Vec::new(),
+        subjects_not_in: Vec::new(),
+        models_in: Vec::new(),
+        models_not_in: Vec::new(),
+        metadata: Vec::new(),
+        applies_per: Vec::new(),
+        limits: vec![BudgetLimitEntry {
+            amount: BudgetUnitEntry::Cost,
+            window: BudgetWindowEntry::Month,
+            most: u64::MAX,
+        }],
+        overrides: Vec::new(),
+        audits: false,
+        closed_when_cut_off: false,
+        alerts: Vec::new(),
+        disabled: false,
+    }
 }
 
 /// A key of Bob's with two limits that nobody reaches, and a grant of everything.

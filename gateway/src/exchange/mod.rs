@@ -35,7 +35,7 @@ use crate::{
     endpoint::{Description, Output, describe},
     failure::{Failure, UpstreamFailure},
     health::{AnswerLatency, ModelHealth, Verdict},
-    limits::{Asked, Admitted, By, Decided, Outcome as Limited, Refused, Reservation, Settled},
+    limits::{Admitted, Asked, By, Decided, Outcome as Limited, Refused, Reservation, Settled},
     pace::Pace,
     places::{Bound, Crowded, Place},
     record::ring::Left,
@@ -670,7 +670,9 @@ impl Exchange {
             } else {
                 let tokens = tried.attempt.tokens.unwrap_or_default();
                 let tokens = tokens.input.saturating_add(tokens.output);
-                reservation.settle_limits(limits, tokens).settle(limits, Settled::default());
+                reservation
+                    .settle_limits(limits, tokens)
+                    .settle(limits, Settled::default());
             }
         }
         budgets

@@ -222,13 +222,7 @@ impl<'r> Asked<'r> {
         }
     }
 
-    fn of_budget(
-        &self,
-        rule: EntryId,
-        segment: EntryId,
-        limit: RuleLimit,
-        role: Role,
-    ) -> OfBudget {
+    fn of_budget(&self, rule: EntryId, segment: EntryId, limit: RuleLimit, role: Role) -> OfBudget {
         let id = CounterId {
             rule,
             measure: limit.measure,

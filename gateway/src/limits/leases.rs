@@ -153,7 +153,8 @@ impl Limits {
     /// The last report of purses: from now on nothing is spent.
     pub(super) fn leave_purses(&self) -> Vec<Vec<u8>> {
         let steady = self.steady();
-        let parts = (0..self.shards.len()).map(|shard| (shard, self.lock(shard).wallet.leave(steady)));
+        let parts =
+            (0..self.shards.len()).map(|shard| (shard, self.lock(shard).wallet.leave(steady)));
         wire::write(parts)
     }
 

@@ -43,7 +43,10 @@ pub use self::{
     asked::{Asked, By, MOST_BUDGETS, MOST_LIMITS},
     reservation::{Reservation, Settled, Unsettled},
 };
-use self::{leases::Leasing, reservation::{Held, Spent}};
+use self::{
+    leases::Leasing,
+    reservation::{Held, Spent},
+};
 
 /// How many counters a shard has at most, 65,536 in all: callers choose the values of metadata that have a counter each. When it
 /// is full, the next values of a rule share one counter there, which is as good as they were one value. A report of so many is
@@ -250,7 +253,9 @@ impl Limits {
             purses: ArrayVec::new(),
         };
         let concerned = (0..SHARDS).filter(|shard| which & (1 << shard) != 0);
-        locked.shards.extend(concerned.map(|shard| self.lock(shard)));
+        locked
+            .shards
+            .extend(concerned.map(|shard| self.lock(shard)));
         for it in asked.limits() {
             let (shard, gateway) = locked.shard(it.shard);
             let place = place_of_counter(gateway, it.id, it.terms);
@@ -296,7 +301,9 @@ impl Limits {
                 most: refusal.limit,
                 retry_after_us: refusal.retry_after_us,
             }),
-            Decision::Overspent(overspent) => Outcome::Overspent(locked.overspent(asked, overspent, now)),
+            Decision::Overspent(overspent) => {
+                Outcome::Overspent(locked.overspent(asked, overspent, now))
+            }
             Decision::Waits => Outcome::Waits(answers),
         };
         Decided {

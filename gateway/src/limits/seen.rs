@@ -57,7 +57,13 @@ pub(super) fn of(
             share: counter.share_of(reach).parts(),
         };
         let exceeded = !counter.fits(own, known, it.cost, reach);
-        seen.push(limit_seen(of, id, (it.terms.most, it.cost), state, exceeded));
+        seen.push(limit_seen(
+            of,
+            id,
+            (it.terms.most, it.cost),
+            state,
+            exceeded,
+        ));
     }
     for (place, it) in asked.budgets().enumerate() {
         let kept = locked.kept(place);

@@ -247,9 +247,9 @@ fn together() -> Limits {
 /// What is reported of the first purse there is.
 fn reported(limits: &Limits) -> gateway_policy::limits::lease::PurseReport {
     let messages = limits.report_purses(false);
-    let parts = messages
-        .iter()
-        .flat_map(|message| wire::read::<gateway_policy::limits::lease::Purses>(message).expect("ours"));
+    let parts = messages.iter().flat_map(|message| {
+        wire::read::<gateway_policy::limits::lease::Purses>(message).expect("ours")
+    });
     let rows = parts.flat_map(|(_, purses)| purses.rows);
     rows.map(|row| row.said).next().expect("one")
 }
@@ -257,9 +257,9 @@ fn reported(limits: &Limits) -> gateway_policy::limits::lease::PurseReport {
 /// An answer to the last report, in which nothing is lent.
 fn nothing_lent(limits: &Limits) -> Vec<(usize, Leases)> {
     let reports = limits.report_purses(true);
-    let parts = reports
-        .iter()
-        .flat_map(|message| wire::read::<gateway_policy::limits::lease::Purses>(message).expect("ours"));
+    let parts = reports.iter().flat_map(|message| {
+        wire::read::<gateway_policy::limits::lease::Purses>(message).expect("ours")
+    });
     parts
         .map(|(shard, purses)| {
             let leases = Leases {
@@ -284,7 +284,10 @@ fn alone_a_budget_is_spent_to_its_end_and_settled_exactly() {
         panic!("400 are left")
     };
     assert_eq!((overspent.why, overspent.most), (Why::UsedUp, 1_000));
-    assert_eq!(overspent.resets_at.to_string(), "2026-12-01T00:00:00.000000Z");
+    assert_eq!(
+        overspent.resets_at.to_string(),
+        "2026-12-01T00:00:00.000000Z"
+    );
     reservation(first).settle(&limits, cost(123));
     let second = decided(&limits, &paid([0; 16], DECIDES, 877), at(0));
     assert!(is_admitted(&second));

@@ -22,7 +22,8 @@ use crate::support::{
     nats::Nats,
     provider::{End, Provider, Reply, answer, error, word},
     snapshots::{
-        FIRST, KEY, OTHER_ACCOUNT, SECOND, Snapshots, TEAM_KEY, VIRTUAL, a_team_with_a_grant_and_a_user_with_a_key, memberships,
+        FIRST, KEY, OTHER_ACCOUNT, SECOND, Snapshots, TEAM_KEY, VIRTUAL,
+        a_team_with_a_grant_and_a_user_with_a_key, memberships,
     },
     treasury::{Sums, Treasury},
 };
@@ -163,7 +164,10 @@ async fn a_budget_that_is_used_up_refuses_at_once_and_says_which_it_is_and_until
     let refused = scene.gateway.chat(QUESTION).await;
     assert_eq!(refused.status, 429);
     assert_eq!(
-        scene.gateway.metric("sluice_gateway_lease_waits_total").await,
+        scene
+            .gateway
+            .metric("sluice_gateway_lease_waits_total")
+            .await,
         1,
         "it is known"
     );
@@ -171,7 +175,8 @@ async fn a_budget_that_is_used_up_refuses_at_once_and_says_which_it_is_and_until
     assert_eq!(error["type"], "insufficient_quota");
     assert_eq!(error["code"], "insufficient_quota");
     let message = error["message"].as_str().expect("it has one");
-    let begins = "The budget of the policy 'budget-71' is used up: $1.00 per month. It begins anew on ";
+    let begins =
+        "The budget of the policy 'budget-71' is used up: $1.00 per month. It begins anew on ";
     assert!(message.starts_with(begins), "{message}");
     assert!(message.ends_with("-01 at 00:00 UTC."), "{message}");
     assert_eq!(refused.header("x-should-retry"), "false");
@@ -208,7 +213,10 @@ async fn what_may_come_and_does_not_is_refused_after_the_wait_for_a_second() {
     // Nothing is lent until the ledger has said what was spent before.
     let treasury = lent(&mut scene, None).await;
     let refused = scene.gateway.chat(QUESTION).await;
-    assert_eq!((refused.status.as_u16(), code(&refused).as_str()), (429, "budget_lease_pending"));
+    assert_eq!(
+        (refused.status.as_u16(), code(&refused).as_str()),
+        (429, "budget_lease_pending")
+    );
     assert_eq!(refused.header("retry-after"), "1");
     assert_eq!(refused.header("x-should-retry"), "");
     let record = scene.record_of(&refused).await;
@@ -249,7 +257,10 @@ async fn without_anybody_who_lends_open_budgets_let_through_and_count_and_closed
     .await;
     assert_eq!(code(&refused), "budget_unavailable");
     let message = refused.json()["error"]["message"].to_string();
-    assert!(message.contains("'budget-70' ($1.00 per month) cannot be checked"), "{message}");
+    assert!(
+        message.contains("'budget-70' ($1.00 per month) cannot be checked"),
+        "{message}"
+    );
     assert_eq!(refused.header("retry-after"), "1");
     let record = scene.record_of(&refused).await;
     assert_eq!(record.outcome, Outcome::LimitExceeded);
@@ -276,7 +287,11 @@ async fn a_lease_ends_when_the_treasury_is_silent_and_the_policy_says_what_follo
     let treasury = lent(&mut scene, Some(0)).await;
     assert_eq!(scene.gateway.chat(QUESTION).await.status, 200);
     treasury.stop();
-    assert_eq!(scene.gateway.chat(QUESTION).await.status, 200, "it has a lease");
+    assert_eq!(
+        scene.gateway.chat(QUESTION).await.status,
+        200,
+        "it has a lease"
+    );
     let refused = eventually("its lease has ended", async || {
         let answer = scene.gateway.chat(QUESTION).await;
         (answer.status == 503).then_some(answer)
@@ -292,10 +307,19 @@ async fn alone_a_gateway_has_all_of_a_budget_and_no_more() {
         assert_eq!(scene.gateway.chat(QUESTION).await.status, 200);
     }
     let refused = scene.gateway.chat(QUESTION).await;
-    assert_eq!((refused.status.as_u16(), code(&refused).as_str()), (429, "insufficient_quota"));
+    assert_eq!(
+        (refused.status.as_u16(), code(&refused).as_str()),
+        (429, "insufficient_quota")
+    );
     let left = NanoUsd::new(RESERVED - COST).to_dollars();
     assert_eq!(refused.header("x-sluice-budget-remaining-usd"), left);
-    assert_eq!(scene.gateway.metric("sluice_gateway_lease_waits_total").await, 0);
+    assert_eq!(
+        scene
+            .gateway
+            .metric("sluice_gateway_lease_waits_total")
+            .await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,20 +329,31 @@ async fn whatever_the_ending_what_is_spent_is_the_sum_of_the_records_to_the_nano
     assert_eq!(scene.gateway.chat(QUESTION).await.status, 200);
     // No usage is stated: it is counted after the request.
     let silent = r#"{"choices":[{"message":{"content":"Hello, world!"}}]}"#;
-    scene.one.replies(Reply::Whole(200, "application/json", silent.into()));
+    scene
+        .one
+        .replies(Reply::Whole(200, "application/json", silent.into()));
     assert_eq!(scene.gateway.chat(QUESTION).await.status, 200);
-    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}\n\n";
-    let whole = vec![word("Hello"), usage.to_owned(), "data: [DONE]\n\n".to_owned()];
+    let usage =
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}\n\n";
+    let whole = vec![
+        word("Hello"),
+        usage.to_owned(),
+        "data: [DONE]\n\n".to_owned(),
+    ];
     scene.one.replies(Reply::Stream(whole, End::Well));
     assert_eq!(scene.gateway.chat(STREAM).await.status, 200);
-    scene.one.replies(Reply::Stream(vec![word("Hel"), word("lo")], End::Cut));
+    scene
+        .one
+        .replies(Reply::Stream(vec![word("Hel"), word("lo")], End::Cut));
     assert_eq!(scene.gateway.chat(STREAM).await.status, 200);
     // The first target has nothing to say, the second answers.
     scene.one.replies(Reply::Break);
     assert_eq!(scene.gateway.chat(QUESTION).await.status, 200);
     scene.one.replies(error(400));
     assert_eq!(scene.gateway.chat(QUESTION).await.status, 400);
-    scene.one.replies(Reply::Stream(vec![word("Hel")], End::Never));
+    scene
+        .one
+        .replies(Reply::Stream(vec![word("Hel")], End::Never));
     let bearer = format!("Bearer {}", KEY);
     let mut client = scene.gateway.client().await;
     let headers = [("authorization", bearer.as_str())];
@@ -406,10 +441,7 @@ async fn the_first_policy_decides_and_all_that_match_count() {
         let answer = scene.gateway.chat(QUESTION).await;
         assert_eq!(answer.status, 200, "what does not decide refuses nothing");
         let record = scene.record_of(&answer).await;
-        let both = vec![
-            charge(71, [0; 16]),
-            charge(72, VIRTUAL),
-        ];
+        let both = vec![charge(71, [0; 16]), charge(72, VIRTUAL)];
         assert_eq!(record.budgets, Some(both));
         let fired = "budget_policy:48484848484848484848484848484848".to_owned();
         assert!(!record.rules.contains(&fired), "{:?}", record.rules);
@@ -457,7 +489,11 @@ async fn each_team_of_the_caller_has_a_budget_of_its_own() {
     assert_eq!(record.budgets, Some(vec![charge(71, [61; 16])]));
     let refused = scene.gateway.chat_as(TEAM_KEY, QUESTION).await;
     assert_eq!(refused.status, 429);
-    assert_eq!(scene.gateway.chat(QUESTION).await.status, 200, "it is in no team");
+    assert_eq!(
+        scene.gateway.chat(QUESTION).await.status,
+        200,
+        "it is in no team"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -508,6 +544,9 @@ async fn whoever_goes_away_while_waiting_leaves_nothing() {
     assert!(gave_up.is_err(), "it waits");
     client.vanish();
     let record = scene.record("its record", |_| true).await;
-    assert_eq!((record.outcome, record.budgets), (Outcome::ClientGone, None));
+    assert_eq!(
+        (record.outcome, record.budgets),
+        (Outcome::ClientGone, None)
+    );
     assert_eq!(treasury.sums().open, 0);
 }

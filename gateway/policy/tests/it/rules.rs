@@ -82,10 +82,7 @@ pub(crate) fn organisation_with_bob_in(owner: OwnerEntry, teams: Vec<EntryId>) -
     let mut entries = organisation();
     entries.retain(|it| !matches!(it, Entry::Key(_)));
     entries.push(Entry::Key(key(owner)));
-    entries.push(Entry::Memberships(MembershipsEntry {
-        user: BOB,
-        teams,
-    }));
+    entries.push(Entry::Memberships(MembershipsEntry { user: BOB, teams }));
     Memory::with(entries)
 }
 
@@ -317,10 +314,7 @@ fn a_rule_per_team_has_a_counter_for_each_team_of_the_caller_that_it_names() {
         (segments.to_vec(), segments.are_cut)
     };
     assert_eq!(counters(&[], &teams[..3]), (teams[..3].to_vec(), false));
-    assert_eq!(
-        counters(&teams[1..2], &teams[..3]),
-        (vec![teams[1]], false)
-    );
+    assert_eq!(counters(&teams[1..2], &teams[..3]), (vec![teams[1]], false));
     assert_eq!(counters(&[], &teams), (teams[..8].to_vec(), true));
     // Whoever is in no team shares a counter with the others who are not.
     let (of_nobody, _) = counters(&[], &[]);
@@ -341,7 +335,11 @@ fn teams_and_models_together_have_a_counter_for_each_pair() {
     let of = |model| {
         let resolved = resolve(&config, model).expect("it is there");
         let facts = Facts::of(&config, caller, resolved, &none);
-        rules.first(&facts).expect("it matches").segments(&facts).to_vec()
+        rules
+            .first(&facts)
+            .expect("it matches")
+            .segments(&facts)
+            .to_vec()
     };
     let mut all = [of("chat"), of("main/big")].concat();
     all.sort_unstable();

@@ -84,7 +84,7 @@ impl World {
             let place = self.gateway.wallet.place(budget, 100, steady);
             self.purses.push(place);
         }
-        let spendings: Vec<_> = (0..).zip(budgets).map(|(purse, (_, role))| Spending {
+        let spendings = (0..).zip(budgets).map(|(purse, (_, role))| Spending {
             purse,
             cost,
             role: *role,
@@ -96,7 +96,9 @@ impl World {
             now,
             steady,
         };
-        let mut charges: Vec<_> = (0..self.limits.len()).map(|at| Charge::new(at, 1)).collect();
+        let mut charges: Vec<_> = (0..self.limits.len())
+            .map(|at| Charge::new(at, 1))
+            .collect();
         decide(self, &mut charges, &spendings, moment, turn)
     }
 
@@ -107,9 +109,13 @@ impl World {
     }
 
     fn settle(&mut self, id: CounterId, reserved: u64, actual: u64) {
-        let place = self.gateway.wallet.place_of(&self.budget(id));
+        self.settle_in(&self.budget(id), reserved, actual);
+    }
+
+    fn settle_in(&mut self, budget: &BudgetId, reserved: u64, actual: u64) {
         let wallet = &mut self.gateway.wallet;
-        wallet.change(place.expect("it is there")).settle(reserved, actual);
+        let place = wallet.place_of(budget).expect("it is there");
+        wallet.change(place).settle(reserved, actual);
     }
 
     /// Reports, and is told that it may spend so much, of so much that is committed.
@@ -146,7 +152,10 @@ fn why(decision: Decision) -> Option<Why> {
 fn the_first_request_waits_for_its_lease_and_is_paid_from_it() {
     let month = counter(1, Period::Month);
     let mut world = World::new(Lender::Heard);
-    assert_eq!(world.ask(&[(month, DECIDES)], 30, Turn::First), Decision::Waits);
+    assert_eq!(
+        world.ask(&[(month, DECIDES)], 30, Turn::First),
+        Decision::Waits
+    );
     assert_eq!((world.said(month).asked, world.said(month).open), (30, 0));
     world.told(month, 1, 50, 50);
     assert_eq!(world.ask(&[(month, DECIDES)], 30, Turn::Again), ADMITTED);
@@ -161,7 +170,10 @@ fn what_the_budget_cannot_pay_is_refused_at_once_and_what_may_come_after_the_wai
     let _waits = world.ask(&[(month, DECIDES)], 30, Turn::First);
     world.told(month, 1, 20, 95);
     // 20 are lent to this gateway, and 5 to nobody.
-    assert_eq!(world.ask(&[(month, DECIDES)], 25, Turn::First), Decision::Waits);
+    assert_eq!(
+        world.ask(&[(month, DECIDES)], 25, Turn::First),
+        Decision::Waits
+    );
     let last = world.ask(&[(month, DECIDES)], 25, Turn::Last);
     assert_eq!(why(last), Some(Why::Lacks));
     let too_much = world.ask(&[(month, DECIDES)], 26, Turn::First);
@@ -180,7 +192,10 @@ fn what_was_given_back_may_be_asked_for_again() {
     // Nobody has asked for long: the report gives it back, and the answer does not know of that yet.
     world.told(month, 1, 100, 100);
     assert_eq!(world.said(month).lease.ceiling, 0);
-    assert_eq!(world.ask(&[(month, DECIDES)], 90, Turn::First), Decision::Waits);
+    assert_eq!(
+        world.ask(&[(month, DECIDES)], 90, Turn::First),
+        Decision::Waits
+    );
 }
 
 #[test]
@@ -220,7 +235,10 @@ fn the_first_decides_and_the_others_count() {
     assert_eq!(world.said(first).taken(), 61);
     assert_eq!(world.said(second).taken(), 210);
     // What only counts asks for no lease.
-    assert_eq!((world.said(first).asked, world.said(second).asked), (120, 0));
+    assert_eq!(
+        (world.said(first).asked, world.said(second).asked),
+        (120, 0)
+    );
 }
 
 #[test]
@@ -230,7 +248,11 @@ fn each_window_of_a_budget_has_to_suffice() {
     assert_eq!(world.ask(&[(month, DECIDES)], 70, Turn::First), ADMITTED);
     let both = [(day, DECIDES), (month, DECIDES)];
     let refused = world.ask(&both, 40, Turn::First);
-    assert_eq!(refused, world.ask(&both, 40, Turn::First), "nothing was taken");
+    assert_eq!(
+        refused,
+        world.ask(&both, 40, Turn::First),
+        "nothing was taken"
+    );
     let Decision::Overspent(overspent) = refused else {
         panic!("30 are left of the month")
     };
@@ -287,7 +309,10 @@ fn what_has_left_spends_nothing_and_gives_everything_back() {
     assert_eq!(world.ask(&[(month, DECIDES)], 30, Turn::Again), ADMITTED);
     world.settle(month, 30, 12);
     let last = world.gateway.wallet.leave(world.steady);
-    assert_eq!((last.rows[0].said.lease.ceiling, last.rows[0].said.settled), (12, 12));
+    assert_eq!(
+        (last.rows[0].said.lease.ceiling, last.rows[0].said.settled),
+        (12, 12)
+    );
     let after = world.ask(&[(month, DECIDES)], 1, Turn::Last);
     assert_eq!(why(after), Some(Why::Lacks));
 }
@@ -301,8 +326,12 @@ fn a_cost_belongs_to_the_slot_in_which_the_request_arrived() {
     let yesterday = world.budget(day);
     world.now = time("2026-11-23T00:00:00Z");
     assert_eq!(world.ask(&[(day, DECIDES)], 100, Turn::First), ADMITTED);
-    let place = world.gateway.wallet.place_of(&yesterday).expect("it is open");
-    world.gateway.wallet.change(place).settle(100, 7);
+    world.settle_in(&yesterday, 100, 7);
+    let place = world
+        .gateway
+        .wallet
+        .place_of(&yesterday)
+        .expect("it is kept");
     assert_eq!(world.gateway.wallet.look()[place].purse().said().settled, 7);
     assert_eq!(world.said(day).settled, 0);
 }
@@ -319,8 +348,12 @@ fn a_purse_goes_when_its_slot_is_long_over_and_all_of_it_is_known() {
     };
     let over = "2026-11-23T00:15:00Z";
     assert!(is_there(&mut world, over, false), "something is under way");
-    world.settle(day, 10, 10);
-    assert!(is_there(&mut world, over, false), "nobody has heard of that");
+    world.settle_in(&of_day, 10, 10);
+    assert!(
+        is_there(&mut world, over, false),
+        "nobody has heard of that"
+    );
+    // An answer to the next report is one that has heard of it.
     world.told(day, 0, 0, 10);
     assert!(!is_there(&mut world, over, false));
     // What arrived then counts in the first slot that is still kept.
@@ -329,7 +362,7 @@ fn a_purse_goes_when_its_slot_is_long_over_and_all_of_it_is_known() {
 }
 
 #[test]
-fn what_is_kept_longest_is_what_was_swept_last() {
+fn alone_a_purse_goes_a_quarter_of_an_hour_after_its_slot() {
     let day = counter(1, Period::Day);
     let mut world = World::new(Lender::Nobody);
     assert_eq!(world.ask(&[(day, Role::Tracks)], 10, Turn::First), ADMITTED);
@@ -387,12 +420,18 @@ fn what_lacks_or_runs_low_is_urgent_until_something_is_told() {
     let steady = world.steady;
     let urgent = |world: &mut World, lacks| {
         let place = world.gateway.wallet.place_of(&world.budget(month));
-        world.gateway.wallet.is_urgent(place.expect("it is there"), lacks, steady)
+        world
+            .gateway
+            .wallet
+            .is_urgent(place.expect("it is there"), lacks, steady)
     };
     assert!(urgent(&mut world, true));
     assert!(!urgent(&mut world, true), "it has been said");
     world.told(month, 1, 50, 50);
-    assert!(!urgent(&mut world, false), "there is enough for five of them");
+    assert!(
+        !urgent(&mut world, false),
+        "there is enough for five of them"
+    );
     for _ in 0..3 {
         assert_eq!(world.ask(&[(month, DECIDES)], 10, Turn::First), ADMITTED);
     }

@@ -111,9 +111,8 @@ pub fn look_at(
             }
         };
         let ends_at = kept.ends_at();
-        let is_worse = |(other, until): &(Overspent, _)| {
-            (why.rank(), ends_at) > (other.why.rank(), *until)
-        };
+        let is_worse =
+            |(other, until): &(Overspent, _)| (why.rank(), ends_at) > (other.why.rank(), *until);
         if worst.as_ref().is_none_or(is_worse) {
             worst = Some((Overspent { purse, why }, ends_at));
         }

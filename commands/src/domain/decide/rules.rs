@@ -13,9 +13,8 @@ use events_schema::{
 use super::access::{model_exists, subject_exists};
 use crate::domain::rejection::{PolicyFault, Rejection};
 
-/// How many policies of each sort there may be. A gateway looks at those alone that name what a request has, however many
-/// there are of others; putting the rules together anew, which it does whenever one of them changes, takes it some
-/// milliseconds with so many, and a list in the console some pages.
+/// How many policies of each sort there may be. However many there are, a gateway looks only at those that name what a request
+/// has; but it puts all of them together anew whenever one changes, and keeps them in memory.
 pub(super) const MOST_POLICIES: usize = 10_000;
 /// As in a grant.
 const MOST_LISTED: usize = 1_000;

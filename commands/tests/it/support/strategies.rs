@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use commands::domain::{
-    BudgetPolicyCommand, Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand,
-    OperatorCommand, PolicyCommand, ProviderAccountCommand, SealedCredential, SettingsCommand,
-    TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand,
+    Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
+    PolicyCommand, ProviderAccountCommand, SealedCredential, SettingsCommand, TeamCommand,
+    UserCommand, VirtualAccountCommand, VirtualModelCommand,
 };
 use events_schema::{
     envelope::Epoch,

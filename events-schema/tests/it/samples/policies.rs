@@ -167,7 +167,7 @@ pub(super) fn limits() -> Vec<Event> {
 pub(super) fn budgets() -> Vec<Event> {
     use BudgetPolicyEvent as E;
     let limit = |amount, window| BudgetLimit { amount, window };
-    let dollars = |dollars| BudgetAmount::Cost(NanoUsd::new(dollars * 1_000_000_000));
+    let dollars = |dollars: u64| BudgetAmount::Cost(NanoUsd::new(dollars * 1_000_000_000));
     let rule = BudgetRule {
         when: When {
             subjects: Choice {

@@ -196,6 +196,7 @@ async fn is_superseded(
         | Event::Operator(..)
         | Event::Team(..)
         | Event::RateLimitPolicy(..)
+        | Event::BudgetPolicy(..)
         | Event::Settings(_) => false,
     })
 }

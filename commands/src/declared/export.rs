@@ -164,34 +164,10 @@ fn document(
             )
         })),
         rate_limit_policies: Some(sorted(state.rate_limit_policies().values(), |it| {
-            let rule = &it.rule;
-            let policy = names.when(&rule.when).map(|when| RateLimitPolicy {
-                name: it.name.clone(),
-                order: it.order,
-                when,
-                applies_per: rule.applies_per.clone(),
-                limits: rule.limits.iter().copied().collect(),
-                overrides: names.overrides(&rule.overrides, |limit| *limit),
-                mode: rule.mode,
-                disabled: it.disabled,
-            });
-            (it.name.to_string(), policy)
+            (it.name.to_string(), names.rate_limit_policy(it))
         })),
         budget_policies: Some(sorted(state.budget_policies().values(), |it| {
-            let rule = &it.rule;
-            let policy = names.when(&rule.when).map(|when| BudgetPolicy {
-                name: it.name.clone(),
-                order: it.order,
-                when,
-                applies_per: rule.applies_per.clone(),
-                limits: rule.limits.iter().map(budget_limit).collect(),
-                overrides: names.overrides(&rule.overrides, budget_limit),
-                mode: rule.mode,
-                when_cut_off: rule.when_cut_off,
-                alerts: rule.alerts.clone(),
-                disabled: it.disabled,
-            });
-            (it.name.to_string(), policy)
+            (it.name.to_string(), names.budget_policy(it))
         })),
         operators: Some(sorted(state.operators().values(), |it| {
             let person = people.get(&it.id.uuid());
@@ -387,6 +363,38 @@ impl<'a> Names<'a> {
         named.collect()
     }
 
+    /// A rate-limit policy; `None`: it is for people alone who were erased.
+    pub(super) fn rate_limit_policy(&self, it: &state::RateLimitPolicy) -> Option<RateLimitPolicy> {
+        let rule = &it.rule;
+        Some(RateLimitPolicy {
+            name: it.name.clone(),
+            order: it.order,
+            when: self.when(&rule.when)?,
+            applies_per: rule.applies_per.clone(),
+            limits: rule.limits.iter().copied().collect(),
+            overrides: self.overrides(&rule.overrides, |limit| *limit),
+            mode: rule.mode,
+            disabled: it.disabled,
+        })
+    }
+
+    /// A budget policy; `None`: it is for people alone who were erased.
+    pub(super) fn budget_policy(&self, it: &state::BudgetPolicy) -> Option<BudgetPolicy> {
+        let rule = &it.rule;
+        Some(BudgetPolicy {
+            name: it.name.clone(),
+            order: it.order,
+            when: self.when(&rule.when)?,
+            applies_per: rule.applies_per.clone(),
+            limits: rule.limits.iter().map(budget_limit).collect(),
+            overrides: self.overrides(&rule.overrides, budget_limit),
+            mode: rule.mode,
+            when_cut_off: rule.when_cut_off,
+            alerts: rule.alerts.clone(),
+            disabled: it.disabled,
+        })
+    }
+
     /// Other limits, but for those of people who were erased.
     fn overrides<L: Ord, D>(
         &self,
@@ -403,7 +411,7 @@ impl<'a> Names<'a> {
     }
 
     /// For which counter other limits are; `None`: for somebody's who was erased.
-    pub(super) fn counter(&self, of: &BTreeSet<events::SegmentValue>) -> Option<Vec<SegmentValue>> {
+    fn counter(&self, of: &BTreeSet<events::SegmentValue>) -> Option<Vec<SegmentValue>> {
         let of = of.iter().map(|value| {
             Some(match value {
                 events::SegmentValue::User(id) => {

@@ -8,12 +8,13 @@ use events_schema::{
 
 use super::{
     Planner, Wrong,
-    policies::{Declared, Known, Parts, Told, rule_fields},
+    policies::{Declared, Known, Parts, Told, rule_fields, told},
     twice, word,
 };
 use crate::{
     declared::{
         document::{self, BudgetPolicy},
+        export,
         read::Place,
     },
     domain::Command,
@@ -37,8 +38,9 @@ impl<'a> Planner<'a> {
         }
         let changes = known.is_none_or(|known| known.rule != rule);
         let rule = changes.then(|| {
-            let before = known.map(|known| self.budget_told(&known.rule));
-            let fields = rule_fields(before, self.budget_told(&rule));
+            let names = export::Names::of(self.around.state, self.around.people);
+            let before = known.and_then(|known| names.budget_policy(known));
+            let fields = rule_fields(before.as_ref().map(budget_told), budget_told(it));
             (rule, fields)
         });
         let declared = Declared {
@@ -70,33 +72,36 @@ impl<'a> Planner<'a> {
             alerts: it.alerts.clone(),
         })
     }
+}
 
-    fn budget_told(&self, rule: &BudgetRule) -> Vec<Told> {
-        let BudgetRule {
-            when,
-            applies_per,
-            limits,
-            overrides,
-            mode,
-            when_cut_off,
-            alerts,
-        } = rule;
-        let parts = Parts {
-            when,
-            applies_per,
-            limits,
-            overrides,
-            mode: *mode,
-        };
-        let alerts: Vec<_> = alerts
-            .iter()
-            .map(|percent| format!("{percent} %"))
-            .collect();
-        let mut told = self.told(&parts, limit_told);
-        told.push(("when_cut_off", word(when_cut_off)));
-        told.push(("alerts", alerts.join(", ")));
-        told
-    }
+fn budget_told(it: &BudgetPolicy) -> Vec<Told> {
+    let BudgetPolicy {
+        name: _,
+        order: _,
+        when,
+        applies_per,
+        limits,
+        overrides,
+        mode,
+        when_cut_off,
+        alerts,
+        disabled: _,
+    } = it;
+    let parts = Parts {
+        when,
+        applies_per,
+        limits,
+        overrides,
+        mode: *mode,
+    };
+    let alerts: Vec<_> = alerts
+        .iter()
+        .map(|percent| format!("{percent} %"))
+        .collect();
+    let mut told = told(&parts, |limit| budget_limit(limit).ok(), limit_told);
+    told.push(("when_cut_off", word(when_cut_off)));
+    told.push(("alerts", alerts.join(", ")));
+    told
 }
 
 fn budget_limit(limit: &document::BudgetLimit) -> Result<BudgetLimit, String> {

@@ -12,7 +12,7 @@ use events_schema::{
     names::Slug,
 };
 
-use super::{Fields, Planner, Wrong, access::model_told, twice, word, words};
+use super::{Fields, Planner, Wrong, access::model_told, twice, word};
 use crate::{
     declared::{
         document::{self, RateLimitPolicy},
@@ -40,12 +40,12 @@ pub(super) struct Known {
     pub(super) disabled: bool,
 }
 
-/// What all rules have.
-pub(super) struct Parts<'r, L: Ord> {
-    pub(super) when: &'r When,
-    pub(super) applies_per: &'r BTreeSet<LimitSegment>,
-    pub(super) limits: &'r BTreeSet<L>,
-    pub(super) overrides: &'r BTreeSet<Override<L>>,
+/// What the rules of all policies have, as documents have it.
+pub(super) struct Parts<'d, D> {
+    pub(super) when: &'d document::When,
+    pub(super) applies_per: &'d BTreeSet<LimitSegment>,
+    pub(super) limits: &'d [D],
+    pub(super) overrides: &'d [document::Override<D>],
     pub(super) mode: LimitMode,
 }
 
@@ -69,8 +69,9 @@ impl<'a> Planner<'a> {
         }
         let changes = known.is_none_or(|known| known.rule != rule);
         let rule = changes.then(|| {
-            let before = known.map(|known| self.rate_limit_told(&known.rule));
-            let fields = rule_fields(before, self.rate_limit_told(&rule));
+            let names = export::Names::of(self.around.state, self.around.people);
+            let before = known.and_then(|known| names.rate_limit_policy(known));
+            let fields = rule_fields(before.as_ref().map(rate_limit_told), rate_limit_told(it));
             (rule, fields)
         });
         let declared = Declared {
@@ -97,24 +98,6 @@ impl<'a> Planner<'a> {
             overrides: self.overrides(place, &it.overrides, |limit| Ok(*limit))?,
             mode: it.mode,
         })
-    }
-
-    fn rate_limit_told(&self, rule: &RateLimitRule) -> Vec<Told> {
-        let RateLimitRule {
-            when,
-            applies_per,
-            limits,
-            overrides,
-            mode,
-        } = rule;
-        let parts = Parts {
-            when,
-            applies_per,
-            limits,
-            overrides,
-            mode: *mode,
-        };
-        self.told(&parts, rate_limit_told)
     }
 
     /// The orders that make a policy what the document says.
@@ -277,39 +260,64 @@ impl<'a> Planner<'a> {
             }
         })
     }
+}
 
-    /// What people are told of the parts of a rule.
-    pub(super) fn told<L: Ord>(
-        &self,
-        rule: &Parts<'_, L>,
-        limit: impl Fn(&L) -> String,
-    ) -> Vec<Told> {
-        let names = export::Names::of(self.around.state, self.around.people);
-        let amounts = |limits: &BTreeSet<L>| -> String {
-            limits.iter().map(&limit).collect::<Vec<_>>().join(", ")
-        };
-        // Of a rule for people who were erased nothing can be said but that.
-        let when = names.when(rule.when).unwrap_or_default();
-        let metadata: Vec<_> = when
-            .metadata
+/// What people are told of the parts of a rule, whatever the order in which they were written.
+pub(super) fn told<D, L: Ord>(
+    rule: &Parts<'_, D>,
+    limit: impl Fn(&D) -> Option<L>,
+    limit_told: impl Fn(&L) -> String,
+) -> Vec<Told> {
+    let amounts = |limits: &[D]| {
+        let limits: BTreeSet<L> = limits.iter().filter_map(&limit).collect();
+        limits
             .iter()
-            .map(|(key, values)| format!("{key}: {}", choice_told(values, Clone::clone)))
-            .collect();
-        let overrides = rule.overrides.iter().filter_map(|it| {
-            let of = names.counter(&it.of)?;
-            Some(format!("{}: {}", words(&of), amounts(&it.limits)))
-        });
-        let overrides: Vec<_> = overrides.collect();
-        vec![
-            ("limits", amounts(rule.limits)),
-            ("subjects", choice_told(&when.subjects, subject_told)),
-            ("models", choice_told(&when.models, model_told)),
-            ("metadata", metadata.join(", ")),
-            ("applies_per", words(rule.applies_per)),
-            ("overrides", overrides.join("; ")),
-            ("mode", word(&rule.mode)),
-        ]
-    }
+            .map(&limit_told)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let metadata = rule.when.metadata.iter();
+    let metadata = metadata.map(|(key, values)| {
+        let values = choice_told(values, Clone::clone);
+        format!("{key}: {values}")
+    });
+    let overrides = rule.overrides.iter().map(|it| {
+        let of = in_order(it.of.iter().map(value_told), ", ");
+        format!("{of}: {}", amounts(&it.limits))
+    });
+    vec![
+        ("limits", amounts(rule.limits)),
+        ("subjects", choice_told(&rule.when.subjects, subject_told)),
+        ("models", choice_told(&rule.when.models, model_told)),
+        ("metadata", in_order(metadata, ", ")),
+        (
+            "applies_per",
+            in_order(rule.applies_per.iter().map(segment_told), ", "),
+        ),
+        ("overrides", in_order(overrides, "; ")),
+        ("mode", word(&rule.mode)),
+    ]
+}
+
+fn rate_limit_told(it: &RateLimitPolicy) -> Vec<Told> {
+    let RateLimitPolicy {
+        name: _,
+        order: _,
+        when,
+        applies_per,
+        limits,
+        overrides,
+        mode,
+        disabled: _,
+    } = it;
+    let parts = Parts {
+        when,
+        applies_per,
+        limits,
+        overrides,
+        mode: *mode,
+    };
+    told(&parts, |limit| Some(*limit), limit_told)
 }
 
 /// Each part of a rule that changes.
@@ -335,15 +343,21 @@ fn chosen<T, C: Ord>(
 }
 
 /// `600 requests a minute`.
-fn rate_limit_told(limit: &RateLimit) -> String {
+fn limit_told(limit: &RateLimit) -> String {
     let (unit, window) = (word(&limit.unit), word(&limit.window));
     let article = if window == "hour" { "an" } else { "a" };
     format!("{} {unit} {article} {window}", limit.limit)
 }
 
+fn in_order(told: impl Iterator<Item = String>, between: &str) -> String {
+    let mut told: Vec<_> = told.collect();
+    told.sort();
+    told.join(between)
+}
+
 /// `all but staging`.
 fn choice_told<T>(choice: &document::Choice<T>, told: impl Fn(&T) -> String) -> String {
-    let list = |items: &[T]| items.iter().map(&told).collect::<Vec<_>>().join(", ");
+    let list = |items: &[T]| in_order(items.iter().map(&told), ", ");
     let within = if choice.within.is_empty() {
         "all".to_owned()
     } else {
@@ -353,6 +367,27 @@ fn choice_told<T>(choice: &document::Choice<T>, told: impl Fn(&T) -> String) -> 
         within
     } else {
         format!("{within} but {}", list(&choice.not_in))
+    }
+}
+
+fn segment_told(segment: &LimitSegment) -> String {
+    match segment {
+        LimitSegment::User => "user".to_owned(),
+        LimitSegment::VirtualAccount => "virtual account".to_owned(),
+        LimitSegment::Model => "model".to_owned(),
+        LimitSegment::Metadata(key) => key.to_string(),
+        LimitSegment::Team => "team".to_owned(),
+    }
+}
+
+fn value_told(value: &document::SegmentValue) -> String {
+    match value {
+        document::SegmentValue::User(name) | document::SegmentValue::Model(name) => name.clone(),
+        document::SegmentValue::VirtualAccount(name) | document::SegmentValue::Team(name) => {
+            name.to_string()
+        }
+        document::SegmentValue::VirtualModel(name) => name.to_string(),
+        document::SegmentValue::Metadata { key, value } => format!("{key}={value}"),
     }
 }
 

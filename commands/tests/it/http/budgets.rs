@@ -131,11 +131,8 @@ async fn a_document_says_budgets_in_dollars_and_its_difference_does() {
             ["limits", "$2500.50 a month, 1000000 tokens a day"],
             ["subjects", "ada@example.com, research"],
             ["models", "all"],
-            ["applies_per", "{\"metadata\":\"project\"}, team"],
-            [
-                "overrides",
-                "{\"metadata\":{\"key\":\"project\",\"value\":\"big\"}}, {\"team\":\"research\"}: $4000.00 a month"
-            ],
+            ["applies_per", "project, team"],
+            ["overrides", "project=big, research: $4000.00 a month"],
             ["mode", "enforce"],
             ["when_cut_off", "open"],
             ["alerts", "75 %, 100 %"],
@@ -143,10 +140,7 @@ async fn a_document_says_budgets_in_dollars_and_its_difference_does() {
     );
     let export = owner.get("/export").await;
     let export = String::from_utf8(export.body.to_vec()).expect("text");
-    assert!(
-        export.contains("cost: '2500.50'") || export.contains("cost: \"2500.50\""),
-        "{export}"
-    );
+    assert!(export.contains("cost: \"2500.50\""), "{export}");
     assert_eq!(names(&apply(&owner, &export).await), Vec::<String>::new());
 
     let changed = DOCUMENT
@@ -174,22 +168,22 @@ async fn what_is_wrong_with_a_budget_is_told_where_it_stands() {
     for (wrong, line, message) in [
         (
             DOCUMENT.replace("{cost: 2500.5, window: month}", "{window: month}"),
-            11,
+            12,
             "A budget's limit is either a `cost` or `tokens`.",
         ),
         (
             DOCUMENT.replace("cost: 2500.5", "cost: 2500.5, tokens: 7"),
-            11,
+            12,
             "A budget's limit is either a `cost` or `tokens`.",
         ),
         (
             DOCUMENT.replace("2500.5", "much"),
-            11,
+            12,
             "'much': an amount of dollars is a decimal number with at most 9 decimals, as 2.50.",
         ),
         (
             DOCUMENT.replace("of: [{team: research}", "of: [{team: search}"),
-            14,
+            15,
             "There is no team 'search'.",
         ),
     ] {
@@ -217,7 +211,7 @@ async fn what_a_budget_says_of_somebody_who_was_erased_stays() {
 
     let export = owner.get("/export").await;
     let export = String::from_utf8(export.body.to_vec()).expect("text");
-    assert!(!export.contains("ada"), "{export}");
+    assert!(!export.contains("ada@"), "{export}");
     let body = json!({ "document": export, "prune": true });
     assert_eq!(
         names(&owner.post("/apply", &body).await),

@@ -18,6 +18,7 @@ use commands::{
     http::{App, AppParts, router},
     playground::Playground,
     secrets::Secrets,
+    totals::Totals,
     trust::Trust,
 };
 use events_schema::{api::session::SessionInfo, events::Role, id::OperatorId, keyring::KeyRing};
@@ -202,6 +203,7 @@ pub(crate) fn app(trust_forwarded: bool, stopping: CancellationToken) -> App {
         totals: Totals::default(),
         playground: Playground::new(NOWHERE, &Trust::default()).expect("a URL"),
         analytics: Analytics::new(NOWHERE, &Trust::default()).expect("a URL"),
+        totals: Totals::default(),
         gateway_url: NOWHERE.into(),
         trust_forwarded,
         stopping,

@@ -10,7 +10,7 @@ use events_schema::events::{
     Choice, LimitMode, LimitUnit, LimitWindow, LimitedSubject, RateLimit, RateLimitRule, When,
 };
 use events_schema::id::{RateLimitPolicyId, VirtualAccountId};
-use gateway_policy::limits::estimate_tokens;
+use gateway_policy::limits::Estimate;
 
 use super::super::super::api::Api;
 use super::super::super::cpu::ratio;
@@ -142,7 +142,7 @@ impl Measured {
 
 /// What is reserved for an answer of unknown length, in tokens.
 fn reserved() -> u64 {
-    estimate_tokens(0, None)
+    Estimate::of_text(0, None).tokens()
 }
 
 /// How an answer is to be.

@@ -155,11 +155,7 @@ fn a_budget_outlives_the_loss_of_all_that_was_lent_and_of_a_gateway() {
         for worker in ["projections", "projections-2"] {
             scene.stack.signal(worker, Signal::SIGKILL);
         }
-        wait_until("the second gateway lives again", || async {
-            let now = scene.stack.pid("gateway-2");
-            (now != before).then_some(()).ok_or(now.to_string())
-        })
-        .await;
+        scene.lives_again(before).await;
         let admitted = scene.use_up(std::slice::from_ref(first), async || {}).await;
         let spent = recorded(&scene, admitted + 61).await - one;
         kept(spent, most, one);

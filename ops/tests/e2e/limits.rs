@@ -95,6 +95,21 @@ impl Scene {
         .await;
     }
 
+    /// Waits until the second gateway, which was this process, is there again.
+    pub(crate) async fn lives_again(&self, before: i32) {
+        let [_, second] = &self.gateways;
+        wait_until("the second gateway is there again", || async {
+            let ready = crate::client::get(&format!("{}/readyz", second.gateway), None).await;
+            let status = ready.map_err(|failure| failure.to_string())?.status;
+            if self.stack.pid("gateway-2") != before && status == 200 {
+                Ok(())
+            } else {
+                Err(format!("{status}"))
+            }
+        })
+        .await;
+    }
+
     /// Sends requests to these gateways until none is admitted for a while; returns how many were.
     pub(crate) async fn use_up(&self, gateways: &[Info], meanwhile: impl AsyncFnOnce()) -> u64 {
         let begun = Instant::now();
@@ -186,16 +201,7 @@ fn a_gateway_that_calls_itself_ready_refuses_nothing_that_there_is_room_for() {
         );
         let before = scene.stack.pid("gateway-2");
         scene.stack.signal("gateway-2", Signal::SIGTERM);
-        wait_until("the second gateway is there again", || async {
-            let ready = crate::client::get(&format!("{}/readyz", second.gateway), None).await;
-            let status = ready.map_err(|failure| failure.to_string())?.status;
-            if scene.stack.pid("gateway-2") != before && status == 200 {
-                Ok(())
-            } else {
-                Err(format!("{status}"))
-            }
-        })
-        .await;
+        scene.lives_again(before).await;
         let asked = (0..AT_ONCE).map(|_| chat(second, "mock/fast", "at once"));
         for answer in join_all(asked).await {
             let answer = answer.expect("the gateway answers");

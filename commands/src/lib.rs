@@ -19,5 +19,6 @@ pub mod playground;
 pub mod postgres;
 pub mod relay;
 pub mod secrets;
+pub mod totals;
 pub mod trust;
 pub mod verify;

@@ -18,4 +18,5 @@ pub mod snapshot;
 pub mod state;
 pub mod subjects;
 pub mod time;
+pub mod totals;
 pub mod usage;

@@ -34,6 +34,19 @@ pub const LIMITS_OFFICE: &str = "limits.office";
 /// What gateways count against limits, each incarnation on a subject of its own; core NATS, not stored.
 pub const LIMITS_REPORTS: &str = "limits.report.*";
 
+/// What gateways have spent of budgets, each incarnation on a subject of its own; core NATS, not stored.
+pub const LIMITS_PURSES: &str = "limits.purses.*";
+
+/// How rate limits stand over all gateways, once a second; core NATS, not stored.
+pub const LIMITS_TOTALS: &str = "limits.totals.rates";
+/// How budgets stand over all gateways, once a second; core NATS, not stored.
+pub const BUDGETS_TOTALS: &str = "limits.totals.budgets";
+
+/// The stream of what is lent of budgets: the newest record of each counter and window.
+pub const BUDGETS: &str = "BUDGETS";
+/// What `BUDGETS` takes.
+pub const BUDGETS_SUBJECTS: &str = "budgets.>";
+
 /// The subject on which an incarnation of a gateway reports what it counts against limits.
 #[must_use]
 pub fn limits_report(incarnation: uuid::Uuid) -> String {
@@ -46,17 +59,13 @@ pub fn limits_told(incarnation: uuid::Uuid) -> String {
     format!("limits.told.{}", incarnation.as_simple())
 }
 
-/// What gateways report of what they have spent of budgets and have leases for, each incarnation on a subject of its own; core
-/// NATS, not stored.
-pub const LIMITS_PURSES: &str = "limits.purses.*";
-
 /// The subject on which an incarnation of a gateway reports what it has spent of budgets.
 #[must_use]
 pub fn limits_purses(incarnation: uuid::Uuid) -> String {
     format!("limits.purses.{}", incarnation.as_simple())
 }
 
-/// The subject on which an incarnation of a gateway is told its leases of budgets.
+/// The subject on which an incarnation of a gateway is told of its leases.
 #[must_use]
 pub fn limits_leases(incarnation: uuid::Uuid) -> String {
     format!("limits.leases.{}", incarnation.as_simple())

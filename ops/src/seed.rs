@@ -7,12 +7,13 @@ use std::process::{Command, Stdio};
 
 use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::{
-    GrantItem, KeyItem, ModelItem, ProviderAccountItem, UserItem, VirtualAccountItem,
-    VirtualModelItem,
+    BudgetPolicyItem, GrantItem, KeyItem, ModelItem, ProviderAccountItem, UserItem,
+    VirtualAccountItem, VirtualModelItem,
 };
 use events_schema::api::status::Served;
 use events_schema::events::{
-    GrantedModels, KeyLimits, ModelType, Owner, Provider, Routing, RoutingTarget, Subject,
+    BudgetAmount, BudgetLimit, BudgetRule, BudgetWindow, GrantedModels, KeyLimits, LimitMode,
+    ModelType, Owner, Provider, Routing, RoutingTarget, Subject, When, WhenCutOff,
 };
 use events_schema::id::{Id, ModelId, ProviderAccountId, UserId, VirtualAccountId};
 use events_schema::money::{NanoUsd, Price};
@@ -36,6 +37,9 @@ const WHY: &str = "the example organisation of `sluice up`";
 
 /// The virtual model that newcomers call.
 const VIRTUAL_MODEL: &str = "chat";
+
+/// The example's budget, in dollars a month: enough for some thousand million tokens.
+const BUDGET_DOLLARS: u64 = 100_000;
 
 /// An account at the mock provider.
 struct Account {
@@ -119,6 +123,7 @@ pub(crate) async fn seed(data: &DataDir, ports: Ports, progress: &Progress) -> O
     seeder.grant(Subject::User(user)).await?;
     seeder.grant(Subject::VirtualAccount(owner)).await?;
     seeder.users_key(user).await?;
+    seeder.budget().await?;
     let key = seeder.example_key(data, owner).await?;
     step.done();
     Ok(key)
@@ -348,6 +353,34 @@ impl Seeder {
             self.issue(owner, "Ada's laptop").await?;
         }
         Ok(())
+    }
+
+    /// What everything may cost in a month: so much that no example comes near it.
+    async fn budget(&self) -> Outcome {
+        let name = "everything-monthly";
+        let known = |item: &BudgetPolicyItem| item.name == name;
+        if self.api.find("/budget-policies", known).await?.is_some() {
+            return Ok(());
+        }
+        let limit = BudgetLimit {
+            amount: BudgetAmount::Cost(NanoUsd::new(BUDGET_DOLLARS * 1_000_000_000)),
+            window: BudgetWindow::Month,
+        };
+        let rule = BudgetRule {
+            when: When::default(),
+            applies_per: BTreeSet::new(),
+            limits: BTreeSet::from([limit]),
+            overrides: BTreeSet::new(),
+            mode: LimitMode::Enforce,
+            when_cut_off: WhenCutOff::Open,
+            alerts: BTreeSet::from([75, 90, 95, 100]),
+        };
+        let create = NewCommand::CreateBudgetPolicy {
+            name: name.into(),
+            order: 100,
+            rule: Box::new(rule),
+        };
+        self.api.command(WHY, create).await.map(|_| ())
     }
 
     /// The key that was shown before, or a new one when it does not work any more.

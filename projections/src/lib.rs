@@ -9,6 +9,7 @@ pub mod limits;
 pub mod log_head;
 pub mod nats;
 pub mod postgres;
+mod reader;
 pub mod rebuild;
 pub mod retention;
 pub mod snapshots;

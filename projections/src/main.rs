@@ -106,18 +106,19 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
             warehouse: warehouse.clone(),
             status: Arc::default(),
         };
+        let limits = limits::Config {
+            link: nats::connect(&server, "sluice-projections limits").await?,
+            worker: random_id()?,
+            replicas: places.stream_replicas,
+            warehouse: warehouse.clone(),
+            now: clock::now,
+            status: Arc::default(),
+        };
         let retention = retention::Config {
             jetstream,
             warehouse,
             log_head: LogHead::new(postgres_options(places, &trust)?),
             now: clock::now,
-        };
-        let limits = limits::Config {
-            link: nats::connect(&server, "sluice-projections limits").await?,
-            worker: random_id()?,
-            replicas: places.stream_replicas,
-            now: clock::now,
-            status: Arc::default(),
         };
         parts.push(Arc::new(LedgerPart(Arc::clone(&ledger.status))));
         parts.push(Arc::new(AuditPart(Arc::clone(&audit.status))));

@@ -45,6 +45,9 @@ pub(crate) enum Screen {
     /// How much may be used in a while.
     #[target(rename = "rate-limit-policies")]
     Policies,
+    /// How much may be spent by the calendar.
+    #[target(rename = "budget-policies")]
+    Budgets,
     /// Every event there ever was.
     History,
     /// The history of one thing.
@@ -103,6 +106,7 @@ pub(crate) const NAVIGATION: [Group; 4] = [
             Screen::Keys,
             Screen::Access,
             Screen::Policies,
+            Screen::Budgets,
         ],
     },
     Group {
@@ -138,6 +142,7 @@ impl Screen {
             Self::Keys => "API keys",
             Self::Access => "Access grants",
             Self::Policies => "Rate-limit policies",
+            Self::Budgets => "Budgets",
             Self::History => "History",
             Self::HistoryOf { .. } => "History of one thing",
             Self::State => "State",
@@ -180,6 +185,9 @@ impl Screen {
             }
             Self::Access => "Who may use which models.",
             Self::Policies => "How many requests or tokens may be used in a while.",
+            Self::Budgets => {
+                "How much may be spent, or how many tokens used, in a day, a week, a month or a quarter."
+            }
             Self::History => {
                 "Every change there ever was, who made it and why. Nothing can be edited or removed."
             }
@@ -219,6 +227,7 @@ impl Screen {
             Self::Keys => Icon::Key,
             Self::Access => Icon::LockOpen,
             Self::Policies => Icon::ClipboardCheck,
+            Self::Budgets => Icon::BalanceScale,
             Self::History | Self::HistoryOf { .. } => Icon::History,
             Self::State => Icon::Database,
             Self::Gateways => Icon::Network,
@@ -249,6 +258,7 @@ impl Screen {
             | Self::Keys
             | Self::Access
             | Self::Policies
+            | Self::Budgets
             | Self::History
             | Self::Gateways
             | Self::Configuration

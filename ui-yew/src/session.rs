@@ -85,6 +85,7 @@ fn may_see(role: Role, screen: &Screen) -> bool {
         | Screen::Keys
         | Screen::Access
         | Screen::Policies
+        | Screen::Budgets
         | Screen::Gateways
         | Screen::Reference
         | Screen::Settings

@@ -148,6 +148,17 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
         "/api/v1/rate-limit-policies/{id}",
         Right::ReadConfiguration,
     ),
+    (Method::GET, "/api/v1/limit-usage", Right::ReadDashboard),
+    (
+        Method::GET,
+        "/api/v1/budget-policies",
+        Right::ReadConfiguration,
+    ),
+    (
+        Method::GET,
+        "/api/v1/budget-policies/{id}",
+        Right::ReadConfiguration,
+    ),
     (Method::GET, "/api/v1/settings", Right::ReadConfiguration),
     (Method::GET, "/api/v1/used-by", Right::ReadConfiguration),
     (Method::GET, "/api/v1/operators", Right::ReadOperators),
@@ -262,6 +273,13 @@ pub const fn right_of_command(command: &NewCommand) -> Right {
         | C::DisableRateLimitPolicy { .. }
         | C::EnableRateLimitPolicy { .. }
         | C::DeleteRateLimitPolicy { .. }
+        | C::CreateBudgetPolicy { .. }
+        | C::RenameBudgetPolicy { .. }
+        | C::MoveBudgetPolicy { .. }
+        | C::ChangeBudgetRule { .. }
+        | C::DisableBudgetPolicy { .. }
+        | C::EnableBudgetPolicy { .. }
+        | C::DeleteBudgetPolicy { .. }
         | C::CreateTeam { .. }
         | C::RenameTeam { .. }
         | C::DisableTeam { .. }

@@ -21,6 +21,7 @@ use crate::{
     nats,
     playground::Playground,
     postgres,
+    totals::Totals,
     trust::Trust,
 };
 
@@ -62,6 +63,7 @@ pub(super) async fn run(options: Serve, trust: &Trust) -> Result<(), Failure> {
     let app = App::new(AppParts {
         secrets,
         gateways: Gateways::default(),
+        totals: Totals::default(),
         playground: Playground::new(&gateway_url, trust)?,
         analytics: Analytics::new(&clickhouse_url, trust).map_err(Failure::ClickHouse)?,
         gateway_url,
@@ -70,6 +72,7 @@ pub(super) async fn run(options: Serve, trust: &Trust) -> Result<(), Failure> {
     });
     tracing::info!(%listen, "listening");
     tokio::spawn(app.parts().gateways.clone().listen(nats.clone()));
+    tokio::spawn(app.parts().totals.clone().listen(nats.clone()));
     let control = ControlOptions {
         postgres_url: postgres::secured(&postgres_url, trust)?,
         postgres_owner_url: postgres_owner_url

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events_schema::{
     events::{
-        KeyLimits, LimitMode, LimitSegment, ModelType, Provider, RateLimit, Retry, Role,
-        RoutingStrategy, SlaCutoff, StickySessions, TeamRole,
+        BudgetWindow, KeyLimits, LimitMode, LimitSegment, ModelType, Provider, RateLimit, Retry,
+        Role, RoutingStrategy, SlaCutoff, StickySessions, TeamRole, WhenCutOff,
     },
     names::{
         BaseUrl, HeaderName, HeaderText, Label, MetadataKey, ModelName, Slug, VirtualModelName,
@@ -48,6 +48,8 @@ pub(super) struct Document {
     pub(super) grants: Option<Vec<Grant>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) rate_limit_policies: Option<Vec<RateLimitPolicy>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) budget_policies: Option<Vec<BudgetPolicy>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) operators: Option<Vec<Operator>>,
 }
@@ -331,13 +333,49 @@ pub(super) struct RateLimitPolicy {
     pub(super) when: When,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) applies_per: BTreeSet<LimitSegment>,
-    pub(super) limits: BTreeSet<RateLimit>,
+    pub(super) limits: Vec<RateLimit>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) overrides: Vec<LimitOverride>,
+    pub(super) overrides: Vec<Override<RateLimit>>,
     #[serde(default = "enforced")]
     pub(super) mode: LimitMode,
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) disabled: bool,
+}
+
+/// A budget policy, known by its name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BudgetPolicy {
+    pub(super) name: Slug,
+    pub(super) order: u32,
+    #[serde(default, skip_serializing_if = "When::is_empty")]
+    pub(super) when: When,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) applies_per: BTreeSet<LimitSegment>,
+    pub(super) limits: Vec<BudgetLimit>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) overrides: Vec<Override<BudgetLimit>>,
+    #[serde(default = "enforced")]
+    pub(super) mode: LimitMode,
+    #[serde(default = "open")]
+    pub(super) when_cut_off: WhenCutOff,
+    /// In percent of a limit.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) alerts: BTreeSet<u8>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) disabled: bool,
+}
+
+/// How much may be used in a window: either cost or tokens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BudgetLimit {
+    /// In dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cost: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tokens: Option<u64>,
+    pub(super) window: BudgetWindow,
 }
 
 /// Which requests a policy matches.
@@ -371,10 +409,10 @@ pub(super) struct Choice<T> {
 /// Limits that apply in place of a policy's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LimitOverride {
+pub(super) struct Override<L> {
     /// For the counter of these.
     pub(super) of: Vec<SegmentValue>,
-    pub(super) limits: BTreeSet<RateLimit>,
+    pub(super) limits: Vec<L>,
 }
 
 /// One of those that have a counter of their own.
@@ -391,6 +429,8 @@ pub(super) enum SegmentValue {
     VirtualModel(VirtualModelName),
     /// A value of a key of the metadata.
     Metadata { key: MetadataKey, value: String },
+    /// By the name.
+    Team(Slug),
 }
 
 impl When {
@@ -429,6 +469,10 @@ pub(super) enum LimitedSubject {
 
 const fn enforced() -> LimitMode {
     LimitMode::Enforce
+}
+
+const fn open() -> WhenCutOff {
+    WhenCutOff::Open
 }
 
 /// An operator, known by the e-mail address.

@@ -11,10 +11,10 @@ use events_schema::{
 use uuid::Uuid;
 
 use super::document::{
-    Choice, ConsoleSessions, Document, Grant, Key, KeyName, KnownSecret, LimitOverride,
-    LimitedSubject, Member, Model, ModelRef, Models, Operator, Owner, PricePoint, ProviderAccount,
-    RateLimitPolicy, Retention, SegmentValue, Settings, Subject, Team, User, Version,
-    VirtualAccount, When,
+    BudgetLimit, BudgetPolicy, Choice, ConsoleSessions, Document, Grant, Key, KeyName, KnownSecret,
+    LimitedSubject, Member, Model, ModelRef, Models, Operator, Override, Owner, PricePoint,
+    ProviderAccount, RateLimitPolicy, Retention, SegmentValue, Settings, Subject, Team, User,
+    Version, VirtualAccount, When,
 };
 use super::{
     labels::{self, SharedLabels},
@@ -164,19 +164,10 @@ fn document(
             )
         })),
         rate_limit_policies: Some(sorted(state.rate_limit_policies().values(), |it| {
-            let rule = &it.rule;
-            let overrides = rule.overrides.iter();
-            let policy = names.when(&rule.when).map(|when| RateLimitPolicy {
-                name: it.name.clone(),
-                order: it.order,
-                when,
-                applies_per: rule.applies_per.clone(),
-                limits: rule.limits.clone(),
-                overrides: overrides.filter_map(|it| names.other_limits(it)).collect(),
-                mode: rule.mode,
-                disabled: it.disabled,
-            });
-            (it.name.to_string(), policy)
+            (it.name.to_string(), names.rate_limit_policy(it))
+        })),
+        budget_policies: Some(sorted(state.budget_policies().values(), |it| {
+            (it.name.to_string(), names.budget_policy(it))
         })),
         operators: Some(sorted(state.operators().values(), |it| {
             let person = people.get(&it.id.uuid());
@@ -243,6 +234,18 @@ fn model(it: &events_schema::state::Model, name: String) -> Model {
         types: it.model_types.clone(),
         prices: prices.collect(),
         disabled: it.disabled,
+    }
+}
+
+fn budget_limit(limit: &events::BudgetLimit) -> BudgetLimit {
+    let (cost, tokens) = match limit.amount {
+        events::BudgetAmount::Cost(cost) => (Some(cost.to_dollars()), None),
+        events::BudgetAmount::Tokens(tokens) => (None, Some(tokens)),
+    };
+    BudgetLimit {
+        cost,
+        tokens,
+        window: limit.window,
     }
 }
 
@@ -360,9 +363,56 @@ impl<'a> Names<'a> {
         named.collect()
     }
 
-    /// Other limits; `None`: for somebody who was erased.
-    pub(super) fn other_limits(&self, other: &events::LimitOverride) -> Option<LimitOverride> {
-        let of = other.of.iter().map(|value| {
+    /// A rate-limit policy; `None`: it is for people alone who were erased.
+    pub(super) fn rate_limit_policy(&self, it: &state::RateLimitPolicy) -> Option<RateLimitPolicy> {
+        let rule = &it.rule;
+        Some(RateLimitPolicy {
+            name: it.name.clone(),
+            order: it.order,
+            when: self.when(&rule.when)?,
+            applies_per: rule.applies_per.clone(),
+            limits: rule.limits.iter().copied().collect(),
+            overrides: self.overrides(&rule.overrides, |limit| *limit),
+            mode: rule.mode,
+            disabled: it.disabled,
+        })
+    }
+
+    /// A budget policy; `None`: it is for people alone who were erased.
+    pub(super) fn budget_policy(&self, it: &state::BudgetPolicy) -> Option<BudgetPolicy> {
+        let rule = &it.rule;
+        Some(BudgetPolicy {
+            name: it.name.clone(),
+            order: it.order,
+            when: self.when(&rule.when)?,
+            applies_per: rule.applies_per.clone(),
+            limits: rule.limits.iter().map(budget_limit).collect(),
+            overrides: self.overrides(&rule.overrides, budget_limit),
+            mode: rule.mode,
+            when_cut_off: rule.when_cut_off,
+            alerts: rule.alerts.clone(),
+            disabled: it.disabled,
+        })
+    }
+
+    /// Other limits, but for those of people who were erased.
+    fn overrides<L: Ord, D>(
+        &self,
+        overrides: &BTreeSet<events::Override<L>>,
+        limit: impl Fn(&L) -> D,
+    ) -> Vec<Override<D>> {
+        let named = overrides.iter().filter_map(|it| {
+            Some(Override {
+                of: self.counter(&it.of)?,
+                limits: it.limits.iter().map(&limit).collect(),
+            })
+        });
+        named.collect()
+    }
+
+    /// For which counter other limits are; `None`: for somebody's who was erased.
+    fn counter(&self, of: &BTreeSet<events::SegmentValue>) -> Option<Vec<SegmentValue>> {
+        let of = of.iter().map(|value| {
             Some(match value {
                 events::SegmentValue::User(id) => {
                     SegmentValue::User(self.people.get(&id.uuid())?.email.clone())
@@ -384,12 +434,12 @@ impl<'a> Names<'a> {
                     key: key.clone(),
                     value: value.clone(),
                 },
+                events::SegmentValue::Team(id) => {
+                    SegmentValue::Team(self.state.teams().get(id)?.name.clone())
+                }
             })
         });
-        Some(LimitOverride {
-            of: of.collect::<Option<_>>()?,
-            limits: other.limits.clone(),
-        })
+        of.collect()
     }
 
     pub(super) fn subject(&self, subject: events::Subject) -> Option<Subject> {

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use events_schema::{
     envelope::Epoch,
     events::{
-        GrantedModels, KeyLimits, ModelType, Owner, Provider, RateLimitRule, Role, Routing,
-        Subject, TeamRole,
+        BudgetRule, GrantedModels, KeyLimits, ModelType, Owner, Provider, RateLimitRule, Role,
+        Routing, Subject, TeamRole,
     },
     id::{
-        GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId, TeamId, TokenId,
-        UserId, VirtualAccountId, VirtualModelId,
+        BudgetPolicyId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId,
+        TeamId, TokenId, UserId, VirtualAccountId, VirtualModelId,
     },
     money::Price,
     names::{BaseUrl, Label, ModelName, Slug, VirtualModelName},
@@ -45,6 +45,8 @@ pub enum Command {
     Team(TeamId, TeamCommand),
     /// For a rate-limit policy.
     RateLimitPolicy(RateLimitPolicyId, RateLimitPolicyCommand),
+    /// For a budget policy.
+    BudgetPolicy(BudgetPolicyId, BudgetPolicyCommand),
     /// For the organisation's settings.
     Settings(SettingsCommand),
 }
@@ -294,8 +296,14 @@ pub enum TeamCommand {
 }
 
 /// Orders for a rate-limit policy.
+pub type RateLimitPolicyCommand = PolicyCommand<RateLimitRule>;
+
+/// Orders for a budget policy.
+pub type BudgetPolicyCommand = PolicyCommand<BudgetRule>;
+
+/// Orders for a policy with rules of this kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RateLimitPolicyCommand {
+pub enum PolicyCommand<R> {
     /// Make it, under a fresh id.
     Create {
         /// Its name.
@@ -303,7 +311,7 @@ pub enum RateLimitPolicyCommand {
         /// Where it stands among the policies.
         order: u32,
         /// What it limits.
-        rule: RateLimitRule,
+        rule: R,
     },
     /// Give it another name.
     Rename {
@@ -318,7 +326,7 @@ pub enum RateLimitPolicyCommand {
     /// Let it limit something else.
     ChangeRule {
         /// What it limits from now on.
-        rule: RateLimitRule,
+        rule: R,
     },
     /// Let it match no request.
     Disable,
@@ -500,6 +508,7 @@ impl Command {
             Self::RateLimitPolicy(id, RateLimitPolicyCommand::Create { .. }) => {
                 Some(id.to_string())
             }
+            Self::BudgetPolicy(id, BudgetPolicyCommand::Create { .. }) => Some(id.to_string()),
             Self::Log(_)
             | Self::ProviderAccount(..)
             | Self::Model(..)
@@ -511,6 +520,7 @@ impl Command {
             | Self::Operator(..)
             | Self::Team(..)
             | Self::RateLimitPolicy(..)
+            | Self::BudgetPolicy(..)
             | Self::Settings(_) => None,
         }
     }

@@ -123,7 +123,7 @@ pub enum Rejection {
     /// Somebody whose name is still needed.
     #[error("This is an operator. Remove the operator first: whoever may sign in has a name.")]
     StillAnOperator,
-    /// A rate-limit policy that cannot be followed.
+    /// A rate-limit policy or a budget policy that cannot be followed.
     #[error("{0}.")]
     Policy(PolicyFault),
     /// A setting out of its bounds.
@@ -154,9 +154,14 @@ pub enum UsedBy {
     /// An owner's keys.
     #[error("it owns {}; revoke them first", counted(*.0, "key"))]
     Keys(usize),
-    /// Rate-limit policies that name it.
-    #[error("{} it; change what they limit first", policies_name(*.0))]
-    Policies(usize),
+    /// Policies that name it.
+    #[error("{} it; change what they limit first", policies_name(*.rate_limits, *.budgets))]
+    Policies {
+        /// How many rate-limit policies.
+        rate_limits: usize,
+        /// How many budget policies.
+        budgets: usize,
+    },
     /// Grants to a subject, or on a model.
     #[error("{} of access name it; revoke them first", counted(*.0, "grant"))]
     Grants(usize),
@@ -250,12 +255,12 @@ pub enum RoutingFault {
     SetAndRemoved(String),
 }
 
-/// What is wrong with a rate-limit policy.
+/// What is wrong with a rate-limit policy or a budget policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyFault {
     /// There are as many as there may be.
-    #[error("There are at most 1,000 rate-limit policies")]
-    TooMany,
+    #[error("There are at most 10,000 {0}")]
+    TooMany(&'static str),
     /// A limit that no request passes.
     #[error("A limit is at least 1")]
     NoLimit,
@@ -296,6 +301,12 @@ pub enum PolicyFault {
         "A model that has a counter of its own is a model or a virtual model, not a provider account"
     )]
     OverrideOfAccount,
+    /// More than operators would read.
+    #[error("A budget has at most 8 thresholds, and this one has {0}")]
+    Alerts(usize),
+    /// It is no part of a limit.
+    #[error("A threshold is 1 to 100 percent, and this one is {0}")]
+    Threshold(u8),
 }
 
 /// What is wrong with a setting.
@@ -355,7 +366,7 @@ impl PolicyFault {
     /// The field of the request that it belongs to.
     const fn field(&self) -> &'static str {
         match self {
-            Self::TooMany => "rule",
+            Self::TooMany(_) => "rule",
             Self::NoLimit | Self::Limits(_) | Self::LimitTwice(_) => "rule.limits",
             Self::Listed { field, .. } => field,
             Self::Segments(_) => "rule.applies_per",
@@ -364,6 +375,7 @@ impl PolicyFault {
             | Self::OverrideOf(_)
             | Self::OverrideTwice
             | Self::OverrideOfAccount => "rule.overrides",
+            Self::Alerts(_) | Self::Threshold(_) => "rule.alerts",
         }
     }
 }
@@ -454,6 +466,7 @@ const fn noun(what: Aggregate) -> &'static str {
         Aggregate::Operator => "operator",
         Aggregate::Team => "team",
         Aggregate::RateLimitPolicy => "rate-limit policy",
+        Aggregate::BudgetPolicy => "budget policy",
         Aggregate::Settings => "settings",
     }
 }
@@ -471,6 +484,7 @@ const fn article(what: Aggregate) -> &'static str {
         | Aggregate::Grant
         | Aggregate::Team
         | Aggregate::RateLimitPolicy
+        | Aggregate::BudgetPolicy
         | Aggregate::Settings => "a",
     }
 }
@@ -489,12 +503,23 @@ const fn holds_its_label(expired: bool) -> &'static str {
     }
 }
 
-fn policies_name(count: usize) -> String {
-    if count == 1 {
-        "1 rate-limit policy names".to_owned()
+fn policies_name(rate_limits: usize, budgets: usize) -> String {
+    let counted = |count, sort| match count {
+        0 => None,
+        1 => Some(format!("1 {sort} policy")),
+        _ => Some(format!("{count} {sort} policies")),
+    };
+    let counted = [
+        counted(rate_limits, "rate-limit"),
+        counted(budgets, "budget"),
+    ];
+    let counted: Vec<_> = counted.into_iter().flatten().collect();
+    let verb = if rate_limits + budgets == 1 {
+        "names"
     } else {
-        format!("{count} rate-limit policies name")
-    }
+        "name"
+    };
+    format!("{} {verb}", counted.join(" and "))
 }
 
 fn counted(count: usize, noun: &str) -> String {

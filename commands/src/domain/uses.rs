@@ -4,9 +4,8 @@
 //! something is deleted shows what will happen.
 
 use events_schema::{
-    events::{LimitedSubject, ModelRef, Owner, SegmentValue, Stream, Subject},
-    id::RateLimitPolicyId,
-    state::{Organisation, RateLimitPolicy},
+    events::{Aggregate, ModelRef, Owner, Stream, Subject},
+    state::Organisation,
 };
 
 /// One thing that refers to another.
@@ -37,6 +36,8 @@ pub enum Relation {
     MemberOf,
     /// A rate-limit policy names it.
     Limits,
+    /// A budget policy names it.
+    Budgets,
 }
 
 impl Relation {
@@ -44,7 +45,12 @@ impl Relation {
     #[must_use]
     pub const fn blocks(self, thing: Stream) -> bool {
         match self {
-            Self::ModelOf | Self::RoutesTo | Self::Opens | Self::KeyOf | Self::Limits => true,
+            Self::ModelOf
+            | Self::RoutesTo
+            | Self::Opens
+            | Self::KeyOf
+            | Self::Limits
+            | Self::Budgets => true,
             // A key is never kept alive by what refers to it.
             Self::GrantedTo => !matches!(thing, Stream::Key(_)),
             Self::HasMember | Self::MemberOf => false,
@@ -54,70 +60,18 @@ impl Relation {
 
 /// Everything that refers to a thing, the same kinds together.
 pub fn uses(state: &Organisation, thing: Stream) -> impl Iterator<Item = Use> + '_ {
-    let policies = policies_naming(state, thing).map(|id| Use {
-        by: Stream::RateLimitPolicy(id),
-        relation: Relation::Limits,
+    let policies = state.policies_naming(thing).map(|by| Use {
+        by,
+        relation: if by.aggregate() == Aggregate::BudgetPolicy {
+            Relation::Budgets
+        } else {
+            Relation::Limits
+        },
     });
     others(state, thing).chain(policies)
 }
 
-/// The rate-limit policies that name a thing. There are few of them, so that no index is kept.
-pub(super) fn policies_naming(
-    state: &Organisation,
-    thing: Stream,
-) -> impl Iterator<Item = RateLimitPolicyId> + '_ {
-    let policies = state.rate_limit_policies().values();
-    let naming = policies.filter(move |it| names_subject(it, thing) || names_model(it, thing));
-    naming.map(|it| it.id)
-}
-
-fn names_subject(policy: &RateLimitPolicy, thing: Stream) -> bool {
-    let (subject, value) = match thing {
-        Stream::User(id) => (LimitedSubject::User(id), Some(SegmentValue::User(id))),
-        Stream::Team(id) => (LimitedSubject::Team(id), None),
-        Stream::VirtualAccount(id) => (
-            LimitedSubject::VirtualAccount(id),
-            Some(SegmentValue::VirtualAccount(id)),
-        ),
-        Stream::Log
-        | Stream::ProviderAccount(_)
-        | Stream::Model(_)
-        | Stream::VirtualModel(_)
-        | Stream::Key(_)
-        | Stream::Grant(_)
-        | Stream::Operator(_)
-        | Stream::RateLimitPolicy(_)
-        | Stream::Settings => return false,
-    };
-    let mut named = policy.rule.when.subjects.named();
-    named.any(|it| *it == subject) || value.is_some_and(|value| has_other_limits(policy, &value))
-}
-
-/// Whether a policy has limits of its own for somebody or something.
-fn has_other_limits(policy: &RateLimitPolicy, value: &SegmentValue) -> bool {
-    policy.rule.overrides.iter().any(|it| it.of.contains(value))
-}
-
-fn names_model(policy: &RateLimitPolicy, thing: Stream) -> bool {
-    let model = match thing {
-        Stream::ProviderAccount(id) => ModelRef::ProviderAccount(id),
-        Stream::Model(id) => ModelRef::Model(id),
-        Stream::VirtualModel(id) => ModelRef::VirtualModel(id),
-        Stream::Log
-        | Stream::User(_)
-        | Stream::Team(_)
-        | Stream::VirtualAccount(_)
-        | Stream::Key(_)
-        | Stream::Grant(_)
-        | Stream::Operator(_)
-        | Stream::RateLimitPolicy(_)
-        | Stream::Settings => return false,
-    };
-    let mut named = policy.rule.when.models.named();
-    named.any(|it| *it == model) || has_other_limits(policy, &SegmentValue::Model(model))
-}
-
-/// What refers to a thing, but for rate-limit policies.
+/// What refers to a thing, but for policies.
 fn others(state: &Organisation, thing: Stream) -> Box<dyn Iterator<Item = Use> + '_> {
     match thing {
         Stream::ProviderAccount(id) => {
@@ -159,6 +113,7 @@ fn others(state: &Organisation, thing: Stream) -> Box<dyn Iterator<Item = Use> +
         | Stream::Grant(_)
         | Stream::Operator(_)
         | Stream::RateLimitPolicy(_)
+        | Stream::BudgetPolicy(_)
         | Stream::Settings => Box::new(std::iter::empty()),
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     gateways::Gateways,
     playground::Playground,
     secrets::Secrets,
+    totals::Totals,
 };
 
 /// What an [`App`] is made of.
@@ -27,6 +28,8 @@ pub struct AppParts {
     pub secrets: Secrets,
     /// The gateways seen.
     pub gateways: Gateways,
+    /// How limits and budgets stand.
+    pub totals: Totals,
     /// The way to the gateway for the console's playground.
     pub playground: Playground,
     /// The ledger.

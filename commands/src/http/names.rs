@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use events_schema::{
     actor::{Actor, System},
-    events::{LimitedSubject, ModelRef, Owner, Stream, Subject},
+    api::resources::{GrantedModelItem, LimitedSubjectItem},
+    events::{ModelRef, Named, Owner, Stream, Subject},
     id::ModelId,
     state::Organisation,
 };
@@ -100,9 +101,22 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// What somebody is called whose requests a rate-limit policy matches.
-    pub(super) fn limited_subject(&self, subject: LimitedSubject) -> String {
-        self.subject(subject.into())
+    /// Everybody whom a policy's rule names, by name.
+    pub(super) fn limited_subjects(&self, named: &Named) -> Vec<LimitedSubjectItem> {
+        let subjects = named.subjects.iter().map(|subject| LimitedSubjectItem {
+            subject: *subject,
+            name: self.subject((*subject).into()),
+        });
+        subjects.collect()
+    }
+
+    /// All models that a policy's rule names, by name.
+    pub(super) fn models(&self, named: &Named) -> Vec<GrantedModelItem> {
+        let models = named.models.iter().map(|model| GrantedModelItem {
+            model: *model,
+            name: model_ref(self.state, *model),
+        });
+        models.collect()
     }
 
     /// What a thing is called now; `None` when it is gone or has no name.
@@ -130,6 +144,10 @@ impl<'a> Names<'a> {
             Stream::Team(id) => state.teams().get(&id).map(|it| it.name.to_string()),
             Stream::RateLimitPolicy(id) => state
                 .rate_limit_policies()
+                .get(&id)
+                .map(|it| it.name.to_string()),
+            Stream::BudgetPolicy(id) => state
+                .budget_policies()
                 .get(&id)
                 .map(|it| it.name.to_string()),
         }
@@ -184,6 +202,7 @@ pub(super) fn people_of_stream(state: &Organisation, stream: Stream) -> Option<U
         | Stream::Key(_)
         | Stream::Team(_)
         | Stream::RateLimitPolicy(_)
+        | Stream::BudgetPolicy(_)
         | Stream::Settings => None,
     }
 }
@@ -194,6 +213,14 @@ pub(super) const fn subject_person(subject: Subject) -> Option<Uuid> {
         Subject::User(id) => Some(id.uuid()),
         Subject::Everyone | Subject::VirtualAccount(_) | Subject::Key(_) | Subject::Team(_) => None,
     }
+}
+
+/// The people whom a policy's rule names.
+pub(super) fn people_named(named: &Named) -> Vec<Uuid> {
+    let subjects = named.subjects.iter();
+    subjects
+        .filter_map(|subject| subject_person((*subject).into()))
+        .collect()
 }
 
 /// The person that an owner is.

@@ -48,7 +48,7 @@ const TAGS: [(&str, &str); 11] = [
     ),
     (
         "limits",
-        "Rate-limit policies: stored and checked, not enforced yet.",
+        "Rate-limit policies and budget policies: how much may be used in which time, through all gateways together.",
     ),
     ("operators", "Who may use the console."),
     (

@@ -13,6 +13,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgListener},
 };
 use tokio::{
+    runtime::Handle,
     sync::{Notify, broadcast, mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior},
 };
@@ -82,9 +83,12 @@ pub(super) struct Appender {
     /// When it may be compared again, where it still did not agree.
     compare_after: Instant,
     checkpointed: u64,
+    /// The threads that serve requests: for what is done beside appending.
+    beside: Handle,
 }
 
 impl Appender {
+    /// To be made on the threads that serve requests.
     pub(super) fn new(
         options: PgConnectOptions,
         pool: PgPool,
@@ -105,6 +109,7 @@ impl Appender {
             compared_in: None,
             compare_after: Instant::now(),
             checkpointed,
+            beside: Handle::current(),
         }
     }
 
@@ -115,7 +120,7 @@ impl Appender {
         cancel: CancellationToken,
     ) {
         let notified = Arc::new(Notify::new());
-        let listener = tokio::spawn(listen(
+        let listener = self.beside.spawn(listen(
             self.pool.clone(),
             Arc::clone(&notified),
             cancel.clone(),
@@ -405,7 +410,7 @@ impl Appender {
         if head.position - self.checkpointed >= checkpoint::EVERY_EVENTS {
             self.checkpointed = head.position;
             let pool = self.pool.clone();
-            tokio::spawn(async move {
+            self.beside.spawn(async move {
                 if let Err(error) = checkpoint::write(&pool, state, head.hash).await {
                     tracing::warn!(%error, "no checkpoint was written");
                 }

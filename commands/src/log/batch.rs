@@ -13,10 +13,10 @@ use events_schema::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, Postgres, Transaction, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
-use super::{CHANNEL, LogError, ReadError, append::Waiting, compare::write_head, read, rows, side};
+use super::{CHANNEL, LogError, ReadError, append::Waiting, read, rows, side};
 use crate::{
     clock,
     control::{CommandOutcome, Head, Live, Logged, Submission, SubmitError},
@@ -420,67 +420,96 @@ async fn write(
             .await
             .map_err(BatchError::doing("writing beside the log"))?;
     }
-    write_answers(transaction, batch, draft, answers)
-        .await
-        .map_err(BatchError::doing("keeping answers"))?;
-    if draft.envelopes.is_empty() {
-        return Ok(());
-    }
-    rows::insert(&mut **transaction, &draft.envelopes)
-        .await
-        .map_err(BatchError::doing("inserting events"))?;
-    write_head(transaction, &overlay.head)
-        .await
-        .map_err(BatchError::doing("moving the head"))?;
-    sqlx::query("SELECT pg_notify($1, $2)")
-        .bind(CHANNEL)
-        .bind(overlay.head.position.to_string())
+    let kept = Kept::new(batch, draft, answers);
+    let written = if draft.envelopes.is_empty() {
+        kept.bound(sqlx::query(KEEP))
+    } else {
+        let Head {
+            position,
+            hash,
+            epoch,
+            recorded_at,
+        } = overlay.head;
+        kept.bound(rows::bound(sqlx::query(WRITE), &draft.envelopes))
+            .bind(rows::to_i64(position))
+            .bind(hash.to_vec())
+            .bind(epoch.map(|epoch| epoch.to_string()))
+            .bind(recorded_at.map(Timestamp::micros))
+            .bind(CHANNEL)
+    };
+    written
         .execute(&mut **transaction)
         .await
-        .map_err(BatchError::doing("notifying"))?;
+        .map_err(BatchError::doing("writing events and answers"))?;
     Ok(())
 }
 
-async fn write_answers(
-    transaction: &mut Transaction<'_, Postgres>,
-    batch: &[Waiting],
-    draft: &Draft,
-    answers: &Answers,
-) -> Result<(), sqlx::Error> {
-    let (mut ids, mut actors, mut hashes, mut texts) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for index in &draft.answered {
-        let Ok(CommandOutcome {
-            position,
-            events,
-            made,
-            replayed: _,
-        }) = &answers[*index]
-        else {
-            continue;
-        };
-        let stored = StoredAnswer {
-            position: *position,
-            events: events.clone(),
-            made: made.clone(),
-        };
-        let submission = &batch[*index].submission;
-        ids.push(submission.command_id.uuid());
-        actors.push(submission.actor.to_string());
-        hashes.push(submission.request_hash.to_vec());
-        texts.push(
-            serde_json::to_string(&stored).expect("an answer holds nothing that JSON cannot"),
-        );
+/// Keeps answers.
+const KEEP: &str = concat!(
+    "INSERT INTO command_results (command_id, actor, request_hash, answer) ",
+    "SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::text[])"
+);
+
+/// Inserts events, keeps answers, moves the head and notifies: in one statement, since who waits for the batch waits for each
+/// answer of the database.
+const WRITE: &str = concat!(
+    "WITH logged AS (",
+    rows::insert_events!(),
+    "), kept AS (",
+    "INSERT INTO command_results (command_id, actor, request_hash, answer) ",
+    "SELECT * FROM unnest($15::uuid[], $16::text[], $17::bytea[], $18::text[])",
+    "), moved AS (",
+    "UPDATE log_head SET position = $19, hash = $20, epoch = $21, ",
+    "recorded_at = 'epoch'::timestamptz + $22 * interval '1 microsecond' RETURNING position",
+    ") SELECT pg_notify($23, position::text) FROM moved"
+);
+
+/// Answers that are kept, by columns.
+#[derive(Default)]
+struct Kept {
+    ids: Vec<Uuid>,
+    actors: Vec<String>,
+    hashes: Vec<Vec<u8>>,
+    texts: Vec<String>,
+}
+
+impl Kept {
+    fn bound<'q>(
+        self,
+        query: Query<'q, Postgres, PgArguments>,
+    ) -> Query<'q, Postgres, PgArguments> {
+        query
+            .bind(self.ids)
+            .bind(self.actors)
+            .bind(self.hashes)
+            .bind(self.texts)
     }
-    sqlx::query(
-        "INSERT INTO command_results (command_id, actor, request_hash, answer)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::text[])",
-    )
-    .bind(ids)
-    .bind(actors)
-    .bind(hashes)
-    .bind(texts)
-    .execute(&mut **transaction)
-    .await
-    .map(|_| ())
+
+    fn new(batch: &[Waiting], draft: &Draft, answers: &Answers) -> Self {
+        let mut kept = Self::default();
+        for index in &draft.answered {
+            let Ok(CommandOutcome {
+                position,
+                events,
+                made,
+                replayed: _,
+            }) = &answers[*index]
+            else {
+                continue;
+            };
+            let stored = StoredAnswer {
+                position: *position,
+                events: events.clone(),
+                made: made.clone(),
+            };
+            let submission = &batch[*index].submission;
+            kept.ids.push(submission.command_id.uuid());
+            kept.actors.push(submission.actor.to_string());
+            kept.hashes.push(submission.request_hash.to_vec());
+            let text = serde_json::to_string(&stored);
+            kept.texts
+                .push(text.expect("an answer holds nothing that JSON cannot"));
+        }
+        kept
+    }
 }

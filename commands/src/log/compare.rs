@@ -196,6 +196,7 @@ async fn is_superseded(
         | Event::Operator(..)
         | Event::Team(..)
         | Event::RateLimitPolicy(..)
+        | Event::BudgetPolicy(..)
         | Event::Settings(_) => false,
     })
 }
@@ -301,7 +302,7 @@ pub async fn restore(
 }
 
 /// Moves the head; its row is locked.
-pub(super) async fn write_head(
+async fn write_head(
     transaction: &mut Transaction<'_, Postgres>,
     head: &Head,
 ) -> Result<(), sqlx::Error> {

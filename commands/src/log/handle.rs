@@ -72,7 +72,8 @@ pub async fn start(url: &str, nats: Option<async_nats::Client>) -> Result<LogHan
         TaskTracker::new(),
     );
     let appender = Appender::new(options, pool.clone(), nats, live, events.clone());
-    tasks.spawn(appender.run(waiting, Arc::clone(&compare), cancel.clone()));
+    let appending = appender.run(waiting, Arc::clone(&compare), cancel.clone());
+    on_its_own_thread(&tasks, appending)?;
     let handle = LogHandle(Arc::new(Shared {
         queue,
         live: watched,
@@ -84,6 +85,34 @@ pub async fn start(url: &str, nats: Option<async_nats::Client>) -> Result<LogHan
     }));
     handle.initialise().await;
     Ok(handle)
+}
+
+/// Runs the appender on a thread of its own. A batch waits for the database several times; on the threads that serve
+/// requests it would queue behind these each time, and all who wait for the batch with it. It ends with the runtime that serves
+/// requests, in the middle of a batch where that must be.
+fn on_its_own_thread(
+    tasks: &TaskTracker,
+    appending: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    let (alive, gone) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let _alive = alive;
+        std::future::pending::<()>().await;
+    });
+    tasks.spawn_blocking(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = appending => {}
+                // Nobody says anything: who would have is gone.
+                _ = gone => {}
+            }
+        });
+    });
+    Ok(())
 }
 
 /// The newest checkpoint, and what comes after it.

@@ -120,6 +120,9 @@ pub enum StartError {
     /// The log could not be read.
     #[error("the log cannot be read: {0}")]
     Log(#[from] LogError),
+    /// The appender's thread cannot be had.
+    #[error("the appender's thread cannot be started: {0}")]
+    Thread(#[source] std::io::Error),
 }
 
 /// The log before its first event.

@@ -5,7 +5,11 @@ use events_schema::{
     id::{CommandId, EventId},
     time::Timestamp,
 };
-use sqlx::{Executor, Postgres, Row, postgres::PgRow};
+use sqlx::{
+    Executor, Postgres, Row,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 use uuid::Uuid;
 
 use super::ReadError;
@@ -21,7 +25,10 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
-const INSERT: &str = "INSERT INTO events (position, event_id, stream, stream_version, kind, schema_version, recorded_at,
+/// Inserts the rows of the parameters `$1` to `$14`.
+macro_rules! insert_events {
+    () => {
+        "INSERT INTO events (position, event_id, stream, stream_version, kind, schema_version, recorded_at,
      actor, cause, correlation, why, payload, prev_hash, hash)
  SELECT position, event_id, stream, stream_version, kind, schema_version,
      'epoch'::timestamptz + recorded_us * interval '1 microsecond',
@@ -30,7 +37,10 @@ const INSERT: &str = "INSERT INTO events (position, event_id, stream, stream_ver
      $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::bytea[], $14::bytea[])
      AS t (position, event_id, stream, stream_version, kind, schema_version, recorded_us, actor, cause, correlation,
          why, payload, prev_hash, hash)
- ORDER BY position";
+ ORDER BY position"
+    };
+}
+pub(crate) use insert_events;
 
 /// A position as Postgres has it. The log would take ages to pass what fits.
 pub(crate) fn to_i64(number: u64) -> i64 {
@@ -90,11 +100,22 @@ pub(crate) async fn insert<'c, E: Executor<'c, Database = Postgres>>(
     executor: E,
     envelopes: &[Envelope],
 ) -> Result<(), sqlx::Error> {
+    bound(sqlx::query(insert_events!()), envelopes)
+        .execute(executor)
+        .await
+        .map(|_| ())
+}
+
+/// Gives [`insert_events`] its parameters; further ones begin at `$15`.
+pub(crate) fn bound<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    envelopes: &[Envelope],
+) -> Query<'q, Postgres, PgArguments> {
     let uuids = |of: fn(&Envelope) -> Uuid| envelopes.iter().map(of).collect::<Vec<_>>();
     let numbers = |of: fn(&Envelope) -> i64| envelopes.iter().map(of).collect::<Vec<_>>();
     let texts = |of: fn(&Envelope) -> String| envelopes.iter().map(of).collect::<Vec<_>>();
     let hashes = |of: fn(&Envelope) -> Vec<u8>| envelopes.iter().map(of).collect::<Vec<_>>();
-    sqlx::query(INSERT)
+    query
         .bind(numbers(|it| to_i64(it.position)))
         .bind(uuids(|it| it.event_id.uuid()))
         .bind(texts(|it| it.stream.to_string()))
@@ -119,7 +140,4 @@ pub(crate) async fn insert<'c, E: Executor<'c, Database = Postgres>>(
         .bind(texts(|it| it.payload.clone()))
         .bind(hashes(|it| it.prev_hash.to_vec()))
         .bind(hashes(|it| it.hash.to_vec()))
-        .execute(executor)
-        .await
-        .map(|_| ())
 }

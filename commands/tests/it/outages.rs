@@ -67,7 +67,7 @@ async fn a_postgres_killed_in_the_middle_of_work_loses_no_answered_command_and_d
         control.head().position > 100
     })
     .await;
-    postgres.kill();
+    postgres.kill().await;
     postgres.resume().await;
     let answers: Vec<_> = sent.join_all().await.into_iter().flatten().collect();
     eventually("commands work again", || async {

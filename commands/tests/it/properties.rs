@@ -6,15 +6,15 @@ use std::{
 };
 
 use commands::domain::{
-    Command, KeyCommand, ModelCommand, OperatorCommand, ProviderAccountCommand,
-    RateLimitPolicyCommand, Rejection, TeamCommand, UserCommand, VirtualAccountCommand,
-    VirtualModelCommand, decide, uses,
+    BudgetPolicyCommand, Command, KeyCommand, ModelCommand, OperatorCommand,
+    ProviderAccountCommand, RateLimitPolicyCommand, Rejection, TeamCommand, UserCommand,
+    VirtualAccountCommand, VirtualModelCommand, decide, uses,
 };
 use events_schema::{
     envelope::GENESIS,
     events::{
-        GrantedModels, LimitedSubject, ModelRef, Owner, Role, RoutingStrategy, RoutingTarget,
-        SegmentValue, Stream, Subject,
+        GrantedModels, LimitSegment, LimitedSubject, ModelRef, Override, Owner, Role,
+        RoutingStrategy, RoutingTarget, SegmentValue, Stream, Subject, When,
     },
     state::{Organisation, User},
 };
@@ -148,6 +148,9 @@ fn deletions(state: &Organisation) -> Vec<Command> {
     let teams = teams.map(|id| Command::Team(*id, TeamCommand::Delete));
     let policies = state.rate_limit_policies().keys();
     let policies = policies.map(|id| Command::RateLimitPolicy(*id, RateLimitPolicyCommand::Delete));
+    let budgets = state.budget_policies().keys();
+    let budgets = budgets.map(|id| Command::BudgetPolicy(*id, BudgetPolicyCommand::Delete));
+    let policies = policies.chain(budgets);
     let callers = users.chain(owners).chain(keys).chain(teams).chain(policies);
     accounts
         .chain(models)
@@ -169,6 +172,7 @@ fn thing_of(command: &Command) -> Stream {
         Command::Operator(id, _) => Stream::Operator(*id),
         Command::Team(id, _) => Stream::Team(*id),
         Command::RateLimitPolicy(id, _) => Stream::RateLimitPolicy(*id),
+        Command::BudgetPolicy(id, _) => Stream::BudgetPolicy(*id),
         Command::Settings(_) => Stream::Settings,
     }
 }
@@ -227,7 +231,7 @@ const CODES: [&str; 24] = [
 ];
 
 /// How many kinds of events there are.
-const KINDS: usize = 78;
+const KINDS: usize = 85;
 
 /// A password or a name: whether it is the same again is not to be seen in the state.
 fn changes_what_lies_beside_the_log(command: &Command) -> bool {
@@ -279,25 +283,25 @@ fn whatever_is_referred_to_exists(state: &Organisation) {
             assert!(state.teams_of(user).any(|(of, _)| of.id == team.id));
         }
     }
-    for policy in state.rate_limit_policies().values() {
-        let when = &policy.rule.when;
-        assert!(when.subjects.named().all(|subject| match subject {
-            LimitedSubject::User(id) => state.users().contains_key(id),
-            LimitedSubject::Team(id) => state.teams().contains_key(id),
-            LimitedSubject::VirtualAccount(id) => state.virtual_accounts().contains_key(id),
-        }));
-        let mut models = when.models.named();
-        assert!(models.all(|model| model_exists(state, *model)));
-        let others = policy.rule.overrides.iter().flat_map(|it| &it.of);
-        for value in others {
-            assert!(policy.rule.applies_per.contains(&value.segment()));
-            assert!(match value {
-                SegmentValue::User(id) => state.users().contains_key(id),
-                SegmentValue::VirtualAccount(id) => state.virtual_accounts().contains_key(id),
-                SegmentValue::Model(model) => model_exists(state, *model),
-                SegmentValue::Metadata { .. } => true,
-            });
-        }
+    for it in state.rate_limit_policies().values() {
+        let (rule, policy) = (&it.rule, Stream::RateLimitPolicy(it.id));
+        what_a_rule_names_exists(
+            state,
+            policy,
+            &rule.when,
+            &rule.applies_per,
+            &rule.overrides,
+        );
+    }
+    for it in state.budget_policies().values() {
+        let (rule, policy) = (&it.rule, Stream::BudgetPolicy(it.id));
+        what_a_rule_names_exists(
+            state,
+            policy,
+            &rule.when,
+            &rule.applies_per,
+            &rule.overrides,
+        );
     }
     for user in state.users().values() {
         for (team, membership) in state.teams_of(user.id) {
@@ -318,6 +322,45 @@ fn whatever_is_referred_to_exists(state: &Organisation) {
                     .all(|model| { state.grants_on(*model).any(|it| it.id == grant.id) })
             );
         }
+    }
+}
+
+/// And the policy is found by it.
+fn what_a_rule_names_exists<L: Ord>(
+    state: &Organisation,
+    policy: Stream,
+    when: &When,
+    applies_per: &BTreeSet<LimitSegment>,
+    overrides: &BTreeSet<Override<L>>,
+) {
+    let of = |subject: &LimitedSubject| match *subject {
+        LimitedSubject::User(id) => Stream::User(id),
+        LimitedSubject::Team(id) => Stream::Team(id),
+        LimitedSubject::VirtualAccount(id) => Stream::VirtualAccount(id),
+    };
+    let model = |model: &ModelRef| match *model {
+        ModelRef::Model(id) => Stream::Model(id),
+        ModelRef::VirtualModel(id) => Stream::VirtualModel(id),
+        ModelRef::ProviderAccount(id) => Stream::ProviderAccount(id),
+    };
+    let mut named: BTreeSet<Stream> = when.subjects.named().map(of).collect();
+    named.extend(when.models.named().map(model));
+    for value in overrides.iter().flat_map(|it| &it.of) {
+        assert!(applies_per.contains(&value.segment()));
+        named.extend(match value {
+            SegmentValue::User(id) => Some(Stream::User(*id)),
+            SegmentValue::VirtualAccount(id) => Some(Stream::VirtualAccount(*id)),
+            SegmentValue::Model(it) => Some(model(it)),
+            SegmentValue::Metadata { .. } => None,
+            SegmentValue::Team(id) => Some(Stream::Team(*id)),
+        });
+    }
+    for thing in named {
+        assert!(state.has(thing), "{policy} names {thing}");
+        assert!(
+            state.policies_naming(thing).any(|it| it == policy),
+            "{policy} is not found by {thing}"
+        );
     }
 }
 
@@ -355,6 +398,7 @@ fn names_are_unique_and_found(state: &Organisation) {
     let named = |it: &&User| !state.is_erased(Stream::User(it.id));
     unique(state.users().values().filter(named).map(|it| &it.email));
     unique(state.rate_limit_policies().values().map(|it| &it.name));
+    unique(state.budget_policies().values().map(|it| &it.name));
     unique(state.teams().values().map(|it| &it.name));
     unique(state.operators().values().map(|it| &it.email));
     unique(state.keys().values().map(|it| (it.owner, &it.label)));
@@ -408,6 +452,12 @@ fn names_are_unique_and_found(state: &Organisation) {
             state
                 .rate_limit_policy_named(&it.name)
                 .map(|found| found.id),
+            Some(it.id)
+        );
+    }
+    for it in state.budget_policies().values() {
+        assert_eq!(
+            state.budget_policy_named(&it.name).map(|found| found.id),
             Some(it.id)
         );
     }

@@ -445,7 +445,7 @@ async fn a_postgres_that_is_away_does_not_end_the_relay() {
     let (mut postgres, nats) = (Postgres::start().await, Nats::start().await);
     let control = control_with_relay(&postgres, &nats).await;
     create_many(&control, "before", 5).await;
-    postgres.kill();
+    postgres.kill().await;
     postgres.resume().await;
     eventually("commands work again", || async {
         control.submit(create("after")).await.is_ok()

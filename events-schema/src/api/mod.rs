@@ -6,6 +6,7 @@ pub mod analytics;
 pub mod commands;
 pub mod declared;
 pub mod history;
+pub mod limits;
 pub mod problem;
 pub mod resources;
 pub mod session;

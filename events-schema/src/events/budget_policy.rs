@@ -19,7 +19,7 @@ pub struct BudgetRule {
     /// How much may be used, in which time; one to eight, of cost and of tokens one for each window.
     pub limits: BTreeSet<BudgetLimit>,
     /// Other limits for some of what has a budget of its own; at most 1,000.
-    pub overrides: BTreeSet<BudgetOverride>,
+    pub overrides: BTreeSet<Override<BudgetLimit>>,
     /// What happens above a limit.
     pub mode: LimitMode,
     /// What a gateway does that has not heard for long how much of the budget it may use.

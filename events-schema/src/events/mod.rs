@@ -36,7 +36,9 @@ pub use self::{
     log::LogEvent,
     model::{ModelEvent, ModelType, VirtualModelEvent},
     operator::{OperatorEvent, Role},
-    policy::{Choice, LimitMode, LimitSegment, LimitedSubject, Override, SegmentValue, When},
+    policy::{
+        Choice, LimitMode, LimitSegment, LimitedSubject, Named, Override, SegmentValue, When,
+    },
     provider_account::{Provider, ProviderAccountEvent},
     rate_limit_policy::{
         LimitOverride, LimitUnit, LimitWindow, RateLimit, RateLimitPolicyEvent, RateLimitRule,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ModelRef, Subject};
+use super::{ModelRef, Stream, Subject};
 use crate::{
     id::{TeamId, UserId, VirtualAccountId},
     names::MetadataKey,
@@ -158,6 +158,59 @@ pub enum LimitSegment {
     /// Each team of the caller that the rule names among those whose requests it matches; each of the caller's teams where
     /// it names none. A request counts for all of them.
     Team,
+}
+
+/// Whom and what a rule names: in its conditions, and with limits of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Whom.
+    pub subjects: BTreeSet<LimitedSubject>,
+    /// Which models, virtual models and provider accounts.
+    pub models: BTreeSet<ModelRef>,
+}
+
+impl Named {
+    /// Whom and what a rule with these conditions and exceptions names.
+    #[must_use]
+    pub fn by<L: Ord>(when: &When, overrides: &BTreeSet<Override<L>>) -> Self {
+        let mut named = Self {
+            subjects: when.subjects.named().copied().collect(),
+            models: when.models.named().copied().collect(),
+        };
+        for value in overrides.iter().flat_map(|it| &it.of) {
+            match value {
+                SegmentValue::User(id) => {
+                    named.subjects.insert(LimitedSubject::User(*id));
+                }
+                SegmentValue::VirtualAccount(id) => {
+                    named.subjects.insert(LimitedSubject::VirtualAccount(*id));
+                }
+                SegmentValue::Model(model) => {
+                    named.models.insert(*model);
+                }
+                SegmentValue::Metadata { .. } => {}
+                SegmentValue::Team(id) => {
+                    named.subjects.insert(LimitedSubject::Team(*id));
+                }
+            }
+        }
+        named
+    }
+
+    /// All of them.
+    pub fn streams(&self) -> impl Iterator<Item = Stream> {
+        let subjects = self.subjects.iter().map(|subject| match *subject {
+            LimitedSubject::User(id) => Stream::User(id),
+            LimitedSubject::Team(id) => Stream::Team(id),
+            LimitedSubject::VirtualAccount(id) => Stream::VirtualAccount(id),
+        });
+        let models = self.models.iter().map(|model| match *model {
+            ModelRef::Model(id) => Stream::Model(id),
+            ModelRef::VirtualModel(id) => Stream::VirtualModel(id),
+            ModelRef::ProviderAccount(id) => Stream::ProviderAccount(id),
+        });
+        subjects.chain(models)
+    }
 }
 
 /// What happens above a policy's limit.

@@ -23,7 +23,7 @@ pub struct RateLimitRule {
     /// How much may be used, in which time; one to eight, of each unit and window one.
     pub limits: BTreeSet<RateLimit>,
     /// Other limits for some of what has a counter of its own; at most 1,000.
-    pub overrides: BTreeSet<LimitOverride>,
+    pub overrides: BTreeSet<Override<RateLimit>>,
     /// What happens above a limit.
     pub mode: LimitMode,
 }

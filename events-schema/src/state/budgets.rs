@@ -2,7 +2,7 @@
 
 use super::{BudgetPolicy, Organisation, evolve::Now};
 use crate::{
-    events::{BudgetPolicyEvent, Stream},
+    events::{BudgetPolicyEvent, Named, Stream},
     id::BudgetPolicyId,
 };
 
@@ -39,7 +39,14 @@ impl Organisation {
                 self.change_budget_policy(now, id, |it| it.order = *order);
             }
             E::BudgetRuleChanged { rule } => {
-                self.change_budget_policy(now, id, |it| it.rule = rule.clone());
+                let Some(it) = self.budget_policies.get(&id).cloned() else {
+                    return;
+                };
+                self.put_budget_policy(BudgetPolicy {
+                    life: now.lived(it.life),
+                    rule: rule.clone(),
+                    ..it
+                });
             }
             E::BudgetPolicyDisabled {} => {
                 self.change_budget_policy(now, id, |it| it.disabled = true)
@@ -70,12 +77,24 @@ impl Organisation {
     pub(super) fn put_budget_policy(&mut self, it: BudgetPolicy) {
         self.drop_budget_policy(it.id);
         self.index.budget_policies.insert((it.name.clone(), it.id));
+        for thing in named(&it).streams() {
+            let policy = Stream::BudgetPolicy(it.id);
+            self.index.policies_by_thing.insert((thing, policy));
+        }
         self.budget_policies.insert(it.id, it);
     }
 
     fn drop_budget_policy(&mut self, id: BudgetPolicyId) {
         if let Some(old) = self.budget_policies.remove(&id) {
+            for thing in named(&old).streams() {
+                let policy = Stream::BudgetPolicy(id);
+                self.index.policies_by_thing.remove(&(thing, policy));
+            }
             self.index.budget_policies.remove(&(old.name, id));
         }
     }
+}
+
+fn named(policy: &BudgetPolicy) -> Named {
+    Named::by(&policy.rule.when, &policy.rule.overrides)
 }

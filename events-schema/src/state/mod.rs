@@ -90,6 +90,8 @@ struct Index {
     teams_by_user: OrdSet<(UserId, TeamId)>,
     rate_limit_policies: OrdSet<(Slug, RateLimitPolicyId)>,
     budget_policies: OrdSet<(Slug, BudgetPolicyId)>,
+    /// Rate-limit policies and budget policies, by what they name.
+    policies_by_thing: OrdSet<(Stream, Stream)>,
 }
 
 impl Organisation {
@@ -248,6 +250,17 @@ impl Organisation {
     #[must_use]
     pub fn budget_policy_named(&self, name: &Slug) -> Option<&BudgetPolicy> {
         first(&self.index.budget_policies, name).and_then(|id| self.budget_policies.get(&id))
+    }
+
+    /// The rate-limit policies and the budget policies that name a thing, as whose requests they match, as a model, or with
+    /// limits of its own.
+    pub fn policies_naming(&self, thing: Stream) -> impl Iterator<Item = Stream> {
+        let from = (thing, Stream::Log);
+        self.index
+            .policies_by_thing
+            .range(from..)
+            .take_while(move |(named, _)| *named == thing)
+            .map(|(_, policy)| *policy)
     }
 
     /// Whether the name and address of the person, a user or an operator, were erased from `people`.

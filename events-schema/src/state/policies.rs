@@ -2,7 +2,7 @@
 
 use super::{Organisation, RateLimitPolicy, evolve::Now};
 use crate::{
-    events::{RateLimitPolicyEvent, Stream},
+    events::{Named, RateLimitPolicyEvent, Stream},
     id::RateLimitPolicyId,
 };
 
@@ -39,7 +39,14 @@ impl Organisation {
                 self.change_rate_limit_policy(now, id, |it| it.order = *order);
             }
             E::RateLimitRuleChanged { rule } => {
-                self.change_rate_limit_policy(now, id, |it| it.rule = rule.clone());
+                let Some(it) = self.rate_limit_policies.get(&id).cloned() else {
+                    return;
+                };
+                self.put_rate_limit_policy(RateLimitPolicy {
+                    life: now.lived(it.life),
+                    rule: rule.clone(),
+                    ..it
+                });
             }
             E::RateLimitPolicyDisabled {} => {
                 self.change_rate_limit_policy(now, id, |it| it.disabled = true)
@@ -72,12 +79,24 @@ impl Organisation {
         self.index
             .rate_limit_policies
             .insert((it.name.clone(), it.id));
+        for thing in named(&it).streams() {
+            let policy = Stream::RateLimitPolicy(it.id);
+            self.index.policies_by_thing.insert((thing, policy));
+        }
         self.rate_limit_policies.insert(it.id, it);
     }
 
     fn drop_rate_limit_policy(&mut self, id: RateLimitPolicyId) {
         if let Some(old) = self.rate_limit_policies.remove(&id) {
+            for thing in named(&old).streams() {
+                let policy = Stream::RateLimitPolicy(id);
+                self.index.policies_by_thing.remove(&(thing, policy));
+            }
             self.index.rate_limit_policies.remove(&(old.name, id));
         }
     }
+}
+
+fn named(policy: &RateLimitPolicy) -> Named {
+    Named::by(&policy.rule.when, &policy.rule.overrides)
 }

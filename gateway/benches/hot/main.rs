@@ -3,10 +3,16 @@
 //! `cargo bench` measures; in `cargo test` each runs a few times, to see that it still does. Figures are nanoseconds a
 //! call, the fastest of several rounds: what a machine does beside only ever makes one slower.
 
+#[path = "../../policy/tests/allocation/counting.rs"]
+mod counting;
 #[path = "../../policy/tests/it/memory.rs"]
 #[expect(dead_code, reason = "the tests of the policy need more of it")]
 mod memory;
 mod stopwatch;
+#[path = "../../policy/tests/it/strangers.rs"]
+mod strangers;
+#[path = "../../policy/tests/it/twenty.rs"]
+mod twenty;
 
 use std::{collections::BTreeMap, hint::black_box, sync::Arc};
 
@@ -40,13 +46,18 @@ use gateway::{
 };
 use gateway_policy::{
     Asking, Caller, Configuration as _, Facts, Progress, Rules, authenticate, authorize,
-    limits::{Estimate, admission::Turn, message::Incarnation},
+    limits::{
+        Estimate,
+        admission::{Turn, admit},
+        message::Incarnation,
+    },
     plan, resolve,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use rkyv::rancor::Failure;
 
 use self::{
+    counting::taken,
     memory::{BIG, BOB, KEY, Memory},
     stopwatch::Stopwatch,
 };
@@ -185,6 +196,7 @@ fn decisions(stopwatch: &mut Stopwatch) {
     });
 
     limits_and_budgets(stopwatch, &config);
+    of_many(stopwatch, &config);
 
     let health = ThreadHealth::new(Arc::new(AllHealth::new(Tolerance {
         failures: 5,
@@ -267,6 +279,48 @@ fn budget(id: u8) -> BudgetPolicyEntry {
         alerts: Vec::new(),
         disabled: false,
     }
+}
+
+/// How the time to find the rule that applies depends on how many others there are, and what a decision over many counters
+/// takes; and that neither takes memory.
+fn of_many(stopwatch: &mut Stopwatch, config: &Memory) {
+    let caller = Caller {
+        key: config.key(&KEY).expect("it is there"),
+    };
+    let resolved = resolve(config, "chat").expect("it is there");
+    let metadata = [("project", "mine"), ("environment", "production")];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let metadata = BTreeMap::from(metadata);
+    let facts = Facts::of(config, caller, resolved, &metadata);
+    let find = |rules: &Rules| {
+        let rule = black_box(rules).first(black_box(&facts));
+        rule.map(|rule| rule.segments(&facts)[0])
+    };
+    for strangers in [10, 1_000, 100_000] {
+        let rules = strangers::among(strangers);
+        stopwatch.time(&format!("match_among_{strangers}_rules"), || find(&rules));
+    }
+    let (few, many) = (strangers::among(10), strangers::among(100_000));
+    stopwatch.ratio("match_ratio_100k", || find(&many), || find(&few));
+    let allocations = taken(|| {
+        black_box(find(&many));
+    });
+    stopwatch.note("match_allocations", allocations as f64);
+
+    let (mut counters, mut charges) = twenty::counters(u64::MAX);
+    let mut micros = 0;
+    let mut decide = || {
+        micros += 1_000;
+        let now = twenty::at(micros);
+        admit(&mut counters[..], &mut charges, twenty::TOGETHER, now).is_ok()
+    };
+    stopwatch.time("admit_at_20_counters", &mut decide);
+    let allocations = taken(|| {
+        for _ in 0..1_000 {
+            black_box(decide());
+        }
+    });
+    stopwatch.note("admit_allocations", allocations as f64);
 }
 
 /// A key of Bob's with two limits that nobody reaches, and a grant of everything.

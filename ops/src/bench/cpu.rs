@@ -139,13 +139,18 @@ pub(super) fn time_used(pids: &[u32]) -> Outcome<Duration> {
 
 /// Resident memory of a process, in MiB.
 pub(super) fn resident_mib(pid: u32) -> Outcome<f64> {
+    Ok(ratio(resident_bytes(pid)?, 1 << 20))
+}
+
+/// Resident memory of a process, in bytes.
+pub(super) fn resident_bytes(pid: u32) -> Outcome<u64> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).doing(|| format!("reading {path}"))?;
     let kib = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
-    Ok(kib.ok_or_else(|| Failure::new(format!("{path} names no VmRSS")))? / 1024.0)
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.ok_or_else(|| Failure::new(format!("{path} names no VmRSS")))? * 1024)
 }
 
 /// How many connections a process has to an address.

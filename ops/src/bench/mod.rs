@@ -88,7 +88,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Bench::Micro => micro::run()?,
         Bench::Append(args) => block_on(append::run(args))?,
         Bench::Ledger(args) => block_on(ledger::run(args))?,
-        Bench::Limits(args) => limits::run(&args)?,
+        Bench::Limits(args) => block_on(limits::run(args))?,
         Bench::Lists(args) => block_on(lists::run(args))?,
         Bench::Upstream(args) => block_on(upstream::run(args))?,
     };

@@ -5,19 +5,17 @@
 //! the callers, each of which has read its first bytes and not seen its end, and by the mock provider.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use serde_json::Value;
 use tokio::time::timeout;
 
 use super::load::Target;
 use super::provider::{self, Provider, Question};
 use super::scene::VIRTUAL_MODEL;
 use super::stack::Stack;
-use super::wire::{self, Connection};
+use super::wire::Connection;
 use super::{Figures, cpu, rounded, say};
 use crate::failure::{Doing as _, Failure, Outcome};
 
@@ -72,7 +70,7 @@ pub(super) async fn streams(
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await?;
-    let at_provider = open_at(upstream.address).await?;
+    let at_provider = upstream.stats().await?.open;
     let rss = gateway.resident_mib()?;
     let connections = cpu::sockets_to(gateway.pid(), upstream.address)?;
     let mut at_callers = 0;
@@ -110,17 +108,6 @@ async fn open(target: &Target) -> Outcome<Connection> {
     opened
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
         .doing(|| format!("opening a stream at {}", target.address))
-}
-
-/// How many streams the mock provider has under way.
-async fn open_at(provider: SocketAddr) -> Outcome<u64> {
-    let asking = || format!("asking the mock provider at {provider}");
-    let mut connection = Connection::open(provider).await.doing(asking)?;
-    let request = wire::request("GET", "/mock/stats", &[], "");
-    let reply = connection.exchange(&request).await.doing(asking)?;
-    let stats: Value = serde_json::from_slice(&reply.whole_body()).doing(asking)?;
-    let open = stats.get("open").and_then(Value::as_u64);
-    open.ok_or_else(|| Failure::new("the mock provider does not say how many streams are open"))
 }
 
 /// Raises the limit of open files as far as it goes; what is started later inherits it.

@@ -5,10 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::load::Target;
-use super::wire;
+use super::wire::{self, Connection};
 use crate::failure::{Doing as _, Failure, Outcome};
 
 /// How long the mock may take to listen.
@@ -19,6 +20,19 @@ pub(super) const MODEL: &str = "mock-tokens-64";
 
 /// A model of the mock whose tokens come 5 ms apart.
 pub(super) const PACED_MODEL: &str = "mock-tokens-64-tps-200";
+
+/// What a mock provider has counted since it was started.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct Stats {
+    /// Calls.
+    pub(super) requests: u64,
+    /// Of these, those that are under way.
+    pub(super) open: u64,
+    /// Tokens of all questions.
+    pub(super) input_tokens: u64,
+    /// Tokens of all answers, as far as they were sent.
+    pub(super) output_tokens: u64,
+}
 
 /// A running mock provider, killed when dropped.
 pub(super) struct Provider {
@@ -63,6 +77,15 @@ impl Provider {
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// What it has counted so far.
+    pub(super) async fn stats(&self) -> Outcome<Stats> {
+        let asking = || format!("asking the mock provider at {}", self.address);
+        let mut connection = Connection::open(self.address).await.doing(asking)?;
+        let request = wire::request("GET", "/mock/stats", &[], "");
+        let reply = connection.exchange(&request).await.doing(asking)?;
+        serde_json::from_slice(&reply.whole_body()).doing(asking)
+    }
 }
 
 impl Drop for Provider {
@@ -93,6 +116,14 @@ pub(super) enum Question {
 
 /// How often the long question says the user's part of the short one.
 const REPETITIONS: usize = 260;
+
+/// How many tokens a question has, as the mock provider counts them.
+pub(super) fn tokens_of(question: Question) -> u64 {
+    let body = body(MODEL, question);
+    let messages = body["messages"].as_array().into_iter().flatten();
+    let texts = messages.filter_map(|it| it["content"].as_str());
+    texts.map(|text| (text.len() as u64).div_ceil(4)).sum()
+}
 
 /// The short question.
 pub(super) fn question(address: SocketAddr, model: &str, key: &str) -> Target {

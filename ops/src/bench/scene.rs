@@ -32,6 +32,8 @@ const LIMITS: KeyLimits = KeyLimits {
 pub(super) struct Scene {
     /// Who owns the keys.
     pub(super) owner: Owner,
+    /// The same, as a virtual account.
+    pub(super) account: VirtualAccountId,
     /// Two models of the provider.
     pub(super) models: [ModelId; 2],
     /// What callers ask for.
@@ -40,6 +42,9 @@ pub(super) struct Scene {
 
 /// The name of the virtual model.
 pub(super) const VIRTUAL_MODEL: &str = "bench";
+
+/// What stands behind the name of the one whose models take their time.
+const PACED: &str = "-paced";
 
 /// The name of the one whose models take their time.
 pub(super) const PACED_VIRTUAL_MODEL: &str = "bench-paced";
@@ -70,9 +75,14 @@ impl Scene {
     /// Makes a provider account at `upstream`, two models, a virtual model over both, and a virtual
     /// account that may use it.
     pub(super) async fn set(api: &mut Api, upstream: SocketAddr) -> Outcome<Self> {
+        Self::set_as(VIRTUAL_MODEL, api, upstream).await
+    }
+
+    /// The same under a name of its own, which is also the virtual model's.
+    pub(super) async fn set_as(name: &str, api: &mut Api, upstream: SocketAddr) -> Outcome<Self> {
         let account: ProviderAccountId = api
             .create(NewCommand::RegisterProviderAccount {
-                name: "bench".to_owned(),
+                name: name.to_owned(),
                 provider: Provider::OpenaiCompatible,
                 base_url: format!("http://{upstream}/v1"),
                 credential: Some("sk-bench".to_owned()),
@@ -88,16 +98,16 @@ impl Scene {
             model(api, account, "paced-two", PACED_MODEL).await?,
         ];
         let paced = NewCommand::CreateVirtualModel {
-            name: PACED_VIRTUAL_MODEL.to_owned(),
+            name: format!("{name}{PACED}"),
             routing: routing(&paced),
         };
         let _: VirtualModelId = api.create(paced).await?;
         let virtual_model = NewCommand::CreateVirtualModel {
-            name: VIRTUAL_MODEL.to_owned(),
+            name: name.to_owned(),
             routing: routing(&models),
         };
         let virtual_model = api.create(virtual_model).await?;
-        let name = "bench".to_owned();
+        let name = name.to_owned();
         let owner: VirtualAccountId = api
             .create(NewCommand::CreateVirtualAccount { name })
             .await?;
@@ -108,6 +118,7 @@ impl Scene {
         .await?;
         Ok(Self {
             owner: Owner::VirtualAccount(owner),
+            account: owner,
             models,
             virtual_model,
         })

@@ -75,6 +75,20 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
 }
 
+/// Where a gateway of the measurement's own lives, however often it is started.
+pub(super) struct Seat<'a> {
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    /// Its data folder.
+    pub(super) data: &'a Path,
+    /// How it reaches NATS.
+    pub(super) nats_url: &'a str,
+    /// Where it says that it runs.
+    pub(super) region: &'a str,
+    /// More flags.
+    pub(super) flags: &'a [&'a str],
+}
+
 /// A process that stands still until this is dropped.
 pub(super) struct Paused {
     process: ProcessId,
@@ -86,6 +100,11 @@ impl Stack {
     /// Brings a stack up, of the programs that lie beside this one, and without the console's pages.
     pub(super) fn up() -> Outcome<Self> {
         Self::up_as(&["--no-console"])
+    }
+
+    /// Brings a stack up with a second control plane: of its workers one deals out the shares of limits, one stands by.
+    pub(super) fn up_with_standby() -> Outcome<Self> {
+        Self::up_as(&["--no-console", "--second-control"])
     }
 
     /// Brings a stack up with the console's pages, as they were last built.
@@ -165,6 +184,29 @@ impl Stack {
         Ok(Paused { process })
     }
 
+    /// Sends a signal to one process of the stack, which is started again when it ends.
+    pub(super) fn signal(&self, name: &str, signal: Signal) -> Outcome {
+        let reached = self.process(name)?.signal(signal);
+        let missed = || Failure::new(format!("{name} had just ended"));
+        reached.then_some(()).ok_or_else(missed)
+    }
+
+    /// The port of one of its services.
+    pub(super) fn service_port(&self, name: &str) -> Outcome<u16> {
+        let port = self.state()?.service(name).map(|service| service.port);
+        port.ok_or_else(|| Failure::new(format!("the stack has no {name}")))
+    }
+
+    /// A service that does not run, or is not ready; `None`: all are.
+    pub(super) fn missing(&self) -> Outcome<Option<String>> {
+        let mut services = self.state()?.services.into_iter();
+        let missing = services.find(|service| {
+            let runs = service.process.as_ref().is_some_and(ProcessId::is_running);
+            !runs || !service.ready
+        });
+        Ok(missing.map(|service| service.name))
+    }
+
     fn process(&self, name: &str) -> Outcome<ProcessId> {
         let state = self.state()?;
         let process = state
@@ -196,13 +238,30 @@ impl Stack {
         nats_url: &str,
         flags: &[&str],
     ) -> Outcome<Server> {
+        self.start_gateway_at(&Seat {
+            address: free_address()?,
+            data,
+            nats_url,
+            region: REGION,
+            flags,
+        })
+    }
+
+    /// Starts the gateway that has this seat.
+    pub(super) fn start_gateway_at(&self, seat: &Seat<'_>) -> Outcome<Server> {
+        let Seat {
+            address,
+            data,
+            nats_url,
+            region,
+            flags,
+        } = *seat;
         std::fs::create_dir_all(data).doing(|| format!("making {}", data.display()))?;
-        let address = free_address()?;
         let mut command = Command::new(self.program("sluice-gateway"));
         command
             .args(["--listen", &address.to_string()])
             .env("SLUICE_NATS_URL", nats_url)
-            .args(["--worker-threads", "1", "--region", REGION])
+            .args(["--worker-threads", "1", "--region", region])
             .args(flags)
             .arg("--data-dir")
             .arg(data)

@@ -58,21 +58,28 @@ impl Connection {
     pub(super) async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
         let head = self.ask(request).await?;
         let status = status(&self.buffer[..head])?;
-        let end = match framing(&self.buffer[..head])? {
-            Framing::Length(length) => {
-                while self.buffer.len() < head + length {
-                    self.read_more().await?;
-                }
-                head + length
-            }
-            Framing::Chunked => self.read_chunks(head).await?,
-        };
+        let end = self.read_body(head).await?;
         Ok(Reply {
             status,
             first_bytes: self.first_bytes,
             head: &self.buffer[..head],
             body: &self.buffer[head..end],
         })
+    }
+
+    /// Sends one request, and goes away once so many bytes of a good answer's body have come; the status. Another answer is
+    /// read to its end.
+    pub(super) async fn cut_after(mut self, request: &[u8], bytes: usize) -> io::Result<u16> {
+        let head = self.ask(request).await?;
+        let status = status(&self.buffer[..head])?;
+        if status == 200 {
+            while self.buffer.len() < head + bytes {
+                self.read_more().await?;
+            }
+        } else {
+            self.read_body(head).await?;
+        }
+        Ok(status)
     }
 
     /// Sends one request and waits for the beginning of the answer's body; the status.
@@ -113,6 +120,19 @@ impl Connection {
                 return Err(malformed("the head of an answer is too long"));
             }
             self.read_more().await?;
+        }
+    }
+
+    /// Reads the body behind a head to its end, which it returns.
+    async fn read_body(&mut self, head: usize) -> io::Result<usize> {
+        match framing(&self.buffer[..head])? {
+            Framing::Length(length) => {
+                while self.buffer.len() < head + length {
+                    self.read_more().await?;
+                }
+                Ok(head + length)
+            }
+            Framing::Chunked => self.read_chunks(head).await,
         }
     }
 

@@ -8,7 +8,7 @@
 mod check;
 mod draw;
 mod facts;
-mod proxy;
+pub(crate) mod proxy;
 mod strike;
 mod work;
 

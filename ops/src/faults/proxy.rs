@@ -14,7 +14,7 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// How a way is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Open,
     /// Connections are reset, and so is whoever connects.
     Cut,
@@ -25,7 +25,7 @@ pub(super) enum Way {
 }
 
 /// The proxy on one way. It ends with the runtime.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     port: u16,
     way: watch::Sender<Way>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Proxy {
 
 impl Proxy {
     /// Carries whatever comes to `listener`, on `port`, to `target` on this machine.
-    pub(super) fn start(port: u16, listener: TcpListener, target: u16) -> Self {
+    pub(crate) fn start(port: u16, listener: TcpListener, target: u16) -> Self {
         let (way, watched) = watch::channel(Way::Open);
         let target = SocketAddr::from((Ipv4Addr::LOCALHOST, target));
         tokio::spawn(accept(listener, target, watched));
@@ -42,12 +42,12 @@ impl Proxy {
     }
 
     /// Where it listens.
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Makes it so.
-    pub(super) fn set(&self, way: Way) {
+    pub(crate) fn set(&self, way: Way) {
         self.way.send_replace(way);
     }
 }

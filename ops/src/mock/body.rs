@@ -37,6 +37,7 @@ enum Kind {
         rest: Option<Bytes>,
         promised: u64,
         cut: bool,
+        tokens: u64,
     },
     Stream(Box<Stream>),
 }
@@ -59,6 +60,7 @@ impl PlannedBody {
                 rest: Some(body.slice(..cut.unwrap_or(body.len()))),
                 promised: body.len() as u64,
                 cut: cut.is_some(),
+                tokens: plan.charged.output,
             },
             Answer::Stream { .. } => {
                 let due = Instant::now();
@@ -90,12 +92,23 @@ impl Body for PlannedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = &mut *self;
         let frame = match &mut this.kind {
-            Kind::Whole { rest, cut, .. } => match rest.take() {
-                Some(bytes) => Some(Ok(Frame::data(bytes))),
+            Kind::Whole {
+                rest, cut, tokens, ..
+            } => match rest.take() {
+                Some(bytes) => {
+                    this.call.says(*tokens);
+                    Some(Ok(Frame::data(bytes)))
+                }
                 None if *cut => ready!(this.breaking.poll(context)),
                 None => None,
             },
-            Kind::Stream(stream) => ready!(stream.poll_next(&mut this.breaking, context)),
+            Kind::Stream(stream) => {
+                let frame = ready!(stream.poll_next(&mut this.breaking, context));
+                if matches!(frame, Some(Ok(_))) {
+                    this.call.says(stream.tokens_of_the_last());
+                }
+                frame
+            }
         };
         if !matches!(frame, Some(Ok(_))) || this.is_end_stream() {
             this.call.complete();
@@ -125,6 +138,16 @@ impl Body for PlannedBody {
 // === impl Stream ===
 
 impl Stream {
+    /// How many tokens the chunk carries that was taken last.
+    fn tokens_of_the_last(&self) -> u64 {
+        let Answer::Stream { frame, .. } = &self.plan.answer else {
+            return 0;
+        };
+        let at = self.next.checked_sub(1 + frame);
+        let carries = at.is_some_and(|at| (at as u64) < self.plan.charged.output);
+        u64::from(carries)
+    }
+
     fn poll_next(
         &mut self,
         breaking: &mut Breaking,
@@ -135,6 +158,7 @@ impl Stream {
             chunks,
             gap,
             ending,
+            ..
         } = &plan.answer
         else {
             return Poll::Ready(None);

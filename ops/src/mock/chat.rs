@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::embeddings::first_word;
-use super::plan::{Ask, Plan, Refusal};
+use super::plan::{Ask, Charged, Events, Plan, Refusal};
 use super::script::{BadScript, Script};
 use super::tokens;
 use crate::dice::Dice;
@@ -55,6 +55,7 @@ struct Completion<'a> {
     model: &'a str,
     pieces: Vec<String>,
     finish_reason: &'static str,
+    charged: Charged,
     usage: Value,
 }
 
@@ -88,13 +89,13 @@ pub(super) fn plan(ask: &Ask) -> Result<Plan, Refusal> {
         Ok(Plan::scripted_stream(
             &script,
             ask.wire(),
-            completion.chunks(usage == Some(true)),
+            completion.charged,
+            completion.events(usage == Some(true)),
         ))
     } else {
-        let tokens = completion.pieces.len() as u64;
         Ok(Plan::scripted_whole(
             &script,
-            tokens,
+            completion.charged,
             &completion.document(),
         ))
     }
@@ -110,8 +111,10 @@ fn complete<'a>(request: &'a Request, script: &Script) -> Completion<'a> {
         .or(request.max_tokens)
         .unwrap_or(u64::MAX);
     let pieces = tokens::words(script.length.min(bound), &mut dice);
-    let prompt_tokens: u64 = request.messages.iter().map(Message::tokens).sum();
-    let completion_tokens = pieces.len() as u64;
+    let charged = Charged {
+        input: request.messages.iter().map(Message::tokens).sum(),
+        output: pieces.len() as u64,
+    };
     Completion {
         id,
         created,
@@ -122,12 +125,14 @@ fn complete<'a>(request: &'a Request, script: &Script) -> Completion<'a> {
         } else {
             "stop"
         },
-        usage: usage(script, prompt_tokens, completion_tokens),
+        charged,
+        usage: usage(script, charged),
     }
 }
 
 /// OpenAI's object of usage.
-pub(super) fn usage(script: &Script, prompt_tokens: u64, completion_tokens: u64) -> Value {
+pub(super) fn usage(script: &Script, charged: Charged) -> Value {
+    let (prompt_tokens, completion_tokens) = (charged.input, charged.output);
     json!({
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
@@ -219,7 +224,7 @@ impl Completion<'_> {
     }
 
     /// The answer as events: the role, one per token, the end, the usage if asked for, `[DONE]`.
-    fn chunks(&self, with_usage: bool) -> Vec<Bytes> {
+    fn events(&self, with_usage: bool) -> Events {
         let role = json!({ "role": "assistant", "content": "", "refusal": null });
         let mut chunks = vec![self.chunk(&role, None, with_usage)];
         for piece in &self.pieces {
@@ -230,7 +235,7 @@ impl Completion<'_> {
             chunks.push(self.event(&json!([]), Some(&self.usage)));
         }
         chunks.push(Bytes::from_static(b"data: [DONE]\n\n"));
-        chunks
+        Events { chunks, frame: 1 }
     }
 
     fn chunk(&self, delta: &Value, finish_reason: Option<&str>, with_usage: bool) -> Bytes {

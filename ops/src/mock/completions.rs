@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::chat::{CREATED_FROM, StreamOptions, usage};
 use super::embeddings::{Input, first_word};
-use super::plan::{Ask, Plan, Refusal};
+use super::plan::{Ask, Charged, Events, Plan, Refusal};
 use super::script::Script;
 use super::tokens;
 use crate::dice::Dice;
@@ -29,6 +29,7 @@ struct Completion<'a> {
     model: &'a str,
     pieces: Vec<String>,
     finish_reason: &'static str,
+    charged: Charged,
     usage: Value,
 }
 
@@ -52,12 +53,12 @@ pub(super) fn plan(ask: &Ask) -> Result<Plan, Refusal> {
     if request.stream == Some(true) {
         let options = request.stream_options.as_ref();
         let with_usage = options.and_then(|options| options.include_usage) == Some(true);
-        let chunks = completion.chunks(with_usage);
-        return Ok(Plan::scripted_stream(&script, ask.wire(), chunks));
+        let events = completion.events(with_usage);
+        let charged = completion.charged;
+        return Ok(Plan::scripted_stream(&script, ask.wire(), charged, events));
     }
-    let tokens = completion.pieces.len() as u64;
     let document = completion.document();
-    Ok(Plan::scripted_whole(&script, tokens, &document))
+    Ok(Plan::scripted_whole(&script, completion.charged, &document))
 }
 
 fn complete<'a>(
@@ -79,7 +80,10 @@ fn complete<'a>(
     let created = CREATED_FROM + dice.roll() % 10_000_000;
     let bound = request.max_tokens.unwrap_or(u64::MAX);
     let pieces = tokens::words(script.length.min(bound), &mut dice);
-    let completion_tokens = pieces.len() as u64;
+    let charged = Charged {
+        input: prompt_tokens,
+        output: pieces.len() as u64,
+    };
     Completion {
         id,
         created,
@@ -90,7 +94,8 @@ fn complete<'a>(
         } else {
             "stop"
         },
-        usage: usage(script, prompt_tokens, completion_tokens),
+        charged,
+        usage: usage(script, charged),
     }
 }
 
@@ -104,7 +109,7 @@ impl Completion<'_> {
     }
 
     /// The answer as events: one per token, the end, the usage if asked for, `[DONE]`.
-    fn chunks(&self, with_usage: bool) -> Vec<Bytes> {
+    fn events(&self, with_usage: bool) -> Events {
         let no_usage = with_usage.then_some(&Value::Null);
         let event = |choices: &Value, usage: Option<&Value>| {
             Bytes::from(format!("data: {}\n\n", self.with(choices, usage)))
@@ -117,7 +122,7 @@ impl Completion<'_> {
             chunks.push(event(&json!([]), Some(&self.usage)));
         }
         chunks.push(Bytes::from_static(b"data: [DONE]\n\n"));
-        chunks
+        Events { chunks, frame: 0 }
     }
 
     fn with(&self, choices: &Value, usage: Option<&Value>) -> Value {

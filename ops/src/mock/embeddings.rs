@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::plan::{Ask, Plan, Refusal};
+use super::plan::{Ask, Charged, Plan, Refusal};
 use super::tokens;
 use crate::dice::Dice;
 
@@ -73,7 +73,11 @@ pub(super) fn plan(ask: &Ask) -> Result<Plan, Refusal> {
         "model": request.model,
         "usage": { "prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens },
     });
-    Ok(Plan::scripted_whole(&script, 0, &document))
+    let charged = Charged {
+        input: prompt_tokens,
+        output: 0,
+    };
+    Ok(Plan::scripted_whole(&script, charged, &document))
 }
 
 // === impl Input ===

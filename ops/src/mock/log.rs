@@ -16,6 +16,8 @@ pub(super) struct Log {
     inner: Mutex<Inner>,
     finished: AtomicU64,
     abandoned: AtomicU64,
+    input_tokens: AtomicU64,
+    output_tokens: AtomicU64,
 }
 
 #[derive(Default)]
@@ -49,6 +51,8 @@ impl Log {
             inner: Mutex::default(),
             finished: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
+            input_tokens: AtomicU64::new(0),
+            output_tokens: AtomicU64::new(0),
         })
     }
 
@@ -65,6 +69,9 @@ impl Log {
             let number = inner.requests;
             inner.last.push_back(Request { number, head, body });
         }
+        drop(inner);
+        let input = plan.charged.input;
+        self.input_tokens.fetch_add(input, Ordering::Relaxed);
         Call {
             log: Arc::clone(self),
             complete: false,
@@ -91,6 +98,8 @@ impl Log {
             .collect();
         let finished = self.finished.load(Ordering::Relaxed);
         let abandoned = self.abandoned.load(Ordering::Relaxed);
+        let input_tokens = self.input_tokens.load(Ordering::Relaxed);
+        let output_tokens = self.output_tokens.load(Ordering::Relaxed);
         json!({
             "requests": inner.requests,
             "streams": inner.streams,
@@ -98,6 +107,8 @@ impl Log {
             "finished": finished,
             "abandoned": abandoned,
             "open": inner.requests.saturating_sub(finished + abandoned),
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
         })
     }
 
@@ -129,6 +140,11 @@ impl Request {
 // === impl Call ===
 
 impl Call {
+    /// So many tokens of the answer were sent.
+    pub(super) fn says(&self, tokens: u64) {
+        self.log.output_tokens.fetch_add(tokens, Ordering::Relaxed);
+    }
+
     /// The answer was sent as planned.
     pub(super) fn complete(&mut self) {
         if !self.complete {

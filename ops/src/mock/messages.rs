@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::chat::{Content, Message, digest_of};
-use super::plan::{Ask, Plan, Refusal};
+use super::plan::{Ask, Charged, Events, Plan, Refusal};
 use super::script::Script;
 use super::tokens;
 use crate::dice::Dice;
@@ -44,10 +44,11 @@ pub(super) fn plan(ask: &Ask) -> Result<Plan, Refusal> {
     }
     let reply = reply(&request, &script, bound);
     if request.stream == Some(true) {
-        return Ok(Plan::scripted_stream(&script, ask.wire(), reply.events()));
+        let (charged, events) = (reply.charged(), reply.events());
+        return Ok(Plan::scripted_stream(&script, ask.wire(), charged, events));
     }
-    let tokens = reply.pieces.len() as u64;
-    Ok(Plan::scripted_whole(&script, tokens, &reply.document()))
+    let (charged, document) = (reply.charged(), reply.document());
+    Ok(Plan::scripted_whole(&script, charged, &document))
 }
 
 /// Plans the answer to the question how many tokens a message would have.
@@ -58,7 +59,7 @@ pub(super) fn count(ask: &Ask) -> Result<Plan, Refusal> {
         return Ok(error);
     }
     let document = json!({ "input_tokens": request.tokens() });
-    Ok(Plan::scripted_whole(&script, 0, &document))
+    Ok(Plan::scripted_whole(&script, Charged::default(), &document))
 }
 
 fn read(ask: &Ask) -> Result<Request, Refusal> {
@@ -104,6 +105,13 @@ impl Request {
 // === impl Reply ===
 
 impl Reply<'_> {
+    fn charged(&self) -> Charged {
+        Charged {
+            input: self.input + self.cached + self.cache_write,
+            output: self.pieces.len() as u64,
+        }
+    }
+
     /// The whole answer.
     fn document(&self) -> Value {
         let content = json!([{ "type": "text", "text": self.pieces.concat() }]);
@@ -135,7 +143,7 @@ impl Reply<'_> {
     }
 
     /// The answer as events: the frame of the message and of its one block, a ping, and one event per token.
-    fn events(&self) -> Vec<Bytes> {
+    fn events(&self) -> Events {
         let begun = self.message(&json!([]), None, &self.usage(1));
         let block = json!({ "type": "text", "text": "" });
         let delta = |text: &String| {
@@ -144,7 +152,7 @@ impl Reply<'_> {
         };
         let end = json!({ "stop_reason": self.stop_reason, "stop_sequence": null });
         let usage = json!({ "output_tokens": self.pieces.len() });
-        let mut events = vec![
+        let mut chunks = vec![
             event("message_start", json!({ "message": begun })),
             event(
                 "content_block_start",
@@ -152,13 +160,14 @@ impl Reply<'_> {
             ),
             event("ping", json!({})),
         ];
-        events.extend(self.pieces.iter().map(delta));
-        events.extend([
+        let frame = chunks.len();
+        chunks.extend(self.pieces.iter().map(delta));
+        chunks.extend([
             event("content_block_stop", json!({ "index": 0 })),
             event("message_delta", json!({ "delta": end, "usage": usage })),
             event("message_stop", json!({})),
         ]);
-        events
+        Events { chunks, frame }
     }
 }
 

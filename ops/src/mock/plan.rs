@@ -33,8 +33,28 @@ pub(super) struct Plan {
     pub(super) status: StatusCode,
     /// The header `retry-after`.
     pub(super) retry_after: Option<u64>,
+    /// What the question and the whole answer are charged for.
+    pub(super) charged: Charged,
     /// The body.
     pub(super) answer: Answer,
+}
+
+/// Tokens that a provider charges for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Charged {
+    /// Of the question, those of a cache among them.
+    pub(super) input: u64,
+    /// Of the answer.
+    pub(super) output: u64,
+}
+
+/// The events of an answer.
+#[derive(Debug)]
+pub(super) struct Events {
+    /// All of them.
+    pub(super) chunks: Vec<Bytes>,
+    /// How many come before the first that carries a token.
+    pub(super) frame: usize,
 }
 
 /// The body of an answer.
@@ -53,6 +73,8 @@ pub(super) enum Answer {
     Stream {
         /// One event each.
         chunks: Vec<Bytes>,
+        /// How many of them come before the first that carries a token.
+        frame: usize,
         /// Time between two of them.
         gap: Duration,
         /// What follows the last one.
@@ -138,6 +160,7 @@ impl Plan {
             delay: Duration::ZERO,
             status: StatusCode::OK,
             retry_after: None,
+            charged: Charged::default(),
             answer: Answer::Whole {
                 body: Bytes::from(document.to_string()),
                 cut: None,
@@ -171,16 +194,19 @@ impl Plan {
         })
     }
 
-    /// Sends a whole document of so many tokens the way that the script says.
+    /// Sends a whole document the way that the script says.
     pub(super) fn scripted_whole(
         script: &Script,
-        tokens: u64,
+        charged: Charged,
         document: &serde_json::Value,
     ) -> Self {
-        let mut plan = Self::whole(document);
+        let mut plan = Self {
+            charged,
+            ..Self::whole(document)
+        };
         let writing = script
             .tps
-            .map_or(0, |tps| tokens.saturating_mul(1_000_000) / tps);
+            .map_or(0, |tps| charged.output.saturating_mul(1_000_000) / tps);
         plan.delay = script.latency + Duration::from_micros(writing);
         if let (Some(fault), Answer::Whole { body, cut }) = (script.fault, &mut plan.answer) {
             match fault {
@@ -193,8 +219,14 @@ impl Plan {
         plan
     }
 
-    /// Sends chunks the way that the script says.
-    pub(super) fn scripted_stream(script: &Script, wire: Wire, mut chunks: Vec<Bytes>) -> Self {
+    /// Sends events the way that the script says.
+    pub(super) fn scripted_stream(
+        script: &Script,
+        wire: Wire,
+        mut charged: Charged,
+        events: Events,
+    ) -> Self {
+        let Events { mut chunks, frame } = events;
         let mut ending = Ending::Whole;
         match script.fault {
             None => {}
@@ -209,6 +241,8 @@ impl Plan {
             Some(Fault::FailAfter(after)) => {
                 chunks.truncate(after);
                 chunks.push(wire.failing_event());
+                let said = after.saturating_sub(frame) as u64;
+                charged.output = charged.output.min(said);
             }
             Some(Fault::Malformed(number)) => {
                 if let Some(chunk) = number
@@ -224,6 +258,7 @@ impl Plan {
             Some(Fault::CutAfter(0)) => Answer::HangUp,
             _ => Answer::Stream {
                 chunks,
+                frame,
                 gap: Duration::from_micros(gap),
                 ending,
             },
@@ -232,6 +267,7 @@ impl Plan {
             delay: script.latency,
             status: StatusCode::OK,
             retry_after: None,
+            charged,
             answer,
         }
     }

@@ -467,6 +467,29 @@ async fn tests_can_see_what_arrived() {
 }
 
 #[tokio::test]
+async fn what_it_would_charge_for_is_counted_as_it_is_said() {
+    let mut bench = Bench::start(None).await;
+    let tokens = async |bench: &mut Bench| {
+        let (_, stats) = bench.document("/mock/stats", "", &Value::Null).await;
+        let number = |name: &str| stats[name].as_u64().expect("a number");
+        (number("input_tokens"), number("output_tokens"))
+    };
+    bench.document(CHAT, "length=40", &ask("fast")).await;
+    let (input, output) = tokens(&mut bench).await;
+    assert_eq!(output, 40);
+    assert!(input > 0);
+    // Of a stream that ends early, what came before its end: the first chunk carries no token.
+    for (script, said) in [("cut_after=5", 4), ("fail_after=5", 4), ("length=9", 9)] {
+        let before = tokens(&mut bench).await;
+        bench.stream(CHAT, script, &streamed("fast")).await;
+        let after = tokens(&mut bench).await;
+        assert_eq!((after.0 - before.0, after.1 - before.1), (input, said));
+    }
+    bench.document(CHAT, "error=503", &ask("fast")).await;
+    assert_eq!(tokens(&mut bench).await.0, 4 * input, "errors are free");
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_is_counted() {
     let mut bench = Bench::start(None).await;
     let response = bench

@@ -172,7 +172,10 @@ impl User {
                 "limits.office",
                 "limits.told.*",
                 "limits.leases.*",
+                "limits.totals.*",
+                "budgets.>",
                 "$JS.API.STREAM.CREATE.LIMITS",
+                "$JS.API.STREAM.CREATE.BUDGETS",
                 "$JS.API.STREAM.INFO.*",
                 "$JS.API.STREAM.CREATE.SNAPSHOTS",
                 "$JS.API.STREAM.CREATE.USAGE",
@@ -204,8 +207,16 @@ impl User {
     const fn may_subscribe(self) -> &'static [&'static str] {
         match self {
             Self::Admin => &[">"],
-            Self::Commands => &["_INBOX.commands.>", "report.gateway.*"],
-            Self::Projections => &["_INBOX.projections.>", "limits.report.*", "limits.purses.*"],
+            Self::Commands => &[
+                "_INBOX.commands.>",
+                "report.gateway.*",
+                "limits.totals.*",
+            ],
+            Self::Projections => &[
+                "_INBOX.projections.>",
+                "limits.report.*",
+                "limits.purses.*",
+            ],
             Self::Gateway => &["_INBOX.gateway.>", "limits.told.*", "limits.leases.*"],
         }
     }

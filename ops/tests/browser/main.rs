@@ -6,6 +6,7 @@
 //! Chromium and chromedriver must be installed: Debian's `chromium` and `chromium-driver`.
 
 mod browser;
+mod budgets;
 mod by_keyboard;
 mod keyboard;
 mod looking_back;
@@ -52,6 +53,7 @@ async fn first_quarter_of_an_hour(browser: &Browser, stack: &Stack) -> Outcome {
     reference::the_api_is_read_and_a_question_is_tried(browser).await?;
     the_theme_is_remembered(browser).await?;
     a_document_is_applied(browser).await?;
+    budgets::a_budget_is_made_changed_and_taken_away(browser).await?;
     what_is_not_needed_goes_away(browser).await?;
     sign_out(browser).await
 }

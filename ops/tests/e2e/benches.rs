@@ -99,3 +99,44 @@ fn the_ledger_takes_records_and_loses_none_with_its_worker() {
     assert_eq!(figures["lost"], 0, "{figures}");
     assert_eq!(figures["doubled"], 0, "{figures}");
 }
+
+#[test]
+fn limits_hold_between_gateways_in_calm_and_while_something_fails() {
+    let figures = figures("limits --quick");
+    check(
+        &figures,
+        &[
+            "sim_over_pct",
+            "sim_partition_over_pct",
+            "sim_partition_bound_pct",
+            "sim_skew_utilisation_pct",
+            "sim_small_utilisation_pct",
+            "sim_burst_over_per_gateway",
+            "admit_ns",
+            "gateway_bytes_per_counter",
+            "aggregator_bytes_per_counter",
+            "real_overload_requests",
+            "real_overload_tokens",
+        ],
+    );
+    let trials = [
+        "",
+        "_uneven",
+        "_aggregator_killed",
+        "_nats_restarted",
+        "_gateway_killed",
+        "_gateway_cut_off",
+    ];
+    for (measured, trial) in ["requests", "tokens"]
+        .into_iter()
+        .flat_map(|measured| trials.map(|trial| (measured, trial)))
+    {
+        let pct = |what: &str| {
+            let name = format!("real_{what}_{measured}_pct{trial}");
+            let figure = figures[&name].as_f64();
+            figure.unwrap_or_else(|| panic!("{name} is missing in {figures}"))
+        };
+        assert!(pct("over") <= pct("bound"), "{measured}{trial}: {figures}");
+        assert!(pct("used") > 80.0, "{measured}{trial}: {figures}");
+    }
+}

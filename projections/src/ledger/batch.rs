@@ -28,6 +28,7 @@ pub(super) struct Marks(HashMap<Uuid, u64>);
 pub(super) struct Batch {
     pub(super) rows: Vec<RequestRow>,
     pub(super) gaps: Vec<Gap>,
+    pub(super) ends: Vec<End>,
     pub(super) poison: Vec<Poison>,
     /// Records that had been counted before.
     pub(super) repeated: u64,
@@ -42,6 +43,14 @@ pub(super) struct Gap {
     pub(super) last_number: u64,
     /// The message that came instead.
     pub(super) usage_sequence: u64,
+}
+
+/// A gateway's life ended without a farewell, and all its records that will ever come have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) incarnation: Uuid,
+    /// The number of the last record that it had made.
+    pub(super) last_number: u64,
 }
 
 /// A message that is no batch of records.
@@ -94,6 +103,12 @@ impl Marks {
             });
             // Also where no record follows: a gateway that was killed says in this way what was lost with it.
             *mark = first_number - 1;
+        }
+        if records.is_empty() {
+            batch.ends.push(End {
+                incarnation,
+                last_number: first_number - 1,
+            });
         }
         for (number, record) in (first_number..).zip(records) {
             if number <= *mark {
@@ -234,6 +249,8 @@ mod tests {
         let mut marks = Marks::new([(Uuid::from_u128(2), 10)]);
         let batch = marks.take(&[message(5, 15, 0), message(6, 15, 0), message(7, 11, 0)]);
         assert_eq!(outcome(&batch), (vec![], vec![(11, 14)], 0));
+        let ended: Vec<u64> = batch.ends.iter().map(|end| end.last_number).collect();
+        assert_eq!(ended, [14, 14, 10]);
         // Nothing was lost: the next number is the one that is announced.
         assert_eq!(
             outcome(&marks.take(&[message(8, 15, 0)])),

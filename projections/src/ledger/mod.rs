@@ -35,6 +35,7 @@ use self::store::{Intent, Store};
 use crate::feed::{Feed, FeedError, Limits, Turn, acknowledge, chain, sequence, stand_by};
 use crate::warehouse::{Warehouse, WarehouseError};
 
+pub(crate) use self::row::budget_text;
 pub use self::status::{LedgerPart, Status};
 pub(crate) use self::streams::{UsageKept, keep_usage_for};
 
@@ -230,7 +231,7 @@ impl<'c> Session<'c> {
         for row in &mut batch.rows {
             row.ledger_batch = intent.ordinal;
         }
-        self.store.insert(intent, &batch.rows, &batch.gaps).await?;
+        self.store.insert(intent, &batch).await?;
         for poison in &batch.poison {
             if let Some(message) = messages
                 .iter()

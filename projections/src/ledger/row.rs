@@ -61,6 +61,10 @@ pub(super) struct RequestRow {
     metadata: Vec<(String, String)>,
     /// JSON; empty: there was nothing to say.
     routing: String,
+    /// The counters of budgets for which it counts, as [`budget_text`] writes them.
+    budgets: Vec<String>,
+    /// JSON; empty: there was nothing to say.
+    limits: String,
 }
 
 // === impl RequestRow ===
@@ -100,8 +104,8 @@ impl RequestRow {
             duration_us,
             first_byte_us,
             metadata,
-            budgets: _,
-            limits: _,
+            budgets,
+            limits,
         } = record;
         let Tokens {
             input,
@@ -150,11 +154,26 @@ impl RequestRow {
             duration_us,
             first_byte_us,
             metadata: metadata.into_iter().collect(),
-            routing: routing
-                .and_then(|it| serde_json::to_string(&it).ok())
-                .unwrap_or_default(),
+            routing: json(routing),
+            budgets: budgets
+                .into_iter()
+                .flatten()
+                .map(|it| budget_text(it.policy.uuid(), it.segment))
+                .collect(),
+            limits: json(limits),
         }
     }
+}
+
+/// A counter of a budget, as the ledger names it.
+pub(crate) fn budget_text(policy: Uuid, segment: Uuid) -> String {
+    format!("{}:{}", policy.as_simple(), segment.as_simple())
+}
+
+fn json(value: Option<impl Serialize>) -> String {
+    value
+        .and_then(|it| serde_json::to_string(&it).ok())
+        .unwrap_or_default()
 }
 
 fn text(value: Option<impl ToString>) -> String {

@@ -4,8 +4,8 @@ use clickhouse::{Client, Row, RowWrite};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::batch::{Gap, Marks};
-use super::row::{RequestRow, as_pair};
+use super::batch::{Batch, End, Gap, Marks};
+use super::row::as_pair;
 use crate::warehouse::{Warehouse, WarehouseError, within};
 
 /// What is about to be inserted: enough to do it again.
@@ -37,6 +37,13 @@ struct GapRow {
     last_number: u64,
     usage_sequence: u64,
     ledger_batch: u64,
+}
+
+#[derive(Row, Serialize)]
+struct EndRow {
+    #[serde(serialize_with = "as_pair")]
+    incarnation: Uuid,
+    last_number: u64,
 }
 
 /// The ledger.
@@ -122,9 +129,15 @@ impl Store {
     pub(super) async fn insert(
         &self,
         intent: &Intent,
-        rows: &[RequestRow],
-        gaps: &[Gap],
+        batch: &Batch,
     ) -> Result<(), WarehouseError> {
+        let Batch {
+            rows,
+            gaps,
+            ends,
+            poison: _,
+            repeated: _,
+        } = batch;
         let client = self
             .warehouse
             .client()
@@ -143,9 +156,32 @@ impl Store {
         }
         if !gaps.is_empty() {
             let rows: Vec<GapRow> = gaps.iter().map(|gap| GapRow::new(gap, intent)).collect();
-            within("inserting gaps", insert(client, "ledger_gaps", &rows)).await?;
+            within(
+                "inserting gaps",
+                insert(client.clone(), "ledger_gaps", &rows),
+            )
+            .await?;
+        }
+        if !ends.is_empty() {
+            let rows: Vec<EndRow> = ends.iter().map(EndRow::new).collect();
+            within("inserting ends", insert(client, "ledger_ends", &rows)).await?;
         }
         Ok(())
+    }
+}
+
+// === impl EndRow ===
+
+impl EndRow {
+    const fn new(end: &End) -> Self {
+        let End {
+            incarnation,
+            last_number,
+        } = *end;
+        Self {
+            incarnation,
+            last_number,
+        }
     }
 }
 

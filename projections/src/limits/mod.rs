@@ -3,7 +3,9 @@
 //! Any number of these may run. All hear the gateways; one is in office and tells them what all have counted. Whoever is in
 //! office loses no more than the office with it: what was counted stands in the gateways' next reports.
 
+mod budgets;
 mod office;
+mod totals;
 
 use std::{
     collections::BTreeMap,
@@ -15,14 +17,17 @@ use std::{
 };
 
 use async_nats::{Client, jetstream};
-use events_schema::{subjects, time::Timestamp};
+use events_schema::{subjects, time::Timestamp, totals::LimitTotals};
 use futures_util::StreamExt as _;
 use gateway_policy::limits::{
     aggregator::Aggregator,
     message::{Broadcast, Incarnation, Report, Steady},
     wire::{self, SHARDS},
 };
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -30,6 +35,7 @@ use self::office::{Office, Standing};
 use crate::{
     nats::Link,
     status::{Metrics, Part},
+    warehouse::Warehouse,
 };
 
 /// How often gateways are told.
@@ -47,8 +53,10 @@ pub struct Config {
     pub link: Link,
     /// Which worker this is.
     pub worker: Uuid,
-    /// How often the stream that says who is in office is kept.
+    /// How often the streams that say who is in office, and what is lent, are kept.
     pub replicas: usize,
+    /// The ledger, which says what was spent.
+    pub warehouse: Warehouse,
     /// The clock.
     pub now: fn() -> Timestamp,
     /// Where the worker counts.
@@ -66,10 +74,23 @@ pub struct Status {
     counters: AtomicU64,
     /// Messages that could not be read.
     unreadable: AtomicU64,
+    /// Budgets of which something was lent.
+    budgets: AtomicU64,
+    /// Of these, those of which the ledger has not said what was spent.
+    unproven: AtomicU64,
     trouble: Mutex<Option<String>>,
 }
 
 impl Status {
+    fn note_unreadable(&self) {
+        self.unreadable.fetch_add(1, Relaxed);
+    }
+
+    fn note_budgets(&self, known: usize, unproven: usize) {
+        self.budgets.store(known as u64, Relaxed);
+        self.unproven.store(unproven as u64, Relaxed);
+    }
+
     fn set_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
@@ -106,6 +127,16 @@ impl Part for LimitsPart {
             "Counters of limits that are known.",
             load(&self.0.counters),
         );
+        out.gauge(
+            "sluice_limits_budgets",
+            "Budgets of which this worker lends, each window by itself; 0 while it stands by.",
+            load(&self.0.budgets),
+        );
+        out.gauge(
+            "sluice_limits_budgets_unproven",
+            "Of these, those of which the ledger has not said yet what was spent.",
+            load(&self.0.unproven),
+        );
         out.counter(
             "sluice_limits_unreadable",
             "Reports of gateways that could not be read.",
@@ -116,11 +147,14 @@ impl Part for LimitsPart {
 
 /// Works until `shutdown`.
 pub async fn run(config: Config, shutdown: CancellationToken) {
+    let (in_office, term) = watch::channel(0);
+    let config = Arc::new(config);
     let mut work = Work {
         shards: vec![Aggregator::new(); SHARDS],
         begin: Instant::now(),
         heard_term: 0,
-        config,
+        in_office,
+        config: Arc::clone(&config),
     };
     let forever = async {
         loop {
@@ -131,27 +165,37 @@ pub async fn run(config: Config, shutdown: CancellationToken) {
                 () = link.lost(nth) => "NATS is away".to_owned(),
                 ended = work.session(&client) => ended,
             };
-            work.config.status.term.store(0, Relaxed);
+            work.enter(0);
             work.config.status.set_trouble(Some(ended));
             tokio::time::sleep(AGAIN).await;
         }
     };
     tokio::select! {
         () = forever => {}
+        () = budgets::run(&config, term) => {}
         () = shutdown.cancelled() => {}
     }
 }
 
 struct Work {
-    config: Config,
+    config: Arc<Config>,
     /// Each knows nothing of the others.
     shards: Vec<Aggregator>,
     begin: Instant,
     /// The highest term that a gateway has heard of.
     heard_term: u64,
+    /// The term while it is in office, else 0.
+    in_office: watch::Sender<u64>,
 }
 
 impl Work {
+    /// It is in office in this term; 0: it is not.
+    fn enter(&self, term: u64) {
+        self.config.status.term.store(term, Relaxed);
+        self.in_office
+            .send_if_modified(|known| std::mem::replace(known, term) != term);
+    }
+
     fn steady(&self) -> Steady {
         let micros = self.begin.elapsed().as_micros();
         Steady(u64::try_from(micros).unwrap_or(u64::MAX))
@@ -170,9 +214,11 @@ impl Work {
             Err(error) => return error.to_string(),
         };
         self.config.status.set_trouble(None);
-        let (mut tell, mut renew) = (interval(TELL), interval(RENEW));
-        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let [mut tell, mut renew, mut totals] = [TELL, RENEW, totals::EVERY].map(|time| {
+            let mut interval = interval(time);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        });
         loop {
             tokio::select! {
                 report = reports.next() => match report {
@@ -180,6 +226,7 @@ impl Work {
                     None => return "gateways' reports on limits cannot be heard".to_owned(),
                 },
                 _ = tell.tick() => self.tell(client).await,
+                _ = totals.tick() => self.tell_totals(client).await,
                 _ = renew.tick() => {
                     if let Err(error) = self.hold(&mut office).await {
                         self.config.status.set_trouble(Some(error.to_string()));
@@ -191,7 +238,7 @@ impl Work {
 
     fn hear(&mut self, message: &[u8]) {
         let Ok(parts) = wire::read::<Report>(message) else {
-            self.config.status.unreadable.fetch_add(1, Relaxed);
+            self.config.status.note_unreadable();
             return;
         };
         let now = self.steady();
@@ -212,9 +259,8 @@ impl Work {
                     .push((shard, broadcast));
             }
         }
+        self.enter(self.shards[0].term(now).unwrap_or(0));
         let status = &self.config.status;
-        let term = self.shards[0].term(now).unwrap_or(0);
-        status.term.store(term, Relaxed);
         status.gateways.store(told.len() as u64, Relaxed);
         let counters: usize = self.shards.iter().map(Aggregator::counters).sum();
         status.counters.store(counters as u64, Relaxed);
@@ -227,6 +273,17 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// Tells how all counters stand.
+    async fn tell_totals(&self, client: &Client) {
+        if self.shards[0].term(self.steady()).is_none() {
+            return;
+        }
+        let wall = (self.config.now)();
+        let all = self.shards.iter().flat_map(|it| it.standings(wall));
+        let all = all.map(|(id, standing)| totals::of_counter(&id, &standing, wall));
+        totals::tell(client, subjects::LIMITS_TOTALS, &LimitTotals::of(all, wall)).await;
     }
 
     /// Renews the office, or takes it where nobody else has it.

@@ -15,7 +15,6 @@ mod book;
 mod credentials;
 mod fold;
 mod outbox;
-mod reader;
 mod term;
 
 use std::time::Duration;

@@ -28,9 +28,11 @@ use super::{
     credentials::{Credentials, Known},
     fold::{Fold, FoldError},
     outbox::{Outbox, SendError},
+};
+use crate::{
+    clock,
     reader::{Delivered, ReadError, Reader, look},
 };
-use crate::clock;
 
 /// How often a publisher says that it is there.
 const HEARTBEAT: Duration = Duration::from_millis(250);

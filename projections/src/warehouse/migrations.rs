@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 /// All statements, in order.
-pub(super) fn statements() -> [Cow<'static, str>; 10] {
+pub(super) fn statements() -> [Cow<'static, str>; 12] {
     let to_usage_1m = format!(
         "CREATE MATERIALIZED VIEW IF NOT EXISTS requests_to_usage_1m TO usage_1m AS \
          {SUMS} FROM requests {BY_MINUTE}"
@@ -24,6 +24,8 @@ pub(super) fn statements() -> [Cow<'static, str>; 10] {
         LEDGER_RETENTION.into(),
         REQUESTS_ROUTING.into(),
         REQUESTS_TOKENS.into(),
+        REQUESTS_LIMITS.into(),
+        LEDGER_ENDS.into(),
     ]
 }
 
@@ -141,6 +143,19 @@ SETTINGS non_replicated_deduplication_window = 1000";
 const LEDGER_GAPS_BATCH: &str = "
 ALTER TABLE ledger_gaps ADD COLUMN IF NOT EXISTS ledger_batch UInt64 AFTER usage_sequence";
 
+/// Lives of gateways that were killed, of which all records that will ever come have come: what they had leases for is spent as
+/// far as their records say, and the rest is lent again.
+const LEDGER_ENDS: &str = "
+CREATE TABLE IF NOT EXISTS ledger_ends (
+    incarnation UUID,
+    last_number UInt64,
+    noticed_at DateTime64(6, 'UTC') DEFAULT now64(6)
+)
+ENGINE = ReplacingMergeTree
+ORDER BY incarnation
+TTL toDateTime(noticed_at) + INTERVAL 400 DAY
+SETTINGS non_replicated_deduplication_window = 1000";
+
 /// What the choice among targets depended on, as JSON; empty where there is nothing to say.
 const REQUESTS_ROUTING: &str = "
 ALTER TABLE requests ADD COLUMN IF NOT EXISTS routing String CODEC(ZSTD(1)) AFTER metadata";
@@ -150,6 +165,13 @@ ALTER TABLE requests
     ADD COLUMN IF NOT EXISTS cache_write_input_tokens Nullable(UInt64) AFTER cached_input_tokens,
     ADD COLUMN IF NOT EXISTS audio_input_tokens Nullable(UInt64) AFTER cache_write_input_tokens,
     ADD COLUMN IF NOT EXISTS audio_output_tokens Nullable(UInt64) AFTER reasoning_tokens";
+
+/// The counters of budgets for which a request counts: `<policy>:<segment>`, each 32 hexadecimal digits. And how the limits
+/// stood that refused it, as JSON; empty where there is nothing to say.
+const REQUESTS_LIMITS: &str = "
+ALTER TABLE requests
+    ADD COLUMN IF NOT EXISTS budgets Array(String) CODEC(ZSTD(1)) AFTER routing,
+    ADD COLUMN IF NOT EXISTS limits String CODEC(ZSTD(1)) AFTER budgets";
 
 /// For how many days requests were kept until they were kept for another time: of a day and a number, the last moment.
 const LEDGER_RETENTION: &str = "

@@ -2,6 +2,7 @@
 //! of its own, and Postgres with a database of its own.
 
 mod audit;
+mod budgets;
 mod credentials;
 mod history;
 mod ledger;

@@ -2,6 +2,7 @@
 
 mod access;
 mod account;
+mod budgets;
 mod configuration;
 mod dashboard;
 mod gateways;
@@ -14,6 +15,7 @@ mod policies;
 mod provider_accounts;
 mod reference;
 mod requests;
+mod rules;
 mod settings;
 pub(crate) mod sign_in;
 mod state;
@@ -52,6 +54,7 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
         Screen::VirtualAccounts => html!(<virtual_accounts::VirtualAccounts />),
         Screen::Keys => html!(<keys::Keys />),
         Screen::Policies => html!(<policies::Policies />),
+        Screen::Budgets => html!(<budgets::Budgets />),
         Screen::Access => html!(<access::Access />),
         Screen::History => html!(<history::History stream={None::<AttrValue>} />),
         Screen::HistoryOf { aggregate, id } => {

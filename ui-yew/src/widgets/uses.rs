@@ -92,7 +92,8 @@ fn told(it: &UseItem) -> String {
         | Relation::Opens
         | Relation::GrantedTo
         | Relation::KeyOf
-        | Relation::Limits => format::words(it.aggregate.as_str()),
+        | Relation::Limits
+        | Relation::Budgets => format::words(it.aggregate.as_str()),
     };
     format!("{what}: {name}")
 }

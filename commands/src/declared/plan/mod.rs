@@ -4,6 +4,7 @@
 
 mod access;
 mod brought;
+mod budgets;
 mod models;
 mod owners;
 mod policies;
@@ -91,6 +92,7 @@ struct Planner<'a> {
     owners: HashMap<Slug, Owner>,
     keys: HashMap<(Owner, Label), KeyId>,
     policies: HashSet<Slug>,
+    budgets: HashSet<Slug>,
     /// Grants that the document names, as they are or will be, and those that it revokes: the rest is pruned.
     grants: HashSet<GrantId>,
 }
@@ -119,6 +121,7 @@ pub(super) fn plan(
         owners: HashMap::new(),
         keys: HashMap::new(),
         policies: HashSet::new(),
+        budgets: HashSet::new(),
         grants: HashSet::new(),
     };
     for (number, settings) in sections.settings.iter().enumerate() {
@@ -142,6 +145,7 @@ pub(super) fn plan(
     planner.tokens(&brought.virtual_accounts);
     planner.grants(&sections.grants, &brought.virtual_accounts);
     planner.each(&sections.rate_limit_policies, Planner::policy);
+    planner.each(&sections.budget_policies, Planner::budget);
     planner.each(&sections.operators, Planner::operator);
     if around.prune && planner.faults.is_empty() {
         planner.prune();

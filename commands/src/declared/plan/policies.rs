@@ -1,25 +1,56 @@
-//! Rate-limit policies.
+//! Rate-limit policies, and what the rules of all policies have in common.
 
 use std::collections::BTreeSet;
 
 use events_schema::{
     api::declared::Action,
     events::{
-        Choice, LimitOverride, LimitedSubject, Owner, RateLimit, RateLimitRule, SegmentValue, When,
+        Choice, LimitMode, LimitSegment, LimitedSubject, Override, Owner, RateLimit, RateLimitRule,
+        SegmentValue, When,
     },
     id::{RateLimitPolicyId, UserId},
+    names::Slug,
 };
 
-use super::{Fields, Planner, Wrong, access::model_told, twice, word, words};
+use super::{Fields, Planner, Wrong, access::model_told, twice, word};
 use crate::{
     declared::{
         document::{self, RateLimitPolicy},
         export,
         read::Place,
     },
-    domain::{Command, RateLimitPolicyCommand},
+    domain::{Command, PolicyCommand},
     fresh,
 };
+
+/// A policy as a document has it.
+pub(super) struct Declared<'p, R> {
+    pub(super) place: Place,
+    pub(super) what: &'static str,
+    pub(super) name: &'p Slug,
+    pub(super) order: u32,
+    pub(super) disabled: bool,
+    /// Its rule, unless it has that already; and what changes with it.
+    pub(super) rule: Option<(R, Fields)>,
+}
+
+/// The policy of this name, as it is.
+pub(super) struct Known {
+    pub(super) order: u32,
+    pub(super) disabled: bool,
+}
+
+/// What the rules of all policies have, as documents have it.
+pub(super) struct Parts<'d, D> {
+    pub(super) when: &'d document::When,
+    pub(super) applies_per: &'d BTreeSet<LimitSegment>,
+    pub(super) limits: &'d [D],
+    pub(super) overrides: &'d [document::Override<D>],
+    pub(super) mode: LimitMode,
+}
+
+/// A part of a rule, and what people are told of it.
+pub(super) type Told = (&'static str, String);
 
 impl<'a> Planner<'a> {
     pub(super) fn policy(&mut self, place: Place, it: &'a RateLimitPolicy) -> Result<(), Wrong> {
@@ -28,78 +59,138 @@ impl<'a> Planner<'a> {
         if !self.policies.insert(it.name.clone()) {
             return Err((place.at("name"), twice("rate-limit policy", &it.name)));
         }
-        let mut rule = self.rule(place, it)?;
+        let mut rule = self.rate_limit_rule(place, it)?;
         if let Some(known) = known {
-            self.keep_erased(&known.rule, &mut rule);
-        }
-        let mut fields = Fields::default();
-        let disable = |off| {
-            let order = if off {
-                RateLimitPolicyCommand::Disable
-            } else {
-                RateLimitPolicyCommand::Enable
-            };
-            Command::RateLimitPolicy(id, order)
-        };
-        let Some(known) = known else {
-            fields.made("order", &it.order);
-            self.rule_fields(&mut fields, None, &rule);
-            fields.made_disabled(it.disabled);
-            let create = RateLimitPolicyCommand::Create {
-                name: it.name.clone(),
-                order: it.order,
-                rule,
-            };
-            self.order(Some(place), Command::RateLimitPolicy(id, create));
-            if it.disabled {
-                self.order(Some(place), disable(true));
+            self.keep_erased_subjects(&known.rule.when, &mut rule.when);
+            if known.rule.applies_per == rule.applies_per {
+                let kept = self.of_erased(&known.rule.overrides);
+                rule.overrides.extend(kept);
             }
-            self.change(Action::Create, "rate-limit policy", &it.name, fields);
-            return Ok(());
+        }
+        let changes = known.is_none_or(|known| known.rule != rule);
+        let rule = changes.then(|| {
+            let names = export::Names::of(self.around.state, self.around.people);
+            let before = known.and_then(|known| names.rate_limit_policy(known));
+            let fields = rule_fields(before.as_ref().map(rate_limit_told), rate_limit_told(it));
+            (rule, fields)
+        });
+        let declared = Declared {
+            place,
+            what: "rate-limit policy",
+            name: &it.name,
+            order: it.order,
+            disabled: it.disabled,
+            rule,
         };
-        if fields.set("order", Some(known.order), Some(it.order)) {
-            let order = RateLimitPolicyCommand::Move { order: it.order };
-            self.order(Some(place.at("order")), Command::RateLimitPolicy(id, order));
-        }
-        if known.rule != rule {
-            self.rule_fields(&mut fields, Some(&known.rule), &rule);
-            let order = RateLimitPolicyCommand::ChangeRule { rule };
-            self.order(Some(place), Command::RateLimitPolicy(id, order));
-        }
-        self.switch(place, &mut fields, (known.disabled, it.disabled), disable);
-        self.change(Action::Change, "rate-limit policy", &it.name, fields);
+        let known = known.map(|known| Known {
+            order: known.order,
+            disabled: known.disabled,
+        });
+        self.declare(declared, known, |order| Command::RateLimitPolicy(id, order));
         Ok(())
     }
 
-    fn rule(&self, place: Place, it: &RateLimitPolicy) -> Result<RateLimitRule, Wrong> {
-        let when = self
-            .when(&it.when)
-            .map_err(|message| (place.at("when"), message))?;
-        let overrides = it.overrides.iter().map(|it| self.other_limits(it));
-        let overrides: Result<BTreeSet<_>, String> = overrides.collect();
+    fn rate_limit_rule(&self, place: Place, it: &RateLimitPolicy) -> Result<RateLimitRule, Wrong> {
         Ok(RateLimitRule {
-            when,
+            when: self.when(place, &it.when)?,
             applies_per: it.applies_per.clone(),
-            limits: it.limits.clone(),
-            overrides: overrides.map_err(|message| (place.at("overrides"), message))?,
+            limits: it.limits.iter().copied().collect(),
+            overrides: self.overrides(place, &it.overrides, |limit| Ok(*limit))?,
             mode: it.mode,
         })
     }
 
-    fn when(&self, it: &document::When) -> Result<When, String> {
+    /// The orders that make a policy what the document says.
+    pub(super) fn declare<R>(
+        &mut self,
+        it: Declared<'_, R>,
+        known: Option<Known>,
+        command: impl Fn(PolicyCommand<R>) -> Command,
+    ) {
+        let Declared {
+            place,
+            what,
+            name,
+            order,
+            disabled,
+            rule,
+        } = it;
+        let mut fields = Fields::default();
+        let disable = |off| {
+            command(if off {
+                PolicyCommand::Disable
+            } else {
+                PolicyCommand::Enable
+            })
+        };
+        let Some(known) = known else {
+            let Some((rule, of_rule)) = rule else {
+                return;
+            };
+            fields.made("order", &order);
+            fields.0.extend(of_rule.0);
+            fields.made_disabled(disabled);
+            let create = PolicyCommand::Create {
+                name: name.clone(),
+                order,
+                rule,
+            };
+            self.order(Some(place), command(create));
+            if disabled {
+                self.order(Some(place), disable(true));
+            }
+            self.change(Action::Create, what, name, fields);
+            return;
+        };
+        if fields.set("order", Some(known.order), Some(order)) {
+            self.order(
+                Some(place.at("order")),
+                command(PolicyCommand::Move { order }),
+            );
+        }
+        if let Some((rule, of_rule)) = rule {
+            fields.0.extend(of_rule.0);
+            self.order(Some(place), command(PolicyCommand::ChangeRule { rule }));
+        }
+        self.switch(place, &mut fields, (known.disabled, disabled), disable);
+        self.change(Action::Change, what, name, fields);
+    }
+
+    pub(super) fn when(&self, place: Place, it: &document::When) -> Result<When, Wrong> {
         let metadata = it.metadata.iter().map(|(key, values)| {
             let values = chosen(values, |value| Ok(value.clone()))?;
             Ok((key.clone(), values))
         });
-        Ok(When {
-            subjects: chosen(&it.subjects, |it| self.limited(it))?,
-            models: chosen(&it.models, |it| self.model_ref(it))?,
-            metadata: metadata.collect::<Result<_, String>>()?,
-        })
+        let when = || {
+            Ok(When {
+                subjects: chosen(&it.subjects, |it| self.limited(it))?,
+                models: chosen(&it.models, |it| self.model_ref(it))?,
+                metadata: metadata.collect::<Result<_, String>>()?,
+            })
+        };
+        when().map_err(|message| (place.at("when"), message))
     }
 
-    fn other_limits(&self, it: &document::LimitOverride) -> Result<LimitOverride, String> {
-        let of = it.of.iter().map(|value| {
+    /// Limits for some alone.
+    pub(super) fn overrides<D, L: Ord>(
+        &self,
+        place: Place,
+        overrides: &[document::Override<D>],
+        limit: impl Fn(&D) -> Result<L, String>,
+    ) -> Result<BTreeSet<Override<L>>, Wrong> {
+        let asked = overrides.iter().map(|it| {
+            Ok(Override {
+                of: self.counter(&it.of)?,
+                limits: it.limits.iter().map(&limit).collect::<Result<_, _>>()?,
+            })
+        });
+        asked
+            .collect::<Result<_, String>>()
+            .map_err(|message| (place.at("overrides"), message))
+    }
+
+    fn counter(&self, of: &[document::SegmentValue]) -> Result<BTreeSet<SegmentValue>, String> {
+        let of = of.iter().map(|value| {
             Ok(match value {
                 document::SegmentValue::User(email) => SegmentValue::User(self.user_named(email)?),
                 document::SegmentValue::VirtualAccount(name) => {
@@ -120,36 +211,41 @@ impl<'a> Planner<'a> {
                     key: key.clone(),
                     value: value.clone(),
                 },
+                document::SegmentValue::Team(name) => SegmentValue::Team(self.team_named(name)?),
             })
         });
-        Ok(LimitOverride {
-            of: of.collect::<Result<_, String>>()?,
-            limits: it.limits.clone(),
-        })
+        of.collect()
     }
 
     /// No document can name somebody who was erased: what a rule says of them stays.
-    fn keep_erased(&self, known: &RateLimitRule, rule: &mut RateLimitRule) {
-        let is_erased = |id: &UserId| !self.around.people.contains_key(&id.uuid());
+    pub(super) fn keep_erased_subjects(&self, before: &When, after: &mut When) {
         let erased = |subjects: &BTreeSet<LimitedSubject>| {
             let erased = subjects
                 .iter()
-                .filter(|it| matches!(it, LimitedSubject::User(id) if is_erased(id)));
+                .filter(|it| matches!(it, LimitedSubject::User(id) if self.is_erased(id)));
             erased.copied().collect::<Vec<_>>()
         };
-        let (before, after) = (&known.when.subjects, &mut rule.when.subjects);
+        let (before, after) = (&before.subjects, &mut after.subjects);
         if !after.within.is_empty() {
             after.within.extend(erased(&before.within));
         }
         after.not_in.extend(erased(&before.not_in));
-        if known.applies_per == rule.applies_per {
-            let of_erased = |it: &&LimitOverride| {
-                let mut of = it.of.iter();
-                of.any(|value| matches!(value, SegmentValue::User(id) if is_erased(id)))
-            };
-            let kept = known.overrides.iter().filter(of_erased).cloned();
-            rule.overrides.extend(kept);
-        }
+    }
+
+    /// The exceptions for people who were erased, which stay.
+    pub(super) fn of_erased<L: Ord + Clone>(
+        &self,
+        overrides: &BTreeSet<Override<L>>,
+    ) -> Vec<Override<L>> {
+        let of_erased = |it: &&Override<L>| {
+            let mut of = it.of.iter();
+            of.any(|value| matches!(value, SegmentValue::User(id) if self.is_erased(id)))
+        };
+        overrides.iter().filter(of_erased).cloned().collect()
+    }
+
+    fn is_erased(&self, id: &UserId) -> bool {
+        !self.around.people.contains_key(&id.uuid())
     }
 
     fn limited(&self, it: &document::LimitedSubject) -> Result<LimitedSubject, String> {
@@ -164,46 +260,76 @@ impl<'a> Planner<'a> {
             }
         })
     }
+}
 
-    /// Notes each part of a rule that changes.
-    fn rule_fields(
-        &self,
-        fields: &mut Fields,
-        before: Option<&RateLimitRule>,
-        after: &RateLimitRule,
-    ) {
-        let names = export::Names::of(self.around.state, self.around.people);
-        let told = |rule: &RateLimitRule| {
-            // Of a rule for people who were erased nothing can be said but that.
-            let when = names.when(&rule.when).unwrap_or_default();
-            let metadata: Vec<_> = when
-                .metadata
-                .iter()
-                .map(|(key, values)| format!("{key}: {}", choice_told(values, Clone::clone)))
-                .collect();
-            let overrides = rule.overrides.iter();
-            let overrides: Vec<_> = overrides
-                .filter_map(|it| names.other_limits(it))
-                .map(|it| format!("{}: {}", words(&it.of), amounts(&it.limits)))
-                .collect();
-            [
-                ("limits", amounts(&rule.limits)),
-                ("subjects", choice_told(&when.subjects, subject_told)),
-                ("models", choice_told(&when.models, model_told)),
-                ("metadata", metadata.join(", ")),
-                ("applies_per", words(&rule.applies_per)),
-                ("overrides", overrides.join("; ")),
-                ("mode", word(&rule.mode)),
-            ]
-        };
-        let before = before.map(told);
-        for (index, (field, after)) in told(after).into_iter().enumerate() {
-            let before = before.as_ref().map(|all| all[index].1.clone());
-            if before.is_some() || !after.is_empty() {
-                fields.set(field, before, Some(after));
-            }
+/// What people are told of the parts of a rule, whatever the order in which they were written.
+pub(super) fn told<D, L: Ord>(
+    rule: &Parts<'_, D>,
+    limit: impl Fn(&D) -> Option<L>,
+    limit_told: impl Fn(&L) -> String,
+) -> Vec<Told> {
+    let amounts = |limits: &[D]| {
+        let limits: BTreeSet<L> = limits.iter().filter_map(&limit).collect();
+        limits
+            .iter()
+            .map(&limit_told)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let metadata = rule.when.metadata.iter();
+    let metadata = metadata.map(|(key, values)| {
+        let values = choice_told(values, Clone::clone);
+        format!("{key}: {values}")
+    });
+    let overrides = rule.overrides.iter().map(|it| {
+        let of = in_order(it.of.iter().map(value_told), ", ");
+        format!("{of}: {}", amounts(&it.limits))
+    });
+    vec![
+        ("limits", amounts(rule.limits)),
+        ("subjects", choice_told(&rule.when.subjects, subject_told)),
+        ("models", choice_told(&rule.when.models, model_told)),
+        ("metadata", in_order(metadata, ", ")),
+        (
+            "applies_per",
+            in_order(rule.applies_per.iter().map(segment_told), ", "),
+        ),
+        ("overrides", in_order(overrides, "; ")),
+        ("mode", word(&rule.mode)),
+    ]
+}
+
+fn rate_limit_told(it: &RateLimitPolicy) -> Vec<Told> {
+    let RateLimitPolicy {
+        name: _,
+        order: _,
+        when,
+        applies_per,
+        limits,
+        overrides,
+        mode,
+        disabled: _,
+    } = it;
+    let parts = Parts {
+        when,
+        applies_per,
+        limits,
+        overrides,
+        mode: *mode,
+    };
+    told(&parts, |limit| Some(*limit), limit_told)
+}
+
+/// Each part of a rule that changes.
+pub(super) fn rule_fields(before: Option<Vec<Told>>, after: Vec<Told>) -> Fields {
+    let mut fields = Fields::default();
+    for (index, (field, after)) in after.into_iter().enumerate() {
+        let before = before.as_ref().map(|all| all[index].1.clone());
+        if before.is_some() || !after.is_empty() {
+            fields.set(field, before, Some(after));
         }
     }
+    fields
 }
 
 fn chosen<T, C: Ord>(
@@ -216,19 +342,22 @@ fn chosen<T, C: Ord>(
     })
 }
 
-/// `600 requests a minute, 1000000 tokens a day`.
-fn amounts(limits: &BTreeSet<RateLimit>) -> String {
-    let told = limits.iter().map(|limit| {
-        let (unit, window) = (word(&limit.unit), word(&limit.window));
-        let article = if window == "hour" { "an" } else { "a" };
-        format!("{} {unit} {article} {window}", limit.limit)
-    });
-    told.collect::<Vec<_>>().join(", ")
+/// `600 requests a minute`.
+fn limit_told(limit: &RateLimit) -> String {
+    let (unit, window) = (word(&limit.unit), word(&limit.window));
+    let article = if window == "hour" { "an" } else { "a" };
+    format!("{} {unit} {article} {window}", limit.limit)
+}
+
+fn in_order(told: impl Iterator<Item = String>, between: &str) -> String {
+    let mut told: Vec<_> = told.collect();
+    told.sort();
+    told.join(between)
 }
 
 /// `all but staging`.
 fn choice_told<T>(choice: &document::Choice<T>, told: impl Fn(&T) -> String) -> String {
-    let list = |items: &[T]| items.iter().map(&told).collect::<Vec<_>>().join(", ");
+    let list = |items: &[T]| in_order(items.iter().map(&told), ", ");
     let within = if choice.within.is_empty() {
         "all".to_owned()
     } else {
@@ -238,6 +367,27 @@ fn choice_told<T>(choice: &document::Choice<T>, told: impl Fn(&T) -> String) -> 
         within
     } else {
         format!("{within} but {}", list(&choice.not_in))
+    }
+}
+
+fn segment_told(segment: &LimitSegment) -> String {
+    match segment {
+        LimitSegment::User => "user".to_owned(),
+        LimitSegment::VirtualAccount => "virtual account".to_owned(),
+        LimitSegment::Model => "model".to_owned(),
+        LimitSegment::Metadata(key) => key.to_string(),
+        LimitSegment::Team => "team".to_owned(),
+    }
+}
+
+fn value_told(value: &document::SegmentValue) -> String {
+    match value {
+        document::SegmentValue::User(name) | document::SegmentValue::Model(name) => name.clone(),
+        document::SegmentValue::VirtualAccount(name) | document::SegmentValue::Team(name) => {
+            name.to_string()
+        }
+        document::SegmentValue::VirtualModel(name) => name.to_string(),
+        document::SegmentValue::Metadata { key, value } => format!("{key}={value}"),
     }
 }
 

@@ -13,15 +13,16 @@ use crate::{
     control::{Order, PersonChange, SideEffects},
     declared::export::{self, Names},
     domain::{
-        Command, GrantCommand, KeyCommand, ModelCommand, ProviderAccountCommand,
-        RateLimitPolicyCommand, TeamCommand, UserCommand, VirtualAccountCommand,
-        VirtualModelCommand, full_name,
+        BudgetPolicyCommand, Command, GrantCommand, KeyCommand, ModelCommand,
+        ProviderAccountCommand, RateLimitPolicyCommand, TeamCommand, UserCommand,
+        VirtualAccountCommand, VirtualModelCommand, full_name,
     },
 };
 
 /// What goes before what it refers to.
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 10] = [
     "rate-limit policy",
+    "budget policy",
     "grant",
     "key",
     "virtual account",
@@ -58,11 +59,29 @@ impl Planner<'_> {
         }
         if !sections.rate_limit_policies.is_empty() {
             let all = state.rate_limit_policies().values();
-            for it in all.filter(|it| !self.policies.contains(&it.name)) {
+            let unnamed = all.filter(|it| {
+                !self.policies.contains(&it.name) && names.when(&it.rule.when).is_some()
+            });
+            for it in unnamed {
                 let order = RateLimitPolicyCommand::Delete;
                 let order = Command::RateLimitPolicy(it.id, order).into();
                 delete(
                     "rate-limit policy",
+                    it.name.to_string(),
+                    Fields::default(),
+                    order,
+                );
+            }
+        }
+        if !sections.budget_policies.is_empty() {
+            let all = state.budget_policies().values();
+            let unnamed = all.filter(|it| {
+                !self.budgets.contains(&it.name) && names.when(&it.rule.when).is_some()
+            });
+            for it in unnamed {
+                let order = Command::BudgetPolicy(it.id, BudgetPolicyCommand::Delete).into();
+                delete(
+                    "budget policy",
                     it.name.to_string(),
                     Fields::default(),
                     order,

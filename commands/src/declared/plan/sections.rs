@@ -3,8 +3,8 @@
 
 use super::super::{
     document::{
-        Document, Grant, Key, Model, Operator, ProviderAccount, RateLimitPolicy, Settings, Team,
-        User, VirtualAccount, VirtualModel,
+        BudgetPolicy, Document, Grant, Key, Model, Operator, ProviderAccount, RateLimitPolicy,
+        Settings, Team, User, VirtualAccount, VirtualModel,
     },
     read::{Of, Place, Read},
 };
@@ -30,6 +30,7 @@ pub(super) struct Sections<'a> {
     pub(super) keys: Vec<Section<'a, [Key]>>,
     pub(super) grants: Vec<Section<'a, [Grant]>>,
     pub(super) rate_limit_policies: Vec<Section<'a, [RateLimitPolicy]>>,
+    pub(super) budget_policies: Vec<Section<'a, [BudgetPolicy]>>,
     pub(super) operators: Vec<Section<'a, [Operator]>>,
 }
 
@@ -49,6 +50,7 @@ impl<'a> Sections<'a> {
                 keys,
                 grants,
                 rate_limit_policies,
+                budget_policies,
                 operators,
             } = it;
             all.settings.extend(settings.as_ref().map(|of| Section {
@@ -72,6 +74,8 @@ impl<'a> Sections<'a> {
                 "rate_limit_policies",
                 rate_limit_policies,
             ));
+            all.budget_policies
+                .extend(section(document, "budget_policies", budget_policies));
             all.operators
                 .extend(section(document, "operators", operators));
         }

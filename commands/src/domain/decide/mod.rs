@@ -1,6 +1,7 @@
 //! `decide`: what a command does in a state. One file for each kind of thing.
 
 mod access;
+mod budget_policy;
 mod key;
 mod model;
 mod operator;
@@ -9,6 +10,7 @@ mod provider_account;
 mod rate_limit_policy;
 mod routing;
 mod routing_rules;
+mod rules;
 mod settings;
 mod team;
 
@@ -23,7 +25,6 @@ use events_schema::{
 use super::{
     command::{Command, LogCommand},
     rejection::{Rejection, UsedBy},
-    uses::policies_naming,
 };
 
 /// What a decision yields: the command's events, none when everything already is as it wants it.
@@ -46,6 +47,7 @@ pub fn decide(state: &Organisation, command: &Command) -> Decision {
         Command::Operator(id, command) => operator::decide(state, *id, command),
         Command::Team(id, command) => team::decide(state, *id, command),
         Command::RateLimitPolicy(id, command) => rate_limit_policy::decide(state, *id, command),
+        Command::BudgetPolicy(id, command) => budget_policy::decide(state, *id, command),
         Command::Settings(command) => settings::decide(state, command),
     }
 }
@@ -89,20 +91,26 @@ pub(crate) fn full_name(state: &Organisation, id: ModelId) -> String {
     }
 }
 
-/// Whether no rate-limit policy names the thing: without it, the policy would limit something else.
+/// Whether no policy names the thing: without it, the policy would limit something else.
 fn no_policy_names(
     state: &Organisation,
     thing: Stream,
     name: impl FnOnce() -> String,
 ) -> Result<(), Rejection> {
-    match policies_naming(state, thing).count() {
-        0 => Ok(()),
-        policies => Err(Rejection::StillUsed {
-            what: thing.aggregate(),
-            name: name(),
-            by: UsedBy::Policies(policies),
-        }),
+    let (budgets, rate_limits): (Vec<Stream>, Vec<Stream>) = state
+        .policies_naming(thing)
+        .partition(|policy| policy.aggregate() == Aggregate::BudgetPolicy);
+    if rate_limits.is_empty() && budgets.is_empty() {
+        return Ok(());
     }
+    Err(Rejection::StillUsed {
+        what: thing.aggregate(),
+        name: name(),
+        by: UsedBy::Policies {
+            rate_limits: rate_limits.len(),
+            budgets: budgets.len(),
+        },
+    })
 }
 
 /// A name as it stands in a sentence: in quotes, with a blank behind it.

@@ -15,7 +15,7 @@ use events_schema::{
 
 use super::{
     full_name,
-    rate_limit_policy::{LONGEST_VALUE, MOST_CONDITIONS},
+    rules::{LONGEST_VALUE, MOST_CONDITIONS},
 };
 use crate::domain::rejection::{Rejection, RoutingFault};
 

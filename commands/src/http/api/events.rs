@@ -278,6 +278,7 @@ fn member_of(event: &Envelope) -> Option<UserId> {
         | Event::Operator(..)
         | Event::Team(..)
         | Event::RateLimitPolicy(..)
+        | Event::BudgetPolicy(..)
         | Event::Settings(_) => None,
     }
 }
@@ -317,6 +318,7 @@ fn thing(state: &Organisation, stream: Stream) -> Option<Value> {
         Stream::Operator(id) => json(state.operators().get(&id)),
         Stream::Team(id) => json(state.teams().get(&id)),
         Stream::RateLimitPolicy(id) => json(state.rate_limit_policies().get(&id)),
+        Stream::BudgetPolicy(id) => json(state.budget_policies().get(&id)),
         Stream::Settings => json(Some(state.settings())),
     }
 }

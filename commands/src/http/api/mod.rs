@@ -1,12 +1,14 @@
 //! The routes under `/api/v1`, one file for each resource.
 
 mod analytics;
+mod budget_policies;
 mod commands;
 mod declared;
 pub(super) mod events;
 mod gateways;
 mod grants;
 mod keys;
+mod limit_usage;
 mod me;
 mod models;
 mod openapi;
@@ -68,6 +70,9 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(grants::one))
         .routes(routes!(rate_limit_policies::list))
         .routes(routes!(rate_limit_policies::one))
+        .routes(routes!(limit_usage::usage))
+        .routes(routes!(budget_policies::list))
+        .routes(routes!(budget_policies::one))
         .routes(routes!(settings::read))
         .routes(routes!(used_by::used_by))
         .routes(routes!(operators::list))

@@ -1,15 +1,9 @@
 //! `/api/v1/rate-limit-policies`
 
-use std::collections::BTreeSet;
-
 use axum::extract::State;
 use events_schema::{
-    api::{
-        Page,
-        history::Thing,
-        resources::{GrantedModelItem, LimitedSubjectItem, RateLimitPolicyItem},
-    },
-    events::{LimitedSubject, ModelRef, SegmentValue, Stream},
+    api::{Page, history::Thing, resources::RateLimitPolicyItem},
+    events::{Named, Stream},
     id::RateLimitPolicyId,
     state::{Organisation, RateLimitPolicy},
     time::Timestamp,
@@ -96,7 +90,7 @@ impl Kind for RateLimitPolicy {
     }
 
     fn people(&self) -> Vec<Uuid> {
-        people_in(self).collect()
+        names::people_named(&named(self))
     }
 
     async fn select<'s>(
@@ -112,69 +106,28 @@ impl Kind for RateLimitPolicy {
     }
 
     fn item(&self, names: &Names<'_>, _: Timestamp) -> RateLimitPolicyItem {
-        item(names.state(), names, self)
-    }
-}
-
-/// Everybody whom a policy names.
-fn subjects(policy: &RateLimitPolicy) -> BTreeSet<LimitedSubject> {
-    let overrides = policy.rule.overrides.iter().flat_map(|it| &it.of);
-    let others = overrides.filter_map(|value| match value {
-        SegmentValue::User(id) => Some(LimitedSubject::User(*id)),
-        SegmentValue::VirtualAccount(id) => Some(LimitedSubject::VirtualAccount(*id)),
-        SegmentValue::Model(_) | SegmentValue::Metadata { .. } => None,
-    });
-    let named = policy.rule.when.subjects.named().copied();
-    named.chain(others).collect()
-}
-
-/// All models that a policy names.
-fn models(policy: &RateLimitPolicy) -> BTreeSet<ModelRef> {
-    let overrides = policy.rule.overrides.iter().flat_map(|it| &it.of);
-    let others = overrides.filter_map(|value| match value {
-        SegmentValue::Model(model) => Some(*model),
-        SegmentValue::User(_) | SegmentValue::VirtualAccount(_) | SegmentValue::Metadata { .. } => {
-            None
+        let Self {
+            id,
+            life,
+            name,
+            order,
+            rule,
+            disabled,
+        } = self;
+        let named = named(self);
+        RateLimitPolicyItem {
+            id: *id,
+            name: name.to_string(),
+            order: *order,
+            rule: rule.clone(),
+            subjects: names.limited_subjects(&named),
+            models: names.models(&named),
+            disabled: *disabled,
+            life: *life,
         }
-    });
-    let named = policy.rule.when.models.named().copied();
-    named.chain(others).collect()
-}
-
-fn people_in(policy: &RateLimitPolicy) -> impl Iterator<Item = Uuid> {
-    subjects(policy)
-        .into_iter()
-        .filter_map(|subject| match subject {
-            LimitedSubject::User(id) => Some(id.uuid()),
-            LimitedSubject::Team(_) | LimitedSubject::VirtualAccount(_) => None,
-        })
-}
-
-fn item(state: &Organisation, names: &Names<'_>, policy: &RateLimitPolicy) -> RateLimitPolicyItem {
-    let RateLimitPolicy {
-        id,
-        life,
-        name,
-        order,
-        rule,
-        disabled,
-    } = policy;
-    let subject = |subject| LimitedSubjectItem {
-        subject,
-        name: names.limited_subject(subject),
-    };
-    let model = |model| GrantedModelItem {
-        model,
-        name: names::model_ref(state, model),
-    };
-    RateLimitPolicyItem {
-        id: *id,
-        name: name.to_string(),
-        order: *order,
-        rule: rule.clone(),
-        subjects: subjects(policy).into_iter().map(subject).collect(),
-        models: models(policy).into_iter().map(model).collect(),
-        disabled: *disabled,
-        life: *life,
     }
+}
+
+fn named(policy: &RateLimitPolicy) -> Named {
+    Named::by(&policy.rule.when, &policy.rule.overrides)
 }

@@ -233,7 +233,12 @@ fn detail(names: &Names<'_>, record: RequestRecord) -> RequestDetail {
     let chosen = resolved.and_then(|it| virtual_model(names.state(), it));
     let fired = |rule: String| FiredRule {
         of: stream_of(rule.strip_prefix("audit:").unwrap_or(&rule))
-            .filter(|it| matches!(it, Stream::Grant(_) | Stream::RateLimitPolicy(_)))
+            .filter(|it| {
+                matches!(
+                    it,
+                    Stream::Grant(_) | Stream::RateLimitPolicy(_) | Stream::BudgetPolicy(_)
+                )
+            })
             .map(|it| named(names, it)),
         rule,
     };

@@ -10,8 +10,8 @@ use events_schema::{
     },
     events::Aggregate,
     state::{
-        Grant, Key, Model, Operator, Organisation, ProviderAccount, RateLimitPolicy, Settings,
-        Team, User, VirtualAccount, VirtualModel,
+        BudgetPolicy, Grant, Key, Model, Operator, Organisation, ProviderAccount, RateLimitPolicy,
+        Settings, Team, User, VirtualAccount, VirtualModel,
     },
     time::Timestamp,
 };
@@ -183,7 +183,7 @@ pub(super) async fn things(
 }
 
 /// The kinds that there are things of, in the order of the console's navigation.
-const KINDS: [Aggregate; 11] = [
+const KINDS: [Aggregate; 12] = [
     Aggregate::ProviderAccount,
     Aggregate::Model,
     Aggregate::VirtualModel,
@@ -193,6 +193,7 @@ const KINDS: [Aggregate; 11] = [
     Aggregate::Key,
     Aggregate::Grant,
     Aggregate::RateLimitPolicy,
+    Aggregate::BudgetPolicy,
     Aggregate::Operator,
     Aggregate::Settings,
 ];
@@ -221,6 +222,7 @@ impl Question {
             Aggregate::Operator => self.page::<Operator>(app).await,
             Aggregate::Team => self.page::<Team>(app).await,
             Aggregate::RateLimitPolicy => self.page::<RateLimitPolicy>(app).await,
+            Aggregate::BudgetPolicy => self.page::<BudgetPolicy>(app).await,
             Aggregate::Settings => self.page::<Settings>(app).await,
         }
     }
@@ -302,6 +304,7 @@ fn count(aggregate: Aggregate, then: &Organisation, now: &Organisation) -> KindA
         Aggregate::Operator => of::<Operator>(then, now),
         Aggregate::Team => of::<Team>(then, now),
         Aggregate::RateLimitPolicy => of::<RateLimitPolicy>(then, now),
+        Aggregate::BudgetPolicy => of::<BudgetPolicy>(then, now),
         Aggregate::Settings => of::<Settings>(then, now),
     };
     KindAt {

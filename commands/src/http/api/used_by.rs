@@ -111,5 +111,6 @@ const fn told(relation: Relation) -> Told {
         Relation::HasMember => Told::HasMember,
         Relation::MemberOf => Told::MemberOf,
         Relation::Limits => Told::Limits,
+        Relation::Budgets => Told::Budgets,
     }
 }

@@ -144,6 +144,21 @@ rate_limit_policies:
     order: 20
     limits: [{unit: requests, window: minute, limit: 500}]
     mode: audit
+budget_policies:
+  - name: research-monthly
+    order: 10
+    when:
+      subjects:
+        in: [{team: research}]
+    applies_per: [team]
+    limits:
+      - {cost: 2500.50, window: month}
+      - {tokens: 1000000, window: day}
+    overrides:
+      - of: [{team: research}]
+        limits: [{cost: "4000", window: month}]
+    when_cut_off: closed
+    alerts: [75, 100]
 operators:
   - email: auditor@example.com
     name: The Auditor
@@ -208,6 +223,7 @@ async fn a_document_is_applied_once_and_changes_nothing_the_second_time() {
             "create grant billing: production",
             "create rate-limit policy research-tokens",
             "create rate-limit policy everybody",
+            "create budget policy research-monthly",
             "create operator auditor@example.com",
         ]
     );
@@ -402,7 +418,7 @@ async fn pruning_deletes_what_sections_do_not_name_and_leaves_the_others() {
     let service = Service::start().await;
     let owner = service.owner().await;
     apply(&owner, DOCUMENT).await;
-    let body = json!({ "prune": true, "document": "sluice: v1\nrate_limit_policies: []\nvirtual_models: []\nkeys: []\ngrants:\n  - to: everyone\n    models: all\n" });
+    let body = json!({ "prune": true, "document": "sluice: v1\nrate_limit_policies: []\nbudget_policies: []\nvirtual_models: []\nkeys: []\ngrants:\n  - to: everyone\n    models: all\n" });
     let done = owner.post("/apply", &body).await;
     assert_eq!(
         names(&done),
@@ -410,6 +426,7 @@ async fn pruning_deletes_what_sections_do_not_name_and_leaves_the_others() {
             "create grant everyone",
             "delete rate-limit policy everybody",
             "delete rate-limit policy research-tokens",
+            "delete budget policy research-monthly",
             "delete grant ada@example.com",
             "delete grant billing: production",
             "delete grant research",

@@ -1,6 +1,7 @@
 //! The HTTP API as callers see it, on a real Postgres.
 
 mod brought;
+mod budgets;
 mod commands;
 mod declared;
 mod erasure;

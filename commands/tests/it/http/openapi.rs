@@ -178,6 +178,28 @@ async fn one_of_each(owner: &Caller<'_>) -> BTreeMap<&'static str, String> {
     }))
     .await;
     let team = make(json!({ "type": "create_team", "name": "backend" })).await;
+    let budget = make(json!({
+        "type": "create_budget_policy", "name": "per-team-monthly", "order": 10,
+        "rule": {
+            "when": {
+                "subjects": { "in": [{ "team": team }], "not_in": [{ "user": user }] },
+                "models": { "in": [{ "model": model }], "not_in": [] }, "metadata": {},
+            },
+            "applies_per": ["team"],
+            "limits": [
+                { "amount": { "cost": "5000000000000" }, "window": "month" },
+                { "amount": { "tokens": 1_000_000 }, "window": "day" },
+            ],
+            "overrides": [{
+                "of": [{ "team": team }],
+                "limits": [{ "amount": { "cost": "1" }, "window": "quarter" }],
+            }],
+            "mode": "enforce",
+            "when_cut_off": "closed",
+            "alerts": [75, 90, 100],
+        },
+    }))
+    .await;
     let member =
         json!({ "type": "add_team_member", "team": team, "user": user, "role": "manager" });
     owner.command(member).await;
@@ -200,6 +222,7 @@ async fn one_of_each(owner: &Caller<'_>) -> BTreeMap<&'static str, String> {
         ("virtual-accounts", virtual_account),
         ("teams", team),
         ("rate-limit-policies", policy),
+        ("budget-policies", budget),
         ("keys", key),
         ("grants", grant),
         (

@@ -125,7 +125,7 @@ async fn what_is_away_is_said_so_and_the_rest_goes_on() {
         answer.refuses(502, "gateway_unavailable");
         assert_eq!(owner.get("//readyz").await.status, 200);
     }
-    service.postgres.kill();
+    service.postgres.kill().await;
     let anybody = service.anybody();
     anybody
         .get("//readyz")

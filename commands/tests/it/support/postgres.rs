@@ -14,6 +14,14 @@ use super::{
     server::{self, Server, free_port, make_folder, setting, unprivileged},
 };
 
+/// Whether a process is gone; one that nobody has asked about yet has ended all the same.
+fn has_ended(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // `pid (name) state …`, where the name may hold anything.
+    let state = stat.rsplit_once(')').map(|(_, state)| state.trim_start());
+    state.is_none_or(|state| state.starts_with('Z'))
+}
+
 /// One statement a line: single-user mode reads it so.
 const ROLES: &str = "CREATE ROLE sluice_owner LOGIN;
 CREATE ROLE sluice_service LOGIN;
@@ -75,9 +83,25 @@ impl Postgres {
         self.server = Some(server);
     }
 
-    /// Kills all of it at once.
-    pub(crate) fn kill(&mut self) {
+    /// Kills it at once. The processes that served its connections notice that it is gone and end as well: that is waited for,
+    /// since it could not start again while one of them is there.
+    pub(crate) async fn kill(&mut self) {
+        let serving = self.processes();
         self.server.take().expect("it runs").end("kill");
+        eventually("what it had started has ended", || async {
+            serving.iter().all(|pid| has_ended(pid))
+        })
+        .await;
+    }
+
+    /// The processes that it has started, by their ids.
+    fn processes(&self) -> Vec<String> {
+        let said = std::fs::read_to_string(self.folder.join("data/postmaster.pid"));
+        let said = said.expect("it has written down which process it is");
+        let pid = said.lines().next().expect("the first line is the id");
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.expect("it runs");
+        children.split_whitespace().map(str::to_owned).collect()
     }
 
     /// Ends it orderly.

@@ -14,9 +14,11 @@ use commands::{
     domain::{Command, OperatorCommand},
     fresh,
     gateways::Gateways,
+    totals::Totals,
     http::{App, AppParts, router},
     playground::Playground,
     secrets::Secrets,
+    totals::Totals,
     trust::Trust,
 };
 use events_schema::{api::session::SessionInfo, events::Role, id::OperatorId, keyring::KeyRing};
@@ -198,8 +200,10 @@ pub(crate) fn app(trust_forwarded: bool, stopping: CancellationToken) -> App {
     App::new(AppParts {
         secrets: secrets(),
         gateways: Gateways::default(),
+        totals: Totals::default(),
         playground: Playground::new(NOWHERE, &Trust::default()).expect("a URL"),
         analytics: Analytics::new(NOWHERE, &Trust::default()).expect("a URL"),
+        totals: Totals::default(),
         gateway_url: NOWHERE.into(),
         trust_forwarded,
         stopping,

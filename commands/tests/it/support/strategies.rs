@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use commands::domain::{
     Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
-    ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, SettingsCommand, TeamCommand,
+    PolicyCommand, ProviderAccountCommand, SealedCredential, SettingsCommand, TeamCommand,
     UserCommand, VirtualAccountCommand, VirtualModelCommand,
 };
 use events_schema::{
     envelope::Epoch,
     events::{
-        Choice, GrantedModels, KeyLimits, LimitOverride, LimitSegment, LimitedSubject, ModelRef,
-        ModelType, Owner, Provider, RateLimitRule, Role, Routing, RoutingStrategy, RoutingTarget,
-        SegmentValue, Subject, TeamRole, When,
+        BudgetRule, Choice, GrantedModels, KeyLimits, LimitSegment, LimitedSubject, ModelRef,
+        ModelType, Override, Owner, Provider, RateLimitRule, Role, Routing, RoutingStrategy,
+        RoutingTarget, SegmentValue, Subject, TeamRole, When,
     },
     id::{Id, ModelId},
     money::{NanoUsd, Price},
@@ -64,6 +64,7 @@ fn settlement() -> Vec<Command> {
         world::create_team(0, "a"),
         world::add_member(0, 0, TeamRole::Member),
         world::create_policy(0, "a", world::requests_per_minute(60)),
+        world::create_budget(0, "a", world::dollars_per_month(60)),
     ]
 }
 
@@ -80,7 +81,8 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         4 => (id(), grant()).prop_map(|(id, it)| Command::Grant(id, it)),
         6 => (id(), operator()).prop_map(|(id, it)| Command::Operator(id, it)),
         4 => (id(), team()).prop_map(|(id, it)| Command::Team(id, it)),
-        4 => (id(), policy()).prop_map(|(id, it)| Command::RateLimitPolicy(id, it)),
+        4 => (id(), policy(rule)).prop_map(|(id, it)| Command::RateLimitPolicy(id, it)),
+        4 => (id(), policy(budget_rule)).prop_map(|(id, it)| Command::BudgetPolicy(id, it)),
         2 => settings().prop_map(Command::Settings),
     ]
 }
@@ -257,8 +259,10 @@ fn team() -> impl Strategy<Value = TeamCommand> {
     ]
 }
 
-fn policy() -> impl Strategy<Value = RateLimitPolicyCommand> {
-    use RateLimitPolicyCommand as C;
+fn policy<R: Clone + std::fmt::Debug, S: Strategy<Value = R>>(
+    rule: fn() -> S,
+) -> impl Strategy<Value = PolicyCommand<R>> {
+    use PolicyCommand as C;
     prop_oneof![
         6 => (slug(), 0..3_u32, rule()).prop_map(|(name, order, rule)| C::Create { name, order, rule }),
         1 => slug().prop_map(|name| C::Rename { name }),
@@ -293,6 +297,34 @@ fn settings() -> impl Strategy<Value = SettingsCommand> {
 }
 
 fn rule() -> impl Strategy<Value = RateLimitRule> {
+    let limit = prop_oneof![6 => 1..100_u64, 1 => Just(0)];
+    let other = (1..3_u64).prop_map(world::rate_limit);
+    (when(), limit, counted(other)).prop_map(|(when, limit, (applies_per, overrides))| {
+        RateLimitRule {
+            when,
+            applies_per,
+            overrides,
+            ..world::requests_per_minute(limit)
+        }
+    })
+}
+
+fn budget_rule() -> impl Strategy<Value = BudgetRule> {
+    let limit = prop_oneof![6 => 1..100_u64, 1 => Just(0)];
+    let other = (1..3_u64).prop_map(world::monthly);
+    let alerts = collection::btree_set(select(vec![75_u8, 90, 100]), 0..3);
+    (when(), limit, counted(other), alerts).prop_map(
+        |(when, limit, (applies_per, overrides), alerts)| BudgetRule {
+            when,
+            applies_per,
+            overrides,
+            alerts,
+            ..world::dollars_per_month(limit)
+        },
+    )
+}
+
+fn when() -> impl Strategy<Value = When> {
     let subject = || {
         prop_oneof![
             id().prop_map(LimitedSubject::User),
@@ -310,38 +342,39 @@ fn rule() -> impl Strategy<Value = RateLimitRule> {
         GrantedModels::Listed(models) => Choice::only(models),
     });
     let models = prop_oneof![2 => Just(Choice::all()), 1 => models];
+    (subjects, models).prop_map(|(subjects, models)| When {
+        subjects,
+        models,
+        metadata: BTreeMap::new(),
+    })
+}
+
+/// What has a counter of its own, and other limits, mostly for one of these.
+fn counted<L: Ord + Clone + std::fmt::Debug>(
+    limit: impl Strategy<Value = L> + Clone + 'static,
+) -> impl Strategy<Value = (BTreeSet<LimitSegment>, BTreeSet<Override<L>>)> {
     let segment = select(vec![
         LimitSegment::User,
         LimitSegment::VirtualAccount,
         LimitSegment::Model,
+        LimitSegment::Team,
     ]);
     let applies_per = collection::btree_set(segment, 0..3);
-    let limit = prop_oneof![6 => 1..100_u64, 1 => Just(0)];
-    let other = || {
-        (id(), 1..3_u64).prop_map(|(user, limit)| LimitOverride {
-            of: BTreeSet::from([SegmentValue::User(user)]),
-            limits: BTreeSet::from([world::rate_limit(limit)]),
-        })
+    let others = move |of: BoxedStrategy<SegmentValue>| {
+        let other = (of, limit.clone()).prop_map(|(of, limit)| Override {
+            of: BTreeSet::from([of]),
+            limits: BTreeSet::from([limit]),
+        });
+        collection::btree_set(other, 1..2)
     };
-    // Other limits are for one of what the rule applies per, mostly.
-    let counted = prop_oneof![
+    let users = || id().prop_map(SegmentValue::User).boxed();
+    let teams = || id().prop_map(SegmentValue::Team).boxed();
+    prop_oneof![
         6 => applies_per.prop_map(|per| (per, BTreeSet::new())),
-        2 => collection::btree_set(other(), 1..2)
-            .prop_map(|others| (BTreeSet::from([LimitSegment::User]), others)),
-        1 => collection::btree_set(other(), 1..2).prop_map(|others| (BTreeSet::new(), others)),
-    ];
-    (subjects, models, limit, counted).prop_map(
-        |(subjects, models, limit, (applies_per, overrides))| RateLimitRule {
-            when: When {
-                subjects,
-                models,
-                metadata: BTreeMap::new(),
-            },
-            applies_per,
-            overrides,
-            ..world::requests_per_minute(limit)
-        },
-    )
+        2 => others(users()).prop_map(|others| (BTreeSet::from([LimitSegment::User]), others)),
+        2 => others(teams()).prop_map(|others| (BTreeSet::from([LimitSegment::Team]), others)),
+        1 => others(users()).prop_map(|others| (BTreeSet::new(), others)),
+    ]
 }
 
 /// One of the few ids of a kind.

@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 
 use commands::domain::{
-    Command, Fingerprints, GrantCommand, KeyCommand, ModelCommand, OperatorCommand,
-    ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, TeamCommand, UserCommand,
-    VirtualAccountCommand, VirtualModelCommand,
+    BudgetPolicyCommand, Command, Fingerprints, GrantCommand, KeyCommand, ModelCommand,
+    OperatorCommand, ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, TeamCommand,
+    UserCommand, VirtualAccountCommand, VirtualModelCommand,
 };
 use events_schema::{
     events::{
-        GrantedModels, KeyLimits, LimitMode, LimitUnit, LimitWindow, ModelRef, ModelType, Owner,
-        Provider, RateLimit, RateLimitRule, Role, Routing, RoutingTarget, Subject, TeamRole, When,
+        BudgetAmount, BudgetLimit, BudgetRule, BudgetWindow, GrantedModels, KeyLimits, LimitMode,
+        LimitUnit, LimitWindow, ModelRef, ModelType, Owner, Provider, RateLimit, RateLimitRule,
+        Role, Routing, RoutingTarget, Subject, TeamRole, When, WhenCutOff,
     },
     id::Id,
+    money::NanoUsd,
     secrets::{KeyedHash, SealedRef},
     time::Timestamp,
 };
@@ -236,6 +238,42 @@ pub(crate) const fn rate_limit(limit: u64) -> RateLimit {
         unit: LimitUnit::Requests,
         window: LimitWindow::Minute,
         limit,
+    }
+}
+
+pub(crate) fn create_budget(number: u8, called: &str, rule: BudgetRule) -> Command {
+    budget(
+        number,
+        BudgetPolicyCommand::Create {
+            name: name(called),
+            order: 10,
+            rule,
+        },
+    )
+}
+
+pub(crate) fn budget(number: u8, command: BudgetPolicyCommand) -> Command {
+    Command::BudgetPolicy(id(number), command)
+}
+
+/// So many dollars a month for everybody together.
+pub(crate) fn dollars_per_month(dollars: u64) -> BudgetRule {
+    BudgetRule {
+        when: When::default(),
+        applies_per: BTreeSet::new(),
+        limits: BTreeSet::from([monthly(dollars)]),
+        overrides: BTreeSet::new(),
+        mode: LimitMode::Enforce,
+        when_cut_off: WhenCutOff::Open,
+        alerts: BTreeSet::from([75, 100]),
+    }
+}
+
+/// So many dollars a month.
+pub(crate) const fn monthly(dollars: u64) -> BudgetLimit {
+    BudgetLimit {
+        amount: BudgetAmount::Cost(NanoUsd::new(dollars * 1_000_000_000)),
+        window: BudgetWindow::Month,
     }
 }
 

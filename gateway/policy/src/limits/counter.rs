@@ -103,6 +103,11 @@ pub struct Counter {
     refused: u64,
     /// The slot with which the window ended for which the two sums are.
     summed_at: SlotNumber,
+    /// When that slot begins, and when it ends: in between nobody has to work out which it is.
+    summed_from: Timestamp,
+    summed_until: Timestamp,
+    /// Where among the slots it is kept.
+    summed_place: usize,
     /// What this gateway has admitted in the window that is not in `known` (`u`).
     own: u64,
     /// What is known to have been admitted in the window (`G`).
@@ -158,6 +163,16 @@ impl Slot {
         self.others.saturating_add(self.included.net())
     }
 
+    /// Begins the slot with this number, where an earlier one was kept.
+    fn begin(&mut self, number: SlotNumber) {
+        if self.number < number {
+            *self = Self {
+                number,
+                ..Self::default()
+            };
+        }
+    }
+
     const fn is_empty(&self) -> bool {
         self.own.charged == 0 && self.others == 0 && self.included.charged == 0
     }
@@ -178,6 +193,9 @@ impl Counter {
             asked: 0,
             refused: 0,
             summed_at: SlotNumber::default(),
+            summed_from: Timestamp::MIN,
+            summed_until: Timestamp::MIN,
+            summed_place: 0,
             own: 0,
             known: 0,
             last: SlotNumber::default(),
@@ -215,14 +233,14 @@ impl Counter {
     /// What this gateway has admitted in the window of `now` that is not yet known (`u`), and what is known (`G`).
     #[must_use]
     pub fn used(&mut self, now: Timestamp) -> (u64, u64) {
-        self.sum(self.id.period.slot_at(now));
+        self.sum(now);
         (self.own, self.known)
     }
 
     /// Whether a request of this cost fits. Nothing is counted.
     #[must_use]
     pub fn admits(&mut self, cost: u64, reach: Reach, now: Timestamp) -> bool {
-        self.sum(self.id.period.slot_at(now));
+        self.sum(now);
         self.fits(self.own, self.known, cost, reach)
     }
 
@@ -267,7 +285,9 @@ impl Counter {
 
     /// Counts a request; returns the slot in which it counts, for its settlement.
     pub fn charge(&mut self, cost: u64, now: Timestamp) -> SlotNumber {
-        let slot = self.slot_for(self.id.period.slot_at(now));
+        self.sum(now);
+        let slot = &mut self.slots[self.summed_place];
+        slot.begin(self.summed_at);
         slot.own.charged = slot.own.charged.saturating_add(cost);
         slot.open = slot.open.saturating_add(cost);
         let number = slot.number;
@@ -410,12 +430,7 @@ impl Counter {
     fn slot_for(&mut self, number: SlotNumber) -> &mut Slot {
         let at = self.place_of(number);
         let slot = &mut self.slots[at];
-        if slot.number < number {
-            *slot = Slot {
-                number,
-                ..Slot::default()
-            };
-        }
+        slot.begin(number);
         slot
     }
 
@@ -433,11 +448,18 @@ impl Counter {
         })
     }
 
-    fn sum(&mut self, newest: SlotNumber) {
-        if self.summed_at != newest {
-            self.summed_at = newest;
-            self.sum_again();
+    /// Sums up the window of `now`, unless that was done.
+    fn sum(&mut self, now: Timestamp) {
+        if self.summed_from <= now && now < self.summed_until {
+            return;
         }
+        let period = self.id.period;
+        let newest = period.slot_at(now);
+        self.summed_from = period.slot_begins(newest);
+        self.summed_until = period.slot_begins(newest.plus(1));
+        self.summed_place = self.place_of(newest);
+        self.summed_at = newest;
+        self.sum_again();
     }
 
     fn sum_again(&mut self) {

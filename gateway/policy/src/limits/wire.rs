@@ -27,6 +27,25 @@ pub fn shard_of(id: &CounterId) -> usize {
     usize::try_from(id.group() % SHARDS as u64).unwrap_or(0)
 }
 
+/// One thing that is written down by itself.
+///
+/// # Panics
+/// Never: what is written holds nothing that cannot be.
+pub fn write_one<T: Serialize>(it: &T) -> Vec<u8> {
+    postcard::to_extend(it, vec![VERSION]).expect("it goes into memory")
+}
+
+/// What was written by [`write_one`].
+///
+/// # Errors
+/// When the bytes are nothing of the kind.
+pub fn read_one<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    let Some((&VERSION, rest)) = bytes.split_first() else {
+        return Err(Unreadable);
+    };
+    postcard::from_bytes(rest).map_err(|_| Unreadable)
+}
+
 /// What shards say, as few messages.
 ///
 /// # Panics

@@ -1,76 +1,37 @@
-//! A decision allocates nothing, whether it admits or refuses: counted by the allocator itself.
+//! Finding the rule of a request allocates nothing, and neither does a decision, whether it admits or refuses: counted by the
+//! allocator itself.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-    hint::black_box,
-};
+mod counting;
+#[path = "../it/memory.rs"]
+#[expect(dead_code, reason = "the other tests need more of it")]
+mod memory;
+#[path = "../it/strangers.rs"]
+mod strangers;
+#[path = "../it/twenty.rs"]
+mod twenty;
+
+use std::{collections::BTreeMap, hint::black_box};
 
 use events_schema::time::Timestamp;
-use gateway_policy::limits::{
-    Measure,
-    admission::{Charge, Counters, Decision, Moment, Turn, admit, decide},
-    counter::{Counter, Mode, Reach, Terms},
-    gateway::Gateway,
-    lease::{BudgetId, Lender, Role, Spending, Wallet, Wallets},
-    message::{CounterId, Incarnation, Steady},
-    period::Period,
-    share::Share,
+use gateway_policy::{
+    Caller, Configuration as _, Facts, Target,
+    limits::{
+        Measure,
+        admission::{Counters, Decision, Moment, Turn, admit, decide},
+        counter::{Counter, Reach},
+        gateway::Gateway,
+        lease::{BudgetId, Lender, Role, Spending, Wallet, Wallets},
+        message::{CounterId, Incarnation, Steady},
+        period::Period,
+    },
+    resolve,
 };
 
-/// The system's allocator, which counts what each thread takes.
-struct Counting;
-
-thread_local! {
-    static TAKEN: Cell<u64> = const { Cell::new(0) };
-}
-
-#[expect(
-    unsafe_code,
-    reason = "the one way to count allocations; everything is handed on to the system's allocator"
-)]
-// SAFETY: each call is handed on as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        TAKEN.with(|taken| taken.set(taken.get() + 1));
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// How often `what` takes memory.
-fn taken(what: impl FnOnce()) -> u64 {
-    let before = TAKEN.with(Cell::get);
-    what();
-    TAKEN.with(Cell::get) - before
-}
-
-/// Twenty counters, some of each period.
-fn counters(most: u64) -> Vec<Counter> {
-    let counter = |at: u8| {
-        let id = CounterId {
-            rule: [at; 16],
-            measure: Measure::Requests,
-            period: Period::ALL[usize::from(at) % Period::ALL.len()],
-            segment: [0; 16],
-        };
-        let terms = Terms {
-            most,
-            mode: Mode::Enforce,
-            cut_off: None,
-        };
-        Counter::new(id, terms, Share::of_2_32(1 << 30))
-    };
-    (0..20).map(counter).collect()
-}
+use self::{
+    counting::taken,
+    memory::{ACCOUNT, BIG, BOB, KEY, Memory, organisation},
+    strangers::EVERYBODYS,
+};
 
 #[test]
 fn the_allocator_counts() {
@@ -79,20 +40,13 @@ fn the_allocator_counts() {
 
 #[test]
 fn a_decision_over_twenty_counters_allocates_nothing() {
-    let mut counters = counters(500);
-    let mut charges: Vec<Charge> = (0..counters.len())
-        .map(|counter| Charge::new(counter, 1))
-        .collect();
-    let reach = Reach::Together {
-        halvings: 0,
-        silent_us: 0,
-    };
+    let (mut counters, mut charges) = twenty::counters(500);
     let (mut admitted, mut refused) = (0, 0);
     let many = taken(|| {
         // Half an hour, so that slots and windows pass.
-        for at in 0..2_000 {
-            let now = Timestamp::MIN.plus_micros(1_795_348_800_000_000 + at * 900_000);
-            match admit(&mut counters[..], &mut charges, reach, now) {
+        for nth in 0..2_000 {
+            let now = twenty::at(nth * 900_000);
+            match admit(&mut counters[..], &mut charges, twenty::TOGETHER, now) {
                 Ok(_) => admitted += 1,
                 Err(_) => refused += 1,
             }
@@ -120,17 +74,15 @@ impl Wallets for All {
 #[test]
 fn a_decision_over_limits_and_budgets_and_its_settlement_allocate_nothing() {
     let mut all = All(Gateway::new(Incarnation([1; 16]), Steady(0)));
-    let begin = Timestamp::MIN.plus_micros(1_795_348_800_000_000);
-    for counter in counters(1_000) {
+    let (begin, (counters, mut charges)) = (twenty::at(0), twenty::counters(1_000));
+    for counter in counters {
         all.0.place(counter.id(), counter.terms());
     }
-    let limits = all.0.look().len();
     let roles = [Role::Decides { closed: true }, Role::Tracks, Role::Audits];
     let budgets: Vec<BudgetId> = (0..12).map(|at| budget(at, begin)).collect();
     for budget in &budgets {
         all.0.wallet.place(*budget, 3_000, Steady(0));
     }
-    let mut charges: Vec<Charge> = (0..limits).map(|at| Charge::new(at, 1)).collect();
     let spendings: Vec<Spending> = (0..budgets.len())
         .map(|purse| Spending {
             purse,
@@ -175,4 +127,31 @@ fn budget(at: u8, begin: Timestamp) -> BudgetId {
         },
         slot: period.slot_at(begin),
     }
+}
+
+#[test]
+fn finding_the_rule_that_applies_and_its_counter_allocates_nothing() {
+    let rules = strangers::among(1_000);
+    let config = Memory::with(organisation());
+    let caller = Caller {
+        key: config.key(&KEY).expect("it is there"),
+    };
+    let resolved = resolve(&config, "chat").expect("it is there");
+    let metadata = ["project", "environment"].map(|key| (key.to_owned(), "mine".to_owned()));
+    let metadata = BTreeMap::from(metadata);
+    let facts = Facts::of(&config, caller, resolved, &metadata);
+    let attempt = facts.at(Target {
+        account: config.account(&ACCOUNT).expect("it is there"),
+        model: config.model(&BIG).expect("it is there"),
+    });
+    let mut found = None;
+    let many = taken(|| {
+        found = rules.first(&facts).map(|rule| {
+            let segment = rule.segments(&facts)[0];
+            (rule.id, segment, rule.limits(&segment).len())
+        });
+        assert!(rules.first_naming(&attempt).is_none());
+    });
+    assert_eq!(found, Some((EVERYBODYS, BOB, 1)));
+    assert_eq!(many, 0);
 }

@@ -13,3 +13,4 @@ mod routing;
 mod rules;
 mod simulation;
 mod spending;
+mod strangers;

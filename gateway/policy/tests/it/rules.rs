@@ -5,20 +5,22 @@ use std::collections::BTreeMap;
 use events_schema::snapshot::{
     entries::{Entry, MembershipsEntry, ModelRefEntry, OwnerEntry},
     limits::{
-        ArchivedRateLimitPolicyEntry, LimitOverrideEntry, LimitUnitEntry, LimitWindowEntry,
-        LimitedSubjectEntry as Subject, MetadataConditionEntry, RateLimitEntry,
-        RateLimitPolicyEntry, SegmentEntry, SegmentValueEntry,
+        LimitOverrideEntry, LimitUnitEntry, LimitWindowEntry, LimitedSubjectEntry as Subject,
+        MetadataConditionEntry, RateLimitEntry, RateLimitPolicyEntry, SegmentEntry,
+        SegmentValueEntry,
     },
 };
 use gateway_policy::{
-    Caller, Configuration as _, EntryId, Facts, Measure, Rule, RuleLimit, Rules,
-    limits::period::Period, resolve,
+    Caller, Configuration as _, EntryId, Facts, Measure, Rule, RuleLimit, limits::period::Period,
+    resolve,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
-use rkyv::{rancor::Error, util::AlignedVec};
 
-use crate::memory::{
-    ACCOUNT, BIG, BOB, BOT, CHAT, KEY, Memory, OTHER_ACCOUNT, SMALL, id, key, organisation,
+use crate::{
+    memory::{
+        ACCOUNT, BIG, BOB, BOT, CHAT, KEY, Memory, OTHER_ACCOUNT, SMALL, id, key, organisation,
+    },
+    strangers::{self, EVERYBODYS, compiled},
 };
 
 pub(crate) const TEAM: EntryId = id(61);
@@ -59,17 +61,6 @@ fn condition(key: &str, within: &[&str], not_in: &[&str]) -> MetadataConditionEn
         within: owned(within),
         not_in: owned(not_in),
     }
-}
-
-fn compiled(policies: impl IntoIterator<Item = RateLimitPolicyEntry>) -> Rules {
-    let archives: Vec<AlignedVec> = policies
-        .into_iter()
-        .map(|it| Entry::RateLimitPolicy(it).archive())
-        .collect();
-    let archived = archives.iter().map(|archive| {
-        rkyv::access::<ArchivedRateLimitPolicyEntry, Error>(archive).expect("made by this version")
-    });
-    Rules::compile(archived)
 }
 
 /// Bob is in a team; the key is his, or the bot's.
@@ -138,6 +129,19 @@ fn the_first_rule_that_matches_applies_and_of_two_with_one_number_the_older() {
         Some(1)
     );
     assert_eq!(applies(&[], BOBS, "chat", &[]), None);
+}
+
+#[test]
+fn the_rules_of_strangers_do_not_apply_however_many_they_are() {
+    let rules = strangers::among(3_000);
+    with_facts(BOBS, "chat", &metadata(&[("project", "mine")]), |facts| {
+        assert_eq!(rules.first(facts).map(|rule| rule.id), Some(EVERYBODYS));
+    });
+    let theirs = metadata(&[("project", "project-2")]);
+    with_facts(BOBS, "chat", &theirs, |facts| {
+        let rule = rules.first(facts).expect("two match");
+        assert_eq!(rule.name.as_ref(), "policy-2");
+    });
 }
 
 #[test]

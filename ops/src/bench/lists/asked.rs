@@ -14,7 +14,7 @@ use crate::dice::Dice;
 use crate::failure::Outcome;
 
 /// Every list that the console shows, and whether it can be searched.
-const LISTS: [(&str, bool); 11] = [
+const LISTS: [(&str, bool); 12] = [
     ("provider-accounts", true),
     ("models", true),
     ("virtual-models", true),
@@ -24,6 +24,7 @@ const LISTS: [(&str, bool); 11] = [
     ("keys", true),
     ("grants", true),
     ("rate-limit-policies", true),
+    ("budget-policies", true),
     ("operators", true),
     ("events", false),
 ];

@@ -16,13 +16,14 @@ use crate::failure::{Doing as _, Failure, Outcome};
 use crate::webdriver::Chromium;
 
 /// Every list, by the name that the navigation gives it.
-const SCREENS: [&str; 11] = [
+const SCREENS: [&str; 12] = [
     "Provider accounts",
     "Models",
     "Virtual models",
     "Teams",
     "Virtual accounts",
     "Rate-limit policies",
+    "Budgets",
     "Operators",
     "History",
     "Users",

@@ -67,6 +67,7 @@ pub(crate) fn stood_for(detail: &RequestDetail) -> &'static str {
             | Aggregate::Operator
             | Aggregate::Team
             | Aggregate::RateLimitPolicy
+            | Aggregate::BudgetPolicy
             | Aggregate::Settings,
         )
         | None => "which stood for nothing that there was, or was not looked up",
@@ -92,6 +93,7 @@ pub(crate) fn rule(rule: &FiredRule) -> String {
         policy if policy.starts_with("rate_limit_policy:") => {
             "Counted against the limits of".to_owned()
         }
+        budget if budget.starts_with("budget_policy:") => "Counted against the budget".to_owned(),
         _ if rule.of.is_some() => "Allowed by the grant to".to_owned(),
         other => format!("Rule {other}"),
     }

@@ -205,6 +205,7 @@ fn kinds(address: &AddressQuery, summary: &StateSummary) -> Html {
 fn plural(kind: Aggregate) -> String {
     match kind {
         Aggregate::RateLimitPolicy => "rate_limit_policies".to_owned(),
+        Aggregate::BudgetPolicy => "budget_policies".to_owned(),
         Aggregate::Settings => kind.to_string(),
         Aggregate::Log
         | Aggregate::ProviderAccount

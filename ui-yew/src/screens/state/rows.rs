@@ -8,7 +8,7 @@ use yew::prelude::*;
 
 use crate::format;
 use crate::screens::{
-    access, keys, models, operators, policies, provider_accounts, settings, teams, users,
+    access, budgets, keys, models, operators, policies, provider_accounts, settings, teams, users,
     virtual_accounts, virtual_models,
 };
 use crate::widgets::diff::{Line, diff};
@@ -28,6 +28,7 @@ pub(super) fn columns(kind: Aggregate) -> &'static [&'static str] {
         Aggregate::Operator => operators::COLUMNS,
         Aggregate::Team => teams::COLUMNS,
         Aggregate::RateLimitPolicy => policies::COLUMNS,
+        Aggregate::BudgetPolicy => budgets::COLUMNS,
         Aggregate::Settings => settings::COLUMNS,
     }
 }
@@ -49,6 +50,7 @@ pub(super) fn row(thing: &Thing, at: DateTime<Utc>) -> Row {
             teams::row(it, members, none())
         }
         Thing::RateLimitPolicy(it) => policies::row(it, none()),
+        Thing::BudgetPolicy(it) => budgets::row(it, none()),
         Thing::Settings(it) => settings::row(&it),
     }
 }

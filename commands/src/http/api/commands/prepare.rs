@@ -16,9 +16,9 @@ use crate::{
     clock,
     control::{PasswordChange, Person, PersonChange, SideEffects},
     domain::{
-        Command, Fingerprints, GrantCommand, KeyCommand, ModelCommand, OperatorCommand,
-        ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, SettingsCommand,
-        TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand,
+        BudgetPolicyCommand, Command, Fingerprints, GrantCommand, KeyCommand, ModelCommand,
+        OperatorCommand, ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential,
+        SettingsCommand, TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand,
     },
     fresh,
     http::{App, app::Answer, names::unreadable, problem::ApiError},
@@ -443,6 +443,37 @@ pub(super) async fn prepare(
         }
         N::DeleteRateLimitPolicy { policy } => {
             Command::RateLimitPolicy(policy, RateLimitPolicyCommand::Delete).into()
+        }
+        N::CreateBudgetPolicy { name, order, rule } => Command::BudgetPolicy(
+            fresh::id(),
+            BudgetPolicyCommand::Create {
+                name: read("name", &name)?,
+                order,
+                rule: *rule,
+            },
+        )
+        .into(),
+        N::RenameBudgetPolicy { policy, name } => Command::BudgetPolicy(
+            policy,
+            BudgetPolicyCommand::Rename {
+                name: read("name", &name)?,
+            },
+        )
+        .into(),
+        N::MoveBudgetPolicy { policy, order } => {
+            Command::BudgetPolicy(policy, BudgetPolicyCommand::Move { order }).into()
+        }
+        N::ChangeBudgetRule { policy, rule } => {
+            Command::BudgetPolicy(policy, BudgetPolicyCommand::ChangeRule { rule: *rule }).into()
+        }
+        N::DisableBudgetPolicy { policy } => {
+            Command::BudgetPolicy(policy, BudgetPolicyCommand::Disable).into()
+        }
+        N::EnableBudgetPolicy { policy } => {
+            Command::BudgetPolicy(policy, BudgetPolicyCommand::Enable).into()
+        }
+        N::DeleteBudgetPolicy { policy } => {
+            Command::BudgetPolicy(policy, BudgetPolicyCommand::Delete).into()
         }
         N::RenameOrganisation { name } => {
             let name = name.as_deref().map(|name| read("name", name)).transpose()?;

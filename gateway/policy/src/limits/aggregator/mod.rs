@@ -340,18 +340,13 @@ impl Aggregator {
     #[must_use]
     pub fn standing(&self, id: &CounterId, wall: Timestamp) -> Option<Standing> {
         let tally = self.tallies.get(id)?;
-        let admitted = tally.used(id.period, id.period.slot_at(wall));
-        let sum = |of: fn(&Part) -> u64| {
-            let parts = tally.parts.values();
-            parts.fold(0_u64, |sum, part| sum.saturating_add(of(part)))
-        };
-        Some(Standing {
-            most: tally.most,
-            admitted,
-            overshot: admitted.saturating_sub(tally.most),
-            asked: sum(|part| part.asked),
-            refused: sum(|part| part.refused),
-        })
+        Some(tally.standing(id.period, wall))
+    }
+
+    /// How all counters stand.
+    pub fn standings(&self, wall: Timestamp) -> impl Iterator<Item = (CounterId, Standing)> {
+        let all = self.tallies.iter();
+        all.map(move |(id, tally)| (*id, tally.standing(id.period, wall)))
     }
 
     /// What all have counted at a counter in one slot.

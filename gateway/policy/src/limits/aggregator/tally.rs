@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-use super::book::Book;
+use super::{Standing, book::Book};
 
 /// How quickly what was asked for is forgotten: an eighth with each broadcast.
 const FORGOTTEN: u64 = 8;
@@ -161,6 +161,22 @@ impl Tally {
         let slots = self.slots().into_iter();
         let counting = slots.filter(|slot| period.counts_at(*slot, newest));
         counting.fold(0, |sum, slot| sum.saturating_add(self.total(slot)))
+    }
+
+    /// How it stands.
+    pub(super) fn standing(&self, period: Period, wall: Timestamp) -> Standing {
+        let admitted = self.used(period, period.slot_at(wall));
+        let sum = |of: fn(&Part) -> u64| {
+            let parts = self.parts.values();
+            parts.fold(0_u64, |sum, part| sum.saturating_add(of(part)))
+        };
+        Standing {
+            most: self.most,
+            admitted,
+            overshot: admitted.saturating_sub(self.most),
+            asked: sum(|part| part.asked),
+            refused: sum(|part| part.refused),
+        }
     }
 
     /// Whether so much is used that shares should follow demand.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     purse::{Lack, Lender, Purse, Stands},
     spend::{Overspent, Role, Spending, Wallets, Why, ask, look_at, refuse, spend},
-    treasury::Treasury,
+    treasury::{BudgetStanding, Treasury},
     wallet::{Kept, PURSE_KEPT_US, Wallet},
 };
 use super::{

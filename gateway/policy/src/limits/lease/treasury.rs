@@ -1,6 +1,6 @@
 //! All leases of all budgets: what is lent, to whom, and what comes back. Only whoever is in office plans.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{BudgetId, BudgetRecord, LEASE_LIFETIME_US, Lease, LeaseRow, PurseReport, PurseRow};
 use crate::limits::message::{Incarnation, Steady};
@@ -60,6 +60,8 @@ pub struct BudgetStanding {
 #[derive(Debug, Clone, Default)]
 pub struct Treasury {
     budgets: BTreeMap<BudgetId, Budget>,
+    /// Of which something is to be planned.
+    stirred: BTreeSet<BudgetId>,
 }
 
 // === impl Loan ===
@@ -194,7 +196,9 @@ impl Treasury {
         let is_new = !self.budgets.contains_key(&row.budget);
         let budget = self.budgets.entry(row.budget).or_default();
         budget.awaits_ledger |= is_new;
-        budget.most = row.most;
+        if row.most > 0 {
+            budget.most = row.most;
+        }
         let loan = budget.loans.entry(from).or_default();
         if loan.is_over {
             return is_new;
@@ -213,19 +217,21 @@ impl Treasury {
         loan.said = row.said;
         loan.most = row.most;
         loan.received_at = Some(now);
+        self.stirred.insert(row.budget);
         is_new
     }
 
     /// The ledger says what incarnations have spent of a budget, at least. From now on it is lent.
     pub fn ledger_said(
         &mut self,
-        budget: &BudgetId,
+        id: &BudgetId,
         spent: impl IntoIterator<Item = (Incarnation, u64)>,
         now: Steady,
     ) {
-        let Some(budget) = self.budgets.get_mut(budget) else {
+        let Some(budget) = self.budgets.get_mut(id) else {
             return;
         };
+        self.stirred.insert(*id);
         budget.awaits_ledger = false;
         for (incarnation, spent) in spent {
             let loan = budget.loans.entry(incarnation).or_insert(Loan {
@@ -239,13 +245,22 @@ impl Treasury {
     /// What is to be lent and taken back now: each record is to be made durable, and then said to be so with [`Self::written`].
     /// Of a budget one record is under way at a time.
     pub fn plan(&mut self, now: Steady) -> Vec<BudgetRecord> {
-        let budgets = self.budgets.iter_mut();
-        let changed = budgets.filter_map(|(id, budget)| {
-            let changes = !budget.is_being_written && budget.plan(now);
-            budget.is_being_written |= changes;
-            changes.then(|| budget.record(*id))
+        let mut records = Vec::new();
+        let budgets = &mut self.budgets;
+        self.stirred.retain(|id| {
+            let Some(budget) = budgets.get_mut(id) else {
+                return false;
+            };
+            if budget.is_being_written {
+                return true;
+            }
+            if budget.plan(now) {
+                budget.is_being_written = true;
+                records.push(budget.record(*id));
+            }
+            false
         });
-        changed.collect()
+        records
     }
 
     /// A record is durable: from now on gateways are told of their leases.
@@ -289,11 +304,11 @@ impl Treasury {
     pub fn records_arrived(
         &mut self,
         of: Incarnation,
-        budget: &BudgetId,
+        id: &BudgetId,
         spent: u64,
         now: Steady,
     ) -> bool {
-        let Some(budget) = self.budgets.get_mut(budget) else {
+        let Some(budget) = self.budgets.get_mut(id) else {
             return true;
         };
         let is_being_written = budget.is_being_written;
@@ -306,6 +321,7 @@ impl Treasury {
         }
         loan.is_over = true;
         loan.recorded = spent;
+        self.stirred.insert(*id);
         !is_being_written && loan.told.ceiling == spent
     }
 
@@ -340,6 +356,11 @@ impl Treasury {
             let silent = loans.filter(move |(_, loan)| !loan.is_over && !loan.is_alive(now));
             silent.map(move |(whose, _)| (*id, *whose))
         })
+    }
+
+    /// The budgets that are known.
+    pub fn budgets(&self) -> impl Iterator<Item = &BudgetId> {
+        self.budgets.keys()
     }
 
     /// Forgets a budget whose slot is over.

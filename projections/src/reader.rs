@@ -27,15 +27,15 @@ const STALLED: &str = "Nats-Consumer-Stalled";
 
 /// A stream as it was when the reading began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Life {
+pub(crate) struct Life {
     /// How many messages it has.
-    pub(super) messages: u64,
+    pub(crate) messages: u64,
     /// The sequence of its last message.
-    pub(super) last: u64,
+    pub(crate) last: u64,
 }
 
 /// A reading under way.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     client: Client,
     messages: Subscriber,
     delivered: u64,
@@ -44,16 +44,16 @@ pub(super) struct Reader {
 }
 
 /// A message of the stream.
-pub(super) struct Delivered {
+pub(crate) struct Delivered {
     /// Its sequence.
-    pub(super) sequence: u64,
+    pub(crate) sequence: u64,
     /// The message.
-    pub(super) message: Message,
+    pub(crate) message: Message,
 }
 
 /// Why a reading could not begin, or ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadError {
+pub(crate) enum ReadError {
     #[error("the stream cannot be found")]
     Stream(#[source] jetstream::context::GetStreamError),
     #[error("subscribing to an inbox")]
@@ -71,7 +71,7 @@ pub(super) enum ReadError {
 }
 
 /// The stream as it is now.
-pub(super) async fn look(context: &jetstream::Context, stream: &str) -> Result<Life, ReadError> {
+pub(crate) async fn look(context: &jetstream::Context, stream: &str) -> Result<Life, ReadError> {
     let stream = context
         .get_stream(stream)
         .await
@@ -85,7 +85,7 @@ pub(super) async fn look(context: &jetstream::Context, stream: &str) -> Result<L
 
 impl Reader {
     /// Begins to read `stream`, from the sequence `from` or from its start, unfiltered.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         context: &jetstream::Context,
         stream: &str,
         from: Option<u64>,
@@ -124,7 +124,7 @@ impl Reader {
     }
 
     /// The next message. Nothing is lost when the future is dropped, and silence goes on being counted.
-    pub(super) async fn next(&mut self) -> Result<Delivered, ReadError> {
+    pub(crate) async fn next(&mut self) -> Result<Delivered, ReadError> {
         loop {
             let message = timeout_at(self.heard + SILENCE, self.messages.next())
                 .await

@@ -1,0 +1,69 @@
+//! How limits and budgets stand.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    money::NanoUsd,
+    time::Timestamp,
+    usage::{LimitOf, LimitPeriod},
+};
+
+/// How limits and budgets stand over all gateways: answer of `GET /limit-usage`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LimitUsage {
+    /// When it was told how rate limits stand; `None`: nobody who deals them out has been heard of late.
+    pub rates_at: Option<Timestamp>,
+    /// How many counters rate limits have, those that are not listed among them.
+    pub rates: u64,
+    /// When it was told how budgets stand; `None`: nobody who lends them has been heard of late.
+    pub budgets_at: Option<Timestamp>,
+    /// How many counters budgets have, those that are not listed among them.
+    pub budgets: u64,
+    /// Those that are used most, as a part of their limits, first; at most 1,000 of rate limits and as many of budgets.
+    pub items: Vec<LimitUsageItem>,
+}
+
+/// How one counter stands in its window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LimitUsageItem {
+    /// Whose limit it is.
+    pub of: LimitOf,
+    /// The policy's name, or the key's label; `None`: it is gone.
+    pub name: Option<String>,
+    /// Which of its counters; zeros: it has one for all.
+    pub segment: Uuid,
+    /// Whose counter that is, where it can be told: a user, a team, a virtual account or a model.
+    pub segment_name: Option<String>,
+    /// In which time it counts.
+    pub period: LimitPeriod,
+    /// When its window began.
+    pub began_at: Timestamp,
+    /// When its window ends; of one that slides, when all of it is free again if nothing more is used.
+    pub ends_at: Timestamp,
+    /// How much it lets through.
+    pub limit: LimitAmount,
+    /// How much is used.
+    pub used: LimitAmount,
+    /// How much more is lent to gateways, or may be used by requests under way.
+    pub held: LimitAmount,
+    /// What requests asked for and were refused.
+    pub refused: LimitAmount,
+    /// How much is used and held of the limit, in percent.
+    pub percent: u64,
+}
+
+/// An amount of what a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitAmount {
+    /// Requests.
+    Requests(u64),
+    /// Input and output tokens.
+    Tokens(u64),
+    /// Money.
+    Cost(NanoUsd),
+}

@@ -1,0 +1,68 @@
+//! A budget is made, changed and taken away; on a phone as well.
+
+use serde_json::json;
+
+use crate::Outcome;
+use crate::browser::Browser;
+
+/// A phone's screen, in pixels.
+const PHONE: (u32, u32) = (390, 844);
+
+/// How much wider than the window the page is, in pixels.
+const OVERHANG: &str = "return document.documentElement.scrollWidth - window.innerWidth;";
+
+pub(crate) async fn a_budget_is_made_changed_and_taken_away(browser: &Browser) -> Outcome {
+    browser.go("Budgets").await?;
+    browser.press("Create budget").await?;
+    browser.fill("name", "browser-budget").await?;
+    browser.fill("limit-0", "5,000").await?;
+    browser.see("input[name='per-team']").await?.click().await?;
+    browser.fill("rule.alerts", "75, 101").await?;
+    browser.submit().await?;
+    browser
+        .see("[data-field='rule.alerts'] .pf-v6-c-helper-text__item.pf-m-error")
+        .await?;
+    browser.fill("rule.alerts", "75, 100").await?;
+    browser.picture("budget-form").await?;
+    browser.submit().await?;
+    let row = "tr[data-name='browser-budget']";
+    browser.until_text(row, "$5,000.00 a month").await?;
+    browser.until_text(row, "for each team").await?;
+    browser.until_text(row, "alerts at 75 and 100 %").await?;
+
+    browser.act("browser-budget", "Change rule").await?;
+    browser.press("Add limit").await?;
+    browser.fill("limit-1", "1,000,000").await?;
+    browser.choose("limit-1-window", "a day").await?;
+    browser
+        .choose("rule.mode", "Only note what would have been refused")
+        .await?;
+    browser.submit().await?;
+    browser.until_text(row, "1,000,000 tokens a day").await?;
+    browser.until_text(row, "Audit only").await?;
+    browser.picture("budgets").await?;
+    it_fits_a_phone(browser).await?;
+    browser.act("browser-budget", "Delete").await?;
+    browser.submit().await?;
+    browser.until_gone(row).await
+}
+
+/// Neither the list nor the form is wider than the screen.
+async fn it_fits_a_phone(browser: &Browser) -> Outcome {
+    let page = browser.page();
+    let before = page.get_window_size().await?;
+    page.set_window_size(PHONE.0, PHONE.1).await?;
+    let overhang = page.execute(OVERHANG, Vec::new()).await?;
+    assert_eq!(overhang, json!(0), "the list is wider than a phone");
+    browser.act("browser-budget", "Change rule").await?;
+    browser.see("dialog[open] input[name='limit-1']").await?;
+    let overhang = page.execute(OVERHANG, Vec::new()).await?;
+    assert_eq!(overhang, json!(0), "the form is wider than a phone");
+    browser.picture("budget-form-phone").await?;
+    browser.press("Cancel").await?;
+    browser.until_gone("dialog[open]").await?;
+    let (width, height) = before;
+    page.set_window_size(u32::try_from(width)?, u32::try_from(height)?)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,403 @@
+//! Lends gateways what they ask for of budgets: the shell around `gateway-policy`'s treasury.
+//!
+//! Only whoever is in office for limits lends, and begins with what is written down on `BUDGETS`. A gateway is answered each
+//! time that it reports, and again when what it asked for is durable. Of a budget of which nothing is written down the ledger
+//! is asked first: so totals outlive all that NATS and this process know.
+
+mod spent;
+mod store;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    time::{Duration, Instant},
+};
+
+use async_nats::{Client, jetstream};
+use events_schema::{subjects, time::Timestamp, totals::LimitTotals};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use gateway_policy::limits::{
+    lease::{BudgetId, BudgetRecord, LeaseRow, Leases, Purses, Treasury},
+    message::{Incarnation, Steady},
+    wire::{self, SHARDS, shard_of},
+};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use uuid::Uuid;
+
+use self::{
+    spent::Spent,
+    store::{Error, Store},
+};
+use super::{AGAIN, Config, SEND, totals};
+use crate::warehouse::WarehouseError;
+
+/// How often it is looked whether something is left to be planned, or to be asked of the ledger.
+const TICK: Duration = Duration::from_millis(50);
+/// Between two questions to a ledger that does not answer.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// When it has not answered for so long, what is known without it has to do: budgets are lent though ClickHouse is away.
+const GIVE_UP: Duration = Duration::from_secs(5);
+/// How often the ledger is asked whether all records of gateways that have fallen silent have arrived.
+const SETTLE: Duration = Duration::from_secs(5);
+/// For how long after the end of its window a budget is kept: requests that began in it may still be under way.
+const LATE_US: i64 = 3_600_000_000;
+
+/// Lends while this worker is in office, of which `term` tells: 0 while it is not. Ends when nobody tells any more.
+pub(super) async fn run(config: &Config, mut term: watch::Receiver<u64>) {
+    loop {
+        let mut link = config.link.clone();
+        let nth = link.up().await;
+        let Ok(in_office) = term.wait_for(|term| *term > 0).await.map(|it| *it) else {
+            return;
+        };
+        let client = link.client.clone();
+        tokio::select! {
+            () = link.lost(nth) => {}
+            changed = term.wait_for(|term| *term != in_office) => if changed.is_err() {
+                return;
+            },
+            ended = session(config, &client) => match ended {
+                Err(Error::Another) => tracing::info!("budgets are lent by another"),
+                Err(error) => {
+                    let error = crate::feed::chain(&error);
+                    tracing::warn!(error, "budgets are not lent");
+                    config.status.set_trouble(Some(error));
+                }
+            },
+        }
+        config
+            .status
+            .budgets
+            .store(0, std::sync::atomic::Ordering::Relaxed);
+        sleep(AGAIN).await;
+    }
+}
+
+/// What is known of a gateway, in one shard.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    number: u64,
+    sent_at: Steady,
+}
+
+#[derive(Default)]
+struct Shard {
+    treasury: Treasury,
+    heard: BTreeMap<Incarnation, Heard>,
+}
+
+/// A record was written, or not.
+type Written = (BudgetRecord, Result<u64, Error>);
+
+struct Work<'c> {
+    config: &'c Config,
+    client: &'c Client,
+    store: Store,
+    shards: Vec<Shard>,
+    begin: Instant,
+    writes: FuturesUnordered<BoxFuture<'static, Written>>,
+    /// What the ledger is to be asked for, and since when.
+    unasked: BTreeMap<BudgetId, Instant>,
+    /// The question that is under way.
+    asking: Option<BoxFuture<'static, Result<Spent, WarehouseError>>>,
+    /// When the ledger may be asked again.
+    ask_at: Instant,
+    /// When it was asked last.
+    asked_at: Instant,
+    /// The question about the dead that is under way.
+    settling: Option<BoxFuture<'static, Result<Spent, WarehouseError>>>,
+    /// When it was asked last.
+    settled_at: Instant,
+}
+
+/// Over one connection, and in one term.
+async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> {
+    let subscribed = timeout(SEND, client.subscribe(subjects::LIMITS_PURSES)).await;
+    let Ok(Ok(mut purses)) = subscribed else {
+        return Err(Error::Deaf);
+    };
+    let (store, records) = Store::open(jetstream::new(client.clone()), config.replicas).await?;
+    let mut work = Work::begin(config, client, store, records);
+    let [mut tick, mut tell] = [TICK, totals::EVERY].map(|time| {
+        let mut interval = interval(time);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        interval
+    });
+    loop {
+        tokio::select! {
+            report = purses.next() => match report {
+                Some(report) => work.hear(&report.payload).await,
+                None => return Err(Error::Deaf),
+            },
+            Some((record, written)) = work.writes.next() => work.written(&record, written?).await,
+            spent = pending(&mut work.asking) => work.ledger_said(spent),
+            spent = pending(&mut work.settling) => work.records_arrived(spent),
+            _ = tick.tick() => work.tick(),
+            _ = tell.tick() => {
+                let totals = work.totals();
+                totals::tell(client, subjects::BUDGETS_TOTALS, &totals).await;
+            }
+        }
+        work.plan();
+    }
+}
+
+async fn tell(client: &Client, told: BTreeMap<Incarnation, Vec<(usize, Leases)>>) {
+    for (to, parts) in told {
+        let subject = subjects::limits_leases(Uuid::from_bytes(to.0));
+        for message in wire::write(parts) {
+            let sent = client.publish(subject.clone(), message.into());
+            if !matches!(timeout(SEND, sent).await, Ok(Ok(()))) {
+                tracing::debug!("a message on leases was dropped");
+            }
+        }
+    }
+}
+
+/// What is under way; never, where nothing is.
+async fn pending<T>(under_way: &mut Option<BoxFuture<'static, T>>) -> T {
+    match under_way {
+        Some(it) => {
+            let done = it.await;
+            *under_way = None;
+            done
+        }
+        None => std::future::pending().await,
+    }
+}
+
+impl<'c> Work<'c> {
+    fn begin(
+        config: &'c Config,
+        client: &'c Client,
+        store: Store,
+        records: Vec<BudgetRecord>,
+    ) -> Self {
+        let wall = (config.now)();
+        let mut of_shards = vec![Vec::new(); SHARDS];
+        let mut unasked = BTreeMap::new();
+        let begin = Instant::now();
+        for record in records.into_iter().filter(|it| !is_over(&it.budget, wall)) {
+            // What its gateways have spent beyond their leases, if they are gone.
+            unasked.insert(record.budget, begin);
+            of_shards[shard_of(&record.budget.counter)].push(record);
+        }
+        let shards = of_shards.into_iter().map(|records| Shard {
+            treasury: Treasury::restore(records, Steady(0)),
+            heard: BTreeMap::new(),
+        });
+        Self {
+            config,
+            client,
+            store,
+            shards: shards.collect(),
+            begin,
+            writes: FuturesUnordered::new(),
+            unasked,
+            asking: None,
+            ask_at: begin,
+            asked_at: begin,
+            settling: None,
+            settled_at: begin,
+        }
+    }
+
+    fn steady(&self) -> Steady {
+        let micros = self.begin.elapsed().as_micros();
+        Steady(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    /// A gateway has reported: it is answered.
+    async fn hear(&mut self, message: &[u8]) {
+        let Ok(parts) = wire::read::<Purses>(message) else {
+            self.config.status.note_unreadable();
+            return;
+        };
+        let (now, wall) = (self.steady(), (self.config.now)());
+        let mut told = BTreeMap::<Incarnation, Vec<(usize, Leases)>>::new();
+        for (at, purses) in parts {
+            let Purses {
+                incarnation,
+                number,
+                sent_at,
+                rows,
+            } = purses;
+            let shard = &mut self.shards[at];
+            let last = shard.heard.get(&incarnation);
+            if last.is_some_and(|last| last.number >= number) {
+                continue;
+            }
+            shard.heard.insert(incarnation, Heard { number, sent_at });
+            for row in rows.iter().filter(|row| !is_over(&row.budget, wall)) {
+                if shard.treasury.merge(incarnation, row, now) {
+                    self.unasked.insert(row.budget, Instant::now());
+                }
+            }
+            told.entry(incarnation)
+                .or_default()
+                .push((at, shard.leases(incarnation, |_| true)));
+        }
+        tell(self.client, told).await;
+    }
+
+    /// A record is durable: those whose leases it holds are told.
+    async fn written(&mut self, record: &BudgetRecord, sequence: u64) {
+        let budget = record.budget;
+        self.store.written(budget, sequence);
+        let at = shard_of(&budget.counter);
+        let shard = &mut self.shards[at];
+        shard.treasury.written(record);
+        let concerned = record.leases.iter().map(|(whose, _)| *whose);
+        let told = concerned
+            .filter(|it| shard.heard.contains_key(it))
+            .map(|it| {
+                let leases = shard.leases(it, |row| row.budget == budget);
+                (it, vec![(at, leases)])
+            });
+        let told = told.collect();
+        tell(self.client, told).await;
+    }
+
+    /// How all budgets stand.
+    fn totals(&self) -> LimitTotals {
+        let (now, wall) = (self.steady(), (self.config.now)());
+        let all = self.shards.iter().flat_map(|it| it.treasury.standings(now));
+        let all = all.map(|(budget, standing)| totals::of_budget(&budget, &standing));
+        LimitTotals::of(all, wall)
+    }
+
+    /// Plans what is to be lent, and begins to write it down.
+    fn plan(&mut self) {
+        let now = self.steady();
+        for shard in &mut self.shards {
+            for record in shard.treasury.plan(now) {
+                let write = self.store.write(&record);
+                self.writes
+                    .push(write.map(move |written| (record, written)).boxed());
+            }
+        }
+        self.ask();
+    }
+
+    /// Asks the ledger, where something is to be asked and nothing is being asked.
+    fn ask(&mut self) {
+        if self.asking.is_some() || self.unasked.is_empty() || Instant::now() < self.ask_at {
+            return;
+        }
+        let budgets: BTreeSet<BudgetId> = self.unasked.keys().copied().collect();
+        self.asked_at = Instant::now();
+        let warehouse = self.config.warehouse.clone();
+        self.asking = Some(async move { spent::ask(&warehouse, &budgets).await }.boxed());
+    }
+
+    fn ledger_said(&mut self, spent: Result<Spent, WarehouseError>) {
+        let spent = match spent {
+            Ok(spent) => spent,
+            Err(error) => {
+                let error = crate::feed::chain(&error);
+                tracing::warn!(error, "what was spent of budgets is not known");
+                self.ask_at = Instant::now() + ASK_AGAIN;
+                return;
+            }
+        };
+        let now = self.steady();
+        tracing::info!(
+            budgets = spent.len(),
+            took_ms = self.asked_at.elapsed().as_millis(),
+            "the ledger has said what was spent of budgets"
+        );
+        for (budget, spent) in spent {
+            self.unasked.remove(&budget);
+            let shard = &mut self.shards[shard_of(&budget.counter)];
+            shard.treasury.ledger_said(&budget, spent, now);
+        }
+    }
+
+    /// Asks the ledger about gateways that have been silent for longer than their leases last.
+    fn settle(&mut self) {
+        if self.settling.is_some() || self.settled_at.elapsed() < SETTLE {
+            return;
+        }
+        self.settled_at = Instant::now();
+        let now = self.steady();
+        let mut silent = BTreeMap::<BudgetId, BTreeSet<Incarnation>>::new();
+        for shard in &self.shards {
+            for (budget, whose) in shard.treasury.silent(now) {
+                silent.entry(budget).or_default().insert(whose);
+            }
+        }
+        if silent.is_empty() {
+            return;
+        }
+        let warehouse = self.config.warehouse.clone();
+        let asking = async move { spent::of_the_dead(&warehouse, &silent).await };
+        self.settling = Some(asking.boxed());
+    }
+
+    /// What the dead have spent is known; the rest of their leases is lent again.
+    fn records_arrived(&mut self, spent: Result<Spent, WarehouseError>) {
+        let spent = match spent {
+            Ok(spent) => spent,
+            Err(error) => {
+                let error = crate::feed::chain(&error);
+                tracing::warn!(error, "what gateways that are gone have spent is not known");
+                return;
+            }
+        };
+        let now = self.steady();
+        for (budget, spent) in spent {
+            let treasury = &mut self.shards[shard_of(&budget.counter)].treasury;
+            for (whose, spent) in spent {
+                // Where its lease has not ended yet, or is being written, it is said again.
+                let _ = treasury.records_arrived(whose, &budget, spent, now);
+            }
+        }
+    }
+
+    /// Lends without the ledger what has waited for it too long, and forgets what is over.
+    fn tick(&mut self) {
+        let (now, wall) = (self.steady(), (self.config.now)());
+        for (budget, since) in &self.unasked {
+            if since.elapsed() > GIVE_UP {
+                let shard = &mut self.shards[shard_of(&budget.counter)];
+                shard.treasury.ledger_said(budget, [], now);
+            }
+        }
+        let (store, unasked) = (&mut self.store, &mut self.unasked);
+        let mut known = 0;
+        for shard in &mut self.shards {
+            let all = shard.treasury.budgets();
+            let over: Vec<BudgetId> = all.filter(|it| is_over(it, wall)).copied().collect();
+            for budget in over {
+                shard.treasury.forget(&budget);
+                store.forget(&budget);
+                unasked.remove(&budget);
+            }
+            known += shard.treasury.budgets().count();
+        }
+        self.config.status.note_budgets(known, self.unasked.len());
+        self.settle();
+    }
+}
+
+impl Shard {
+    /// What a gateway is told of these of its leases.
+    fn leases(&self, to: Incarnation, which: impl Fn(&LeaseRow) -> bool) -> Leases {
+        let heard = self.heard.get(&to);
+        Leases {
+            to,
+            includes: heard.map_or(0, |heard| heard.number),
+            sent_at: heard.map_or(Steady(0), |heard| heard.sent_at),
+            rows: self.treasury.leases(to).filter(which).collect(),
+        }
+    }
+}
+
+/// Whether a budget's window has been over for so long that nothing of it is under way.
+fn is_over(budget: &BudgetId, wall: Timestamp) -> bool {
+    let ends = budget.counter.period.slot_begins(budget.slot.plus(1));
+    ends.plus_micros(LATE_US) < wall
+}

@@ -1,3 +1,5 @@
+//! What limits and budgets decide here, alone and together.
+
 use gateway_policy::{
     RuleLimit,
     limits::{Estimate, lease::Leases},

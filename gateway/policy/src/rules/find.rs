@@ -88,11 +88,10 @@ impl All {
         if without != Some(at) {
             self.at.insert(place, at);
         }
-        let least = |one: Option<u32>, other: Option<u32>| match (one, other) {
+        self.left_out = match (self.left_out, without) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-        self.left_out = least(self.left_out, without);
     }
 }
 

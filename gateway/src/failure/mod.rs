@@ -1,18 +1,17 @@
 //! Everything that a caller can be told went wrong, and the one table that says how: HTTP status, OpenAI's type and
 //! code, and how the request counts. How an API words it is its [`crate::endpoint::Dialect`]'s.
 
+mod limited;
+
 use std::fmt;
 
-use events_schema::money::NanoUsd;
 use events_schema::usage::Outcome;
-use gateway_policy::{
-    Denial, Measure,
-    limits::{lease::Why, period::Period},
-};
+use gateway_policy::{Denial, limits::lease::Why};
 use http::StatusCode;
 
+use self::limited::{fmt_limited, fmt_overspent, limited_row, overspent_row};
 use crate::{
-    limits::{By, Overspent, Refused},
+    limits::{Overspent, Refused},
     places::{Bound, Crowded},
     request::{Malformed, metadata::InvalidMetadata, wish::InvalidWish},
 };
@@ -196,16 +195,7 @@ impl Failure {
                 "client_gone",
                 Outcome::ClientGone,
             ),
-            Self::Limited(refused) => row(
-                StatusCode::TOO_MANY_REQUESTS,
-                match refused.measure {
-                    Measure::Requests => "requests",
-                    Measure::Tokens => "tokens",
-                    Measure::Cost => "cost",
-                },
-                "rate_limit_exceeded",
-                Outcome::LimitExceeded,
-            ),
+            Self::Limited(refused) => limited_row(refused),
             Self::Overspent(overspent) => overspent_row(overspent.why),
             Self::Crowded(crowded) => crowded_out(crowded.bound),
             Self::Upstream(failure) => upstream(*failure),
@@ -395,33 +385,6 @@ fn crowded_out(bound: Bound) -> Row {
     }
 }
 
-/// As `OpenAI` says that an account has spent what it may.
-fn overspent_row(why: Why) -> Row {
-    let row = |status, kind, code| Row {
-        status,
-        kind,
-        code,
-        outcome: Outcome::LimitExceeded,
-    };
-    match why {
-        Why::UsedUp => row(
-            StatusCode::TOO_MANY_REQUESTS,
-            "insufficient_quota",
-            "insufficient_quota",
-        ),
-        Why::Lacks => row(
-            StatusCode::TOO_MANY_REQUESTS,
-            "requests",
-            "budget_lease_pending",
-        ),
-        Why::CutOff => row(
-            StatusCode::SERVICE_UNAVAILABLE,
-            SERVER,
-            "budget_unavailable",
-        ),
-    }
-}
-
 fn upstream(failure: UpstreamFailure) -> Row {
     let row = |status, code| Row {
         status,
@@ -567,79 +530,6 @@ fn fmt_denial(denial: Denial, model: &str, f: &mut fmt::Formatter<'_>) -> fmt::R
     }
 }
 
-const fn period_name(period: Period) -> &'static str {
-    match period {
-        Period::SlidingMinute | Period::WholeMinute | Period::Minute => "minute",
-        Period::Hour => "hour",
-        Period::Day => "day",
-        Period::Week => "week",
-        Period::Month => "month",
-        Period::Quarter => "quarter",
-    }
-}
-
-/// An amount of what a limit counts: `$5.00`, or `600 requests`.
-struct Amount(u64, Measure);
-
-impl fmt::Display for Amount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(amount, measure) = self;
-        match measure {
-            Measure::Requests => write!(f, "{amount} requests"),
-            Measure::Tokens => write!(f, "{amount} tokens"),
-            Measure::Cost => write!(f, "${}", NanoUsd::new(*amount).to_dollars()),
-        }
-    }
-}
-
-fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match &refused.by {
-        By::Key => f.write_str("Rate limit reached for this API key")?,
-        By::Policy(name) => write!(f, "Rate limit of the policy '{name}' reached")?,
-    }
-    let amount = Amount(refused.most, refused.measure);
-    write!(f, ": {amount} per {}.", period_name(refused.period))?;
-    match refused.retry_after_us {
-        Some(us) => write!(
-            f,
-            " Please try again in {} seconds.",
-            us.div_ceil(1_000_000)
-        ),
-        None => f.write_str(" It lets nothing through."),
-    }
-}
-
-fn fmt_overspent(overspent: &Overspent, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Overspent {
-        policy,
-        measure,
-        period,
-        most,
-        why,
-        resets_at,
-        reset_us: _,
-    } = overspent;
-    let (amount, period) = (Amount(*most, *measure), period_name(*period));
-    match why {
-        Why::UsedUp => {
-            let resets_at = resets_at.to_string();
-            let (day, _) = resets_at.split_once('T').unwrap_or((&resets_at, ""));
-            write!(
-                f,
-                "The budget of the policy '{policy}' is used up: {amount} per {period}. It begins anew on {day} at 00:00 UTC."
-            )
-        }
-        Why::Lacks => write!(
-            f,
-            "The rest of the budget of the policy '{policy}' ({amount} per {period}) is held for requests that are under way, here or at other gateways. Please try again in 1 second."
-        ),
-        Why::CutOff => write!(
-            f,
-            "The budget of the policy '{policy}' ({amount} per {period}) cannot be checked: this gateway has lost its connection to the other gateways, and the policy lets nothing through then. Please try again soon."
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -647,7 +537,7 @@ mod tests {
     use super::*;
     use crate::endpoint::Dialect;
 
-    fn check(failure: &Failure, status: u16, expected: &str) {
+    pub(super) fn check(failure: &Failure, status: u16, expected: &str) {
         assert_eq!(failure.row().status.as_u16(), status);
         let json = Dialect::OpenAi.error(failure, "a\"b", Uuid::nil());
         let error: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
@@ -671,61 +561,6 @@ mod tests {
             &Failure::NoKey,
             401,
             r#""invalid_request_error" | "invalid_api_key" | null | "No API key in the request: send it as 'Authorization: Bearer YOUR_KEY' or 'x-api-key: YOUR_KEY'.""#,
-        );
-        let refused = Refused {
-            by: By::Key,
-            measure: Measure::Tokens,
-            period: Period::SlidingMinute,
-            most: 7,
-            retry_after_us: Some(1_000_001),
-        };
-        check(
-            &Failure::Limited(refused.clone()),
-            429,
-            r#""tokens" | "rate_limit_exceeded" | null | "Rate limit reached for this API key: 7 tokens per minute. Please try again in 2 seconds.""#,
-        );
-        check(
-            &Failure::Limited(Refused {
-                by: By::Policy("research".into()),
-                period: Period::Hour,
-                ..refused
-            }),
-            429,
-            r#""tokens" | "rate_limit_exceeded" | null | "Rate limit of the policy 'research' reached: 7 tokens per hour. Please try again in 2 seconds.""#,
-        );
-        let overspent = |why| {
-            Failure::Overspent(Overspent {
-                policy: "research".into(),
-                measure: Measure::Cost,
-                period: Period::Month,
-                most: 50_000_000_000,
-                why,
-                resets_at: "2026-12-01T00:00:00Z".parse().expect("a time"),
-                reset_us: 86_400_000_001,
-            })
-        };
-        check(
-            &overspent(Why::UsedUp),
-            429,
-            r#""insufficient_quota" | "insufficient_quota" | null | "The budget of the policy 'research' is used up: $50.00 per month. It begins anew on 2026-12-01 at 00:00 UTC.""#,
-        );
-        check(
-            &overspent(Why::Lacks),
-            429,
-            r#""requests" | "budget_lease_pending" | null | "The rest of the budget of the policy 'research' ($50.00 per month) is held for requests that are under way, here or at other gateways. Please try again in 1 second.""#,
-        );
-        check(
-            &overspent(Why::CutOff),
-            503,
-            r#""server_error" | "budget_unavailable" | null | "The budget of the policy 'research' ($50.00 per month) cannot be checked: this gateway has lost its connection to the other gateways, and the policy lets nothing through then. Please try again soon.""#,
-        );
-        let retry = [Why::UsedUp, Why::Lacks, Why::CutOff].map(|why| {
-            let failure = overspent(why);
-            (failure.retry_after_seconds(), failure.is_final())
-        });
-        assert_eq!(
-            retry,
-            [(Some(86_401), true), (Some(1), false), (Some(1), false)]
         );
         let crowded = |bound| Failure::Crowded(Crowded { bound, most: 9 });
         check(

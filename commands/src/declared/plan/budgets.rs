@@ -40,7 +40,8 @@ impl<'a> Planner<'a> {
         let rule = changes.then(|| {
             let names = export::Names::of(self.around.state, self.around.people);
             let before = known.and_then(|known| names.budget_policy(known));
-            let fields = rule_fields(before.as_ref().map(budget_told), budget_told(it));
+            let before = before.as_ref().map(budget_told);
+            let fields = rule_fields(before.as_deref(), budget_told(it));
             (rule, fields)
         });
         let declared = Declared {

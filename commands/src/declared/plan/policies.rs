@@ -71,7 +71,8 @@ impl<'a> Planner<'a> {
         let rule = changes.then(|| {
             let names = export::Names::of(self.around.state, self.around.people);
             let before = known.and_then(|known| names.rate_limit_policy(known));
-            let fields = rule_fields(before.as_ref().map(rate_limit_told), rate_limit_told(it));
+            let before = before.as_ref().map(rate_limit_told);
+            let fields = rule_fields(before.as_deref(), rate_limit_told(it));
             (rule, fields)
         });
         let declared = Declared {
@@ -321,10 +322,10 @@ fn rate_limit_told(it: &RateLimitPolicy) -> Vec<Told> {
 }
 
 /// Each part of a rule that changes.
-pub(super) fn rule_fields(before: Option<Vec<Told>>, after: Vec<Told>) -> Fields {
+pub(super) fn rule_fields(before: Option<&[Told]>, after: Vec<Told>) -> Fields {
     let mut fields = Fields::default();
     for (index, (field, after)) in after.into_iter().enumerate() {
-        let before = before.as_ref().map(|all| all[index].1.clone());
+        let before = before.map(|all| all[index].1.clone());
         if before.is_some() || !after.is_empty() {
             fields.set(field, before, Some(after));
         }

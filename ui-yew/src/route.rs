@@ -48,6 +48,9 @@ pub(crate) enum Screen {
     /// How much may be spent by the calendar.
     #[target(rename = "budget-policies")]
     Budgets,
+    /// How limits and budgets stand.
+    #[target(rename = "limit-usage")]
+    LimitUsage,
     /// Every event there ever was.
     History,
     /// The history of one thing.
@@ -87,7 +90,12 @@ pub(crate) struct Group {
 pub(crate) const NAVIGATION: [Group; 4] = [
     Group {
         title: "Observe",
-        screens: &[Screen::Dashboard, Screen::Requests, Screen::Playground],
+        screens: &[
+            Screen::Dashboard,
+            Screen::Requests,
+            Screen::LimitUsage,
+            Screen::Playground,
+        ],
     },
     Group {
         title: "Models",
@@ -143,6 +151,7 @@ impl Screen {
             Self::Access => "Access grants",
             Self::Policies => "Rate-limit policies",
             Self::Budgets => "Budgets",
+            Self::LimitUsage => "Limits in use",
             Self::History => "History",
             Self::HistoryOf { .. } => "History of one thing",
             Self::State => "State",
@@ -188,6 +197,9 @@ impl Screen {
             Self::Budgets => {
                 "How much may be spent, or how many tokens used, in a day, a week, a month or a quarter."
             }
+            Self::LimitUsage => {
+                "How much of each limit and budget is used, over all gateways, as it changes: the fullest first."
+            }
             Self::History => {
                 "Every change there ever was, who made it and why. Nothing can be edited or removed."
             }
@@ -228,6 +240,7 @@ impl Screen {
             Self::Access => Icon::LockOpen,
             Self::Policies => Icon::ClipboardCheck,
             Self::Budgets => Icon::BalanceScale,
+            Self::LimitUsage => Icon::InProgress,
             Self::History | Self::HistoryOf { .. } => Icon::History,
             Self::State => Icon::Database,
             Self::Gateways => Icon::Network,
@@ -259,6 +272,7 @@ impl Screen {
             | Self::Access
             | Self::Policies
             | Self::Budgets
+            | Self::LimitUsage
             | Self::History
             | Self::Gateways
             | Self::Configuration

@@ -86,6 +86,7 @@ fn may_see(role: Role, screen: &Screen) -> bool {
         | Screen::Access
         | Screen::Policies
         | Screen::Budgets
+        | Screen::LimitUsage
         | Screen::Gateways
         | Screen::Reference
         | Screen::Settings

@@ -9,7 +9,7 @@ use events_schema::{
     id::ModelId,
     money::NanoUsd,
     time::Timestamp,
-    usage::{Endpoint, Outcome, RoutingGrounds, Tokens},
+    usage::{Endpoint, LimitSeen, Outcome, RoutingGrounds, Tokens},
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -70,6 +70,10 @@ pub struct RequestRecord {
     pub answered_by: Option<ModelId>,
     /// What else the choice among targets depended on.
     pub routing: Option<RoutingGrounds>,
+    /// The counters of budgets for which it counted: `<policy>:<segment>`.
+    pub budgets: Vec<String>,
+    /// How limits stood that had something against it.
+    pub limits: Vec<LimitSeen>,
     /// The rules that fired.
     pub rules: Vec<String>,
     /// The seed of the choice among targets.
@@ -133,6 +137,8 @@ struct RestRow {
     resolved: String,
     answered_by: String,
     routing: String,
+    budgets: Vec<String>,
+    limits: String,
     rules: Vec<String>,
     seed: u64,
 }
@@ -412,6 +418,12 @@ impl RestRow {
             resolved: some(self.resolved),
             answered_by: answered_by.transpose().map_err(|_| unreadable("model"))?,
             rules: self.rules,
+            budgets: self.budgets,
+            limits: some(self.limits)
+                .map(|json| serde_json::from_str(&json))
+                .transpose()
+                .map_err(|_| unreadable("limit"))?
+                .unwrap_or_default(),
             routing: some(self.routing)
                 .map(|json| serde_json::from_str(&json))
                 .transpose()

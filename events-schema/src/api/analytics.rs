@@ -11,7 +11,7 @@ use crate::{
     events::Routing,
     money::NanoUsd,
     time::Timestamp,
-    usage::{Attempt, Endpoint, Outcome, RoutingGrounds, Tokens},
+    usage::{Attempt, Endpoint, LimitSeen, Outcome, RoutingGrounds, Tokens},
 };
 
 /// Sums over a time range or one of its steps.
@@ -156,6 +156,10 @@ pub struct RequestDetail {
     pub routing: Option<RoutingGrounds>,
     /// The rules that fired, in their order.
     pub rules: Vec<FiredRule>,
+    /// The budgets for which it counted.
+    pub budgets: Vec<NamedThing>,
+    /// How the limits stood that refused it, or would have if they did more than audit.
+    pub limits: Vec<LimitSeen>,
     /// The targets of the virtual model that was asked for, as they were then.
     pub targets: Vec<TargetItem>,
     /// How that virtual model chose among them.

@@ -143,14 +143,38 @@ pub(super) fn ask_with(
     question: Question,
     headers: &[(&str, &str)],
 ) -> Target {
+    let request = request(model, key, question, headers);
+    Target { address, request }
+}
+
+/// The same without saying where it goes.
+pub(super) fn request(
+    model: &str,
+    key: &str,
+    question: Question,
+    headers: &[(&str, &str)],
+) -> Arc<[u8]> {
+    asked(key, headers, &body(model, question))
+}
+
+/// The request for an answer of so many tokens at most, with these headers beside its own.
+pub(super) fn ask_for_at_most(
+    tokens: u64,
+    model: &str,
+    key: &str,
+    question: Question,
+    headers: &[(&str, &str)],
+) -> Arc<[u8]> {
+    let mut body = body(model, question);
+    body["max_tokens"] = json!(tokens);
+    asked(key, headers, &body)
+}
+
+fn asked(key: &str, headers: &[(&str, &str)], body: &Value) -> Arc<[u8]> {
     let authorization = format!("Bearer {key}");
     let headers = [&[("authorization", authorization.as_str())], headers].concat();
-    let body = body(model, question).to_string();
-    let request = wire::request("POST", "/v1/chat/completions", &headers, &body);
-    Target {
-        address,
-        request: Arc::from(request),
-    }
+    let body = body.to_string();
+    wire::request("POST", "/v1/chat/completions", &headers, &body).into()
 }
 
 fn body(model: &str, question: Question) -> Value {

@@ -207,16 +207,8 @@ impl User {
     const fn may_subscribe(self) -> &'static [&'static str] {
         match self {
             Self::Admin => &[">"],
-            Self::Commands => &[
-                "_INBOX.commands.>",
-                "report.gateway.*",
-                "limits.totals.*",
-            ],
-            Self::Projections => &[
-                "_INBOX.projections.>",
-                "limits.report.*",
-                "limits.purses.*",
-            ],
+            Self::Commands => &["_INBOX.commands.>", "report.gateway.*", "limits.totals.*"],
+            Self::Projections => &["_INBOX.projections.>", "limits.report.*", "limits.purses.*"],
             Self::Gateway => &["_INBOX.gateway.>", "limits.told.*", "limits.leases.*"],
         }
     }

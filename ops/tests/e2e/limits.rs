@@ -6,8 +6,10 @@ use events_schema::api::commands::NewCommand;
 use events_schema::events::{LimitMode, LimitUnit, LimitWindow, RateLimit, RateLimitRule, When};
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
+use serde_json::json;
 
-use crate::stack::{Info, Session, Stack, block_on, chat, wait_until};
+use crate::client::Answer;
+use crate::stack::{Info, Session, Stack, block_on, chat, chat_with, wait_until};
 
 /// Requests that go to each gateway at a time.
 const AT_ONCE: usize = 8;
@@ -17,14 +19,16 @@ const SETTLED: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Two gateways of one stack, and who may change its configuration.
-struct Scene {
-    stack: Stack,
-    session: Session,
-    gateways: [Info; 2],
+pub(crate) struct Scene {
+    pub(crate) stack: Stack,
+    pub(crate) session: Session,
+    pub(crate) gateways: [Info; 2],
+    /// When nothing was admitted for so long, nothing more will be.
+    pub(crate) settled: Duration,
 }
 
 impl Scene {
-    async fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         let stack = Stack::up_with(&["--second-gateway", "--second-control"]);
         let session = stack.sign_in().await;
         let port = stack.service("gateway-2")["port"].as_u64().expect("a port");
@@ -37,6 +41,7 @@ impl Scene {
             stack,
             session,
             gateways,
+            settled: SETTLED,
         }
     }
 
@@ -59,9 +64,25 @@ impl Scene {
             order: 1,
             rule: Box::new(rule),
         };
+        let position = self.command(command).await;
+        self.both_serve(position).await;
+    }
+
+    /// Changes the configuration; returns the position of what it made.
+    pub(crate) async fn command(&self, command: NewCommand) -> u64 {
         let id = "0b".repeat(16);
         let done = self.session.try_command(&id, command).await;
-        let position = done.expect("the command is taken").position;
+        done.expect("the command is taken").position
+    }
+
+    /// A request whose answer is short, and known to be before it is sent.
+    pub(crate) async fn ask(&self, gateway: &Info) -> Answer {
+        let answer = short_chat(gateway).await;
+        answer.expect("the gateway answers")
+    }
+
+    /// Waits until both gateways serve a position.
+    pub(crate) async fn both_serve(&self, position: u64) {
         wait_until("both gateways serve it", || async {
             let gateways = self.session.live_gateways().await;
             let serve = gateways.iter().filter(|it| it.report.position >= position);
@@ -74,12 +95,27 @@ impl Scene {
         .await;
     }
 
+    /// Waits until the second gateway, which was this process, is there again.
+    pub(crate) async fn lives_again(&self, before: i32) {
+        let [_, second] = &self.gateways;
+        wait_until("the second gateway is there again", || async {
+            let ready = crate::client::get(&format!("{}/readyz", second.gateway), None).await;
+            let status = ready.map_err(|failure| failure.to_string())?.status;
+            if self.stack.pid("gateway-2") != before && status == 200 {
+                Ok(())
+            } else {
+                Err(format!("{status}"))
+            }
+        })
+        .await;
+    }
+
     /// Sends requests to these gateways until none is admitted for a while; returns how many were.
-    async fn use_up(&self, gateways: &[Info], meanwhile: impl AsyncFnOnce()) -> u64 {
+    pub(crate) async fn use_up(&self, gateways: &[Info], meanwhile: impl AsyncFnOnce()) -> u64 {
         let begun = Instant::now();
         let send = async {
             let (mut admitted, mut last) = (0, Instant::now());
-            while last.elapsed() < SETTLED {
+            while last.elapsed() < self.settled {
                 assert!(
                     begun.elapsed() < LONGEST,
                     "{admitted} were admitted, and there is no end"
@@ -87,7 +123,7 @@ impl Scene {
                 let all = gateways
                     .iter()
                     .flat_map(|it| std::iter::repeat_n(it, AT_ONCE));
-                let asked = all.map(|gateway| chat(gateway, "mock/fast", "again"));
+                let asked = all.map(short_chat);
                 for answer in join_all(asked).await {
                     let answer = answer.expect("the gateway answers");
                     match answer.status.as_u16() {
@@ -102,6 +138,15 @@ impl Scene {
         let (admitted, ()) = futures_util::join!(send, meanwhile());
         admitted
     }
+}
+
+async fn short_chat(gateway: &Info) -> Result<Answer, String> {
+    let body = json!({
+        "model": "mock/fast",
+        "max_tokens": 8,
+        "messages": [{ "role": "user", "content": "again" }],
+    });
+    chat_with(gateway, &gateway.api_key, &body).await
 }
 
 /// At most two in a hundred more than the limit, and a request of each gateway; and nearly all of it.
@@ -156,16 +201,7 @@ fn a_gateway_that_calls_itself_ready_refuses_nothing_that_there_is_room_for() {
         );
         let before = scene.stack.pid("gateway-2");
         scene.stack.signal("gateway-2", Signal::SIGTERM);
-        wait_until("the second gateway is there again", || async {
-            let ready = crate::client::get(&format!("{}/readyz", second.gateway), None).await;
-            let status = ready.map_err(|failure| failure.to_string())?.status;
-            if scene.stack.pid("gateway-2") != before && status == 200 {
-                Ok(())
-            } else {
-                Err(format!("{status}"))
-            }
-        })
-        .await;
+        scene.lives_again(before).await;
         let asked = (0..AT_ONCE).map(|_| chat(second, "mock/fast", "at once"));
         for answer in join_all(asked).await {
             let answer = answer.expect("the gateway answers");

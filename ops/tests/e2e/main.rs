@@ -4,6 +4,7 @@
 //! `cargo ops test` builds the programs before and names the parts in `SLUICE_TEST_…` variables.
 
 mod benches;
+mod budgets;
 #[path = "../../src/client.rs"]
 mod client;
 #[expect(dead_code, reason = "the tool itself uses more of it")]

@@ -401,11 +401,16 @@ pub(crate) async fn chat_as(
     model: &str,
     words: &str,
 ) -> Result<Answer, String> {
+    let body = json!({ "model": model, "messages": [{ "role": "user", "content": words }] });
+    chat_with(info, key, &body).await
+}
+
+/// The same with a body of one's own.
+pub(crate) async fn chat_with(info: &Info, key: &str, body: &Value) -> Result<Answer, String> {
     let bearer = format!("Bearer {key}");
     let bearer = HeaderValue::from_str(&bearer).expect("a key is ASCII");
-    let body = json!({ "model": model, "messages": [{ "role": "user", "content": words }] });
     let url = format!("{}/v1/chat/completions", info.gateway);
-    client::call(Method::POST, &url, &[(AUTHORIZATION, bearer)], Some(&body))
+    client::call(Method::POST, &url, &[(AUTHORIZATION, bearer)], Some(body))
         .await
         .map_err(|failure| failure.to_string())
 }

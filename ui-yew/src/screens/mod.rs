@@ -8,6 +8,7 @@ mod dashboard;
 mod gateways;
 mod history;
 mod keys;
+mod limit_usage;
 mod models;
 mod operators;
 mod playground;
@@ -56,6 +57,7 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
         Screen::Policies => html!(<policies::Policies />),
         Screen::Budgets => html!(<budgets::Budgets />),
         Screen::Access => html!(<access::Access />),
+        Screen::LimitUsage => html!(<limit_usage::LimitUsageScreen />),
         Screen::History => html!(<history::History stream={None::<AttrValue>} />),
         Screen::HistoryOf { aggregate, id } => {
             html!(<history::History stream={Some(AttrValue::from(format!("{aggregate}.{id}")))} />)

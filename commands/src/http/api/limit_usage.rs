@@ -185,7 +185,10 @@ fn model_name(state: &Organisation, id: Uuid) -> Option<String> {
     if state.models().contains_key(&model) {
         Some(names::model_ref(state, ModelRef::Model(model)))
     } else if state.virtual_models().contains_key(&virtual_model) {
-        Some(names::model_ref(state, ModelRef::VirtualModel(virtual_model)))
+        Some(names::model_ref(
+            state,
+            ModelRef::VirtualModel(virtual_model),
+        ))
     } else {
         None
     }

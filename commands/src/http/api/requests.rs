@@ -1,5 +1,7 @@
 //! `/api/v1/analytics/requests`: single requests, from the ledger. The ledger knows ids; names are added here.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use events_schema::{
     api::{
@@ -220,6 +222,8 @@ fn detail(names: &Names<'_>, record: RequestRecord) -> RequestDetail {
         resolved,
         answered_by,
         routing,
+        budgets,
+        limits,
         rules,
         seed,
         epoch,
@@ -250,6 +254,8 @@ fn detail(names: &Names<'_>, record: RequestRecord) -> RequestDetail {
         routing,
         answered_by: answered_by.map(|model| named(names, Stream::Model(model))),
         rules: rules.into_iter().map(fired).collect(),
+        budgets: budgets_named(names, &budgets),
+        limits,
         seed: seed.to_string(),
         epoch,
         region,
@@ -257,6 +263,20 @@ fn detail(names: &Names<'_>, record: RequestRecord) -> RequestDetail {
         number,
         request,
     }
+}
+
+/// Each budget once, however many of its counters the request counted at.
+fn budgets_named(names: &Names<'_>, counters: &[String]) -> Vec<NamedThing> {
+    let policies: BTreeSet<&str> = counters
+        .iter()
+        .filter_map(|it| it.split_once(':'))
+        .map(|(policy, _)| policy)
+        .collect();
+    let streams = policies
+        .into_iter()
+        .filter_map(|it| it.parse().ok())
+        .map(Stream::BudgetPolicy);
+    streams.map(|it| named(names, it)).collect()
 }
 
 /// What was asked for, where that is a virtual model.

@@ -14,7 +14,6 @@ use commands::{
     domain::{Command, OperatorCommand},
     fresh,
     gateways::Gateways,
-    totals::Totals,
     http::{App, AppParts, router},
     playground::Playground,
     secrets::Secrets,
@@ -200,7 +199,6 @@ pub(crate) fn app(trust_forwarded: bool, stopping: CancellationToken) -> App {
     App::new(AppParts {
         secrets: secrets(),
         gateways: Gateways::default(),
-        totals: Totals::default(),
         playground: Playground::new(NOWHERE, &Trust::default()).expect("a URL"),
         analytics: Analytics::new(NOWHERE, &Trust::default()).expect("a URL"),
         totals: Totals::default(),

@@ -3,6 +3,7 @@
 mod bar;
 mod filter;
 pub(super) mod one;
+mod seen;
 pub(super) mod table;
 mod told;
 mod tried;

@@ -6,6 +6,7 @@ use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
 use super::super::virtual_models::told::part;
+use super::seen;
 use super::told::{cost, fared, outcome, owner, rule, stood_for, why_tried};
 use super::tried::tried;
 use crate::api::Client;
@@ -171,6 +172,10 @@ fn decision(detail: &RequestDetail) -> Html {
                     { "." }
                 </li>
                 { for detail.rules.iter().map(fired) }
+                { for detail.limits.iter().map(|limit| html!(<li>{ seen::told(limit) }</li>)) }
+                if !detail.budgets.is_empty() {
+                    <li>{ "Its cost counts for the budgets:" }{ budgets(detail) }</li>
+                }
                 if !detail.targets.is_empty() {
                     <li>{ "Its targets as they were then:" }{ targets(detail) }</li>
                 }
@@ -188,6 +193,11 @@ fn decision(detail: &RequestDetail) -> Html {
             </p>
         </>
     )
+}
+
+fn budgets(detail: &RequestDetail) -> Html {
+    let line = |it: &NamedThing| html!(<li>{ thing(it) }</li>);
+    html!(<ul class="sl-targets">{ for detail.budgets.iter().map(line) }</ul>)
 }
 
 fn targets(detail: &RequestDetail) -> Html {

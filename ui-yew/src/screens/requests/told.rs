@@ -240,6 +240,8 @@ mod tests {
             routing: None,
             chosen_by: (targets > 0).then(|| Routing::weighted(Vec::new())),
             rules: Vec::new(),
+            budgets: Vec::new(),
+            limits: Vec::new(),
             targets: vec![target; targets],
             seed: "0".to_owned(),
             epoch: None,

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use events_schema::api::commands::NewCommand;
 use events_schema::events::{
-    Choice, LimitMode, LimitUnit, LimitWindow, LimitedSubject, RateLimit, RateLimitRule, When,
+    BudgetAmount, BudgetLimit, BudgetRule, BudgetWindow, Choice, LimitMode, LimitUnit, LimitWindow,
+    LimitedSubject, RateLimit, RateLimitRule, When, WhenCutOff,
 };
-use events_schema::id::{RateLimitPolicyId, VirtualAccountId};
-use gateway_policy::limits::estimate_tokens;
+use events_schema::id::{BudgetPolicyId, RateLimitPolicyId, VirtualAccountId};
+use events_schema::money::{NanoUsd, Price};
+use gateway_policy::limits::Estimate;
 
 use super::super::super::api::Api;
 use super::super::super::cpu::ratio;
@@ -47,6 +49,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const ENDS_WITHIN: Duration = Duration::from_secs(15);
 
+/// What a token costs, in nano-dollars, of a question and of an answer: whole, so that sums are exact.
+const INPUT_NANOUSD: u64 = 1_000;
+const OUTPUT_NANOUSD: u64 = 3_000;
+
+/// A price is of a million tokens.
+const MILLION: u64 = 1_000_000;
+
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Measured {
@@ -54,6 +63,8 @@ pub(super) enum Measured {
     Requests,
     /// Tokens: what an answer has is known when it has ended.
     Tokens,
+    /// Money: no answer is longer than its caller allows, so the most that a request can cost is known when it comes.
+    Money,
 }
 
 /// One limit on one account, whose requests have a provider of their own.
@@ -68,28 +79,42 @@ pub(super) struct Meter {
     /// What one of them uses on average, about.
     mean: f64,
     provider: Provider,
-    policy: Option<RateLimitPolicyId>,
+    policy: Option<Policy>,
     before: Stats,
+}
+
+/// What limits them.
+#[derive(Debug, Clone, Copy)]
+enum Policy {
+    RateLimit(RateLimitPolicyId),
+    Budget(BudgetPolicyId),
+}
+
+/// How an answer is to be.
+struct Answer {
+    /// The mock provider's script.
+    script: String,
+    /// How many tokens it has, if nobody goes away.
+    length: u64,
+    kind: provider::Question,
+    /// How many its caller allows.
+    most: Option<u64>,
+    /// After how many bytes its caller goes away.
+    cut_after: Option<usize>,
 }
 
 // === impl Measured ===
 
 impl Measured {
     /// All that is limited.
-    pub(super) const ALL: [Self; 2] = [Self::Requests, Self::Tokens];
+    pub(super) const ALL: [Self; 3] = [Self::Requests, Self::Tokens, Self::Money];
 
     /// Its name in figures.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Tokens => "tokens",
-        }
-    }
-
-    const fn unit(self) -> LimitUnit {
-        match self {
-            Self::Requests => LimitUnit::Requests,
-            Self::Tokens => LimitUnit::Tokens,
+            Self::Money => "money",
         }
     }
 
@@ -98,59 +123,130 @@ impl Measured {
         match self {
             Self::Requests => 1,
             Self::Tokens => provider::tokens_of(provider::Question::Short) + reserved(),
+            // What is lent is there before it is spent.
+            Self::Money => 0,
         }
     }
 
     /// By how much a request may use more than was reserved for it.
     pub(super) fn debt(self) -> u64 {
         match self {
-            Self::Requests => 0,
+            Self::Requests | Self::Money => 0,
             Self::Tokens => LONGEST.saturating_sub(reserved()),
         }
     }
 
-    /// What a provider has counted of it.
-    const fn of(self, stats: Stats) -> u64 {
+    /// What so many tokens of a question and of its answer are.
+    const fn of(self, requests: u64, input: u64, output: u64) -> u64 {
         match self {
-            Self::Requests => stats.requests,
-            Self::Tokens => stats.input_tokens + stats.output_tokens,
+            Self::Requests => requests,
+            Self::Tokens => input + output,
+            Self::Money => input * INPUT_NANOUSD + output * OUTPUT_NANOUSD,
         }
     }
 
-    /// How the answer to a question is to be: the mock provider's script, and after how many bytes its caller goes away.
-    fn script(self, number: u64, dice: &mut Dice) -> Answer {
+    fn answer(self, number: u64, dice: &mut Dice) -> Answer {
         let latency_ms = dice.between(LATENCIES_MS.start, LATENCIES_MS.end);
         let whole = |length| Answer {
             script: format!("length={length},latency={latency_ms}ms"),
             length,
             kind: provider::Question::Short,
+            most: None,
             cut_after: None,
+        };
+        let streamed = |cut_after| Answer {
+            script: STREAM.to_owned(),
+            length: STREAM_LENGTH,
+            kind: provider::Question::Streamed,
+            most: None,
+            cut_after,
         };
         match (self, number % 16) {
             (Self::Requests, _) => whole(LENGTHS.start),
-            (Self::Tokens, at @ (0 | 8)) => Answer {
-                script: STREAM.to_owned(),
-                length: STREAM_LENGTH,
-                kind: provider::Question::Streamed,
-                cut_after: (at == 0).then_some(CUT_AFTER_BYTES),
-            },
+            (Self::Tokens, 0) => streamed(Some(CUT_AFTER_BYTES)),
             (Self::Tokens, 5) => whole(LONGEST),
+            (Self::Tokens, 8) => streamed(None),
             (Self::Tokens, _) => whole(dice.between(LENGTHS.start, LENGTHS.end)),
+            (Self::Money, at) => {
+                let any = if at == 8 {
+                    streamed(None)
+                } else {
+                    whole(dice.between(LENGTHS.start, LENGTHS.end))
+                };
+                Answer {
+                    most: Some(LENGTHS.end),
+                    ..any
+                }
+            }
         }
+    }
+
+    /// The command that limits an account to so much a day.
+    fn limiting(self, account: VirtualAccountId, limit: u64, name: String) -> NewCommand {
+        let when = When {
+            subjects: Choice::only([LimitedSubject::VirtualAccount(account)]),
+            ..When::default()
+        };
+        let unit = match self {
+            Self::Requests => LimitUnit::Requests,
+            Self::Tokens => LimitUnit::Tokens,
+            Self::Money => {
+                return NewCommand::CreateBudgetPolicy {
+                    name,
+                    order: 1,
+                    rule: Box::new(budget(when, limit)),
+                };
+            }
+        };
+        NewCommand::CreateRateLimitPolicy {
+            name,
+            order: 1,
+            rule: Box::new(rate_limit(when, unit, limit)),
+        }
+    }
+
+    fn policy(self, id: &str) -> Option<Policy> {
+        match self {
+            Self::Requests | Self::Tokens => id.parse().ok().map(Policy::RateLimit),
+            Self::Money => id.parse().ok().map(Policy::Budget),
+        }
+    }
+}
+
+fn rate_limit(when: When, unit: LimitUnit, limit: u64) -> RateLimitRule {
+    let window = LimitWindow::Day;
+    RateLimitRule {
+        when,
+        applies_per: BTreeSet::new(),
+        limits: BTreeSet::from([RateLimit {
+            unit,
+            window,
+            limit,
+        }]),
+        overrides: BTreeSet::new(),
+        mode: LimitMode::Enforce,
+    }
+}
+
+/// Nothing is spent of it that was not lent: a gateway that nobody lends to refuses.
+fn budget(when: When, limit: u64) -> BudgetRule {
+    BudgetRule {
+        when,
+        applies_per: BTreeSet::new(),
+        limits: BTreeSet::from([BudgetLimit {
+            amount: BudgetAmount::Cost(NanoUsd::new(limit)),
+            window: BudgetWindow::Day,
+        }]),
+        overrides: BTreeSet::new(),
+        mode: LimitMode::Enforce,
+        when_cut_off: WhenCutOff::Closed,
+        alerts: BTreeSet::new(),
     }
 }
 
 /// What is reserved for an answer of unknown length, in tokens.
 fn reserved() -> u64 {
-    estimate_tokens(0, None)
-}
-
-/// How an answer is to be.
-struct Answer {
-    script: String,
-    length: u64,
-    kind: provider::Question,
-    cut_after: Option<usize>,
+    Estimate::of_text(0, None).output
 }
 
 // === impl Meter ===
@@ -161,31 +257,37 @@ impl Meter {
         let provider = Provider::start()?;
         let name = format!("limited-{}", measured.name());
         let scene = Scene::set_as(&name, api, provider.address).await?;
+        for model in scene.models {
+            let price = Price {
+                input: NanoUsd::new(INPUT_NANOUSD * MILLION),
+                output: NanoUsd::new(OUTPUT_NANOUSD * MILLION),
+                cached_input: None,
+            };
+            let effective_at = None;
+            let command = NewCommand::SetModelPrice {
+                model,
+                price,
+                effective_at,
+            };
+            api.command(command).await?;
+        }
         let key = scene.issue_key(api, name.clone()).await?;
         let mut dice = Dice::new(7);
-        let (mut questions, mut tokens) = (Vec::new(), 0);
+        let (mut questions, mut all) = (Vec::new(), 0);
         for number in 0..VARIANTS {
-            let answer = measured.script(number, &mut dice);
-            tokens += provider::tokens_of(answer.kind) + answer.length;
-            let headers = [("x-mock-script", answer.script.as_str())];
-            // The address stands in no part of the request.
-            let nowhere = provider.address;
-            let asked = provider::ask_with(nowhere, &name, &key.secret, answer.kind, &headers);
+            let answer = measured.answer(number, &mut dice);
+            all += measured.of(1, provider::tokens_of(answer.kind), answer.length);
             questions.push(Question {
-                request: asked.request,
+                request: answer.asked(&name, &key.secret),
                 cut_after: answer.cut_after,
             });
         }
-        let mean = match measured {
-            Measured::Requests => 1.0,
-            Measured::Tokens => ratio(tokens, VARIANTS),
-        };
         Ok(Self {
             measured,
             limit,
             account: scene.account,
             questions: questions.into(),
-            mean,
+            mean: ratio(all, VARIANTS),
             before: provider.stats().await?,
             provider,
             policy: None,
@@ -194,36 +296,20 @@ impl Meter {
 
     /// Limits the account's requests in this day from now on; returns the position from which on gateways do so.
     pub(super) async fn begin(&mut self, api: &mut Api, name: &str) -> Outcome<u64> {
-        let limit = RateLimit {
-            unit: self.measured.unit(),
-            window: LimitWindow::Day,
-            limit: self.limit,
-        };
-        let rule = RateLimitRule {
-            when: When {
-                subjects: Choice::only([LimitedSubject::VirtualAccount(self.account)]),
-                ..When::default()
-            },
-            applies_per: BTreeSet::new(),
-            limits: BTreeSet::from([limit]),
-            overrides: BTreeSet::new(),
-            mode: LimitMode::Enforce,
-        };
-        let command = NewCommand::CreateRateLimitPolicy {
-            name: format!("{}{name}", self.measured.name()),
-            order: 1,
-            rule: Box::new(rule),
-        };
+        let name = format!("{}-{name}", self.measured.name());
+        let command = self.measured.limiting(self.account, self.limit, name);
         let answer = api.command(command).await?;
-        self.policy = answer.id.and_then(|id| id.parse().ok());
+        self.policy = answer.id.and_then(|id| self.measured.policy(&id));
         self.before = self.provider.stats().await?;
         Ok(answer.position)
     }
 
-    /// The rule that limits them.
-    pub(super) fn rule(&self) -> Outcome<Rule> {
-        let policy = self.policy.map(RateLimitPolicyId::bytes);
-        policy.ok_or_else(|| Failure::new("a policy was made without an id"))
+    /// The rule whose shares are dealt out for it; `None`: it is a budget, of which gateways are lent something.
+    pub(super) fn rule(&self) -> Option<Rule> {
+        match self.policy {
+            Some(Policy::RateLimit(policy)) => Some(policy.bytes()),
+            Some(Policy::Budget(_)) | None => None,
+        }
     }
 
     /// A load that asks for ten times the limit in this time: of these gateways, each for its part of it.
@@ -256,7 +342,12 @@ impl Meter {
         loop {
             let stats = self.provider.stats().await?;
             if stats.open == 0 {
-                return Ok(self.measured.of(stats) - self.measured.of(self.before));
+                let before = self.before;
+                return Ok(self.measured.of(
+                    stats.requests - before.requests,
+                    stats.input_tokens - before.input_tokens,
+                    stats.output_tokens - before.output_tokens,
+                ));
             }
             if begun.elapsed() > ENDS_WITHIN {
                 let (open, seconds) = (stats.open, ENDS_WITHIN.as_secs());
@@ -269,11 +360,25 @@ impl Meter {
 
     /// Ends the limit.
     pub(super) async fn end(&mut self, api: &mut Api) -> Outcome {
-        if let Some(policy) = self.policy.take() {
-            api.command(NewCommand::DeleteRateLimitPolicy { policy })
-                .await?;
+        let command = match self.policy.take() {
+            Some(Policy::RateLimit(policy)) => NewCommand::DeleteRateLimitPolicy { policy },
+            Some(Policy::Budget(policy)) => NewCommand::DeleteBudgetPolicy { policy },
+            None => return Ok(()),
+        };
+        api.command(command).await.map(drop)
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// The request for it.
+    fn asked(&self, model: &str, key: &str) -> Arc<[u8]> {
+        let headers = [("x-mock-script", self.script.as_str())];
+        match self.most {
+            Some(most) => provider::ask_for_at_most(most, model, key, self.kind, &headers),
+            None => provider::request(model, key, self.kind, &headers),
         }
-        Ok(())
     }
 }
 
@@ -307,7 +412,7 @@ mod tests {
     fn answers_are_of_any_length_and_some_longer_than_reserved() {
         let mut dice = Dice::new(7);
         let lengths: BTreeSet<u64> = (0..VARIANTS)
-            .map(|number| Measured::Tokens.script(number, &mut dice).length)
+            .map(|number| Measured::Tokens.answer(number, &mut dice).length)
             .collect();
         assert!(lengths.len() > 40, "{lengths:?}");
         assert!(LONGEST > reserved() && Measured::Tokens.debt() < LONGEST);

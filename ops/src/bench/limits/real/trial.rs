@@ -7,7 +7,7 @@ use gateway_policy::limits::share::Share;
 
 use super::super::super::cpu::ratio;
 use super::super::super::{Figures, rounded};
-use super::meter::Meter;
+use super::meter::{Measured, Meter};
 
 /// What part of the load the one busy gateway has, where it is uneven.
 const BUSY: f64 = 0.9;
@@ -17,6 +17,9 @@ const CUT: Duration = Duration::from_secs(4);
 
 /// From when on a gateway that is cut off keeps each limit by itself: of the load, so much must be left then.
 const ALONE_AFTER: Duration = Duration::from_secs(10);
+
+/// What may be spent above a budget, in nano-dollars: what is spent was lent, and what is lent was written down before.
+const MONEY_BOUND: u64 = 0;
 
 /// One load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,16 +134,17 @@ impl Trial {
         }
     }
 
-    /// Whether callers may be left without an answer: those of a gateway that is killed.
-    pub(super) const fn breaks(self) -> bool {
+    /// Whether callers may be left without an answer, and whether they may be told that there will be one later: those of a
+    /// gateway that is killed and starts again, and of one that nobody lends to any more.
+    pub(super) const fn excuses(self) -> (bool, bool) {
         match self {
-            Self::GatewayKilled => true,
+            Self::GatewayKilled => (true, true),
+            Self::GatewayCutOffLong => (false, true),
             Self::Even
             | Self::Uneven
             | Self::AggregatorKilled
             | Self::NatsRestarted
-            | Self::GatewayCutOff
-            | Self::GatewayCutOffLong => false,
+            | Self::GatewayCutOff => (false, false),
         }
     }
 
@@ -154,19 +158,30 @@ impl Trial {
         ratio(share.parts(), Share::WHOLE.parts())
     }
 
-    /// The figures of one meter: how far its limit was overshot, the bound on that, and how much of it was used.
+    /// The figures of one meter: how far its limit was overshot, the bound on that, and how much of it was used. Of money
+    /// the first two are amounts: nothing is allowed above a budget, however large it is.
     pub(super) fn figures(self, meter: &Meter, admitted: u64, around: &Circumstances) -> Figures {
         let (name, suffix) = (meter.measured.name(), self.suffix());
         let used = 100.0 * ratio(admitted, meter.limit);
-        let bound = around.bound(meter);
+        let (unit, over, bound) = match meter.measured {
+            Measured::Requests | Measured::Tokens => {
+                let over = rounded((used - 100.0).max(0.0));
+                ("pct", over, rounded(100.0 * around.bound(meter)))
+            }
+            Measured::Money => {
+                let over = admitted.saturating_sub(meter.limit);
+                ("nanousd", over.into(), MONEY_BOUND.into())
+            }
+        };
         let figures = [
-            ("over", (used - 100.0).max(0.0)),
-            ("bound", 100.0 * bound),
-            ("used", used.min(100.0)),
+            (format!("real_over_{name}_{unit}{suffix}"), over),
+            (format!("real_bound_{name}_{unit}{suffix}"), bound),
+            (
+                format!("real_used_{name}_pct{suffix}"),
+                rounded(used.min(100.0)),
+            ),
         ];
-        let named =
-            figures.map(|(what, pct)| (format!("real_{what}_{name}_pct{suffix}"), rounded(pct)));
-        named.into_iter().collect()
+        figures.into_iter().collect()
     }
 }
 

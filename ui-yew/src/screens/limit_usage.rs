@@ -1,0 +1,219 @@
+//! How limits and budgets stand over all gateways, as it changes.
+
+use events_schema::api::limits::{LimitAmount, LimitUsage, LimitUsageItem};
+use events_schema::usage::{LimitOf, LimitPeriod};
+use patternfly_yew::prelude::*;
+use yew::prelude::*;
+
+use crate::api::Client;
+use crate::format;
+use crate::remote::{Content, use_polled};
+use crate::route::Screen;
+use crate::widgets::heading::Heading;
+use crate::widgets::menu::HistoryLink;
+
+/// How long after its last answer it is asked again, in milliseconds: it is told once a second.
+const REFRESH_MS: u32 = 1_500;
+/// From this part of a limit on, in percent, it is said in colour that little is left.
+const CLOSE_PERCENT: u64 = 75;
+
+impl Content for LimitUsage {}
+
+/// Budgets, then rate limits; of each those first that are used most.
+#[component]
+pub(crate) fn LimitUsageScreen() -> Html {
+    let usage = use_polled((), Some(REFRESH_MS), |client: Client, ()| async move {
+        client.get::<LimitUsage>("/limit-usage").await
+    });
+    html!(
+        <>
+            <Heading screen={Screen::LimitUsage} />
+            <section class="pf-v6-c-page__main-section sl-stack">
+                { usage.show(Html::default, |usage| shown(usage)) }
+            </section>
+        </>
+    )
+}
+
+fn shown(usage: &LimitUsage) -> Html {
+    let is_budget = |it: &&LimitUsageItem| matches!(it.of, LimitOf::BudgetPolicy(_));
+    let (budgets, rates): (Vec<_>, Vec<_>) = usage.items.iter().partition(is_budget);
+    html!(
+        <>
+            if usage.rates_at.is_none() || usage.budgets_at.is_none() {
+                <Alert inline={true} r#type={AlertType::Warning} title="Nobody tells how limits stand">
+                    { "The worker that deals out limits has not been heard of for ten seconds. Gateways go on with what they have." }
+                </Alert>
+            }
+            { part("Budgets", &budgets, usage.budgets, "No budget has counted anything in its window.") }
+            { part("Rate limits", &rates, usage.rates, "No rate limit has counted anything in its window.") }
+        </>
+    )
+}
+
+fn part(title: &'static str, items: &[&LimitUsageItem], all: u64, none: &'static str) -> Html {
+    let listed = items.len() as u64;
+    html!(
+        <div class="sl-card sl-pad">
+            <div class="sl-card-head">
+                <h2 class="pf-v6-c-title pf-m-lg">{ title }</h2>
+                <Label label={format!("{} in use", format::count(all))} compact={true} />
+            </div>
+            if items.is_empty() {
+                <p class="sl-quiet">{ none }</p>
+            } else {
+                <ul class="sl-usage">{ for items.iter().map(|it| line(it)) }</ul>
+            }
+            if listed < all {
+                <p class="sl-quiet sl-note">
+                    { format!("Of {} counters the {} are shown that are used most.", format::count(all), format::count(listed)) }
+                </p>
+            }
+        </div>
+    )
+}
+
+fn line(item: &LimitUsageItem) -> Html {
+    let key = format!("{}{:?}{}", item.segment, item.of, item.began_at);
+    html!(
+        <li key={key}>
+            <div class="sl-usage-head">
+                <span class="sl-usage-name">{ whose(item) }</span>
+                <span class="sl-mono">{ format!("{} of {} {}", amount(item.used), amount_and_unit(item.limit), window(item.period)) }</span>
+            </div>
+            { bar(item) }
+            <div class="sl-usage-foot sl-quiet">
+                <span>
+                    { format!("{} %", item.percent) }
+                    if !nothing_of(item.held) {
+                        { format!(", {} of it lent to gateways or under way", amount(item.held)) }
+                    }
+                </span>
+                if !nothing_of(item.refused) {
+                    <Label label={format!("{} refused", amount_and_unit(item.refused))} color={Color::Orange} compact={true} />
+                }
+                <span>{ format!("Free again {}", format::time(item.ends_at.to_chrono())) }</span>
+            </div>
+        </li>
+    )
+}
+
+fn whose(item: &LimitUsageItem) -> Html {
+    let stream = match item.of {
+        LimitOf::Key(id) => format!("key.{id}"),
+        LimitOf::RateLimitPolicy(id) => format!("rate_limit_policy.{id}"),
+        LimitOf::BudgetPolicy(id) => format!("budget_policy.{id}"),
+    };
+    let name = item.name.clone().unwrap_or_else(|| "gone".to_owned());
+    let of = item
+        .segment_name
+        .clone()
+        .or_else(|| (!item.segment.is_nil()).then(|| short(item)));
+    html!(
+        <>
+            <HistoryLink {name} {stream} />
+            if let Some(of) = of {
+                { " · " }{ of }
+            }
+        </>
+    )
+}
+
+/// Of values that only gateways know there is no more than a hash.
+fn short(item: &LimitUsageItem) -> String {
+    let id = item.segment.simple().to_string();
+    match item.segment.as_bytes() {
+        [0xff, ..] if item.segment.as_bytes().iter().all(|byte| *byte == 0xff) => {
+            "requests without one".to_owned()
+        }
+        [0xfe, ..] if item.segment.as_bytes().iter().all(|byte| *byte == 0xfe) => {
+            "all others".to_owned()
+        }
+        _ => format!("{}…", format::short_id(&id)),
+    }
+}
+
+fn bar(item: &LimitUsageItem) -> Html {
+    let used = part_of(item.used, item.limit).min(100);
+    let taken = item.percent.min(100);
+    let state = match item.percent {
+        100.. => "sl-full",
+        CLOSE_PERCENT.. => "sl-close",
+        _ => "sl-free",
+    };
+    let label = format!("{} percent", item.percent);
+    html!(
+        <svg class={classes!("sl-bar", state)} viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label={label}>
+            <rect class="sl-bar-all" width="100" height="4" />
+            <rect class="sl-bar-held" width={taken.to_string()} height="4" />
+            <rect class="sl-bar-used" width={used.to_string()} height="4" />
+        </svg>
+    )
+}
+
+const fn number(amount: LimitAmount) -> u64 {
+    match amount {
+        LimitAmount::Requests(number) | LimitAmount::Tokens(number) => number,
+        LimitAmount::Cost(cost) => cost.nanos(),
+    }
+}
+
+const fn nothing_of(amount: LimitAmount) -> bool {
+    number(amount) == 0
+}
+
+fn part_of(amount: LimitAmount, of: LimitAmount) -> u64 {
+    let percent = u128::from(number(amount)) * 100 / u128::from(number(of).max(1));
+    u64::try_from(percent).unwrap_or(u64::MAX)
+}
+
+fn amount(amount: LimitAmount) -> String {
+    match amount {
+        LimitAmount::Requests(number) | LimitAmount::Tokens(number) => format::count(number),
+        LimitAmount::Cost(cost) => format::usd(cost.nanos()),
+    }
+}
+
+fn amount_and_unit(of: LimitAmount) -> String {
+    match of {
+        LimitAmount::Requests(_) => format!("{} requests", amount(of)),
+        LimitAmount::Tokens(_) => format!("{} tokens", amount(of)),
+        LimitAmount::Cost(_) => amount(of),
+    }
+}
+
+const fn window(period: LimitPeriod) -> &'static str {
+    match period {
+        LimitPeriod::Minute => "a minute",
+        LimitPeriod::Hour => "an hour",
+        LimitPeriod::Day => "a day",
+        LimitPeriod::Week => "a week",
+        LimitPeriod::Month => "a month",
+        LimitPeriod::Quarter => "a quarter",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::money::NanoUsd;
+
+    use super::*;
+
+    #[test]
+    fn an_amount_is_told_in_its_unit_and_a_part_never_runs_over() {
+        let dollars = LimitAmount::Cost(NanoUsd::new(2_500_000_000));
+        assert_eq!(amount_and_unit(dollars), format::usd(2_500_000_000));
+        assert_eq!(
+            amount_and_unit(LimitAmount::Requests(1_200)),
+            format!("{} requests", format::count(1_200))
+        );
+        assert_eq!(
+            part_of(LimitAmount::Tokens(u64::MAX), LimitAmount::Tokens(0)),
+            u64::MAX
+        );
+        assert_eq!(
+            part_of(LimitAmount::Tokens(50), LimitAmount::Tokens(200)),
+            25
+        );
+    }
+}

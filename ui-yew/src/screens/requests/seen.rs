@@ -1,0 +1,123 @@
+//! In words, how a limit stood that refused a request.
+
+use events_schema::usage::{CounterSeen, LimitMeasure, LimitOf, LimitPeriod, LimitSeen};
+
+use crate::format;
+
+/// One sentence, that says why.
+pub(super) fn told(limit: &LimitSeen) -> String {
+    let amount = |amount: u64| match limit.measure {
+        LimitMeasure::Requests | LimitMeasure::Tokens => format::count(amount),
+        LimitMeasure::Cost => format::usd(amount),
+    };
+    let unit = match limit.measure {
+        LimitMeasure::Requests => " requests",
+        LimitMeasure::Tokens => " tokens",
+        LimitMeasure::Cost => "",
+    };
+    let window = match limit.period {
+        LimitPeriod::Minute => "a minute",
+        LimitPeriod::Hour => "an hour",
+        LimitPeriod::Day => "a day",
+        LimitPeriod::Week => "a week",
+        LimitPeriod::Month => "a month",
+        LimitPeriod::Quarter => "a quarter",
+    };
+    let whose = match limit.of {
+        LimitOf::Key(_) => "The key's limit",
+        LimitOf::RateLimitPolicy(_) => "The rate limit",
+        LimitOf::BudgetPolicy(_) => "The budget",
+    };
+    let stood = match limit.counter {
+        CounterSeen::Shared { own, known, share } => {
+            let percent = u128::from(share) * 100 / (1 << 32);
+            format!(
+                "all gateways were known to have used {}, this one {} more, and its share of the rest was {percent} %",
+                amount(known),
+                amount(own)
+            )
+        }
+        CounterSeen::Leased {
+            ceiling,
+            taken,
+            committed,
+            cut_off,
+        } => {
+            let all = committed.map_or_else(String::new, |committed| {
+                format!(" of {} that were spent or lent in all", amount(committed))
+            });
+            let silent = if cut_off {
+                ", and nobody had lent for ten seconds"
+            } else {
+                ""
+            };
+            format!(
+                "this gateway might spend {}{all}, and had spent {}{silent}",
+                amount(ceiling),
+                amount(taken)
+            )
+        }
+    };
+    let verdict = if limit.exceeded {
+        "refused"
+    } else {
+        "let through"
+    };
+    format!(
+        "{whose} of {}{unit} {window} {verdict} what this request was taken to need, {}: {stood}.",
+        amount(limit.most),
+        amount(limit.cost)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::id::{BudgetPolicyId, RateLimitPolicyId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn seen(of: LimitOf, measure: LimitMeasure, counter: CounterSeen) -> LimitSeen {
+        LimitSeen {
+            of,
+            segment: Uuid::nil(),
+            measure,
+            period: LimitPeriod::Day,
+            most: 2_000_000_000,
+            cost: 1_000_000_000,
+            counter,
+            exceeded: true,
+        }
+    }
+
+    #[test]
+    fn a_shared_limit_tells_what_was_known_and_whose_share_it_was() {
+        let counter = CounterSeen::Shared {
+            own: 3,
+            known: 5,
+            share: 1 << 31,
+        };
+        let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
+        let told = told(&seen(of, LimitMeasure::Tokens, counter));
+        assert!(
+            told.starts_with("The rate limit of 2,000,000,000 tokens a day refused"),
+            "{told}"
+        );
+        assert!(told.contains("used 5, this one 3 more"), "{told}");
+        assert!(told.ends_with("was 50 %."), "{told}");
+    }
+
+    #[test]
+    fn a_budget_tells_its_lease_in_dollars() {
+        let counter = CounterSeen::Leased {
+            ceiling: 500_000_000,
+            taken: 400_000_000,
+            committed: Some(2_000_000_000),
+            cut_off: false,
+        };
+        let of = LimitOf::BudgetPolicy(BudgetPolicyId::from_uuid(Uuid::nil()));
+        let told = told(&seen(of, LimitMeasure::Cost, counter));
+        let spent = format!("had spent {}.", format::usd(400_000_000));
+        assert!(told.ends_with(&spent), "{told}");
+    }
+}

@@ -427,10 +427,13 @@ fn what_lacks_or_runs_low_is_urgent_until_something_is_told() {
     };
     assert!(urgent(&mut world, true));
     assert!(!urgent(&mut world, true), "it has been said");
+    world.told(month, 0, 0, 0);
+    assert!(!urgent(&mut world, true), "it has been reported");
     world.told(month, 1, 50, 50);
+    let _admitted = world.ask(&[(month, DECIDES)], 10, Turn::First);
     assert!(
         !urgent(&mut world, false),
-        "there is enough for five of them"
+        "there is enough for four of them"
     );
     for _ in 0..3 {
         assert_eq!(world.ask(&[(month, DECIDES)], 10, Turn::First), ADMITTED);
@@ -438,5 +441,6 @@ fn what_lacks_or_runs_low_is_urgent_until_something_is_told() {
     // Since the last report more was asked for than remains.
     assert!(urgent(&mut world, false));
     world.told(month, 1, 50, 100);
+    assert_eq!(world.ask(&[(month, DECIDES)], 10, Turn::First), ADMITTED);
     assert!(!urgent(&mut world, false), "nothing can be lent");
 }

@@ -146,6 +146,12 @@ impl Purse {
         self.remaining(now) < asked.max(self.asked_lately)
     }
 
+    /// Whether something was asked for that no report has told of.
+    #[must_use]
+    pub const fn has_news(&self) -> bool {
+        self.said.asked > self.asked_until
+    }
+
     /// A request for which so much was reserved has ended, and cost so much.
     pub const fn settle(&mut self, reserved: u64, actual: u64) {
         self.said.open = self.said.open.saturating_sub(reserved);

@@ -141,7 +141,7 @@ impl Wallet {
     }
 
     /// Whether the treasury is to hear of the purse at a place at once: a request lacks something (`lacks`), or the next ones
-    /// soon will. It is said once until something is told.
+    /// soon will. It is said once until something is told, and not of what was reported: then it is the treasury's turn.
     ///
     /// # Panics
     /// When there is none.
@@ -152,7 +152,7 @@ impl Wallet {
             let may_be_lent = purse.left(kept.most, Lender::Heard) > purse.remaining(now);
             may_be_lent && purse.runs_low(now)
         };
-        let is_urgent = !kept.is_urgent && (lacks || runs_low());
+        let is_urgent = !kept.is_urgent && purse.has_news() && (lacks || runs_low());
         kept.is_urgent |= is_urgent;
         is_urgent
     }

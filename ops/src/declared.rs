@@ -51,7 +51,7 @@ pub(crate) struct ApplyArgs {
 }
 
 /// The formats of other gateways that are written.
-const FORMATS: [&str; 1] = ["gateway-rate-limiting-config"];
+const FORMATS: [&str; 2] = ["gateway-rate-limiting-config", "gateway-budget-config"];
 
 /// The flags of `export`.
 #[derive(clap::Args)]

@@ -37,7 +37,7 @@ pub use self::{
     labels::SharedLabels,
     plan::Plan,
     read::Fault,
-    taken::rate_limits,
+    taken::{budgets, rate_limits},
 };
 use crate::{control::Person, secrets::Secrets};
 

@@ -23,7 +23,7 @@ pub struct ApplyRequest {
     pub dry_run: bool,
     /// Whether what stands in none of the document's sections is deleted; else it is left alone. Operators are never
     /// deleted in this way, and of a section that the document does not have, nothing is. A document of another format that
-    /// lists all policies of a kind (`gateway-rate-limiting-config`) is like a section.
+    /// lists all policies of a kind (`gateway-rate-limiting-config`, `gateway-budget-config`) is like a section.
     #[serde(default)]
     pub prune: bool,
     /// The position of the difference that was looked at: when the configuration has changed meanwhile, nothing is done.
@@ -58,6 +58,8 @@ pub enum ExportFormat {
     Sluice,
     /// The rate-limit policies, as other gateways have them.
     GatewayRateLimitingConfig,
+    /// The budget policies, as other gateways have them.
+    GatewayBudgetConfig,
 }
 
 /// What becomes of one thing.

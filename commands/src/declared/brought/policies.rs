@@ -45,7 +45,7 @@ pub(in crate::declared) struct BroughtPolicy<'d, L> {
     pub(in crate::declared) origin: Origin<'d>,
     pub(in crate::declared) when: BroughtWhen<'d>,
     pub(in crate::declared) applies_per: BTreeSet<LimitSegment>,
-    pub(in crate::declared) limits: BTreeSet<L>,
+    pub(in crate::declared) limits: Vec<L>,
     pub(in crate::declared) overrides: Vec<BroughtOverride<'d, L>>,
     pub(in crate::declared) mode: LimitMode,
 }
@@ -71,13 +71,13 @@ pub(in crate::declared) enum BroughtModelRef {
 #[derive(Debug)]
 pub(in crate::declared) struct BroughtOverride<'d, L> {
     pub(in crate::declared) of: Named<'d, BroughtValue>,
-    pub(in crate::declared) limits: BTreeSet<L>,
+    pub(in crate::declared) limits: Vec<L>,
 }
 
 /// One of those that have a counter of their own.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::declared) enum BroughtValue {
-    /// A user or a virtual account.
+    /// A user, a team or a virtual account.
     Subject(LimitedSubject),
     /// A virtual model of this name, or else the model.
     Model(VirtualModelName),
@@ -116,7 +116,7 @@ pub(super) fn document<'d>(
 
 impl Ids {
     /// Reads a rule. `None`: something is wrong with it, which is told. `per`: the field that says what has a counter of its own.
-    pub(super) fn policy<'d, U: Copy, L: Ord + Copy>(
+    pub(super) fn policy<'d, U: Copy, L: Clone>(
         &mut self,
         at: &At<'d>,
         per: &'static str,
@@ -205,11 +205,11 @@ fn mode(at: &At<'_>) -> Result<LimitMode, String> {
 // === how much ===
 
 /// `limits`, or `limit_to` with `unit`.
-fn limits<U: Copy, L: Ord>(
+fn limits<U: Copy, L>(
     rule: &At<'_>,
     units: &Units<U, L>,
     faults: &mut Vec<Fault>,
-) -> BTreeSet<L> {
+) -> Vec<L> {
     if filled(rule, "limits").is_some() {
         let why = "`limits` says it already: leave one of them out.";
         refuse(rule, "limit_to", why, faults);
@@ -227,11 +227,11 @@ fn limits<U: Copy, L: Ord>(
 }
 
 /// `limits`: an amount of each unit.
-fn several<U: Copy, L: Ord>(
+fn several<U: Copy, L>(
     at: &At<'_>,
     units: &Units<U, L>,
     faults: &mut Vec<Fault>,
-) -> BTreeSet<L> {
+) -> Vec<L> {
     let limits = entries(at, "limits", faults, |name, amount| {
         (units.amount)(units.called(name)?, amount)
     });
@@ -436,13 +436,14 @@ fn segment(at: &At<'_>) -> Result<LimitSegment, String> {
         "user" => Ok(LimitSegment::User),
         "virtualaccount" => Ok(LimitSegment::VirtualAccount),
         "model" => Ok(LimitSegment::Model),
+        "team" => Ok(LimitSegment::Team),
         _ => match text.strip_prefix("metadata.") {
             Some(key) => key
                 .parse()
                 .map(LimitSegment::Metadata)
                 .map_err(|error| format!("'{key}': {error}.")),
             None => Err(format!(
-                "'{text}' is none of user, virtualaccount, model and metadata.KEY."
+                "'{text}' is none of user, virtualaccount, model, team and metadata.KEY."
             )),
         },
     }
@@ -455,11 +456,12 @@ pub(in crate::declared) const fn counted(segment: &LimitSegment) -> (&'static st
         LimitSegment::VirtualAccount => ("per-virtual-account", "virtual_accounts"),
         LimitSegment::Model => ("per-model", "models"),
         LimitSegment::Metadata(_) => ("metadata", "metadata_values"),
+        LimitSegment::Team => ("per-team", "teams"),
     }
 }
 
 /// `applies_to`: what has a counter of its own, and the other limits of some.
-fn applies_to<'d, U: Copy, L: Ord + Copy>(
+fn applies_to<'d, U: Copy, L: Clone>(
     at: &At<'d>,
     units: &Units<U, L>,
     faults: &mut Vec<Fault>,
@@ -475,6 +477,7 @@ fn applies_to<'d, U: Copy, L: Ord + Copy>(
         Some("per-user") => Some(LimitSegment::User),
         Some("per-virtual-account") => Some(LimitSegment::VirtualAccount),
         Some("per-model") => Some(LimitSegment::Model),
+        Some("per-team") => Some(LimitSegment::Team),
         Some("metadata") => required(at, "metadata", faults, parsed).map(LimitSegment::Metadata),
         Some("aggregate") => {
             let why = "All requests share one counter: nobody has another one.";
@@ -483,7 +486,7 @@ fn applies_to<'d, U: Copy, L: Ord + Copy>(
         }
         Some(other) => {
             let message = format!(
-                "'{other}' is none of aggregate, per-user, per-virtual-account, per-model and metadata."
+                "'{other}' is none of aggregate, per-user, per-virtual-account, per-model, per-team and metadata."
             );
             faults.push(at.deepest(&["type"]).wrong(message));
             None
@@ -500,7 +503,7 @@ fn applies_to<'d, U: Copy, L: Ord + Copy>(
 }
 
 /// An item of `overrides`: the same other limits, for each that it names.
-fn other_limits<'d, U: Copy, L: Ord + Copy>(
+fn other_limits<'d, U: Copy, L: Clone>(
     at: &At<'d>,
     segment: &LimitSegment,
     units: &Units<U, L>,
@@ -518,6 +521,7 @@ fn other_limits<'d, U: Copy, L: Ord + Copy>(
         let value = item(it, faults, |it| match segment {
             LimitSegment::User => user(it).map(BroughtValue::Subject),
             LimitSegment::VirtualAccount => virtual_account(it).map(BroughtValue::Subject),
+            LimitSegment::Team => team(it).map(BroughtValue::Subject),
             LimitSegment::Model => parsed(it).map(BroughtValue::Model),
             LimitSegment::Metadata(key) => {
                 text(it).map(|value| BroughtValue::Metadata(key.clone(), value))

@@ -1,12 +1,20 @@
-//! Policies that documents of other formats declare, planned like any other: in the order of the file.
+//! Policies that documents of other formats declare, planned like any other: in the order of the file. What these formats
+//! cannot say stays as it is: whether one is switched off, and what a gateway does that is cut off.
 
-use events_schema::{events::RateLimit, names::VirtualModelName, state};
+use events_schema::{
+    events::{RateLimit, WhenCutOff},
+    names::VirtualModelName,
+};
 
 use super::{Planner, order::numbers};
 use crate::declared::{
-    brought::{BroughtModelRef, BroughtPolicy, BroughtValue, BroughtWhen, Named},
+    brought::{
+        BroughtBudget, BroughtModelRef, BroughtOverride, BroughtPolicy, BroughtValue, BroughtWhen,
+        Named,
+    },
     document::{
-        Choice, LimitOverride, LimitedSubject, ModelRef, RateLimitPolicy, SegmentValue, When,
+        BudgetPolicy, Choice, LimitedSubject, ModelRef, Override, RateLimitPolicy, SegmentValue,
+        When,
     },
     read::Fault,
 };
@@ -24,12 +32,19 @@ impl<'a> Planner<'a> {
             .map(|it| it.map(|it| (it.order, (it.life.created_at, it.id))));
         let orders = numbers(&standing.collect::<Vec<_>>());
         for ((it, known), order) in policies.iter().zip(known).zip(orders) {
-            let mut faults = Vec::new();
-            let policy = self.rate_limit_policy(it, known, order, &mut faults);
-            if !faults.is_empty() {
-                self.faults.extend(faults);
+            let Some((when, overrides)) = self.names_of(it) else {
                 continue;
-            }
+            };
+            let policy = RateLimitPolicy {
+                name: it.name.clone(),
+                order,
+                when,
+                applies_per: it.applies_per.clone(),
+                limits: it.limits.clone(),
+                overrides,
+                mode: it.mode,
+                disabled: known.is_some_and(|it| it.disabled),
+            };
             let place = self.place_of(&it.origin);
             if let Err((place, message)) = self.policy(place, &policy) {
                 self.wrong(place, message);
@@ -37,32 +52,66 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// As Sluice's own documents have it. These formats cannot say that a policy is switched off: it stays so.
-    fn rate_limit_policy(
-        &self,
-        it: &BroughtPolicy<'_, RateLimit>,
-        known: Option<&state::RateLimitPolicy>,
-        order: u32,
-        faults: &mut Vec<Fault>,
-    ) -> RateLimitPolicy {
-        let overrides = it.overrides.iter().filter_map(|other| {
-            let of = resolved(&other.of, |it| self.value_named(it), faults)?;
-            Some(LimitOverride {
-                of: vec![of],
-                limits: other.limits.clone(),
-            })
-        });
-        let overrides = overrides.collect();
-        RateLimitPolicy {
-            name: it.name.clone(),
-            order,
-            when: self.when_named(&it.when, faults),
-            applies_per: it.applies_per.clone(),
-            limits: it.limits.clone(),
-            overrides,
-            mode: it.mode,
-            disabled: known.is_some_and(|it| it.disabled),
+    /// The rules of all documents of budgets in the file.
+    pub(super) fn brought_budgets(&mut self, budgets: &'a [BroughtBudget<'a>]) {
+        let state = self.around.state;
+        let known = budgets
+            .iter()
+            .map(|it| state.budget_policy_named(&it.policy.name));
+        let known: Vec<_> = known.collect();
+        let standing = known
+            .iter()
+            .map(|it| it.map(|it| (it.order, (it.life.created_at, it.id))));
+        let orders = numbers(&standing.collect::<Vec<_>>());
+        for ((it, known), order) in budgets.iter().zip(known).zip(orders) {
+            let BroughtBudget { policy: it, alerts } = it;
+            let Some((when, overrides)) = self.names_of(it) else {
+                continue;
+            };
+            let budget = BudgetPolicy {
+                name: it.name.clone(),
+                order,
+                when,
+                applies_per: it.applies_per.clone(),
+                limits: it.limits.clone(),
+                overrides,
+                mode: it.mode,
+                when_cut_off: known.map_or(WhenCutOff::Open, |it| it.rule.when_cut_off),
+                alerts: alerts.clone(),
+                disabled: known.is_some_and(|it| it.disabled),
+            };
+            let place = self.place_of(&it.origin);
+            if let Err((place, message)) = self.budget(place, &budget) {
+                self.wrong(place, message);
+            }
         }
+    }
+
+    /// What a rule names, as Sluice's own documents have it; `None`: something of it is not there, which is told.
+    fn names_of<L: Clone>(
+        &mut self,
+        it: &BroughtPolicy<'_, L>,
+    ) -> Option<(When, Vec<Override<L>>)> {
+        let mut faults = Vec::new();
+        let when = self.when_named(&it.when, &mut faults);
+        let overrides = it.overrides.iter();
+        let overrides = overrides.filter_map(|it| self.override_named(it, &mut faults));
+        let overrides = overrides.collect();
+        let is_there = faults.is_empty();
+        self.faults.extend(faults);
+        is_there.then_some((when, overrides))
+    }
+
+    fn override_named<L: Clone>(
+        &self,
+        it: &BroughtOverride<'_, L>,
+        faults: &mut Vec<Fault>,
+    ) -> Option<Override<L>> {
+        let of = resolved(&it.of, |it| self.value_named(it), faults)?;
+        Some(Override {
+            of: vec![of],
+            limits: it.limits.clone(),
+        })
     }
 
     fn when_named(&self, when: &BroughtWhen<'_>, faults: &mut Vec<Fault>) -> When {
@@ -87,11 +136,9 @@ impl<'a> Planner<'a> {
                 self.limited(subject)?;
                 match subject {
                     LimitedSubject::User(email) => SegmentValue::User(email.clone()),
+                    LimitedSubject::Team(name) => SegmentValue::Team(name.clone()),
                     LimitedSubject::VirtualAccount(name) => {
                         SegmentValue::VirtualAccount(name.clone())
-                    }
-                    LimitedSubject::Team(name) => {
-                        return Err(format!("The team '{name}' has no counter of its own."));
                     }
                 }
             }

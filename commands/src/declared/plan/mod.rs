@@ -106,8 +106,9 @@ struct Planner<'a> {
     keys: HashMap<(Owner, Label), KeyId>,
     policies: HashSet<Slug>,
     budgets: HashSet<Slug>,
-    /// Whether there is a document of another format that is the list of all rate limits.
+    /// Whether there is a document of another format that is the list of all rate limits, and of all budgets.
     brings_rate_limits: bool,
+    brings_budgets: bool,
     /// Grants that the document names, as they are or will be, and those that it revokes: the rest is pruned.
     grants: HashSet<GrantId>,
 }
@@ -138,6 +139,7 @@ pub(super) fn plan(
         policies: HashSet::new(),
         budgets: HashSet::new(),
         brings_rate_limits: brought.rate_limit_policies.is_some(),
+        brings_budgets: brought.budget_policies.is_some(),
         grants: HashSet::new(),
     };
     for (number, settings) in sections.settings.iter().enumerate() {
@@ -161,8 +163,9 @@ pub(super) fn plan(
     planner.tokens(&brought.virtual_accounts);
     planner.grants(&sections.grants, &brought.virtual_accounts);
     planner.each(&sections.rate_limit_policies, Planner::policy);
-    planner.each(&sections.budget_policies, Planner::budget);
     planner.brought_rate_limits(brought.rate_limit_policies.as_deref().unwrap_or_default());
+    planner.each(&sections.budget_policies, Planner::budget);
+    planner.brought_budgets(brought.budget_policies.as_deref().unwrap_or_default());
     planner.each(&sections.operators, Planner::operator);
     if around.prune && planner.faults.is_empty() {
         planner.prune();

@@ -58,7 +58,7 @@ impl Planner<'_> {
                 delete("grant", name, fields, order);
             }
         }
-        // A configuration of rate limits of another format is the list of them all.
+        // A configuration of rate limits, or of budgets, of another format is the list of them all.
         if !sections.rate_limit_policies.is_empty() || self.brings_rate_limits {
             let all = state.rate_limit_policies().values();
             let unnamed = all.filter(|it| {
@@ -75,7 +75,7 @@ impl Planner<'_> {
                 );
             }
         }
-        if !sections.budget_policies.is_empty() {
+        if !sections.budget_policies.is_empty() || self.brings_budgets {
             let all = state.budget_policies().values();
             let unnamed = all.filter(|it| {
                 !self.budgets.contains(&it.name) && names.when(&it.rule.when).is_some()

@@ -1,21 +1,20 @@
 //! Rate-limit policies as a `gateway-rate-limiting-config`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use events_schema::{
-    events::RateLimit,
-    state::{Organisation, RateLimitPolicy},
+    events::{LimitMode, RateLimit},
+    state::Organisation,
 };
 use uuid::Uuid;
 
 use super::{
-    Config, Left,
+    ERASED, Taken,
     rules::{self, Amount, Limits, Rule, Told},
-    written,
 };
 use crate::{
     control::Person,
-    declared::{brought::RATE_LIMIT_UNITS, export::Names},
+    declared::{brought::RATE_LIMIT_UNITS, document::RateLimitPolicy, export::Names},
 };
 
 /// The document, in YAML, in the order in which the policies apply.
@@ -24,55 +23,43 @@ pub fn rate_limits(state: &Organisation, people: &HashMap<Uuid, Person>) -> Stri
     let names = Names::of(state, people);
     let mut policies: Vec<_> = state.rate_limit_policies().values().collect();
     policies.sort_by_key(|it| (it.order, it.life.created_at, it.id));
-    let (mut rules, mut left) = (Vec::new(), Vec::new());
+    let mut taken = Taken::default();
     for policy in policies {
-        match rule(state, &names, policy) {
-            Ok(rule) => rules.push(rule),
-            Err(why) => left.push(Left {
-                name: policy.name.to_string(),
-                why,
-            }),
-        }
+        let named = names.rate_limit_policy(policy).ok_or_else(|| ERASED.to_owned());
+        let rule = named.and_then(|policy| rule(state, policy));
+        taken.put(&policy.name, rule);
     }
-    let config = Config {
-        name: "rate-limits",
-        r#type: "gateway-rate-limiting-config",
-        rules,
-    };
-    written(&config, &left)
+    taken.written("rate-limits", "gateway-rate-limiting-config")
 }
 
-fn rule(
-    state: &Organisation,
-    names: &Names<'_>,
-    policy: &RateLimitPolicy,
-) -> Result<Rule, String> {
+fn rule(state: &Organisation, policy: RateLimitPolicy) -> Result<Rule, String> {
     let RateLimitPolicy {
-        id: _,
-        life: _,
         name,
         order: _,
-        rule,
+        when,
+        applies_per,
+        limits,
+        overrides,
+        mode,
         disabled,
     } = policy;
-    let overrides = rule.overrides.iter().filter_map(|it| {
-        let other = names.other_limits(it)?;
-        Some((other.of, limits(&other.limits)))
-    });
+    let overrides = overrides.into_iter();
     let told = Told {
-        name: name.clone(),
-        when: names.when(&rule.when),
-        applies_per: rule.applies_per.clone(),
-        limits: limits(&rule.limits),
-        overrides: overrides.collect(),
-        mode: rule.mode,
-        disabled: *disabled,
+        name,
+        when,
+        applies_per,
+        limits: amounts(&limits),
+        overrides: overrides.map(|it| (it.of, amounts(&it.limits))).collect(),
+        disabled,
     };
-    rules::rule(state, told)
+    let (mut rule, per) = rules::rule(state, told)?;
+    rule.rate_limit_applies_per = per;
+    rule.mode = (mode == LimitMode::Audit).then_some(mode);
+    Ok(rule)
 }
 
 /// Each by what its unit is called. All units have a name.
-fn limits(limits: &BTreeSet<RateLimit>) -> Limits {
+fn amounts(limits: &[RateLimit]) -> Limits {
     let named = limits.iter().filter_map(|limit| {
         let mut units = RATE_LIMIT_UNITS.iter();
         let unit = units.find(|(_, unit)| *unit == (limit.unit, limit.window));

@@ -1,4 +1,4 @@
-//! What rules of rate limits and of budgets have alike, as they are written.
+//! Rules of rate limits and of budgets, as they are written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::declared::{
     document::{self, LimitedSubject, ModelRef, SegmentValue},
 };
 
-/// A rule. Of what it has in two shapes, only one is there.
+/// A rule. Of what can be said in two shapes, one is there.
 #[derive(Debug, Serialize)]
 pub(super) struct Rule {
     id: Slug,
@@ -25,13 +25,29 @@ pub(super) struct Rule {
     #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    limits: Option<BTreeMap<&'static str, Amount>>,
+    limits: Option<Limits>,
+    /// Of a rate limit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    rate_limit_applies_per: Vec<String>,
+    pub(super) rate_limit_applies_per: Vec<String>,
+    /// Of a budget.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) budget_applies_per: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     applies_to: Option<AppliesTo>,
+    /// Of a rate limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mode: Option<LimitMode>,
+    pub(super) mode: Option<LimitMode>,
+    /// Of a budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) audit_mode: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) alerts: Option<Alerts>,
+}
+
+/// At how many percent of a limit something is said.
+#[derive(Debug, Serialize)]
+pub(super) struct Alerts {
+    pub(super) thresholds: BTreeSet<u8>,
 }
 
 /// Amounts, each of another unit.
@@ -46,18 +62,19 @@ pub(super) enum Amount {
     Cost(NanoUsd),
 }
 
-/// A policy, by names.
+/// What the rules of both have, by names.
 pub(super) struct Told {
     pub(super) name: Slug,
-    /// `None`: it is for people who were erased, and for nobody else.
-    pub(super) when: Option<document::When>,
+    pub(super) when: document::When,
     pub(super) applies_per: BTreeSet<LimitSegment>,
     pub(super) limits: Limits,
     /// Other limits, for the counter of these.
     pub(super) overrides: Vec<(Vec<SegmentValue>, Limits)>,
-    pub(super) mode: LimitMode,
     pub(super) disabled: bool,
 }
+
+/// A rule, and what of it is each format's: what has a counter of its own, where that is not said in `applies_to`.
+pub(super) type WithPer = (Rule, Vec<String>);
 
 #[derive(Debug, Serialize)]
 struct When {
@@ -93,6 +110,8 @@ struct Override {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     users: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    teams: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     virtual_accounts: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     models: Vec<String>,
@@ -105,40 +124,40 @@ struct Override {
 ///
 /// # Errors
 /// Why none does.
-pub(super) fn rule(state: &Organisation, told: Told) -> Result<Rule, String> {
+pub(super) fn rule(state: &Organisation, told: Told) -> Result<WithPer, String> {
     let Told {
         name,
         when,
         applies_per,
         limits,
         overrides,
-        mode,
         disabled,
     } = told;
     if disabled {
         return Err("it is switched off".to_owned());
     }
-    let when = when.ok_or("it is for people who were erased")?;
-    let when = self::when(state, when)?;
     let (flat, applies_to) = if overrides.is_empty() {
         (applies_per.iter().map(segment).collect(), None)
     } else {
-        (
-            Vec::new(),
-            Some(applies_to(state, &applies_per, overrides)?),
-        )
+        let applies_to = applies_to(state, &applies_per, overrides)?;
+        (Vec::new(), Some(applies_to))
     };
-    let only = limits.iter().next().filter(|_| limits.len() == 1);
-    Ok(Rule {
+    let only = limits.first_key_value().filter(|_| limits.len() == 1);
+    let only = only.map(|(unit, amount)| (*unit, *amount));
+    let rule = Rule {
         id: name,
-        when,
-        limit_to: only.map(|(_, amount)| *amount),
-        unit: only.map(|(unit, _)| *unit),
-        limits: only.is_none().then(|| limits.clone()),
-        rate_limit_applies_per: flat,
+        when: self::when(state, when)?,
+        limit_to: only.map(|(_, amount)| amount),
+        unit: only.map(|(unit, _)| unit),
+        limits: only.is_none().then_some(limits),
+        rate_limit_applies_per: Vec::new(),
+        budget_applies_per: Vec::new(),
         applies_to,
-        mode: (mode == LimitMode::Audit).then_some(mode),
-    })
+        mode: None,
+        audit_mode: None,
+        alerts: None,
+    };
+    Ok((rule, flat))
 }
 
 fn when(state: &Organisation, when: document::When) -> Result<When, String> {
@@ -218,6 +237,7 @@ fn segment(segment: &LimitSegment) -> String {
         LimitSegment::VirtualAccount => "virtualaccount".to_owned(),
         LimitSegment::Model => "model".to_owned(),
         LimitSegment::Metadata(key) => format!("metadata.{key}"),
+        LimitSegment::Team => "team".to_owned(),
     }
 }
 
@@ -239,6 +259,7 @@ fn applies_to(
         for value in of {
             match value {
                 SegmentValue::User(email) => item.users.push(email),
+                SegmentValue::Team(name) => item.teams.push(name.to_string()),
                 SegmentValue::VirtualAccount(name) => item.virtual_accounts.push(name.to_string()),
                 SegmentValue::Model(name) => item.models.push(named_alone(state, &name)?),
                 SegmentValue::VirtualModel(name) => item.models.push(name.to_string()),
@@ -251,7 +272,10 @@ fn applies_to(
         r#type: kind,
         metadata: match segment {
             LimitSegment::Metadata(key) => Some(key.clone()),
-            LimitSegment::User | LimitSegment::VirtualAccount | LimitSegment::Model => None,
+            LimitSegment::User
+            | LimitSegment::VirtualAccount
+            | LimitSegment::Model
+            | LimitSegment::Team => None,
         },
         overrides: by_limits.into_values().collect(),
     })

@@ -34,8 +34,8 @@ pub(super) const APPLY_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 ///
 /// Makes the configuration what the YAML document says, all of it or nothing: it is compared with what there is, and the
 /// difference is done as one undertaking. There may be several documents, separated by `---`, also of the types
-/// `gateway-load-balancing-config`, `gateway-rate-limiting-config`, `provider-account/virtual-model` and `virtual-account`, which
-/// other gateways have. What is wrong is told by line. With `dry_run`, the difference is only told, and
+/// `gateway-load-balancing-config`, `gateway-rate-limiting-config`, `gateway-budget-config`, `provider-account/virtual-model` and
+/// `virtual-account`, which other gateways have. What is wrong is told by line. With `dry_run`, the difference is only told, and
 /// whether the rules would refuse it; give its `position` to be sure that nothing else has changed when it is done. `warnings`
 /// says which policies can match no request in the configuration that follows.
 #[utoipa::path(post, path = "/apply", tag = "commands", operation_id = "apply",
@@ -192,6 +192,7 @@ pub(super) async fn export(
         ExportFormat::Sluice => declared::export(&state, &people, hashes, clock::now())
             .map_err(|shared| ApiError::SharedLabels(shared.to_string()))?,
         ExportFormat::GatewayRateLimitingConfig => declared::rate_limits(&state, &people),
+        ExportFormat::GatewayBudgetConfig => declared::budgets(&state, &people),
     };
     let mut response = Response::new(document);
     response.headers_mut().insert(

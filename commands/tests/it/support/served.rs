@@ -16,7 +16,7 @@ use events_schema::{
     },
     state::Organisation,
 };
-use gateway_policy::{Caller, Configuration, EntryId, Facts, Rules, Served, resolve};
+use gateway_policy::{Caller, Configuration, EntryId, Facts, Rule, Rules, Served, resolve};
 use rkyv::{api::high::HighValidator, bytecheck::CheckBytes, rancor::Error, util::AlignedVec};
 
 /// Archives of one type.
@@ -60,23 +60,27 @@ pub(crate) struct AtGateways {
     routings: Archives<ArchivedRoutingEntry>,
     completion_models: Archives<ArchivedCompletionModelEntry>,
     rules: Rules,
+    budgets: Rules,
 }
 
-/// The policy that applies to a request.
+/// A policy that applies to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Applies {
     /// Its name.
     pub(crate) policy: String,
-    /// At which of its counters the request counts.
-    pub(crate) counter: EntryId,
-    /// How much fits there into a window, in the order of the limits.
+    /// At which of its counters the request counts: one, unless each team has one.
+    pub(crate) counters: Vec<EntryId>,
+    /// How much fits into a window of the first, in the order of the limits.
     pub(crate) most: Vec<u64>,
+    /// Whether nothing is refused.
+    pub(crate) audits: bool,
 }
 
 impl AtGateways {
     pub(crate) fn of(state: &Organisation) -> Self {
         let mut all = Self {
-            rules: Rules::of(state),
+            rules: Rules::of_rate_limits(state),
+            budgets: Rules::of_budgets(state),
             ..Self::default()
         };
         for subject in state.entry_subjects() {
@@ -101,18 +105,46 @@ impl AtGateways {
             Entry::Routing(_) => &mut self.routings.archives,
             Entry::CompletionModel(_) => &mut self.completion_models.archives,
             // Where an account's host may be concerns whoever connects to it; rules are compiled from policies.
-            Entry::PrivateAddresses(_) | Entry::RateLimitPolicy(_) => return,
+            Entry::PrivateAddresses(_) | Entry::RateLimitPolicy(_) | Entry::BudgetPolicy(_) => {
+                return;
+            }
         };
         archives.push(entry.archive());
     }
 
-    /// Which policy applies to a request of this owner for this model.
-    pub(crate) fn applies(
+    /// Which rate-limit policy applies to a request of this owner for this model.
+    pub(crate) fn limited(
         &self,
         owner: Owner,
         model: &str,
         metadata: &[(&str, &str)],
     ) -> Option<Applies> {
+        self.with_facts(owner, model, metadata, |facts| {
+            let rule = self.rules.first(facts);
+            rule.map(|rule| Applies::of(rule, facts))
+        })
+    }
+
+    /// Which budget policies count such a request, in order: the first decides.
+    pub(crate) fn budgeted(
+        &self,
+        owner: Owner,
+        model: &str,
+        metadata: &[(&str, &str)],
+    ) -> Vec<Applies> {
+        self.with_facts(owner, model, metadata, |facts| {
+            let matching = self.budgets.all(facts);
+            matching.iter().map(|rule| Applies::of(rule, facts)).collect()
+        })
+    }
+
+    fn with_facts<T>(
+        &self,
+        owner: Owner,
+        model: &str,
+        metadata: &[(&str, &str)],
+        look: impl FnOnce(&Facts<'_>) -> T,
+    ) -> T {
         let key = Entry::Key(KeyEntry {
             id: [1; 16],
             owner: match owner {
@@ -133,14 +165,19 @@ impl AtGateways {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
         let resolved = resolve(self, model).unwrap_or_else(|_| panic!("no '{model}'"));
-        let facts = Facts::of(self, Caller { key }, resolved, &metadata);
-        let rule = self.rules.first(&facts)?;
-        let counter = rule.segment(&facts);
-        Some(Applies {
+        look(&Facts::of(self, Caller { key }, resolved, &metadata))
+    }
+}
+
+impl Applies {
+    fn of(rule: &Rule, facts: &Facts<'_>) -> Self {
+        let counters = rule.segments(facts).to_vec();
+        Self {
             policy: rule.name.to_string(),
-            counter,
-            most: rule.limits(&counter).iter().map(|it| it.most).collect(),
-        })
+            most: rule.limits(&counters[0]).iter().map(|it| it.most).collect(),
+            audits: rule.audits,
+            counters,
+        }
     }
 }
 

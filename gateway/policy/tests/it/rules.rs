@@ -501,8 +501,7 @@ fn any_policy() -> impl Strategy<Value = RateLimitPolicyEntry> {
 }
 
 proptest! {
-    /// Whoever stands behind another never is the one that applies, to a request or to an attempt; and of two rules alone,
-    /// that is what it takes.
+    /// What is told to be unreachable applies to no request; and it is told of each rule that is, behind one of the others alone.
     #[test]
     fn a_rule_that_is_told_to_be_unreachable_never_applies(
         mut policies in vec(any_policy(), 0..12),

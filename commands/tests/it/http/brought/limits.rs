@@ -91,7 +91,7 @@ fn applies(service: &Service, who: &str, model: &str, metadata: &[(&str, &str)])
             Owner::VirtualAccount(account.expect("it is there").id)
         }
     };
-    AtGateways::of(&state).applies(owner, model, metadata)
+    AtGateways::of(&state).limited(owner, model, metadata)
 }
 
 /// Its name.
@@ -129,10 +129,10 @@ async fn the_rule_of_the_format_limits_those_whom_it_names_each_project_by_itsel
         Some(&json!({ "action": "create", "what": "rate-limit policy", "name": "per-project-hourly", "fields": [
             { "field": "order", "before": null, "after": "10" },
             { "field": "limits", "before": null, "after": "50000 tokens an hour" },
-            { "field": "subjects", "before": null, "after": "bob@example.com, backend, ci" },
+            { "field": "subjects", "before": null, "after": "backend, bob@example.com, ci" },
             { "field": "models", "before": null, "after": "openai-main/gpt-4o" },
             { "field": "metadata", "before": null, "after": "environment: production" },
-            { "field": "applies_per", "before": null, "after": "metadata.project_id" },
+            { "field": "applies_per", "before": null, "after": "project_id" },
             { "field": "mode", "before": null, "after": "enforce" },
         ] }))
     );
@@ -155,7 +155,7 @@ async fn the_rule_of_the_format_limits_those_whom_it_names_each_project_by_itsel
     };
     assert_eq!(of_project(BOB, "a").most, [50_000]);
     assert_eq!(of_project(BOB, "a"), of_project(CI, "a"));
-    assert_ne!(of_project(BOB, "a").counter, of_project(BOB, "b").counter);
+    assert_ne!(of_project(BOB, "a").counters, of_project(BOB, "b").counters);
 
     changes_nothing(&owner, &document).await;
     changes_nothing(&owner, RATE_LIMITS).await;

@@ -17,7 +17,6 @@ use commands::{
     http::{App, AppParts, router},
     playground::Playground,
     secrets::Secrets,
-    totals::Totals,
     trust::Trust,
 };
 use events_schema::{api::session::SessionInfo, events::Role, id::OperatorId, keyring::KeyRing};
@@ -201,7 +200,6 @@ pub(crate) fn app(trust_forwarded: bool, stopping: CancellationToken) -> App {
         gateways: Gateways::default(),
         playground: Playground::new(NOWHERE, &Trust::default()).expect("a URL"),
         analytics: Analytics::new(NOWHERE, &Trust::default()).expect("a URL"),
-        totals: Totals::default(),
         gateway_url: NOWHERE.into(),
         trust_forwarded,
         stopping,

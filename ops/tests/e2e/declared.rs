@@ -146,9 +146,16 @@ fn a_document_is_applied_from_the_command_line_and_its_key_works() {
     // Rate limits: which rule is never reached is told, and what is exported in their format is the same again.
     fs::write(&file, LIMITS).expect("writable");
     let done = apply(&[]);
-    let expected = "Warning: The rate-limit policy 'billing' can match no request: 'everybody' before it";
+    let expected =
+        "Warning: The rate-limit policy 'billing' can match no request: 'everybody' before it";
     assert!(said(&done).contains(expected), "{}", said(&done));
-    let export = sluice(&["export", "--data", data, "--format", "gateway-rate-limiting-config"]);
+    let export = sluice(&[
+        "export",
+        "--data",
+        data,
+        "--format",
+        "gateway-rate-limiting-config",
+    ]);
     assert!(export.status.success(), "{}", said(&export));
     assert!(said(&export).contains("type: gateway-rate-limiting-config"));
     fs::write(&file, &export.stdout).expect("writable");

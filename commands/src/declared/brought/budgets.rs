@@ -36,7 +36,10 @@ pub(in crate::declared) const UNITS: [(&str, (Counts, BudgetWindow)); 8] = [
     ("tokens_per_day", (Counts::Tokens, BudgetWindow::Day)),
     ("tokens_per_week", (Counts::Tokens, BudgetWindow::Week)),
     ("tokens_per_month", (Counts::Tokens, BudgetWindow::Month)),
-    ("tokens_per_quarter", (Counts::Tokens, BudgetWindow::Quarter)),
+    (
+        "tokens_per_quarter",
+        (Counts::Tokens, BudgetWindow::Quarter),
+    ),
 ];
 
 pub(super) fn read<'d>(

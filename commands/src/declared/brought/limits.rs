@@ -15,10 +15,19 @@ const PER: &str = "rate_limit_applies_per";
 
 /// What is counted, and in which time.
 pub(in crate::declared) const UNITS: [(&str, (LimitUnit, LimitWindow)); 6] = [
-    ("requests_per_minute", (LimitUnit::Requests, LimitWindow::Minute)),
-    ("requests_per_hour", (LimitUnit::Requests, LimitWindow::Hour)),
+    (
+        "requests_per_minute",
+        (LimitUnit::Requests, LimitWindow::Minute),
+    ),
+    (
+        "requests_per_hour",
+        (LimitUnit::Requests, LimitWindow::Hour),
+    ),
     ("requests_per_day", (LimitUnit::Requests, LimitWindow::Day)),
-    ("tokens_per_minute", (LimitUnit::Tokens, LimitWindow::Minute)),
+    (
+        "tokens_per_minute",
+        (LimitUnit::Tokens, LimitWindow::Minute),
+    ),
     ("tokens_per_hour", (LimitUnit::Tokens, LimitWindow::Hour)),
     ("tokens_per_day", (LimitUnit::Tokens, LimitWindow::Day)),
 ];

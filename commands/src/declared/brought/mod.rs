@@ -37,7 +37,9 @@ pub(super) use self::{
     budgets::{Counts, UNITS as BUDGET_UNITS},
     form::At,
     limits::UNITS as RATE_LIMIT_UNITS,
-    policies::{BroughtModelRef, BroughtOverride, BroughtPolicy, BroughtValue, BroughtWhen, Named, counted},
+    policies::{
+        BroughtModelRef, BroughtOverride, BroughtPolicy, BroughtValue, BroughtWhen, Named, counted,
+    },
     targets::{Routing, part},
 };
 use super::{

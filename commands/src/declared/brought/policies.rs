@@ -179,6 +179,7 @@ fn parts<'d>(at: &At<'d>, per: &'static str) -> Vec<(&'static str, At<'d>)> {
         ("rule.limits", vec![limits]),
         ("rule.applies_per", vec![per]),
         ("rule.overrides", vec!["applies_to", "overrides"]),
+        ("rule.alerts", vec!["alerts"]),
     ]
     .map(|(part, fields)| (part, at.deepest(&fields)))
     .into()
@@ -205,11 +206,7 @@ fn mode(at: &At<'_>) -> Result<LimitMode, String> {
 // === how much ===
 
 /// `limits`, or `limit_to` with `unit`.
-fn limits<U: Copy, L>(
-    rule: &At<'_>,
-    units: &Units<U, L>,
-    faults: &mut Vec<Fault>,
-) -> Vec<L> {
+fn limits<U: Copy, L>(rule: &At<'_>, units: &Units<U, L>, faults: &mut Vec<Fault>) -> Vec<L> {
     if filled(rule, "limits").is_some() {
         let why = "`limits` says it already: leave one of them out.";
         refuse(rule, "limit_to", why, faults);
@@ -227,11 +224,7 @@ fn limits<U: Copy, L>(
 }
 
 /// `limits`: an amount of each unit.
-fn several<U: Copy, L>(
-    at: &At<'_>,
-    units: &Units<U, L>,
-    faults: &mut Vec<Fault>,
-) -> Vec<L> {
+fn several<U: Copy, L>(at: &At<'_>, units: &Units<U, L>, faults: &mut Vec<Fault>) -> Vec<L> {
     let limits = entries(at, "limits", faults, |name, amount| {
         (units.amount)(units.called(name)?, amount)
     });
@@ -269,12 +262,24 @@ fn subjects<'d>(when: &At<'d>, faults: &mut Vec<Fault>) -> Choice<Named<'d, Limi
     let Some(at) = filled(when, "subjects") else {
         return Choice::default();
     };
-    let mut found = choice(when, "subjects", &["users", "teams", "virtual_accounts"], subject, faults);
+    let mut found = choice(
+        when,
+        "subjects",
+        &["users", "teams", "virtual_accounts"],
+        subject,
+        faults,
+    );
     let mut kinds = Vec::new();
     if has_fields(&at) {
         kinds.push(choice(&at, "users", &[], user, faults));
         kinds.push(choice(&at, "teams", &[], team, faults));
-        kinds.push(choice(&at, "virtual_accounts", &[], virtual_account, faults));
+        kinds.push(choice(
+            &at,
+            "virtual_accounts",
+            &[],
+            virtual_account,
+            faults,
+        ));
     }
     for kind in kinds {
         join(&at, &mut found, kind, faults);
@@ -286,7 +291,12 @@ fn subjects<'d>(when: &At<'d>, faults: &mut Vec<Fault>) -> Choice<Named<'d, Limi
 fn models<'d>(when: &At<'d>, faults: &mut Vec<Fault>) -> Choice<Named<'d, BroughtModelRef>> {
     let mut found = choice(when, "models", &[], model, faults);
     let accounts = choice(when, "provider_accounts", &[], account, faults);
-    join(&when.deepest(&["provider_accounts"]), &mut found, accounts, faults);
+    join(
+        &when.deepest(&["provider_accounts"]),
+        &mut found,
+        accounts,
+        faults,
+    );
     found
 }
 
@@ -360,9 +370,7 @@ fn metadata(when: &At<'_>, faults: &mut Vec<Fault>) -> BTreeMap<MetadataKey, Cho
         return BTreeMap::new();
     };
     let keys = entries(when, "metadata", faults, |key, value| {
-        let parsed: MetadataKey = key
-            .parse()
-            .map_err(|error| format!("'{key}': {error}."))?;
+        let parsed: MetadataKey = key.parse().map_err(|error| format!("'{key}': {error}."))?;
         match value.value() {
             Value::Text(text) => Ok((parsed, Some(Choice::only(vec![text.clone()])))),
             Value::Fields(_) => Ok((parsed, None)),
@@ -386,7 +394,10 @@ fn metadata(when: &At<'_>, faults: &mut Vec<Fault>) -> BTreeMap<MetadataKey, Cho
 /// `user:bob@example.com`, `team:backend`, `virtualaccount:ci`.
 fn subject(at: &At<'_>) -> Result<LimitedSubject, String> {
     let text = at.text()?;
-    let named = |name: &str| name.parse::<Slug>().map_err(|error| format!("'{name}': {error}."));
+    let named = |name: &str| {
+        name.parse::<Slug>()
+            .map_err(|error| format!("'{name}': {error}."))
+    };
     match text.split_once(':') {
         Some(("user", email)) => Ok(LimitedSubject::User(email.to_owned())),
         Some(("team", name)) => named(name).map(LimitedSubject::Team),

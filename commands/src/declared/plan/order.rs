@@ -16,7 +16,9 @@ pub(super) fn numbers<T: Ord + Copy>(known: &[Option<(u32, T)>]) -> Vec<u32> {
 
 /// The numbers that stay: of a longest part of the known ones that rises already.
 fn kept<T: Ord + Copy>(known: &[Option<(u32, T)>]) -> Vec<Option<u32>> {
-    let known_at: Vec<_> = (0..known.len()).filter_map(|at| Some((at, known[at]?))).collect();
+    let known_at: Vec<_> = (0..known.len())
+        .filter_map(|at| Some((at, known[at]?)))
+        .collect();
     // For each of them, how many rise up to it at most, and the one before it in those.
     let mut rising: Vec<(usize, Option<usize>)> = Vec::with_capacity(known_at.len());
     for (nth, (_, place)) in known_at.iter().enumerate() {
@@ -92,14 +94,20 @@ mod tests {
         check(&[Some((10, 0)), None, Some((20, 0))], &[10, 15, 20]);
         check(&[None, Some((10, 0)), None], &[5, 10, 20]);
         check(&[None, Some((1, 0))], &[0, 1]);
-        check(&[Some((10, 0)), None, None, Some((13, 0))], &[10, 11, 12, 13]);
+        check(
+            &[Some((10, 0)), None, None, Some((13, 0))],
+            &[10, 11, 12, 13],
+        );
     }
 
     #[test]
     fn what_is_moved_in_the_file_is_all_that_moves() {
         // The last has become the first.
         check(&[Some((30, 0)), Some((10, 0)), Some((20, 0))], &[5, 10, 20]);
-        check(&[Some((20, 0)), Some((30, 0)), Some((10, 0))], &[20, 30, 40]);
+        check(
+            &[Some((20, 0)), Some((30, 0)), Some((10, 0))],
+            &[20, 30, 40],
+        );
         check(&[Some((5, 2)), Some((5, 1))], &[2, 5]);
     }
 

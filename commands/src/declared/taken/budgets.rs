@@ -33,7 +33,10 @@ pub fn budgets(state: &Organisation, people: &HashMap<Uuid, Person>) -> String {
         let named = names.budget_policy(policy).ok_or_else(|| ERASED.to_owned());
         let rule = named.and_then(|policy| rule(state, policy));
         if rule.is_ok() && policy.rule.when_cut_off == WhenCutOff::Closed {
-            taken.note(&policy.name, "a gateway that is cut off refuses its requests");
+            taken.note(
+                &policy.name,
+                "a gateway that is cut off refuses its requests",
+            );
         }
         taken.put(&policy.name, rule);
     }
@@ -77,7 +80,9 @@ fn amounts(limits: &[BudgetLimit]) -> Limits {
             tokens,
             window,
         } = limit;
-        let cost = cost.as_deref().and_then(|it| NanoUsd::from_dollars(it).ok());
+        let cost = cost
+            .as_deref()
+            .and_then(|it| NanoUsd::from_dollars(it).ok());
         let (counts, amount) = match (cost, tokens) {
             (Some(cost), _) => (Counts::Cost, Amount::Cost(cost)),
             (None, tokens) => (Counts::Tokens, Amount::Count((*tokens)?)),

@@ -25,7 +25,9 @@ pub fn rate_limits(state: &Organisation, people: &HashMap<Uuid, Person>) -> Stri
     policies.sort_by_key(|it| (it.order, it.life.created_at, it.id));
     let mut taken = Taken::default();
     for policy in policies {
-        let named = names.rate_limit_policy(policy).ok_or_else(|| ERASED.to_owned());
+        let named = names
+            .rate_limit_policy(policy)
+            .ok_or_else(|| ERASED.to_owned());
         let rule = named.and_then(|policy| rule(state, policy));
         taken.put(&policy.name, rule);
     }

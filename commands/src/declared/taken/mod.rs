@@ -12,8 +12,8 @@ use std::fmt::Write as _;
 use events_schema::names::Slug;
 use serde::Serialize;
 
-pub use self::{budgets::budgets, limits::rate_limits};
 use self::rules::Rule;
+pub use self::{budgets::budgets, limits::rate_limits};
 
 /// Why a policy cannot be written that names nobody any more.
 const ERASED: &str = "it is for people who were erased";
@@ -69,7 +69,9 @@ impl Taken {
         comment("Not in this document", &left);
         comment("Not said in this document", &notes);
         if !left.is_empty() {
-            text.push_str("# Applied with --prune, the document deletes policies that it does not name.\n");
+            text.push_str(
+                "# Applied with --prune, the document deletes policies that it does not name.\n",
+            );
         }
         let config = Config {
             name,

@@ -119,12 +119,7 @@ pub(super) async fn apply(
 }
 
 /// `state`: the one that follows.
-fn answer(
-    plan: Plan,
-    outcome: CommandOutcome,
-    state: &Organisation,
-    dry_run: bool,
-) -> ApplyAnswer {
+fn answer(plan: Plan, outcome: CommandOutcome, state: &Organisation, dry_run: bool) -> ApplyAnswer {
     let CommandOutcome {
         position,
         events,

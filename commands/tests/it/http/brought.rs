@@ -18,7 +18,9 @@ use super::declared::{apply, names};
 use crate::support::service::{Answer, Caller, Service};
 
 mod again;
+mod budgets;
 mod limits;
+mod people;
 
 /// A rule as that format's users write it.
 const LOAD_BALANCING: &str = include_str!("brought/load-balancing.yaml");

@@ -134,7 +134,10 @@ impl AtGateways {
     ) -> Vec<Applies> {
         self.with_facts(owner, model, metadata, |facts| {
             let matching = self.budgets.all(facts);
-            matching.iter().map(|rule| Applies::of(rule, facts)).collect()
+            matching
+                .iter()
+                .map(|rule| Applies::of(rule, facts))
+                .collect()
         })
     }
 

@@ -17,6 +17,7 @@ use commands::{
     http::{App, AppParts, router},
     playground::Playground,
     secrets::Secrets,
+    totals::Totals,
     trust::Trust,
 };
 use events_schema::{api::session::SessionInfo, events::Role, id::OperatorId, keyring::KeyRing};

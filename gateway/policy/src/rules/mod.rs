@@ -282,9 +282,9 @@ impl Rules {
         let ids = state.rate_limit_policies().keys().map(|id| id.bytes());
         let archives = archives(state, EntryKind::RateLimitPolicy, ids);
         let policies = archives.iter();
-        Self::compile(policies.filter_map(|it| {
-            rkyv::access::<ArchivedRateLimitPolicyEntry, Error>(it).ok()
-        }))
+        Self::compile(
+            policies.filter_map(|it| rkyv::access::<ArchivedRateLimitPolicyEntry, Error>(it).ok()),
+        )
     }
 
     /// Compiles the budget policies of a state, as a gateway does that serves it.
@@ -294,8 +294,7 @@ impl Rules {
         let archives = archives(state, EntryKind::BudgetPolicy, ids);
         let policies = archives.iter();
         Self::compile_budgets(
-            policies
-                .filter_map(|it| rkyv::access::<ArchivedBudgetPolicyEntry, Error>(it).ok()),
+            policies.filter_map(|it| rkyv::access::<ArchivedBudgetPolicyEntry, Error>(it).ok()),
         )
     }
 

@@ -437,10 +437,7 @@ fn a_rule_that_names_a_model_is_reached_by_attempts_behind_one_that_names_none()
         told.map(|(rule, before)| (rule.id[0], before.id[0]))
             .collect::<Vec<_>>()
     };
-    let (big, chat) = (
-        ModelRefEntry::Model(BIG),
-        ModelRefEntry::VirtualModel(CHAT),
-    );
+    let (big, chat) = (ModelRefEntry::Model(BIG), ModelRefEntry::VirtualModel(CHAT));
     let account = ModelRefEntry::ProviderAccount(ACCOUNT);
     // The first applies to each request; but a request for a virtual model may be led on to the model.
     assert_eq!(unreached(&[policy(1), naming(2, &[big])]), []);

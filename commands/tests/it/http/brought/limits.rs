@@ -2,60 +2,26 @@
 //! policies, written in that format, are the same again.
 
 use events_schema::{
-    events::{LimitMode, LimitSegment, LimitUnit, LimitWindow, Owner, RateLimit},
+    events::{LimitMode, LimitSegment, LimitUnit, LimitWindow, RateLimit},
     state::RateLimitPolicy,
 };
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{changes_nothing, faults, file};
+use super::{
+    changes_nothing, faults, file,
+    people::{ADA, BOB, CI, EVE, NIGHTLY, OWN, taken, warnings, whose, with_people},
+};
 use crate::{
     http::declared::{apply, names},
     support::{
         served::{Applies, AtGateways},
-        service::{Answer, Caller, Service},
+        service::{Caller, Service},
     },
 };
 
 /// A rule as that format's users write it.
 const RATE_LIMITS: &str = include_str!("rate-limits.yaml");
-
-/// Whom and what its rules name, and others.
-const OWN: &str = "sluice: v1
-provider_accounts:
-  - {name: openai-main, provider: openai, base_url: 'https://api.openai.com/v1'}
-  - {name: local, provider: openai_compatible, base_url: 'https://models.example/v1'}
-models:
-  - {name: openai-main/gpt-4o, types: [chat]}
-  - {name: openai-main/small, types: [chat]}
-  - {name: local/llama, types: [chat]}
-virtual_models:
-  - name: chat
-    targets: [{model: openai-main/gpt-4o, weight: 1}]
-users:
-  - {email: bob@example.com, name: Bob}
-  - {email: ada@example.com, name: Ada}
-  - {email: eve@example.com, name: Eve}
-teams:
-  - {name: backend, members: [{user: ada@example.com, role: member}]}
-  - {name: interns, members: [{user: eve@example.com, role: member}]}
-virtual_accounts:
-  - name: ci
-  - name: nightly
-";
-
-const BOB: &str = "user:bob@example.com";
-const ADA: &str = "user:ada@example.com";
-const EVE: &str = "user:eve@example.com";
-const CI: &str = "virtualaccount:ci";
-const NIGHTLY: &str = "virtualaccount:nightly";
-
-async fn with_people() -> Service {
-    let service = Service::start().await;
-    let owner = service.owner().await;
-    assert_eq!(apply(&owner, OWN).await.status, StatusCode::OK);
-    service
-}
 
 /// A document with these rules.
 fn config(rules: &str) -> String {
@@ -78,20 +44,13 @@ fn in_order(service: &Service) -> Vec<(String, u32)> {
 }
 
 /// Which policy applies to a request, as gateways see it.
-fn applies(service: &Service, who: &str, model: &str, metadata: &[(&str, &str)]) -> Option<Applies> {
-    let state = service.control.state();
-    let owner = match who.split_once(':').expect("somebody") {
-        ("user", email) => {
-            let prints = service.app.secrets().fingerprints(&email.parse().expect("an address"));
-            let user = prints.iter().find_map(|print| state.user_by_email(print));
-            Owner::User(user.expect("it is there").id)
-        }
-        (_, name) => {
-            let account = state.virtual_account_named(&name.parse().expect("a name"));
-            Owner::VirtualAccount(account.expect("it is there").id)
-        }
-    };
-    AtGateways::of(&state).limited(owner, model, metadata)
+fn applies(
+    service: &Service,
+    who: &str,
+    model: &str,
+    metadata: &[(&str, &str)],
+) -> Option<Applies> {
+    AtGateways::of(&service.control.state()).limited(whose(service, who), model, metadata)
 }
 
 /// Its name.
@@ -100,15 +59,7 @@ fn named(applies: Option<Applies>) -> Option<String> {
 }
 
 async fn exported(owner: &Caller<'_>) -> String {
-    let answer = owner.get("/export?format=gateway-rate-limiting-config").await;
-    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    assert_eq!(answer.text_of("content-type"), "application/yaml");
-    String::from_utf8(answer.body.to_vec()).expect("text")
-}
-
-fn warnings(answer: &Answer) -> Value {
-    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    answer.json()["warnings"].clone()
+    taken(owner, "gateway-rate-limiting-config").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +77,8 @@ async fn the_rule_of_the_format_limits_those_whom_it_names_each_project_by_itsel
     let made = changes.as_array().and_then(|it| it.last());
     assert_eq!(
         made,
-        Some(&json!({ "action": "create", "what": "rate-limit policy", "name": "per-project-hourly", "fields": [
+        Some(
+            &json!({ "action": "create", "what": "rate-limit policy", "name": "per-project-hourly", "fields": [
             { "field": "order", "before": null, "after": "10" },
             { "field": "limits", "before": null, "after": "50000 tokens an hour" },
             { "field": "subjects", "before": null, "after": "backend, bob@example.com, ci" },
@@ -134,7 +86,8 @@ async fn the_rule_of_the_format_limits_those_whom_it_names_each_project_by_itsel
             { "field": "metadata", "before": null, "after": "environment: production" },
             { "field": "applies_per", "before": null, "after": "project_id" },
             { "field": "mode", "before": null, "after": "enforce" },
-        ] }))
+        ] })
+        )
     );
     let production = [("environment", "production")];
     let asks = |who, model, metadata| named(applies(&service, who, model, metadata));
@@ -168,8 +121,8 @@ rules:
 - id: per-project-hourly
   when:
     subjects:
-    - user:bob@example.com
     - team:backend
+    - user:bob@example.com
     - virtualaccount:ci
     models:
     - openai-main/gpt-4o
@@ -200,16 +153,22 @@ async fn the_first_rule_of_the_file_that_matches_applies() {
     assert_eq!(asks(BOB, "local/llama").as_deref(), Some("nobodys"));
     assert_eq!(asks(BOB, "chat").as_deref(), Some("everybody"));
     let rule = policy(&service, "everybody").rule;
-    assert_eq!(rule.applies_per, [LimitSegment::User, LimitSegment::Model].into());
+    let per = [LimitSegment::User, LimitSegment::Model];
+    assert_eq!(rule.applies_per, per.into());
     let limit = RateLimit {
         unit: LimitUnit::Requests,
         window: LimitWindow::Day,
         limit: 3,
     };
-    assert_eq!((rule.limits, rule.mode), ([limit].into(), LimitMode::Enforce));
+    assert_eq!(
+        (rule.limits, rule.mode),
+        ([limit].into(), LimitMode::Enforce)
+    );
     let numbered = |names: &[(&str, u32)]| -> Vec<_> {
         let names = names.iter();
-        names.map(|(name, order)| ((*name).to_owned(), *order)).collect()
+        names
+            .map(|(name, order)| ((*name).to_owned(), *order))
+            .collect()
     };
     assert_eq!(
         in_order(&service),
@@ -284,7 +243,10 @@ const ALL_SHAPES: &str = "- id: newer
   applies_to:
     type: metadata
     metadata: project
-    overrides: [{ metadata_values: ['a b', '7', ''], limits: { requests_per_day: 50 } }]
+    overrides:
+    - metadata_values: ['a b', '7', '', 'off', 'no', 'y', 'null', '~', '1e3', '0x1F', 'true', '- a', '# b', 'a: b', ' x ', '.5',
+        '1_000', '*a', '&a', '!t', '%', '@x', '`', '"', "it's", "a\\nb\\t", '2026-01-01', '{', '[', '|', '>', '=', '<<', 'ünï']
+      limits: { requests_per_day: 50 }
 - id: rest
   limit_to: 5
   unit: requests_per_hour
@@ -301,11 +263,20 @@ async fn both_shapes_are_read_and_what_they_say_holds() {
     let gold = [("tier", "gold"), ("environment", "production")];
     let asks = |who, model, metadata| named(applies(&service, who, model, metadata));
     assert_eq!(asks(ADA, "chat", &gold).as_deref(), Some("newer"));
-    assert_eq!(asks(BOB, "openai-main/gpt-4o", &gold).as_deref(), Some("newer"));
-    assert_eq!(asks(BOB, "openai-main/small", &gold).as_deref(), Some("projects"));
+    assert_eq!(
+        asks(BOB, "openai-main/gpt-4o", &gold).as_deref(),
+        Some("newer")
+    );
+    assert_eq!(
+        asks(BOB, "openai-main/small", &gold).as_deref(),
+        Some("projects")
+    );
     let lead = [("tier", "lead"), ("environment", "production")];
     assert_eq!(asks(BOB, "chat", &lead).as_deref(), Some("projects"));
-    assert_eq!(asks(BOB, "local/llama", &[]).as_deref(), Some("not-interns"));
+    assert_eq!(
+        asks(BOB, "local/llama", &[]).as_deref(),
+        Some("not-interns")
+    );
     assert_eq!(asks(EVE, "local/llama", &[]).as_deref(), Some("models"));
     assert_eq!(asks(CI, "chat", &[]).as_deref(), Some("accounts"));
     assert_eq!(asks(NIGHTLY, "chat", &[]).as_deref(), Some("projects"));
@@ -339,7 +310,10 @@ async fn what_was_brought_is_taken_away_again_and_is_the_same_elsewhere() {
     // Without policies, it says that there are none.
     let empty = with_people().await;
     let nothing = exported(&empty.owner().await).await;
-    assert_eq!(nothing, config("").replace("name: limits", "name: rate-limits").trim_end().to_owned() + " []\n");
+    assert_eq!(
+        nothing,
+        "name: rate-limits\ntype: gateway-rate-limiting-config\nrules: []\n"
+    );
     changes_nothing(&empty.owner().await, &nothing).await;
 }
 
@@ -352,7 +326,7 @@ async fn what_the_format_has_no_words_for_is_told_in_the_document() {
 virtual_models:
 - {name: openai-main/small, targets: [{model: openai-main/gpt-4o, weight: 1}]}
 rate_limit_policies:
-- {name: off, order: 1, disabled: true, limits: [{unit: requests, window: day, limit: 1}]}
+- {name: asleep, order: 1, disabled: true, limits: [{unit: requests, window: day, limit: 1}]}
 - {name: behind, order: 2, when: {models: {in: [{model: openai-main/small}]}}, limits: [{unit: requests, window: day, limit: 2}]}
 - name: pairs
   order: 3
@@ -367,33 +341,37 @@ rate_limit_policies:
     assert_eq!(
         comments,
         "# Not in this document, since the format has no words for it:
-# - 'off': it is switched off
+# - 'asleep': it is switched off
 # - 'behind': it names the model 'openai-main/small', and not the virtual model that is called the same
 # - 'pairs': it has other limits for some pairs of what has a counter of its own
-# Applied with --prune, the document deletes what is not in it.
+# Applied with --prune, the document deletes policies that it does not name.
 "
     );
     assert!(document.contains("- id: plain\n") && !document.contains("- id: pairs\n"));
     changes_nothing(&owner, &taken).await;
     // What is switched off stays so when the format names it.
-    let named = config("- {id: off, when: {}, limit_to: 9, unit: requests_per_day}\n");
+    let named = config("- {id: asleep, when: {}, limit_to: 9, unit: requests_per_day}\n");
     let done = apply(&owner, &named).await;
-    assert_eq!(names(&done), ["change rate-limit policy off"]);
-    let off = policy(&service, "off");
-    assert!(off.disabled && off.rule.limits.iter().all(|it| it.limit == 9));
+    assert_eq!(names(&done), ["change rate-limit policy asleep"]);
+    let asleep = policy(&service, "asleep");
+    assert!(asleep.disabled && asleep.rule.limits.iter().all(|it| it.limit == 9));
     // Keys stand in no document of another format.
     let answer = owner
         .get("/export?format=gateway-rate-limiting-config&key_hashes=true")
         .await;
     answer.refuses(422, "invalid");
-    owner.get("/export?format=xml").await.refuses(422, "invalid");
+    owner
+        .get("/export?format=xml")
+        .await
+        .refuses(422, "invalid");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_file_is_the_list_of_all_rate_limits_when_it_prunes() {
     let service = with_people().await;
     let owner = service.owner().await;
-    let rule = |id: &str| format!("- {{id: {id}, when: {{}}, limit_to: 1, unit: requests_per_day}}\n");
+    let rule =
+        |id: &str| format!("- {{id: {id}, when: {{}}, limit_to: 1, unit: requests_per_day}}\n");
     apply(&owner, &config(&(rule("one") + &rule("two")))).await;
     // Without pruning, what it does not name stays.
     changes_nothing(&owner, &config(&rule("two"))).await;
@@ -431,7 +409,8 @@ async fn policies_that_can_match_no_request_are_told() {
 - {id: target, when: {models: ['local/llama']}, limit_to: 1, unit: requests_per_day}
 ",
     );
-    let told = "The rate-limit policy 'team' can match no request: 'all' before it matches all of its.";
+    let told =
+        "The rate-limit policy 'team' can match no request: 'all' before it matches all of its.";
     let body = json!({ "document": document, "dry_run": true });
     let dry = owner.post("/apply", &body).await;
     // A rule for a model is for attempts at it as well, which the first is not.
@@ -474,27 +453,111 @@ async fn what_is_not_supported_is_told_at_its_line_and_nothing_is_done() {
     };
     let of_rule = |field: &str| format!("rules[0].{field}");
     for (change, (line, field, message)) in [
-        (("id: per-project-hourly", "id: Per Project"), (4, "id", "a name here has")),
-        (("id: per-project-hourly", "id: '{user}-hourly'"), (4, "id", "an id stands for one rule")),
-        (("    when:", "    burst: 5\n    when:"), (5, "burst", "`burst` is not supported")),
-        ((r#"["user:bob@example.com", "#, r#"["user:nobody@example.com", "#), (6, "when.subjects[0]", "There is no user")),
-        ((r#"["user:bob@example.com", "#, r#"["user:nobody", "#), (6, "when.subjects[0]", "address")),
-        ((r#""team:backend", "#, r#""team:frontend", "#), (6, "when.subjects[1]", "There is no team 'frontend'")),
-        ((r#""virtualaccount:ci"]"#, r#""virtualaccount:cd"]"#), (6, "when.subjects[2]", "There is no virtual account 'cd'")),
-        ((r#""team:backend", "#, r#""group:backend", "#), (6, "when.subjects[1]", "'group:backend' is nobody")),
-        ((r#""virtualaccount:ci"]"#, "7]"), (6, "when.subjects[2]", "a number, where a text")),
-        ((r#"subjects: ["user:bob@example.com", "team:backend", "virtualaccount:ci"]"#, "subjects: bob"), (6, "when.subjects", "a text, where a list")),
-        (("openai-main/gpt-4o", "openai-main/gpt-5"), (7, "when.models[0]", "There is no model and no virtual model 'openai-main/gpt-5'")),
-        (("openai-main/gpt-4o", "nobody/*"), (7, "when.models[0]", "There is no provider account 'nobody'")),
-        (("models: [", "hosts: ["), (7, "when.hosts", "`hosts` is not supported")),
-        (("environment: production", "environment: 5"), (8, "when.metadata.environment", "A value is a text")),
-        (("environment: production", "environment: { like: prod }"), (8, "when.metadata.environment.like", "not supported")),
-        (("limit_to: 50000", "limit_to: 0"), (9, "limit_to", "at least 1")),
-        (("limit_to: 50000", "limit_to: 1.5"), (9, "limit_to", "no whole one")),
-        (("limit_to: 50000", "limit_to: '5'"), (9, "limit_to", "a text, where a number")),
-        (("unit: tokens_per_hour", "unit: tokens_per_month"), (10, "unit", "'tokens_per_month' is none of requests_per_minute")),
-        (("metadata.project_id", "project_id"), (11, "rate_limit_applies_per[0]", "'project_id' is none of")),
-        ((r#"["metadata.project_id"]"#, "[user, model, virtualaccount]"), (11, "rate_limit_applies_per", "per two things at most, and this one per 3")),
+        (
+            ("id: per-project-hourly", "id: Per Project"),
+            (4, "id", "a name here has"),
+        ),
+        (
+            ("id: per-project-hourly", "id: '{user}-hourly'"),
+            (4, "id", "an id stands for one rule"),
+        ),
+        (
+            ("    when:", "    burst: 5\n    when:"),
+            (5, "burst", "`burst` is not supported"),
+        ),
+        (
+            (
+                r#"["user:bob@example.com", "#,
+                r#"["user:nobody@example.com", "#,
+            ),
+            (6, "when.subjects[0]", "There is no user"),
+        ),
+        (
+            (r#"["user:bob@example.com", "#, r#"["user:nobody", "#),
+            (6, "when.subjects[0]", "address"),
+        ),
+        (
+            (r#""team:backend", "#, r#""team:frontend", "#),
+            (6, "when.subjects[1]", "There is no team 'frontend'"),
+        ),
+        (
+            (r#""virtualaccount:ci"]"#, r#""virtualaccount:cd"]"#),
+            (6, "when.subjects[2]", "There is no virtual account 'cd'"),
+        ),
+        (
+            (r#""team:backend", "#, r#""group:backend", "#),
+            (6, "when.subjects[1]", "'group:backend' is nobody"),
+        ),
+        (
+            (r#""virtualaccount:ci"]"#, "7]"),
+            (6, "when.subjects[2]", "a number, where a text"),
+        ),
+        (
+            (
+                r#"subjects: ["user:bob@example.com", "team:backend", "virtualaccount:ci"]"#,
+                "subjects: bob",
+            ),
+            (6, "when.subjects", "a text, where a list"),
+        ),
+        (
+            ("openai-main/gpt-4o", "openai-main/gpt-5"),
+            (
+                7,
+                "when.models[0]",
+                "There is no model and no virtual model 'openai-main/gpt-5'",
+            ),
+        ),
+        (
+            ("openai-main/gpt-4o", "nobody/*"),
+            (7, "when.models[0]", "There is no provider account 'nobody'"),
+        ),
+        (
+            ("models: [", "hosts: ["),
+            (7, "when.hosts", "`hosts` is not supported"),
+        ),
+        (
+            ("environment: production", "environment: 5"),
+            (8, "when.metadata.environment", "A value is a text"),
+        ),
+        (
+            ("environment: production", "environment: { like: prod }"),
+            (8, "when.metadata.environment.like", "not supported"),
+        ),
+        (
+            ("limit_to: 50000", "limit_to: 0"),
+            (9, "limit_to", "at least 1"),
+        ),
+        (
+            ("limit_to: 50000", "limit_to: 1.5"),
+            (9, "limit_to", "no whole one"),
+        ),
+        (
+            ("limit_to: 50000", "limit_to: '5'"),
+            (9, "limit_to", "a text, where a number"),
+        ),
+        (
+            ("unit: tokens_per_hour", "unit: tokens_per_month"),
+            (
+                10,
+                "unit",
+                "'tokens_per_month' is none of requests_per_minute",
+            ),
+        ),
+        (
+            ("metadata.project_id", "project_id"),
+            (11, "rate_limit_applies_per[0]", "'project_id' is none of"),
+        ),
+        (
+            (
+                r#"["metadata.project_id"]"#,
+                "[user, model, virtualaccount]",
+            ),
+            (
+                11,
+                "rate_limit_applies_per",
+                "per two things at most, and this one per 3",
+            ),
+        ),
     ] {
         check(RATE_LIMITS, change, (line, &of_rule(field), message)).await;
     }
@@ -507,7 +570,12 @@ async fn what_is_not_supported_is_told_at_its_line_and_nothing_is_done() {
     let twice = config(
         "- {id: a, when: {}, limit_to: 1, unit: requests_per_day}\n- {id: b, when: {}, limit_to: 1, unit: requests_per_day}\n",
     );
-    check(&twice, ("id: b", "id: a"), (5, "rules[1].id", "Another rule has the id 'a'")).await;
+    check(
+        &twice,
+        ("id: b", "id: a"),
+        (5, "rules[1].id", "Another rule has the id 'a'"),
+    )
+    .await;
     let long = format!("when: {{metadata: {{a: '{}'}}}}", "x".repeat(129));
     check(
         &twice,
@@ -538,34 +606,108 @@ async fn what_the_newer_shape_cannot_mean_is_told_at_its_line() {
             .iter()
             .map(|(line, field, _)| (*line, field.as_str()))
             .collect();
-        assert_eq!(places, [(line, format!("rules[0].{field}").as_str())], "{found:?}");
+        assert_eq!(
+            places,
+            [(line, format!("rules[0].{field}").as_str())],
+            "{found:?}"
+        );
         assert!(found[0].2.contains(message), "{found:?}");
     };
     let to = "{ type: per-user, overrides: [{ users: ['bob@example.com'], limits: { requests_per_day: 6 } }] }";
     for (change, expected) in [
-        (("{ users: {", "{ teams: { in: [backend] }, users: {"), (6, "when.subjects", "Two lists")),
-        (("{ in: [chat] }", "{ in: [chat] }\n    provider_accounts: { in: [local] }"), (8, "when.provider_accounts", "Two lists")),
-        (("{ in: [chat] }", "{ not_in: ['*'] }"), (7, "when.models.not_in", "matches no request")),
-        (("{ users: {", "{ operator: and, users: {"), (6, "when.subjects.operator", "not supported")),
-        (("limits: { requests_per_day: 5 }", "limits: { cost_per_day: 5 }"), (8, "limits.cost_per_day", "'cost_per_day' is none of")),
-        (("limits: { requests_per_day: 5 }", "limits: { requests_per_day: 5 }\n  limit_to: 5"), (9, "limit_to", "says it already")),
-        ((to, "{ type: per-project }"), (9, "applies_to.type", "'per-project' is none of")),
-        ((to, "{ type: metadata }"), (9, "applies_to", "`metadata` is missing")),
-        ((to, "{ type: per-user, metadata: a }"), (9, "applies_to.metadata", "belongs to `type: metadata`")),
-        (("type: per-user", "type: aggregate"), (9, "applies_to.overrides", "share one counter")),
-        (("type: per-user", "type: per-model"), (9, "applies_to.overrides[0].users", "not supported")),
-        (("[{ users: ['bob@example.com'],", "[{"), (9, "applies_to.overrides[0]", "`users` is missing")),
-        ((", limits: { requests_per_day: 6 }", ""), (9, "applies_to.overrides[0]", "`limits` is missing")),
-        (("users: ['bob@example.com'], l", "users: ['eva@example.com'], l"), (9, "applies_to.overrides[0].users[0]", "There is no user")),
-        (("mode: enforce", "rate_limit_applies_per: [user]"), (9, "applies_to", "says it already")),
-        (("mode: enforce", "mode: dry"), (10, "mode", "'dry' is none of enforce and audit")),
+        (
+            ("{ users: {", "{ teams: { in: [backend] }, users: {"),
+            (6, "when.subjects", "Two lists"),
+        ),
+        (
+            (
+                "{ in: [chat] }",
+                "{ in: [chat] }\n    provider_accounts: { in: [local] }",
+            ),
+            (8, "when.provider_accounts", "Two lists"),
+        ),
+        (
+            ("{ in: [chat] }", "{ not_in: ['*'] }"),
+            (7, "when.models.not_in", "matches no request"),
+        ),
+        (
+            ("{ users: {", "{ operator: and, users: {"),
+            (6, "when.subjects.operator", "not supported"),
+        ),
+        (
+            (
+                "limits: { requests_per_day: 5 }",
+                "limits: { cost_per_day: 5 }",
+            ),
+            (8, "limits.cost_per_day", "'cost_per_day' is none of"),
+        ),
+        (
+            (
+                "limits: { requests_per_day: 5 }",
+                "limits: { requests_per_day: 5 }\n  limit_to: 5",
+            ),
+            (9, "limit_to", "says it already"),
+        ),
+        (
+            (to, "{ type: per-project }"),
+            (9, "applies_to.type", "'per-project' is none of"),
+        ),
+        (
+            (to, "{ type: metadata }"),
+            (9, "applies_to", "`metadata` is missing"),
+        ),
+        (
+            (to, "{ type: per-user, metadata: a }"),
+            (9, "applies_to.metadata", "belongs to `type: metadata`"),
+        ),
+        (
+            ("type: per-user", "type: aggregate"),
+            (9, "applies_to.overrides", "share one counter"),
+        ),
+        (
+            (
+                "{ users: ['bob@example.com'], l",
+                "{ users: ['bob@example.com'], teams: [backend], l",
+            ),
+            (9, "applies_to.overrides[0].teams", "not supported"),
+        ),
+        (
+            ("[{ users: ['bob@example.com'],", "[{"),
+            (9, "applies_to.overrides[0]", "`users` is missing"),
+        ),
+        (
+            (", limits: { requests_per_day: 6 }", ""),
+            (9, "applies_to.overrides[0]", "`limits` is missing"),
+        ),
+        (
+            (
+                "users: ['bob@example.com'], l",
+                "users: ['eva@example.com'], l",
+            ),
+            (9, "applies_to.overrides[0].users[0]", "There is no user"),
+        ),
+        (
+            ("mode: enforce", "rate_limit_applies_per: [user]"),
+            (9, "applies_to", "says it already"),
+        ),
+        (
+            ("mode: enforce", "mode: dry"),
+            (10, "mode", "'dry' is none of enforce and audit"),
+        ),
     ] {
         check(change, expected).await;
     }
-    let twice = to.replace("}] }", "}, { users: ['bob@example.com'], limits: { requests_per_day: 7 } }] }");
+    let twice = to.replace(
+        "}] }",
+        "}, { users: ['bob@example.com'], limits: { requests_per_day: 7 } }] }",
+    );
     check(
         (to, &twice),
-        (9, "applies_to.overrides", "two other limits for one counter"),
+        (
+            9,
+            "applies_to.overrides",
+            "two other limits for one counter",
+        ),
     )
     .await;
 }

@@ -21,8 +21,8 @@ use crate::{
     fresh,
 };
 
-impl<'a> Planner<'a> {
-    pub(super) fn budget(&mut self, place: Place, it: &'a BudgetPolicy) -> Result<(), Wrong> {
+impl Planner<'_> {
+    pub(super) fn budget(&mut self, place: Place, it: &BudgetPolicy) -> Result<(), Wrong> {
         let known = self.around.state.budget_policy_named(&it.name);
         let id: BudgetPolicyId = known.map_or_else(fresh::id, |known| known.id);
         if !self.budgets.insert(it.name.clone()) {

@@ -52,8 +52,8 @@ pub(super) struct Parts<'d, D> {
 /// A part of a rule, and what people are told of it.
 pub(super) type Told = (&'static str, String);
 
-impl<'a> Planner<'a> {
-    pub(super) fn policy(&mut self, place: Place, it: &'a RateLimitPolicy) -> Result<(), Wrong> {
+impl Planner<'_> {
+    pub(super) fn policy(&mut self, place: Place, it: &RateLimitPolicy) -> Result<(), Wrong> {
         let known = self.around.state.rate_limit_policy_named(&it.name);
         let id: RateLimitPolicyId = known.map_or_else(fresh::id, |known| known.id);
         if !self.policies.insert(it.name.clone()) {
@@ -249,7 +249,7 @@ impl<'a> Planner<'a> {
         !self.around.people.contains_key(&id.uuid())
     }
 
-    fn limited(&self, it: &document::LimitedSubject) -> Result<LimitedSubject, String> {
+    pub(super) fn limited(&self, it: &document::LimitedSubject) -> Result<LimitedSubject, String> {
         Ok(match it {
             document::LimitedSubject::User(email) => LimitedSubject::User(self.user_named(email)?),
             document::LimitedSubject::Team(name) => LimitedSubject::Team(self.team_named(name)?),

@@ -245,7 +245,7 @@ const ALL_SHAPES: &str = "- id: newer
     metadata: project
     overrides:
     - metadata_values: ['a b', '7', '', 'off', 'no', 'y', 'null', '~', '1e3', '0x1F', 'true', '- a', '# b', 'a: b', ' x ', '.5',
-        '1_000', '*a', '&a', '!t', '%', '@x', '`', '"', "it's", "a\\nb\\t", '2026-01-01', '{', '[', '|', '>', '=', '<<', 'ünï']
+        '1_000', '*a', '&a', '!t', '%', '@x', '`', '\"', \"it's\", \"a\\nb\\t\", '2026-01-01', '{', '[', '|', '>', '=', '<<', 'ünï']
       limits: { requests_per_day: 50 }
 - id: rest
   limit_to: 5

@@ -199,6 +199,7 @@ pub(crate) fn app(trust_forwarded: bool, stopping: CancellationToken) -> App {
     App::new(AppParts {
         secrets: secrets(),
         gateways: Gateways::default(),
+        totals: Totals::default(),
         playground: Playground::new(NOWHERE, &Trust::default()).expect("a URL"),
         analytics: Analytics::new(NOWHERE, &Trust::default()).expect("a URL"),
         gateway_url: NOWHERE.into(),

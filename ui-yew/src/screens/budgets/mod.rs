@@ -139,8 +139,8 @@ pub(super) fn row(policy: BudgetPolicyItem, actions: Vec<MenuItem>) -> Row {
 fn alerts(thresholds: &BTreeSet<u8>) -> String {
     let all: Vec<_> = thresholds.iter().map(ToString::to_string).collect();
     match all.split_last() {
-        Some((last, [])) => format!("alert at {last} %"),
-        Some((last, others)) => format!("alerts at {} and {last} %", others.join(", ")),
+        Some((last, [])) => format!("alert at {last}\u{a0}%"),
+        Some((last, others)) => format!("alerts at {} and {last}\u{a0}%", others.join(", ")),
         None => String::new(),
     }
 }
@@ -179,7 +179,7 @@ mod tests {
     fn thresholds_are_told_in_one_sentence() {
         let told = |thresholds: &[u8]| alerts(&thresholds.iter().copied().collect());
         assert_eq!(told(&[]), "");
-        assert_eq!(told(&[100]), "alert at 100 %");
-        assert_eq!(told(&[75, 100, 90]), "alerts at 75, 90 and 100 %");
+        assert_eq!(told(&[100]), "alert at 100\u{a0}%");
+        assert_eq!(told(&[75, 100, 90]), "alerts at 75, 90 and 100\u{a0}%");
     }
 }

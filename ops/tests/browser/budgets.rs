@@ -57,6 +57,7 @@ async fn it_fits_a_phone(browser: &Browser) -> Outcome {
     browser.see("tr[data-name='browser-budget']").await?;
     let overhang = page.execute(OVERHANG, Vec::new()).await?;
     assert_eq!(overhang, json!(0), "the list is wider than a phone");
+    browser.picture("budgets-phone").await?;
     browser.act("browser-budget", "Change rule").await?;
     browser.see("dialog[open] input[name='limit-1']").await?;
     let overhang = page.execute(OVERHANG, Vec::new()).await?;

@@ -377,11 +377,14 @@ impl Control {
         self.log.submit(submission).await
     }
 
-    /// What the submission would do now, without doing it.
+    /// What the submission would do now, without doing it, and the state that would follow.
     ///
     /// # Errors
     /// [`SubmitError::Rejected`], [`SubmitError::OrderRejected`], [`SubmitError::Moved`].
-    pub fn try_out(&self, submission: &Submission) -> Result<CommandOutcome, SubmitError> {
+    pub fn try_out(
+        &self,
+        submission: &Submission,
+    ) -> Result<(CommandOutcome, Organisation), SubmitError> {
         log::try_out(&self.live(), submission)
     }
 

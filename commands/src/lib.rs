@@ -21,4 +21,5 @@ pub mod relay;
 pub mod secrets;
 pub mod totals;
 pub mod trust;
+mod unreached;
 pub mod verify;

@@ -1,7 +1,7 @@
 //! `apply` and `export`: the configuration as one YAML document, of a stack on this machine or of any deployment.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use events_schema::address::Address;
@@ -50,12 +50,19 @@ pub(crate) struct ApplyArgs {
     deployment: Deployment,
 }
 
+/// The formats of other gateways that are written.
+const FORMATS: [&str; 2] = ["gateway-rate-limiting-config", "gateway-budget-config"];
+
 /// The flags of `export`.
 #[derive(clap::Args)]
 pub(crate) struct ExportArgs {
     /// Include keys' hashes, so that the keys work elsewhere under the same pepper.
     #[arg(long)]
     key_hashes: bool,
+    /// A format that other gateways have, with what it is for; else Sluice's own, with everything. What it has no words for is
+    /// told in comments at the top.
+    #[arg(long, value_parser = FORMATS)]
+    format: Option<String>,
     #[command(flatten)]
     deployment: Deployment,
 }
@@ -75,12 +82,26 @@ pub(crate) fn apply(args: &ApplyArgs) -> Outcome {
 pub(crate) fn export(args: &ExportArgs) -> Outcome {
     on_runtime(async {
         let api = connect(&args.deployment).await?;
-        let path = format!("/export?key_hashes={}", args.key_hashes);
+        let mut path = format!("/export?key_hashes={}", args.key_hashes);
+        if let Some(format) = &args.format {
+            write!(path, "&format={format}").expect("text takes text");
+        }
         let document = api.text(&path).await;
         api.sign_out().await?;
-        print!("{}", document?);
+        let document = document?;
+        print!("{document}");
+        if !std::io::stdout().is_terminal() {
+            eprint!("{}", head(&document));
+        }
         Ok(())
     })
+}
+
+/// The comments at the top of a document: what it lacks.
+fn head(document: &str) -> String {
+    let lines = document.split_inclusive('\n');
+    let comments = lines.map_while(|line| line.strip_prefix("# "));
+    comments.collect()
 }
 
 fn on_runtime(work: impl Future<Output = Outcome>) -> Outcome {
@@ -130,6 +151,9 @@ async fn apply_over(api: &Api, args: &ApplyArgs, document: &str) -> Outcome {
     };
     let difference = send(api, &request, &args.file).await?;
     print!("{}", told(&difference.changes));
+    for warning in &difference.warnings {
+        println!("Warning: {warning}");
+    }
     if args.dry_run || difference.changes.is_empty() {
         return Ok(());
     }
@@ -293,6 +317,13 @@ mod tests {
 ";
         assert_eq!(told(&changes), expected);
         assert_eq!(told(&[]), "Nothing to change.\n");
+    }
+
+    #[test]
+    fn what_a_document_lacks_is_its_comments_at_the_top() {
+        let document = "# Not in it:\n# - 'x': it is switched off\nname: a\n# b\n";
+        assert_eq!(head(document), "Not in it:\n- 'x': it is switched off\n");
+        assert_eq!(head("name: a\n# b\n"), "");
     }
 
     #[test]

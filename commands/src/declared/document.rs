@@ -450,8 +450,16 @@ impl<T> Default for Choice<T> {
 }
 
 impl<T> Choice<T> {
-    const fn is_all(&self) -> bool {
+    pub(super) const fn is_all(&self) -> bool {
         self.within.is_empty() && self.not_in.is_empty()
+    }
+
+    /// These alone.
+    pub(super) const fn only(within: Vec<T>) -> Self {
+        Self {
+            within,
+            not_in: Vec::new(),
+        }
     }
 }
 

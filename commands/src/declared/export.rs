@@ -1,7 +1,10 @@
 //! A state as a document. What is Sluice's own (the console's virtual account, with its key and grant) is left out: each
 //! deployment makes its own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Debug,
+};
 
 use events_schema::{
     events::{self, GrantedModels},
@@ -269,7 +272,14 @@ fn listed_models(state: &Organisation, listed: &BTreeSet<events::ModelRef>) -> V
             Some(ModelRef::ProviderAccount(it.name.clone()))
         }
     });
-    listed.collect()
+    by_name(listed)
+}
+
+/// In an order that does not depend on ids, so that the same configuration is always the same document.
+fn by_name<T: Debug>(named: impl Iterator<Item = T>) -> Vec<T> {
+    let mut named: Vec<_> = named.collect();
+    named.sort_by_cached_key(|it| format!("{it:?}"));
+    named
 }
 
 /// Whether an owner is Sluice's own.
@@ -360,7 +370,7 @@ impl<'a> Names<'a> {
                 Some(LimitedSubject::VirtualAccount(it.name.clone()))
             }
         });
-        named.collect()
+        by_name(named)
     }
 
     /// A rate-limit policy; `None`: it is for people alone who were erased.
@@ -396,7 +406,7 @@ impl<'a> Names<'a> {
     }
 
     /// Other limits, but for those of people who were erased.
-    fn overrides<L: Ord, D>(
+    fn overrides<L: Ord, D: Debug>(
         &self,
         overrides: &BTreeSet<events::Override<L>>,
         limit: impl Fn(&L) -> D,
@@ -407,7 +417,7 @@ impl<'a> Names<'a> {
                 limits: it.limits.iter().map(&limit).collect(),
             })
         });
-        named.collect()
+        by_name(named)
     }
 
     /// For which counter other limits are; `None`: for somebody's who was erased.

@@ -13,6 +13,7 @@
 //! - `brought`: documents of the formats that users bring, as what they are in Sluice;
 //! - `plan`: the difference to a state, and the orders that make it;
 //! - `export`: a state as a document;
+//! - `taken`: its policies as documents of the formats that users bring;
 //! - `labels`: whether each key can be told from the others in it.
 
 mod brought;
@@ -24,6 +25,7 @@ mod pieces;
 mod plan;
 mod read;
 mod routing;
+mod taken;
 
 use std::collections::HashMap;
 
@@ -35,6 +37,7 @@ pub use self::{
     labels::SharedLabels,
     plan::Plan,
     read::Fault,
+    taken::{budgets, rate_limits},
 };
 use crate::{control::Person, secrets::Secrets};
 

@@ -1,6 +1,9 @@
 //! What to call things, for lists and the history: names from the state, people from the table beside the log.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::OnceLock,
+};
 
 use events_schema::{
     actor::{Actor, System},
@@ -15,6 +18,7 @@ use super::{app::Answer, problem::ApiError};
 use crate::{
     control::{Control, Person},
     log::ReadError,
+    unreached::{Unreached, unreached},
 };
 
 /// What a person is called whose row was erased: by the id, under which the history goes on to know the person.
@@ -26,6 +30,8 @@ pub(super) fn erased(person: Uuid) -> String {
 pub(super) struct Names<'a> {
     state: &'a Organisation,
     people: HashMap<Uuid, Person>,
+    /// Looked for when the first policy is shown.
+    unreached: OnceLock<Vec<Unreached>>,
 }
 
 /// A log that cannot be read, as a problem; the log line has the details.
@@ -52,7 +58,11 @@ impl<'a> Names<'a> {
         } else {
             control.people(&ids).await.map_err(unreadable)?
         };
-        Ok(Self { state, people })
+        Ok(Self {
+            state,
+            people,
+            unreached: OnceLock::new(),
+        })
     }
 
     /// The state whose names they are.
@@ -117,6 +127,13 @@ impl<'a> Names<'a> {
             name: model_ref(self.state, *model),
         });
         models.collect()
+    }
+
+    /// Behind which other policy one is the first for nothing; `None`: it is for something.
+    pub(super) fn unreachable_behind(&self, policy: Stream) -> Option<String> {
+        let all = self.unreached.get_or_init(|| unreached(self.state));
+        let found = all.iter().find(|it| it.policy == policy);
+        found.map(|it| it.behind.clone())
     }
 
     /// What a thing is called now; `None` when it is gone or has no name.

@@ -364,20 +364,24 @@ fn decide_all(
     Ok((summaries, effective))
 }
 
-/// What the submission would do to this state.
-pub(crate) fn try_out(live: &Live, submission: &Submission) -> Result<CommandOutcome, SubmitError> {
+/// What the submission would do to this state, and the state that would follow.
+pub(crate) fn try_out(
+    live: &Live,
+    submission: &Submission,
+) -> Result<(CommandOutcome, Organisation), SubmitError> {
     let mut overlay = Overlay {
         state: live.state.clone(),
         head: live.head,
         logged: Vec::new(),
     };
     let (events, _) = decide_all(&mut overlay, submission, &mut Vec::new())?;
-    Ok(CommandOutcome {
+    let outcome = CommandOutcome {
         position: overlay.head.position,
         events,
         made: None,
         replayed: false,
-    })
+    };
+    Ok((outcome, overlay.state))
 }
 
 /// Puts an event into its place at the end of the log.

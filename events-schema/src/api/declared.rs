@@ -22,7 +22,8 @@ pub struct ApplyRequest {
     #[serde(default)]
     pub dry_run: bool,
     /// Whether what stands in none of the document's sections is deleted; else it is left alone. Operators are never
-    /// deleted in this way, and of a section that the document does not have, nothing is.
+    /// deleted in this way, and of a section that the document does not have, nothing is. A document of another format that
+    /// lists all policies of a kind (`gateway-rate-limiting-config`, `gateway-budget-config`) is like a section.
     #[serde(default)]
     pub prune: bool,
     /// The position of the difference that was looked at: when the configuration has changed meanwhile, nothing is done.
@@ -42,6 +43,23 @@ pub struct ApplyAnswer {
     pub events: Vec<EventSummary>,
     /// Secrets that were made, shown once.
     pub secrets: Vec<NewSecret>,
+    /// What is allowed, and hardly meant, in the configuration as it then is: policies that can match no request.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// The format of an exported document.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum ExportFormat {
+    /// Sluice's own: everything.
+    #[default]
+    Sluice,
+    /// The rate-limit policies, as other gateways have them.
+    GatewayRateLimitingConfig,
+    /// The budget policies, as other gateways have them.
+    GatewayBudgetConfig,
 }
 
 /// What becomes of one thing.

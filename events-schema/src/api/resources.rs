@@ -286,6 +286,8 @@ pub struct RateLimitPolicyItem {
     pub models: Vec<GrantedModelItem>,
     /// Whether it matches no request.
     pub disabled: bool,
+    /// The name of the policy before it that matches all that it matches, so that it never applies; `None`: there is none.
+    pub unreachable_behind: Option<String>,
     /// Where it stands in the history.
     pub life: Life,
 }
@@ -308,6 +310,9 @@ pub struct BudgetPolicyItem {
     pub models: Vec<GrantedModelItem>,
     /// Whether it matches no request.
     pub disabled: bool,
+    /// The name of the policy before it that matches all that it matches, so that it never decides, and only counts; `None`:
+    /// there is none, or it decides nothing in any case (`audit`).
+    pub unreachable_behind: Option<String>,
     /// Where it stands in the history.
     pub life: Life,
 }

@@ -28,6 +28,20 @@ rules:
       - { target: mock/slow, priority: 0, retry_config: { attempts: 1, delay: 100, on_status_codes: [\"503\"] } }
 ";
 
+/// Rate limits in the format of other gateways; the second rule can match no request.
+const LIMITS: &str = "name: limits
+type: gateway-rate-limiting-config
+rules:
+  - id: everybody
+    when: {}
+    limit_to: 100000
+    unit: requests_per_minute
+  - id: billing
+    when: { subjects: [\"virtualaccount:billing\"] }
+    limit_to: 5
+    unit: requests_per_day
+";
+
 #[test]
 fn a_document_is_applied_from_the_command_line_and_its_key_works() {
     let stack = Stack::up();
@@ -123,6 +137,29 @@ fn a_document_is_applied_from_the_command_line_and_its_key_works() {
         .await;
     });
     let again = apply(&[]);
+    assert!(
+        said(&again).contains("Nothing to change."),
+        "{}",
+        said(&again)
+    );
+
+    // Rate limits: which rule is never reached is told, and what is exported in their format is the same again.
+    fs::write(&file, LIMITS).expect("writable");
+    let done = apply(&[]);
+    let expected =
+        "Warning: The rate-limit policy 'billing' can match no request: 'everybody' before it";
+    assert!(said(&done).contains(expected), "{}", said(&done));
+    let export = sluice(&[
+        "export",
+        "--data",
+        data,
+        "--format",
+        "gateway-rate-limiting-config",
+    ]);
+    assert!(export.status.success(), "{}", said(&export));
+    assert!(said(&export).contains("type: gateway-rate-limiting-config"));
+    fs::write(&file, &export.stdout).expect("writable");
+    let again = apply(&["--prune"]);
     assert!(
         said(&again).contains("Nothing to change."),
         "{}",

@@ -144,6 +144,11 @@ pub(super) fn refuse(at: &At<'_>, name: &str, why: &str, faults: &mut Vec<Fault>
     }
 }
 
+/// A field in which something stands: in these formats, an empty one is mostly like none.
+pub(super) fn filled<'d>(at: &At<'d>, name: &str) -> Option<At<'d>> {
+    at.field(name).filter(|it| !it.is_empty())
+}
+
 /// A field that may be missing, or empty.
 pub(super) fn optional<'d, T>(
     at: &At<'d>,

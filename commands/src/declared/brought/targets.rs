@@ -16,7 +16,9 @@ use super::{
         node::Value,
         read::Fault,
     },
-    form::{At, entries, flag, is_fields, item, list, number, only, optional, parsed, required},
+    form::{
+        At, entries, filled, flag, is_fields, item, list, number, only, optional, parsed, required,
+    },
 };
 
 /// The fields that a routing has.
@@ -144,11 +146,6 @@ fn target(at: &At<'_>, faults: &mut Vec<Fault>) -> Option<Target> {
         metadata_match: filled(at, "metadata_match").and_then(|_| metadata(at, faults)),
     };
     Some(target)
-}
-
-/// A field in which something stands: in these formats, an empty one is like none.
-fn filled<'d>(at: &At<'d>, name: &str) -> Option<At<'d>> {
-    at.field(name).filter(|it| !it.is_empty())
 }
 
 fn statuses(at: &At<'_>, name: &str, faults: &mut Vec<Fault>) -> Option<BTreeSet<u16>> {

@@ -21,8 +21,8 @@ use crate::{
     fresh,
 };
 
-impl<'a> Planner<'a> {
-    pub(super) fn budget(&mut self, place: Place, it: &'a BudgetPolicy) -> Result<(), Wrong> {
+impl Planner<'_> {
+    pub(super) fn budget(&mut self, place: Place, it: &BudgetPolicy) -> Result<(), Wrong> {
         let known = self.around.state.budget_policy_named(&it.name);
         let id: BudgetPolicyId = known.map_or_else(fresh::id, |known| known.id);
         if !self.budgets.insert(it.name.clone()) {
@@ -40,7 +40,8 @@ impl<'a> Planner<'a> {
         let rule = changes.then(|| {
             let names = export::Names::of(self.around.state, self.around.people);
             let before = known.and_then(|known| names.budget_policy(known));
-            let fields = rule_fields(before.as_ref().map(budget_told), budget_told(it));
+            let before = before.as_ref().map(budget_told);
+            let fields = rule_fields(before.as_deref(), budget_told(it));
             (rule, fields)
         });
         let declared = Declared {

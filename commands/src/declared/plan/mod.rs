@@ -4,8 +4,10 @@
 
 mod access;
 mod brought;
+mod brought_policies;
 mod budgets;
 mod models;
+mod order;
 mod owners;
 mod policies;
 mod prune;
@@ -52,7 +54,14 @@ pub struct Plan {
     /// Whether settings change.
     pub changes_settings: bool,
     /// Where each order comes from; `None`: from what the document does not name.
-    places: Vec<Option<Fault>>,
+    places: Vec<Option<Source>>,
+}
+
+/// Where an order comes from in a document.
+struct Source {
+    whole: Fault,
+    /// Where those of its parts stand that can be told apart, by the fields to which rejections belong.
+    parts: Vec<(&'static str, Fault)>,
 }
 
 impl Plan {
@@ -64,7 +73,11 @@ impl Plan {
             SubmitError::Rejected(rejection) => (0, rejection),
             _ => return None,
         };
-        let fault = self.places.get(order)?.as_ref()?;
+        let source = self.places.get(order)?.as_ref()?;
+        let field = rejection.outcome().field;
+        let mut parts = source.parts.iter();
+        let part = parts.find(|(part, _)| Some(*part) == field);
+        let fault = part.map_or(&source.whole, |(_, fault)| fault);
         Some(Fault {
             message: rejection.to_string(),
             ..fault.clone()
@@ -93,6 +106,9 @@ struct Planner<'a> {
     keys: HashMap<(Owner, Label), KeyId>,
     policies: HashSet<Slug>,
     budgets: HashSet<Slug>,
+    /// Whether there is a document of another format that is the list of all rate limits, and of all budgets.
+    brings_rate_limits: bool,
+    brings_budgets: bool,
     /// Grants that the document names, as they are or will be, and those that it revokes: the rest is pruned.
     grants: HashSet<GrantId>,
 }
@@ -122,6 +138,8 @@ pub(super) fn plan(
         keys: HashMap::new(),
         policies: HashSet::new(),
         budgets: HashSet::new(),
+        brings_rate_limits: brought.rate_limit_policies.is_some(),
+        brings_budgets: brought.budget_policies.is_some(),
         grants: HashSet::new(),
     };
     for (number, settings) in sections.settings.iter().enumerate() {
@@ -145,7 +163,9 @@ pub(super) fn plan(
     planner.tokens(&brought.virtual_accounts);
     planner.grants(&sections.grants, &brought.virtual_accounts);
     planner.each(&sections.rate_limit_policies, Planner::policy);
+    planner.brought_rate_limits(brought.rate_limit_policies.as_deref().unwrap_or_default());
     planner.each(&sections.budget_policies, Planner::budget);
+    planner.brought_budgets(brought.budget_policies.as_deref().unwrap_or_default());
     planner.each(&sections.operators, Planner::operator);
     if around.prune && planner.faults.is_empty() {
         planner.prune();
@@ -210,10 +230,20 @@ impl<'a> Planner<'a> {
         }
     }
 
+    fn parts(&self, place: Place) -> Vec<(&'static str, Fault)> {
+        match place.of {
+            Of::Brought(number) => self.brought[number].fields().collect(),
+            Of::Section { .. } | Of::Item { .. } => Vec::new(),
+        }
+    }
+
     /// Adds an order.
     fn order(&mut self, place: Option<Place>, order: impl Into<Order>) {
-        let at = place.map(|place| self.fault(place, String::new()));
-        self.plan.places.push(at);
+        let source = place.map(|place| Source {
+            whole: self.fault(place, String::new()),
+            parts: self.parts(place),
+        });
+        self.plan.places.push(source);
         self.plan.orders.push(order.into());
     }
 

@@ -52,8 +52,8 @@ pub(super) struct Parts<'d, D> {
 /// A part of a rule, and what people are told of it.
 pub(super) type Told = (&'static str, String);
 
-impl<'a> Planner<'a> {
-    pub(super) fn policy(&mut self, place: Place, it: &'a RateLimitPolicy) -> Result<(), Wrong> {
+impl Planner<'_> {
+    pub(super) fn policy(&mut self, place: Place, it: &RateLimitPolicy) -> Result<(), Wrong> {
         let known = self.around.state.rate_limit_policy_named(&it.name);
         let id: RateLimitPolicyId = known.map_or_else(fresh::id, |known| known.id);
         if !self.policies.insert(it.name.clone()) {
@@ -71,7 +71,8 @@ impl<'a> Planner<'a> {
         let rule = changes.then(|| {
             let names = export::Names::of(self.around.state, self.around.people);
             let before = known.and_then(|known| names.rate_limit_policy(known));
-            let fields = rule_fields(before.as_ref().map(rate_limit_told), rate_limit_told(it));
+            let before = before.as_ref().map(rate_limit_told);
+            let fields = rule_fields(before.as_deref(), rate_limit_told(it));
             (rule, fields)
         });
         let declared = Declared {
@@ -248,7 +249,7 @@ impl<'a> Planner<'a> {
         !self.around.people.contains_key(&id.uuid())
     }
 
-    fn limited(&self, it: &document::LimitedSubject) -> Result<LimitedSubject, String> {
+    pub(super) fn limited(&self, it: &document::LimitedSubject) -> Result<LimitedSubject, String> {
         Ok(match it {
             document::LimitedSubject::User(email) => LimitedSubject::User(self.user_named(email)?),
             document::LimitedSubject::Team(name) => LimitedSubject::Team(self.team_named(name)?),
@@ -321,10 +322,10 @@ fn rate_limit_told(it: &RateLimitPolicy) -> Vec<Told> {
 }
 
 /// Each part of a rule that changes.
-pub(super) fn rule_fields(before: Option<Vec<Told>>, after: Vec<Told>) -> Fields {
+pub(super) fn rule_fields(before: Option<&[Told]>, after: Vec<Told>) -> Fields {
     let mut fields = Fields::default();
     for (index, (field, after)) in after.into_iter().enumerate() {
-        let before = before.as_ref().map(|all| all[index].1.clone());
+        let before = before.map(|all| all[index].1.clone());
         if before.is_some() || !after.is_empty() {
             fields.set(field, before, Some(after));
         }

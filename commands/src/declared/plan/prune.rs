@@ -1,5 +1,6 @@
 //! What the document's sections do not name is deleted, whatever refers to others first. Operators never are, what belongs
-//! to Sluice itself neither, nor people who were erased, with what is theirs: no document can name them.
+//! to Sluice itself neither, nor people who were erased, with what is theirs: no document can name them. Of the formats that
+//! users bring, those whose documents list all policies of a kind are like a section.
 
 use std::collections::HashSet;
 
@@ -57,7 +58,8 @@ impl Planner<'_> {
                 delete("grant", name, fields, order);
             }
         }
-        if !sections.rate_limit_policies.is_empty() {
+        // A configuration of rate limits, or of budgets, of another format is the list of them all.
+        if !sections.rate_limit_policies.is_empty() || self.brings_rate_limits {
             let all = state.rate_limit_policies().values();
             let unnamed = all.filter(|it| {
                 !self.policies.contains(&it.name) && names.when(&it.rule.when).is_some()
@@ -73,7 +75,7 @@ impl Planner<'_> {
                 );
             }
         }
-        if !sections.budget_policies.is_empty() {
+        if !sections.budget_policies.is_empty() || self.brings_budgets {
             let all = state.budget_policies().values();
             let unnamed = all.filter(|it| {
                 !self.budgets.contains(&it.name) && names.when(&it.rule.when).is_some()

@@ -121,6 +121,7 @@ impl Kind for BudgetPolicy {
             subjects: names.limited_subjects(&named),
             models: names.models(&named),
             disabled: *disabled,
+            unreachable_behind: names.unreachable_behind(self.stream()),
             life: *life,
         }
     }

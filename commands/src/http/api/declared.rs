@@ -1,7 +1,10 @@
-//! `/api/v1/apply` and `/api/v1/export`: the configuration as one YAML document.
+//! `/api/v1/apply` and `/api/v1/export`: the configuration as YAML documents.
 
 use axum::extract::State;
-use events_schema::api::declared::{ApplyAnswer, ApplyRequest};
+use events_schema::{
+    api::declared::{ApplyAnswer, ApplyRequest, ExportFormat},
+    state::Organisation,
+};
 use http::{HeaderValue, Response, header};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -21,6 +24,7 @@ use crate::{
         names::unreadable,
         problem::ApiError,
     },
+    unreached::unreached,
 };
 
 /// The largest body of `POST /apply`: a document with some 20,000 things.
@@ -30,8 +34,10 @@ pub(super) const APPLY_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 ///
 /// Makes the configuration what the YAML document says, all of it or nothing: it is compared with what there is, and the
 /// difference is done as one undertaking. There may be several documents, separated by `---`, also of the types
-/// `gateway-load-balancing-config`, `provider-account/virtual-model` and `virtual-account`, which other gateways have. What is wrong is told by line. With `dry_run`, the difference is only told, and
-/// whether the rules would refuse it; give its `position` to be sure that nothing else has changed when it is done.
+/// `gateway-load-balancing-config`, `gateway-rate-limiting-config`, `gateway-budget-config`, `provider-account/virtual-model` and
+/// `virtual-account`, which other gateways have. What is wrong is told by line. With `dry_run`, the difference is only told, and
+/// whether the rules would refuse it; give its `position` to be sure that nothing else has changed when it is done. `warnings`
+/// says which policies can match no request in the configuration that follows.
 #[utoipa::path(post, path = "/apply", tag = "commands", operation_id = "apply",
     request_body(content = ApplyRequest, example = json!({
         "document": "sluice: v1\nvirtual_accounts:\n  - name: billing\n",
@@ -97,22 +103,23 @@ pub(super) async fn apply(
         orders: std::mem::take(&mut plan.orders),
     };
     let done = if dry_run {
-        let mut would_be = control.try_out(&submission);
-        if let Ok(outcome) = &mut would_be {
+        control.try_out(&submission).map(|(mut outcome, state)| {
             (outcome.events, outcome.position) = (Vec::new(), live.head.position);
-        }
-        would_be
+            (outcome, state)
+        })
     } else {
-        control.submit(submission).await
+        let outcome = control.submit(submission).await;
+        outcome.map(|outcome| (outcome, control.state()))
     };
-    let outcome = done.map_err(|error| match plan.fault_of(&error) {
+    let (outcome, state) = done.map_err(|error| match plan.fault_of(&error) {
         Some(fault) => ApiError::Document(vec![fault]),
         None => rejected(error),
     })?;
-    Ok(Json(answer(plan, outcome, dry_run)))
+    Ok(Json(answer(plan, outcome, &state, dry_run)))
 }
 
-fn answer(plan: Plan, outcome: CommandOutcome, dry_run: bool) -> ApplyAnswer {
+/// `state`: the one that follows.
+fn answer(plan: Plan, outcome: CommandOutcome, state: &Organisation, dry_run: bool) -> ApplyAnswer {
     let CommandOutcome {
         position,
         events,
@@ -128,6 +135,7 @@ fn answer(plan: Plan, outcome: CommandOutcome, dry_run: bool) -> ApplyAnswer {
         } else {
             plan.secrets
         },
+        warnings: unreached(state).into_iter().map(|it| it.told).collect(),
     }
 }
 
@@ -138,12 +146,15 @@ fn answer(plan: Plan, outcome: CommandOutcome, dry_run: bool) -> ApplyAnswer {
 pub(super) struct ExportParams {
     /// Whether keys' hashes stand in it, so that the keys go on working elsewhere under the same pepper; for owners only.
     key_hashes: bool,
+    /// The format: Sluice's own, or one that other gateways have, with what that format has words for.
+    format: ExportFormat,
 }
 
 /// Export the configuration as a document
 ///
 /// What `POST /apply` takes. Providers' credentials are not in it: they can be sealed, but not opened. Keys that have expired
-/// are not either.
+/// are not either. With another `format`, the document holds what that is for, by the same field names; what the format has no
+/// words for is told by name in comments at its top.
 #[utoipa::path(get, path = "/export", tag = "commands", operation_id = "export", params(ExportParams),
     responses((status = 200, description = "The document.", content_type = "application/yaml", body = serde_json::Value),
         (status = 409, description = "Keys of one owner share a label, as they could in former versions, and a document \
@@ -152,9 +163,15 @@ pub(super) struct ExportParams {
 pub(super) async fn export(
     State(app): State<App>,
     caller: Caller,
-    Params(ExportParams { key_hashes }): Params<ExportParams>,
+    Params(ExportParams { key_hashes, format }): Params<ExportParams>,
 ) -> Answer<Response<String>> {
     if key_hashes {
+        if format != ExportFormat::Sluice {
+            return Err(ApiError::invalid(
+                "key_hashes",
+                "keys stand in documents of Sluice's own format alone",
+            ));
+        }
         gate::check(&caller, Right::ChangeOperators)?;
     }
     let control = app.control()?;
@@ -166,8 +183,12 @@ pub(super) async fn export(
     } else {
         KeyHashes::LeftOut
     };
-    let document = declared::export(&state, &people, hashes, clock::now())
-        .map_err(|shared| ApiError::SharedLabels(shared.to_string()))?;
+    let document = match format {
+        ExportFormat::Sluice => declared::export(&state, &people, hashes, clock::now())
+            .map_err(|shared| ApiError::SharedLabels(shared.to_string()))?,
+        ExportFormat::GatewayRateLimitingConfig => declared::rate_limits(&state, &people),
+        ExportFormat::GatewayBudgetConfig => declared::budgets(&state, &people),
+    };
     let mut response = Response::new(document);
     response.headers_mut().insert(
         header::CONTENT_TYPE,

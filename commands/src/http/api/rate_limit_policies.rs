@@ -123,6 +123,7 @@ impl Kind for RateLimitPolicy {
             subjects: names.limited_subjects(&named),
             models: names.models(&named),
             disabled: *disabled,
+            unreachable_behind: names.unreachable_behind(self.stream()),
             life: *life,
         }
     }

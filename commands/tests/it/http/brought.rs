@@ -18,6 +18,9 @@ use super::declared::{apply, names};
 use crate::support::service::{Answer, Caller, Service};
 
 mod again;
+mod budgets;
+mod limits;
+mod people;
 
 /// A rule as that format's users write it.
 const LOAD_BALANCING: &str = include_str!("brought/load-balancing.yaml");
@@ -397,8 +400,8 @@ async fn what_is_not_supported_is_told_at_its_line_and_nothing_is_done() {
     let of_target = |field: &str| format!("{target}.{field}");
     for (change, expected) in [
         (
-            ("type: gateway-load", "type: gateway-rate"),
-            (2, "type", "'gateway-rate-balancing-config' are not read"),
+            ("type: gateway-load", "type: gateway-fair"),
+            (2, "type", "'gateway-fair-balancing-config' are not read"),
         ),
         (
             ("name: chat-routing", "name: [a]"),

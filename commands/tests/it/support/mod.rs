@@ -4,6 +4,7 @@ pub(crate) mod journal;
 pub(crate) mod nats;
 pub(crate) mod orders;
 pub(crate) mod postgres;
+pub(crate) mod served;
 pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod strategies;

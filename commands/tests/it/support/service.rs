@@ -201,7 +201,6 @@ pub(crate) fn app(trust_forwarded: bool, stopping: CancellationToken) -> App {
         gateways: Gateways::default(),
         playground: Playground::new(NOWHERE, &Trust::default()).expect("a URL"),
         analytics: Analytics::new(NOWHERE, &Trust::default()).expect("a URL"),
-        totals: Totals::default(),
         gateway_url: NOWHERE.into(),
         trust_forwarded,
         stopping,

@@ -12,9 +12,14 @@ mod segment;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use events_schema::snapshot::{
-    budgets::ArchivedBudgetPolicyEntry, limits::ArchivedRateLimitPolicyEntry,
+use events_schema::{
+    snapshot::{
+        EntryKind, EntrySubject, budgets::ArchivedBudgetPolicyEntry,
+        limits::ArchivedRateLimitPolicyEntry,
+    },
+    state::Organisation,
 };
+use rkyv::{rancor::Error, util::AlignedVec};
 
 use self::{compile::Policy, index::Index};
 pub use self::{
@@ -219,21 +224,36 @@ impl Rule {
     }
 
     /// Whether each request that the other one matches is matched by this one, as far as can be seen without knowing who is
-    /// in which team.
+    /// in which team; and whether each attempt that the other one may apply to is this one's, too.
     fn covers(&self, other: &Self) -> bool {
         let metadata = self.metadata.iter().all(|(key, values)| {
             let others = other.metadata.iter().find(|(it, _)| it == key);
             others.is_some_and(|(_, others)| values.covers(others))
         });
-        metadata && self.subjects.covers(&other.subjects) && self.models.covers(&other.models)
+        metadata
+            && self.subjects.covers(&other.subjects)
+            && self.models.covers(&other.models)
+            && (!self.models.within.is_empty() || !other.names_targets())
     }
+
+    /// Whether it names models that a request may be led to which asked for something else. A rule that names none does not
+    /// apply to such attempts.
+    fn names_targets(&self) -> bool {
+        let mut named = self.models.within.iter();
+        named.any(|(what, _)| *what != VIRTUAL_MODEL)
+    }
+}
+
+/// Whether a list that is in order has it.
+fn lists<T: Ord>(list: &[T], it: &T) -> bool {
+    list.binary_search(it).is_ok()
 }
 
 impl<T: Ord> Choice<T> {
     fn covers(&self, other: &Self) -> bool {
         let within = self.within.is_empty()
-            || (!other.within.is_empty() && other.within.iter().all(|it| self.within.contains(it)));
-        within && self.not_in.iter().all(|it| other.not_in.contains(it))
+            || (!other.within.is_empty() && other.within.iter().all(|it| lists(&self.within, it)));
+        within && self.not_in.iter().all(|it| lists(&other.not_in, it))
     }
 }
 
@@ -256,6 +276,28 @@ impl Rules {
         compile::compile(policies.into_iter().map(Policy::of_budget))
     }
 
+    /// Compiles the rate-limit policies of a state, as a gateway does that serves it.
+    #[must_use]
+    pub fn of_rate_limits(state: &Organisation) -> Self {
+        let ids = state.rate_limit_policies().keys().map(|id| id.bytes());
+        let archives = archives(state, EntryKind::RateLimitPolicy, ids);
+        let policies = archives.iter();
+        Self::compile(
+            policies.filter_map(|it| rkyv::access::<ArchivedRateLimitPolicyEntry, Error>(it).ok()),
+        )
+    }
+
+    /// Compiles the budget policies of a state, as a gateway does that serves it.
+    #[must_use]
+    pub fn of_budgets(state: &Organisation) -> Self {
+        let ids = state.budget_policies().keys().map(|id| id.bytes());
+        let archives = archives(state, EntryKind::BudgetPolicy, ids);
+        let policies = archives.iter();
+        Self::compile_budgets(
+            policies.filter_map(|it| rkyv::access::<ArchivedBudgetPolicyEntry, Error>(it).ok()),
+        )
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -274,15 +316,53 @@ impl Rules {
         !self.by_target.is_empty()
     }
 
-    /// The rules that can match no request, each with the one before it that matches all of theirs.
+    /// The rules that are the first for no request and no attempt, each with the first before it that matches all that they
+    /// match.
     pub fn unreachable(&self) -> impl Iterator<Item = (&Rule, &Rule)> {
-        self.rules.iter().enumerate().filter_map(|(at, rule)| {
-            let before = self.rules[..at].iter().find(|it| it.covers(rule));
-            before.map(|before| (rule, before))
+        (0_u32..).zip(&self.rules).filter_map(|(at, rule)| {
+            let before = self.first_covering(at, rule)?;
+            Some((rule, self.at(before)))
         })
+    }
+
+    /// The first before it that matches all that a rule matches. Such a one is listed under each that this one names, or under
+    /// nothing of the kind: it is enough to look under the first.
+    fn first_covering(&self, at: u32, rule: &Rule) -> Option<u32> {
+        let subject = rule.subjects.within.first();
+        let subject = subject.map(|it| self.covering(at, self.by_subject.get(index::of_id(*it))));
+        let model = rule.models.within.first();
+        let model = model.map(|it| self.covering(at, self.by_model.get(index::of_id(*it))));
+        let values = rule.metadata.iter().filter_map(|(key, values)| {
+            let value = values.within.first()?;
+            self.covering(at, self.by_value.get(index::of_text(key, value)))
+        });
+        let rest = self.covering(at, self.rest.iter().copied());
+        let named = [subject.flatten(), model.flatten(), rest];
+        named.into_iter().flatten().chain(values).min()
+    }
+
+    /// The first of those listed, in order, that stands before the rule and matches all that it matches.
+    fn covering(&self, rule: u32, listed: impl Iterator<Item = u32>) -> Option<u32> {
+        listed
+            .take_while(|at| *at < rule)
+            .find(|at| self.at(*at).covers(self.at(rule)))
     }
 
     fn at(&self, at: u32) -> &Rule {
         &self.rules[at as usize]
     }
+}
+
+/// Policies of a kind, as they are published.
+fn archives(
+    state: &Organisation,
+    kind: EntryKind,
+    ids: impl Iterator<Item = EntryId>,
+) -> Vec<AlignedVec> {
+    let archives = ids.filter_map(|id| {
+        // No policy has a credential.
+        let (_, entry) = state.entry(EntrySubject { kind, id }, |_| None)?;
+        Some(entry.archive())
+    });
+    archives.collect()
 }

@@ -424,6 +424,29 @@ fn a_rule_behind_one_that_takes_all_of_its_requests_is_told() {
     assert_eq!(unreached(&[&some, &last]), []);
 }
 
+#[test]
+fn a_rule_that_names_a_model_is_reached_by_attempts_behind_one_that_names_none() {
+    let naming = |number: u8, models: &[ModelRefEntry]| {
+        let mut rule = policy(number);
+        rule.models_in = models.to_vec();
+        rule
+    };
+    let unreached = |policies: &[RateLimitPolicyEntry]| {
+        let rules = compiled(policies.iter().cloned());
+        let told = rules.unreachable();
+        told.map(|(rule, before)| (rule.id[0], before.id[0]))
+            .collect::<Vec<_>>()
+    };
+    let (big, chat) = (ModelRefEntry::Model(BIG), ModelRefEntry::VirtualModel(CHAT));
+    let account = ModelRefEntry::ProviderAccount(ACCOUNT);
+    // The first applies to each request; but a request for a virtual model may be led on to the model.
+    assert_eq!(unreached(&[policy(1), naming(2, &[big])]), []);
+    assert_eq!(unreached(&[policy(1), naming(2, &[account])]), []);
+    assert_eq!(unreached(&[policy(1), naming(2, &[chat])]), [(2, 1)]);
+    let both = naming(1, &[chat, big]);
+    assert_eq!(unreached(&[both, naming(2, &[big])]), [(2, 1)]);
+}
+
 // === however many there are ===
 
 fn any_policy() -> impl Strategy<Value = RateLimitPolicyEntry> {
@@ -475,6 +498,39 @@ fn any_policy() -> impl Strategy<Value = RateLimitPolicyEntry> {
 }
 
 proptest! {
+    /// What is told to be unreachable applies to no request; and it is told of each rule that is, behind one of the others alone.
+    #[test]
+    fn a_rule_that_is_told_to_be_unreachable_never_applies(
+        mut policies in vec(any_policy(), 0..12),
+        of_bob: bool,
+        model in select(vec!["chat", "main/big", "other/org/small"]),
+        environment in select(vec![None, Some("production"), Some("staging")]),
+    ) {
+        for (number, policy) in (1_u8..).zip(&mut policies) {
+            (policy.id, policy.created_at_us) = (id(number), i64::from(number));
+        }
+        let rules = compiled(policies.iter().cloned());
+        let unreachable: Vec<_> = rules.unreachable().map(|(rule, _)| rule.id).collect();
+        let owner = if of_bob { BOBS } else { BOTS };
+        let pairs: Vec<(&str, &str)> =
+            environment.iter().map(|value| ("environment", *value)).collect();
+        let applying = with_facts(owner, model, &metadata(&pairs), |facts| {
+            rules.first(facts).map(|rule| rule.id)
+        });
+        prop_assert!(applying.is_none_or(|id| !unreachable.contains(&id)));
+        // The index finds what comparing each with each does.
+        let alone = |one: &RateLimitPolicyEntry, other: &RateLimitPolicyEntry| {
+            let rules = compiled([one.clone(), other.clone()]);
+            rules.unreachable().next().is_some_and(|(rule, _)| rule.id == other.id)
+        };
+        policies.sort_by_key(|it| (it.order, it.created_at_us));
+        let expected = policies.iter().enumerate().filter(|(at, rule)| {
+            policies[..*at].iter().any(|before| alone(before, rule))
+        });
+        let expected: Vec<_> = expected.map(|(_, rule)| rule.id).collect();
+        prop_assert_eq!(unreachable, expected);
+    }
+
     /// One rule alone needs no index that could lead astray: the first of those that apply alone is the one that applies.
     #[test]
     fn the_rule_that_applies_is_the_first_of_those_that_would_alone(

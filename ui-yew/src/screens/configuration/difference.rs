@@ -18,6 +18,22 @@ pub(super) fn difference(title: &str, changes: &[Change]) -> Html {
     )
 }
 
+/// What is allowed, and hardly meant.
+pub(super) fn warnings(warnings: &[String]) -> Html {
+    let title = match warnings {
+        [] => return Html::default(),
+        [one] => one.clone(),
+        many => format!("{} policies can match no request", many.len()),
+    };
+    html!(
+        <Alert inline={true} r#type={AlertType::Warning} {title}>
+            if warnings.len() > 1 {
+                <ul class="sl-uses">{ for warnings.iter().map(|warning| html!(<li>{ warning }</li>)) }</ul>
+            }
+        </Alert>
+    )
+}
+
 /// How many are made, changed and deleted; nothing of what there is none.
 fn counts(changes: &[Change]) -> Vec<(Action, String)> {
     [

@@ -4,7 +4,7 @@ mod difference;
 
 use std::rc::Rc;
 
-use difference::{difference, faults};
+use difference::{difference, faults, warnings};
 use events_schema::api::declared::{ApplyAnswer, ApplyRequest};
 use events_schema::api::problem::DocumentFault;
 use gloo_net::http::Method;
@@ -44,7 +44,8 @@ struct Answered(ApplyAnswer);
 
 impl PartialEq for Answered {
     fn eq(&self, other: &Self) -> bool {
-        (self.0.position, &self.0.changes) == (other.0.position, &other.0.changes)
+        (self.0.position, &self.0.changes, &self.0.warnings)
+            == (other.0.position, &other.0.changes, &other.0.warnings)
     }
 }
 
@@ -191,9 +192,17 @@ fn outcome(stage: &Stage) -> Html {
             html!(<Alert inline={true} r#type={AlertType::Danger} title={why.clone()} />)
         }
         Stage::Difference(answer) if answer.0.changes.is_empty() => html!(
-            <Alert inline={true} r#type={AlertType::Success} title="Nothing to change: everything is as the document says" />
+            <>
+                <Alert inline={true} r#type={AlertType::Success} title="Nothing to change: everything is as the document says" />
+                { warnings(&answer.0.warnings) }
+            </>
         ),
-        Stage::Difference(answer) => difference("What would change", &answer.0.changes),
+        Stage::Difference(answer) => html!(
+            <>
+                { warnings(&answer.0.warnings) }
+                { difference("What would change", &answer.0.changes) }
+            </>
+        ),
         Stage::Done(answer) => {
             let Answered(answer) = &**answer;
             let title = format!(
@@ -204,6 +213,7 @@ fn outcome(stage: &Stage) -> Html {
             html!(
                 <>
                     <Alert inline={true} r#type={AlertType::Success} {title} />
+                    { warnings(&answer.warnings) }
                     if !answer.secrets.is_empty() {
                         <div class="sl-card sl-pad sl-secret">
                             <Alert inline={true} r#type={AlertType::Warning} title="Copy these secrets now: they are not shown again" />

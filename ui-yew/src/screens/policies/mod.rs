@@ -12,7 +12,7 @@ use events_schema::events::Aggregate;
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
-use super::rules::{Orders, Policy, all_but, limits_told, state};
+use super::rules::{Orders, Policy, all_but, limits_told, never, state};
 use crate::route::Screen;
 use crate::session::use_session;
 use crate::widgets::button::{Button, Variant};
@@ -115,7 +115,12 @@ pub(super) fn row(policy: RateLimitPolicyItem, actions: Vec<MenuItem>) -> Row {
             limits_told(&rule.limits, &rule.applies_per, rule.overrides.len()),
             whose,
             to_which,
-            state(policy.disabled, rule.mode),
+            html!(
+                <>
+                    { state(policy.disabled, rule.mode) }
+                    { never("Never applies", policy.unreachable_behind.as_deref()) }
+                </>
+            ),
         ],
         name: policy.name,
         actions,

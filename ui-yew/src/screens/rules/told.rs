@@ -86,6 +86,18 @@ pub(crate) fn state(disabled: bool, mode: LimitMode) -> Html {
     )
 }
 
+/// That a policy never does what it is for, behind another one; nothing, where there is none.
+pub(crate) fn never(what: &str, behind: Option<&str>) -> Html {
+    let Some(before) = behind else {
+        return Html::default();
+    };
+    html!(
+        <div>
+            <Label label={format!("{what}: {before} comes first")} color={Color::Orange} compact={true} />
+        </div>
+    )
+}
+
 fn names<T: Ord>(
     all: &'static str,
     choice: &Choice<T>,

@@ -26,7 +26,7 @@ const MOST_REPORTS: usize = 600;
 /// How often it is looked whether all gateways were told.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// How long that may take: a new aggregator, and messages under way.
+/// How long that may take: until an aggregator is no longer new in office, and messages under way.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 
 /// A rule of which every request counts in one and the same counter of a day.
@@ -43,6 +43,8 @@ type Part = (Incarnation, usize);
 
 #[derive(Default)]
 struct Heard {
+    /// What was told last, of anything, came from an aggregator that is no longer new in office.
+    is_settled: bool,
     /// When the load began.
     begun: Option<Instant>,
     /// The rules that are looked at, and their shards.
@@ -107,6 +109,13 @@ impl Bus {
         };
     }
 
+    /// Waits until an aggregator deals out shares that is no longer new in office, and so raises them again.
+    pub(super) async fn wait_until_settled(&self) -> Outcome {
+        lock(&self.heard).is_settled = false;
+        let is_settled = || lock(&self.heard).is_settled;
+        wait_until(is_settled, "the aggregator is still new in office").await
+    }
+
     /// From now on the view of this life does not matter, until another load begins.
     pub(super) fn ignore(&self, life: Incarnation) {
         lock(&self.heard).ignored.insert(life);
@@ -137,15 +146,7 @@ impl Bus {
             let mut views = heard.views.iter();
             views.all(|((life, _), made)| *made > now || heard.ignored.contains(life))
         };
-        while !all_are_told() {
-            if now.elapsed() > TOLD_WITHIN {
-                let seconds = TOLD_WITHIN.as_secs();
-                let what =
-                    format!("after {seconds} s not every gateway is told what all have used");
-                return Err(Failure::new(what));
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+        wait_until(all_are_told, "not every gateway is told what all have used").await?;
         Ok(lock(&self.heard).used.get(&rule).copied().unwrap_or(0))
     }
 }
@@ -172,6 +173,7 @@ impl Heard {
     }
 
     fn told(&mut self, shard: usize, broadcast: &Broadcast) {
+        self.is_settled = !broadcast.adopting;
         let rules = self.rules.iter().filter(|(_, of)| *of == shard);
         let rules: Vec<Rule> = rules.map(|(rule, _)| *rule).collect();
         let Some(begun) = self.begun.filter(|_| !rules.is_empty()) else {
@@ -202,6 +204,18 @@ impl Heard {
             }
         }
     }
+}
+
+async fn wait_until(holds: impl Fn() -> bool, else_say: &str) -> Outcome {
+    let begun = Instant::now();
+    while !holds() {
+        if begun.elapsed() > TOLD_WITHIN {
+            let seconds = TOLD_WITHIN.as_secs();
+            return Err(Failure::new(format!("after {seconds} s {else_say}")));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 /// The shard of a rule's one counter, whatever it counts.

@@ -49,16 +49,16 @@ pub(super) struct Real {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=32))]
     gateways: u16,
     /// How long each load lasts, in seconds; each asks for ten times the limits.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(3..=600))]
     seconds: u32,
     /// The limit on requests.
-    #[arg(long, default_value_t = 3_000)]
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u64).range(100..))]
     limit_requests: u64,
     /// The limit on tokens.
-    #[arg(long, default_value_t = 1_200_000)]
+    #[arg(long, default_value_t = 1_200_000, value_parser = clap::value_parser!(u64).range(10_000..))]
     limit_tokens: u64,
     /// The budget, in nano-dollars.
-    #[arg(long, default_value_t = 2_400_000_000)]
+    #[arg(long, default_value_t = 2_400_000_000, value_parser = clap::value_parser!(u64).range(10_000_000..))]
     limit_money: u64,
 }
 
@@ -128,6 +128,7 @@ pub(super) async fn run(args: Real) -> Outcome<Figures> {
 impl Arena {
     async fn run(&mut self, trial: Trial) -> Outcome<Figures> {
         self.fleet.wait_until_whole().await?;
+        self.bus.wait_until_settled().await?;
         wait_for_room_in_the_day(self.time + AROUND).await;
         let mut position = 0;
         for meter in &mut self.meters {

@@ -1,0 +1,71 @@
+//! Rate-limit policies as a `gateway-rate-limiting-config`.
+
+use std::collections::HashMap;
+
+use events_schema::{
+    events::{LimitMode, RateLimit},
+    state::Organisation,
+};
+use uuid::Uuid;
+
+use super::{
+    ERASED, Taken,
+    rules::{self, Amount, Limits, Rule, Told},
+};
+use crate::{
+    control::Person,
+    declared::{brought::RATE_LIMIT_UNITS, document::RateLimitPolicy, export::Names},
+};
+
+/// The document, in YAML, in the order in which the policies apply.
+#[must_use]
+pub fn rate_limits(state: &Organisation, people: &HashMap<Uuid, Person>) -> String {
+    let names = Names::of(state, people);
+    let mut policies: Vec<_> = state.rate_limit_policies().values().collect();
+    policies.sort_by_key(|it| (it.order, it.life.created_at, it.id));
+    let mut taken = Taken::default();
+    for policy in policies {
+        let named = names
+            .rate_limit_policy(policy)
+            .ok_or_else(|| ERASED.to_owned());
+        let rule = named.and_then(|policy| rule(state, policy));
+        taken.put(&policy.name, rule);
+    }
+    taken.written("rate-limits", "gateway-rate-limiting-config")
+}
+
+fn rule(state: &Organisation, policy: RateLimitPolicy) -> Result<Rule, String> {
+    let RateLimitPolicy {
+        name,
+        order: _,
+        when,
+        applies_per,
+        limits,
+        overrides,
+        mode,
+        disabled,
+    } = policy;
+    let overrides = overrides.into_iter();
+    let told = Told {
+        name,
+        when,
+        applies_per,
+        limits: amounts(&limits),
+        overrides: overrides.map(|it| (it.of, amounts(&it.limits))).collect(),
+        disabled,
+    };
+    let (mut rule, per) = rules::rule(state, told)?;
+    rule.rate_limit_applies_per = per;
+    rule.mode = (mode == LimitMode::Audit).then_some(mode);
+    Ok(rule)
+}
+
+/// Each by what its unit is called. All units have a name.
+fn amounts(limits: &[RateLimit]) -> Limits {
+    let named = limits.iter().filter_map(|limit| {
+        let mut units = RATE_LIMIT_UNITS.iter();
+        let unit = units.find(|(_, unit)| *unit == (limit.unit, limit.window));
+        unit.map(|(name, _)| (*name, Amount::Count(limit.limit)))
+    });
+    named.collect()
+}

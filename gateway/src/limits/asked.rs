@@ -25,9 +25,6 @@ pub const MOST_LIMITS: usize = 2 + 8 * MOST_TEAMS;
 /// (`uncounted:budget_policy:…`) and in a metric.
 pub const MOST_BUDGETS: usize = 32;
 
-/// How many counters of rules the limits of a decision lie at: the key's, and one for each team.
-const MOST_GROUPS: usize = 1 + MOST_TEAMS;
-
 /// A gateway never refuses a request since NATS is away: when it has heard nothing for ten seconds (five in which a share
 /// holds, and as long again), each limit is its own.
 const CUT_OFF: CutOff = CutOff {
@@ -44,30 +41,24 @@ pub enum By {
     Policy(Arc<str>),
 }
 
-/// One of a rule's counters, or the key's: all limits there lie in one shard.
-#[derive(Debug, Clone, Copy)]
-struct Group {
-    rule: EntryId,
-    segment: EntryId,
-    shard: u8,
-    mode: Mode,
-}
-
 /// What is asked of one limit.
 #[derive(Debug, Clone, Copy)]
-struct OfLimit {
-    group: u8,
-    limit: RuleLimit,
-    cost: u64,
+pub(super) struct OfLimit {
+    pub(super) id: CounterId,
+    pub(super) shard: u8,
+    pub(super) mode: Mode,
+    pub(super) most: u64,
+    pub(super) cost: u64,
 }
 
-/// What is asked of one limit, put together.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted {
-    pub(super) shard: u8,
-    pub(super) id: CounterId,
-    pub(super) terms: Terms,
-    pub(super) cost: u64,
+impl OfLimit {
+    pub(super) const fn terms(&self) -> Terms {
+        Terms {
+            most: self.most,
+            mode: self.mode,
+            cut_off: Some(CUT_OFF),
+        }
+    }
 }
 
 /// What is asked of one budget.
@@ -83,7 +74,6 @@ pub(super) struct OfBudget {
 /// What a request asks of all limits and budgets that concern it.
 #[derive(Debug, Clone)]
 pub struct Asked<'r> {
-    groups: ArrayVec<Group, MOST_GROUPS>,
     limits: ArrayVec<OfLimit, MOST_LIMITS>,
     budgets: ArrayVec<OfBudget, MOST_BUDGETS>,
     rule: Option<&'r Rule>,
@@ -102,7 +92,6 @@ impl<'r> Asked<'r> {
     #[must_use]
     pub const fn new(estimate: Estimate) -> Self {
         Self {
-            groups: ArrayVec::new_const(),
             limits: ArrayVec::new_const(),
             budgets: ArrayVec::new_const(),
             rule: None,
@@ -121,41 +110,18 @@ impl<'r> Asked<'r> {
     }
 
     /// The limits.
-    pub(super) fn limits(&self) -> impl Iterator<Item = Wanted> {
-        self.limits.iter().map(|it| {
-            let OfLimit { group, limit, cost } = *it;
-            let Group {
-                rule,
-                segment,
-                shard,
-                mode,
-            } = self.groups[usize::from(group)];
-            Wanted {
-                shard,
-                id: CounterId {
-                    rule,
-                    measure: limit.measure,
-                    period: limit.period,
-                    segment,
-                },
-                terms: Terms {
-                    most: limit.most,
-                    mode,
-                    cut_off: Some(CUT_OFF),
-                },
-                cost,
-            }
-        })
+    pub(super) fn limits(&self) -> &[OfLimit] {
+        &self.limits
     }
 
     /// The budgets.
-    pub(super) fn budgets(&self) -> impl Iterator<Item = &OfBudget> {
-        self.budgets.iter()
+    pub(super) fn budgets(&self) -> &[OfBudget] {
+        &self.budgets
     }
 
     /// All shards that are concerned, a bit for each.
     pub(super) fn shards(&self) -> u16 {
-        let limits = self.groups.iter().map(|it| it.shard);
+        let limits = self.limits.iter().map(|it| it.shard);
         let budgets = self.budgets.iter().map(|it| it.shard);
         limits.chain(budgets).fold(0, |all, shard| all | 1 << shard)
     }
@@ -248,7 +214,7 @@ impl<'r> Asked<'r> {
         self.uncounted_budget = self.uncounted_budget.or(Some(rule));
     }
 
-    /// Of more limits than there is room for the others are not asked: rules have eight at most.
+    /// All limits of one of a rule's counters. Of more than there is room for the others are not asked: rules have eight at most.
     fn group(
         &mut self,
         rule: EntryId,
@@ -256,29 +222,31 @@ impl<'r> Asked<'r> {
         mode: Mode,
         limits: impl Iterator<Item = RuleLimit>,
     ) {
-        let group = u8::try_from(self.groups.len()).unwrap_or(u8::MAX);
-        let many = self.limits.len();
+        let mut shard_of_all = None;
         for limit in limits {
-            // An estimate makes no request impossible: it reserves the whole limit at most.
-            let cost = match limit.measure {
-                Measure::Requests => 1,
-                Measure::Tokens => self.tokens.min(limit.most).max(1),
-                Measure::Cost => self.cost.min(limit.most).max(1),
+            let RuleLimit {
+                measure,
+                period,
+                most,
+            } = limit;
+            let id = CounterId {
+                rule,
+                measure,
+                period,
+                segment,
             };
-            let _ = self.limits.try_push(OfLimit { group, limit, cost });
-        }
-        if self.limits.len() > many {
-            let shard = shard(&CounterId {
-                rule,
-                measure: Measure::Requests,
-                period: Period::Minute,
-                segment,
-            });
-            self.groups.push(Group {
-                rule,
-                segment,
-                shard,
+            // An estimate makes no request impossible: it reserves the whole limit at most.
+            let cost = match measure {
+                Measure::Requests => 1,
+                Measure::Tokens => self.tokens.min(most).max(1),
+                Measure::Cost => self.cost.min(most).max(1),
+            };
+            let _ = self.limits.try_push(OfLimit {
+                id,
+                shard: *shard_of_all.get_or_insert_with(|| shard(&id)),
                 mode,
+                most,
+                cost,
             });
         }
     }

@@ -39,13 +39,14 @@ use gateway_policy::{
     },
 };
 
+use self::{
+    asked::OfLimit,
+    leases::Leasing,
+    reservation::{Held, Spent},
+};
 pub use self::{
     asked::{Asked, By, MOST_BUDGETS, MOST_LIMITS},
     reservation::{Reservation, Settled, Unsettled},
-};
-use self::{
-    leases::Leasing,
-    reservation::{Held, Spent},
 };
 
 /// How many counters a shard has at most, 65,536 in all: callers choose the values of metadata that have a counter each. When it
@@ -244,21 +245,23 @@ impl Limits {
     }
 
     /// Locks what the limits and budgets concern, and finds their counters and purses.
-    fn lock_all(&self, asked: &Asked<'_>, now: Timestamp, steady: Steady) -> Locked<'_> {
-        let which = asked.shards();
-        let mut locked = Locked {
-            which,
-            shards: ArrayVec::new(),
-            counters: ArrayVec::new(),
-            purses: ArrayVec::new(),
-        };
-        let concerned = (0..SHARDS).filter(|shard| which & (1 << shard) != 0);
-        locked
-            .shards
-            .extend(concerned.map(|shard| self.lock(shard)));
+    fn lock_all<'l>(
+        &'l self,
+        locked: &mut Locked<'l>,
+        asked: &Asked<'_>,
+        now: Timestamp,
+        steady: Steady,
+    ) {
+        let mut left = locked.which;
+        while left != 0 {
+            locked
+                .shards
+                .push(self.lock(left.trailing_zeros() as usize));
+            left &= left - 1;
+        }
         for it in asked.limits() {
             let (shard, gateway) = locked.shard(it.shard);
-            let place = place_of_counter(gateway, it.id, it.terms);
+            let place = place_of_counter(gateway, it.id, it.terms());
             locked.counters.push((shard, place));
         }
         for it in asked.budgets() {
@@ -266,7 +269,6 @@ impl Limits {
             let place = place_of_purse(&mut gateway.wallet, it.id, it.most, now, steady);
             locked.purses.push((shard, place));
         }
-        locked
     }
 
     /// Decides on a request that arrived at `now` and, if all limits and budgets admit it, charges it.
@@ -274,17 +276,30 @@ impl Limits {
     pub fn decide(&self, asked: &Asked<'_>, now: Timestamp, turn: Turn) -> Decided {
         let answers = self.leasing.answers();
         let steady = self.steady();
-        let mut locked = self.lock_all(asked, now, steady);
+        // Filled where they lie: they have room for much, and are seldom full.
+        let mut locked = Locked {
+            which: asked.shards(),
+            shards: ArrayVec::new(),
+            counters: ArrayVec::new(),
+            purses: ArrayVec::new(),
+        };
+        self.lock_all(&mut locked, asked, now, steady);
         let moment = Moment {
             reach: self.reach(&locked, steady),
             lender: self.lender(steady),
             now,
             steady,
         };
-        let costs = asked.limits().enumerate();
-        let mut charges: ArrayVec<Charge, MOST_LIMITS> =
-            costs.map(|(at, it)| Charge::new(at, it.cost)).collect();
-        let spendings: ArrayVec<Spending, MOST_BUDGETS> = spendings(asked).collect();
+        let mut charges = ArrayVec::<Charge, MOST_LIMITS>::new();
+        let limits = asked.limits().iter().enumerate();
+        charges.extend(limits.map(|(at, it)| Charge::new(at, it.cost)));
+        let mut spendings = ArrayVec::<Spending, MOST_BUDGETS>::new();
+        let budgets = asked.budgets().iter().enumerate();
+        spendings.extend(budgets.map(|(purse, it)| Spending {
+            purse,
+            cost: it.cost,
+            role: it.role,
+        }));
         let decision = decide(&mut locked, &mut charges, &spendings, moment, turn);
         self.hurry(&mut locked, &spendings, decision, moment);
         let seen = seen::of(&mut locked, asked, moment, decision);
@@ -446,14 +461,6 @@ fn place_of_purse(
     u32::try_from(wallet.place(budget, most, steady)).unwrap_or(0)
 }
 
-fn spendings(asked: &Asked<'_>) -> impl Iterator<Item = Spending> {
-    asked.budgets().enumerate().map(|(purse, it)| Spending {
-        purse,
-        cost: it.cost,
-        role: it.role,
-    })
-}
-
 /// How long after a report of so many counters, or purses, the next one is due.
 fn pause_of(many: usize) -> Duration {
     let times = u32::try_from(many / SOON).unwrap_or(u32::MAX);
@@ -480,21 +487,35 @@ impl Locked<'_> {
         &wallet.look()[at]
     }
 
-    /// What was charged.
+    /// What was charged, as far as it is to be settled: a request is one at its beginning, and at its end.
     fn reservation(&mut self, asked: &Asked<'_>, charges: &[Charge]) -> Reservation {
-        let limits = asked.limits().zip(charges).map(|(it, charge)| Held {
-            shard: it.shard,
-            id: self.counter(charge.counter).id(),
-            slot: charge.slot,
-            cost: charge.cost,
-        });
-        let held = limits.collect();
-        let budgets = asked.budgets().enumerate().map(|(place, it)| Spent {
+        let (limits, budgets) = (asked.limits(), asked.budgets());
+        let are_settled_later = |it: &&OfLimit| it.id.measure != Measure::Requests;
+        let mut held = Vec::with_capacity(limits.iter().filter(are_settled_later).count());
+        for (it, charge) in limits.iter().zip(charges) {
+            let Charge {
+                counter,
+                cost,
+                slot,
+            } = *charge;
+            let counter = self.counter(counter);
+            if it.id.measure == Measure::Requests {
+                counter.settle(slot, cost, cost);
+                continue;
+            }
+            held.push(Held {
+                shard: it.shard,
+                id: counter.id(),
+                slot,
+                cost,
+            });
+        }
+        let spent = budgets.iter().enumerate().map(|(place, it)| Spent {
             shard: it.shard,
             budget: self.kept(place).budget(),
             cost: it.cost,
         });
-        let spent = budgets.collect();
+        let spent = spent.collect();
         Reservation { held, spent }
     }
 
@@ -519,8 +540,8 @@ impl Locked<'_> {
     /// How the limits stand that may refuse.
     fn stood(&mut self, asked: &Asked<'_>, now: Timestamp) -> Stoods {
         let mut stood = Stoods::default();
-        for (at, it) in asked.limits().enumerate() {
-            if it.terms.mode == Mode::Enforce {
+        for (at, it) in asked.limits().iter().enumerate() {
+            if it.mode == Mode::Enforce {
                 let standing = self.counter(at).standing(now);
                 note(&mut stood, it.id.measure, standing);
             }

@@ -40,7 +40,7 @@ pub(super) fn of(
         steady,
     } = moment;
     let mut seen = Vec::new();
-    for (place, it) in asked.limits().enumerate() {
+    for (place, it) in asked.limits().iter().enumerate() {
         let charged = if is_charged { it.cost } else { 0 };
         let counter = locked.counter(place);
         let (own, known) = counter.used(now);
@@ -57,15 +57,9 @@ pub(super) fn of(
             share: counter.share_of(reach).parts(),
         };
         let exceeded = !counter.fits(own, known, it.cost, reach);
-        seen.push(limit_seen(
-            of,
-            id,
-            (it.terms.most, it.cost),
-            state,
-            exceeded,
-        ));
+        seen.push(limit_seen(of, id, (it.most, it.cost), state, exceeded));
     }
-    for (place, it) in asked.budgets().enumerate() {
+    for (place, it) in asked.budgets().iter().enumerate() {
         let kept = locked.kept(place);
         let (mut purse, most) = (*kept.purse(), kept.most());
         if is_charged {

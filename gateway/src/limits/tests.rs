@@ -152,11 +152,11 @@ fn threads_that_race_never_admit_more_than_the_limit() {
 #[test]
 fn a_counter_is_forgotten_once_nothing_of_it_counts() {
     let limits = alone();
-    let admitted = decided(&limits, &asked(Some(9), None), at(0));
+    let admitted = decided(&limits, &asked(None, Some(900)), at(0));
     let counters = || limits.counters();
     limits.sweep(at(3_600));
     assert_eq!(counters(), 1, "it is under way");
-    reservation(admitted).settle(&limits, used(0));
+    reservation(admitted).settle(&limits, used(7));
     limits.sweep(at(59));
     assert_eq!(counters(), 1);
     limits.sweep(at(60));

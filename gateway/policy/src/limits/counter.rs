@@ -79,6 +79,7 @@ pub enum Reach {
 
 /// What a gateway has counted in a slot, and what it knows of the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(align(64))]
 struct Slot {
     number: SlotNumber,
     own: Amounts,
@@ -93,12 +94,25 @@ struct Slot {
 }
 
 /// One counter at a gateway.
+///
+/// Whatever changes with a request lies in `busy` and in one slot, on a cache line each: threads that count at one counter in
+/// turns take no more from each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[repr(C)]
 pub struct Counter {
     id: CounterId,
     terms: Terms,
     share: Share,
     slots: Box<[Slot]>,
+    /// Where among the slots the one is kept with which the summed window ends.
+    summed_place: usize,
+    busy: Busy,
+}
+
+/// What changes with each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(align(64))]
+struct Busy {
     asked: u64,
     refused: u64,
     /// The slot with which the window ended for which the two sums are.
@@ -106,8 +120,6 @@ pub struct Counter {
     /// When that slot begins, and when it ends: in between nobody has to work out which it is.
     summed_from: Timestamp,
     summed_until: Timestamp,
-    /// Where among the slots it is kept.
-    summed_place: usize,
     /// What this gateway has admitted in the window that is not in `known` (`u`).
     own: u64,
     /// What is known to have been admitted in the window (`G`).
@@ -190,15 +202,17 @@ impl Counter {
             terms,
             share,
             slots: vec![Slot::default(); slots].into_boxed_slice(),
-            asked: 0,
-            refused: 0,
-            summed_at: SlotNumber::default(),
-            summed_from: Timestamp::MIN,
-            summed_until: Timestamp::MIN,
             summed_place: 0,
-            own: 0,
-            known: 0,
-            last: SlotNumber::default(),
+            busy: Busy {
+                asked: 0,
+                refused: 0,
+                summed_at: SlotNumber::default(),
+                summed_from: Timestamp::MIN,
+                summed_until: Timestamp::MIN,
+                own: 0,
+                known: 0,
+                last: SlotNumber::default(),
+            },
         }
     }
 
@@ -215,8 +229,11 @@ impl Counter {
     }
 
     /// A limit that changes keeps what was counted.
-    pub const fn set_terms(&mut self, terms: Terms) {
-        self.terms = terms;
+    pub fn set_terms(&mut self, terms: Terms) {
+        // Nothing is written that stands there, since others read it.
+        if self.terms != terms {
+            self.terms = terms;
+        }
     }
 
     /// Its share, as it was dealt.
@@ -234,14 +251,14 @@ impl Counter {
     #[must_use]
     pub fn used(&mut self, now: Timestamp) -> (u64, u64) {
         self.sum(now);
-        (self.own, self.known)
+        (self.busy.own, self.busy.known)
     }
 
     /// Whether a request of this cost fits. Nothing is counted.
     #[must_use]
     pub fn admits(&mut self, cost: u64, reach: Reach, now: Timestamp) -> bool {
         self.sum(now);
-        self.fits(self.own, self.known, cost, reach)
+        self.fits(self.busy.own, self.busy.known, cost, reach)
     }
 
     /// Whether a request of this cost fits beside so much. Nothing is counted.
@@ -277,9 +294,9 @@ impl Counter {
 
     /// Notes that a request asked for so much, and whether it was refused.
     pub const fn note(&mut self, cost: u64, refused: bool) {
-        self.asked = self.asked.saturating_add(cost);
+        self.busy.asked = self.busy.asked.saturating_add(cost);
         if refused {
-            self.refused = self.refused.saturating_add(cost);
+            self.busy.refused = self.busy.refused.saturating_add(cost);
         }
     }
 
@@ -287,13 +304,13 @@ impl Counter {
     pub fn charge(&mut self, cost: u64, now: Timestamp) -> SlotNumber {
         self.sum(now);
         let slot = &mut self.slots[self.summed_place];
-        slot.begin(self.summed_at);
+        slot.begin(self.busy.summed_at);
         slot.own.charged = slot.own.charged.saturating_add(cost);
         slot.open = slot.open.saturating_add(cost);
         let number = slot.number;
-        self.own = self.own.saturating_add(cost);
+        self.busy.own = self.busy.own.saturating_add(cost);
         if cost > 0 {
-            self.last = self.last.max(number);
+            self.busy.last = self.busy.last.max(number);
         }
         number
     }
@@ -316,12 +333,12 @@ impl Counter {
         let untold = refund.min(it.own.charged.saturating_sub(it.told));
         it.own.charged -= untold;
         it.own.returned = it.own.returned.saturating_add(refund - untold);
-        if it.is_empty() || self.own == u64::MAX {
+        if it.is_empty() || self.busy.own == u64::MAX {
             self.sum_again();
-        } else if self.id.period.counts_at(slot, self.summed_at) {
+        } else if self.id.period.counts_at(slot, self.busy.summed_at) {
             // What is known has not changed, nor have other slots.
             let after = it.own_unknown();
-            self.own = self.own.saturating_sub(before).saturating_add(after);
+            self.busy.own = self.busy.own.saturating_sub(before).saturating_add(after);
         }
     }
 
@@ -333,7 +350,7 @@ impl Counter {
         Standing {
             most: self.terms.most,
             remaining: self.terms.most.saturating_sub(own.saturating_add(known)),
-            reset_us: period.begins_in_us(self.last.plus(period.slots()), now),
+            reset_us: period.begins_in_us(self.busy.last.plus(period.slots()), now),
         }
     }
 
@@ -387,8 +404,8 @@ impl Counter {
             counter: self.id,
             most: self.terms.most,
             share: self.share,
-            asked: self.asked,
-            refused: self.refused,
+            asked: self.busy.asked,
+            refused: self.busy.refused,
             slots,
         }
     }
@@ -450,22 +467,22 @@ impl Counter {
 
     /// Sums up the window of `now`, unless that was done.
     fn sum(&mut self, now: Timestamp) {
-        if self.summed_from <= now && now < self.summed_until {
+        if self.busy.summed_from <= now && now < self.busy.summed_until {
             return;
         }
         let period = self.id.period;
         let newest = period.slot_at(now);
-        self.summed_from = period.slot_begins(newest);
-        self.summed_until = period.slot_begins(newest.plus(1));
+        self.busy.summed_from = period.slot_begins(newest);
+        self.busy.summed_until = period.slot_begins(newest.plus(1));
         self.summed_place = self.place_of(newest);
-        self.summed_at = newest;
+        self.busy.summed_at = newest;
         self.sum_again();
     }
 
     fn sum_again(&mut self) {
-        (self.own, self.known) = self.sums(self.summed_at);
+        (self.busy.own, self.busy.known) = self.sums(self.busy.summed_at);
         let filled = self.slots.iter().filter(|slot| !slot.is_empty());
         let last = filled.map(|slot| slot.number).max();
-        self.last = last.unwrap_or_default();
+        self.busy.last = last.unwrap_or_default();
     }
 }

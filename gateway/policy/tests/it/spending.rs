@@ -68,7 +68,7 @@ impl World {
         }
     }
 
-    fn budget(&self, id: CounterId) -> BudgetId {
+    fn budget(&mut self, id: CounterId) -> BudgetId {
         BudgetId {
             counter: id,
             slot: self.gateway.wallet.slot(&id, self.now),
@@ -102,14 +102,16 @@ impl World {
         decide(self, &mut charges, &spendings, moment, turn)
     }
 
-    fn said(&self, id: CounterId) -> PurseReport {
-        let place = self.gateway.wallet.place_of(&self.budget(id));
+    fn said(&mut self, id: CounterId) -> PurseReport {
+        let budget = self.budget(id);
+        let place = self.gateway.wallet.place_of(&budget);
         let place = place.expect("it has been asked for");
         self.gateway.wallet.look()[place].purse().said()
     }
 
     fn settle(&mut self, id: CounterId, reserved: u64, actual: u64) {
-        self.settle_in(&self.budget(id), reserved, actual);
+        let budget = self.budget(id);
+        self.settle_in(&budget, reserved, actual);
     }
 
     fn settle_in(&mut self, budget: &BudgetId, reserved: u64, actual: u64) {
@@ -419,7 +421,8 @@ fn what_lacks_or_runs_low_is_urgent_until_something_is_told() {
     let _waits = world.ask(&[(month, DECIDES)], 10, Turn::First);
     let steady = world.steady;
     let urgent = |world: &mut World, lacks| {
-        let place = world.gateway.wallet.place_of(&world.budget(month));
+        let budget = world.budget(month);
+        let place = world.gateway.wallet.place_of(&budget);
         world
             .gateway
             .wallet

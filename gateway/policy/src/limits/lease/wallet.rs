@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 use super::{BudgetId, LEASE_LIFETIME_US, LeaseRow, Leases, Lender, Purse, PurseRow, Purses};
 use crate::limits::{
     message::{CounterId, Incarnation, Steady},
-    period::SlotNumber,
+    period::{Period, SlotNumber},
 };
 
 /// How long a purse is kept after its slot, in microseconds: longer than a request that arrived in it may take to be admitted
@@ -23,6 +23,8 @@ pub struct Wallet {
     places: HashTable<usize>,
     /// Purses of slots that were over before this may be gone.
     kept_since: Timestamp,
+    /// Of each period the slot that was worked out last: most requests are in it.
+    slots: [Lasting; Period::ALL.len()],
     reports: u64,
     /// The last report that was answered.
     included: u64,
@@ -31,17 +33,32 @@ pub struct Wallet {
 
 /// A purse.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub struct Kept {
     budget: BudgetId,
+    /// When its slot ends.
+    ends_at: Timestamp,
     /// How much the budget is, as a request found it last.
     most: u64,
-    /// When that was.
+    /// When that was, give or take [`SOMETIME_US`].
     used_at: Steady,
-    purse: Purse,
     /// The report that is the first to tell of what changed last.
     news: u64,
     /// Whether it was said that it lacks something, or soon will, since it was told something last.
     is_urgent: bool,
+    purse: Purse,
+}
+
+/// How exactly it is known when a purse was used last: it is written down that seldom, since threads that read it would wait for
+/// each other.
+const SOMETIME_US: u64 = 1_000_000;
+
+/// A slot of a period, and from when to when it lasts.
+#[derive(Debug, Clone, Copy)]
+struct Lasting {
+    slot: SlotNumber,
+    from: Timestamp,
+    until: Timestamp,
 }
 
 // === impl Kept ===
@@ -67,9 +84,8 @@ impl Kept {
 
     /// When the budget begins anew.
     #[must_use]
-    pub fn ends_at(&self) -> Timestamp {
-        let BudgetId { counter, slot } = self.budget;
-        counter.period.slot_begins(slot.plus(1))
+    pub const fn ends_at(&self) -> Timestamp {
+        self.ends_at
     }
 }
 
@@ -84,6 +100,11 @@ impl Wallet {
             purses: Vec::new(),
             places: HashTable::new(),
             kept_since: Timestamp::MIN,
+            slots: [Lasting {
+                slot: SlotNumber(0),
+                from: Timestamp::MIN,
+                until: Timestamp::MIN,
+            }; _],
             reports: 0,
             included: 0,
             left: false,
@@ -91,29 +112,46 @@ impl Wallet {
     }
 
     /// In which slot a request counts that arrived at this time: where its purse may be gone, in the first that is not.
-    #[must_use]
-    pub fn slot(&self, counter: &CounterId, arrived_at: Timestamp) -> SlotNumber {
-        counter.period.slot_at(arrived_at.max(self.kept_since))
+    pub fn slot(&mut self, counter: &CounterId, arrived_at: Timestamp) -> SlotNumber {
+        let (period, at) = (counter.period, arrived_at.max(self.kept_since));
+        let last = &mut self.slots[period.index()];
+        if at < last.from || last.until <= at {
+            let slot = period.slot_at(at);
+            *last = Lasting {
+                slot,
+                from: period.slot_begins(slot),
+                until: period.slot_begins(slot.plus(1)),
+            };
+        }
+        last.slot
     }
 
     /// The place of a purse among [`Self::look`], until the next [`Self::sweep`]. The budget is what the rule says now.
     pub fn place(&mut self, budget: BudgetId, most: u64, now: Steady) -> usize {
-        let place = self.place_of(&budget).unwrap_or_else(|| {
-            self.purses.push(Kept {
-                budget,
-                most,
-                used_at: now,
-                purse: Purse::default(),
-                news: self.reports + 1,
-                is_urgent: false,
-            });
-            let (purses, place) = (&self.purses, self.purses.len() - 1);
-            let spread = |place: &usize| purses[*place].budget.spread();
-            self.places.insert_unique(budget.spread(), place, spread);
-            place
-        });
+        let place = self
+            .place_of(&budget)
+            .unwrap_or_else(|| self.add(budget, most, now));
         let kept = &mut self.purses[place];
-        (kept.most, kept.used_at) = (most, now);
+        if kept.most != most || now.us_since(kept.used_at) > SOMETIME_US {
+            (kept.most, kept.used_at) = (most, now);
+        }
+        place
+    }
+
+    fn add(&mut self, budget: BudgetId, most: u64, now: Steady) -> usize {
+        let BudgetId { counter, slot } = budget;
+        self.purses.push(Kept {
+            budget,
+            ends_at: counter.period.slot_begins(slot.plus(1)),
+            most,
+            used_at: now,
+            purse: Purse::default(),
+            news: self.reports + 1,
+            is_urgent: false,
+        });
+        let (purses, place) = (&self.purses, self.purses.len() - 1);
+        let spread = |place: &usize| purses[*place].budget.spread();
+        self.places.insert_unique(budget.spread(), place, spread);
         place
     }
 
@@ -135,8 +173,10 @@ impl Wallet {
     /// # Panics
     /// When there is none.
     pub fn change(&mut self, place: usize) -> &mut Purse {
-        let kept = &mut self.purses[place];
-        kept.news = self.reports + 1;
+        let (kept, news) = (&mut self.purses[place], self.reports + 1);
+        if kept.news != news {
+            kept.news = news;
+        }
         &mut kept.purse
     }
 

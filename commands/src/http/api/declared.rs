@@ -147,6 +147,7 @@ pub(super) struct ExportParams {
     /// Whether keys' hashes stand in it, so that the keys go on working elsewhere under the same pepper; for owners only.
     key_hashes: bool,
     /// The format: Sluice's own, or one that other gateways have, with what that format has words for.
+    #[param(inline)]
     format: ExportFormat,
 }
 

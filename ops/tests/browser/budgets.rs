@@ -68,5 +68,8 @@ async fn it_fits_a_phone(browser: &Browser) -> Outcome {
     let (width, height) = before;
     page.set_window_size(u32::try_from(width)?, u32::try_from(height)?)
         .await?;
+    // As one that begins so wide opens it.
+    browser.reload().await?;
+    browser.see("tr[data-name='browser-budget']").await?;
     Ok(())
 }

@@ -65,6 +65,12 @@ impl Submission {
     pub fn makes(&self) -> Option<String> {
         self.orders.iter().find_map(|order| order.command.makes())
     }
+
+    /// Whether no order has rows beside the log.
+    #[must_use]
+    pub fn is_of_the_log_alone(&self) -> bool {
+        self.orders.iter().all(|order| order.side.is_nothing())
+    }
 }
 
 /// One order of a submission.
@@ -102,6 +108,29 @@ pub struct SideEffects {
     pub forget_operator: Option<OperatorId>,
     /// Ends an operator's sessions.
     pub end_sessions: Option<OperatorId>,
+}
+
+impl SideEffects {
+    /// Whether nothing is to be written.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        let Self {
+            person,
+            shred,
+            secret,
+            password,
+            token,
+            forget_operator,
+            end_sessions,
+        } = self;
+        person.is_none()
+            && shred.is_none()
+            && secret.is_none()
+            && password.is_none()
+            && token.is_none()
+            && forget_operator.is_none()
+            && end_sessions.is_none()
+    }
 }
 
 /// A change in the table `people`.

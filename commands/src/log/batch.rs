@@ -1,7 +1,9 @@
 //! One batch of commands: decided one after another on an overlay, written in one transaction.
 //!
-//! The head's row is locked from the first statement to the commit, so that no other replica decides in between:
-//! rules that look across things are never wrong through a race, and nothing is ever tried again for a conflict.
+//! What is written depends on the head being the one that was decided on, so that rules that look across things are never wrong
+//! through a race with another replica. Nearly always it is: then one statement compares it and writes, and the database is asked
+//! twice in all. Where another replica came first, or where there are rows to be written beside the log, the head's row is locked
+//! before anything is decided, until the commit: no batch is overtaken twice.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,7 +15,7 @@ use events_schema::{
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::{Connection, PgConnection, Postgres, Transaction, postgres::PgArguments, query::Query};
+use sqlx::{Connection, PgConnection, Postgres, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
 use super::{CHANNEL, LogError, ReadError, append::Waiting, read, rows, side};
@@ -106,9 +108,71 @@ struct Draft {
     answered: Vec<usize>,
 }
 
+/// What came of writing a batch at once.
+enum AtOnce {
+    /// It is written.
+    Written(Answers),
+    /// Nothing is written: another replica came first, or may have.
+    Overtaken,
+}
+
 /// Decides and writes the batch. `overlay` begins as the state that this process knows; when this returns `Ok`, it is the
 /// state after the commit. `committing` is set as soon as the outcome of a failure is unknown.
 pub(super) async fn append(
+    connection: &mut PgConnection,
+    overlay: &mut Overlay,
+    batch: &[Waiting],
+    committing: &mut bool,
+) -> Result<Answers, BatchError> {
+    if batch.iter().all(|it| it.submission.is_of_the_log_alone()) {
+        let before = overlay.mark();
+        match append_at_once(connection, overlay, batch, committing).await? {
+            AtOnce::Written(answers) => return Ok(answers),
+            AtOnce::Overtaken => overlay.reset(before),
+        }
+    }
+    append_locked(connection, overlay, batch, committing).await
+}
+
+/// Decides on what this process knows, and writes if the database's head is the same.
+async fn append_at_once(
+    connection: &mut PgConnection,
+    overlay: &mut Overlay,
+    batch: &[Waiting],
+    committing: &mut bool,
+) -> Result<AtOnce, BatchError> {
+    let head = overlay.head;
+    let given = given_before(connection, batch).await?;
+    let (draft, answers) = decide_each(overlay, batch, given);
+    // What was refused, or changes nothing, is not known to hold still.
+    if draft.envelopes.is_empty() {
+        return Ok(AtOnce::Overtaken);
+    }
+    *committing = true;
+    let written = write(connection, &head, overlay, batch, &draft, &answers).await;
+    match written {
+        Ok(true) => Ok(AtOnce::Written(answers)),
+        Ok(false) => {
+            *committing = false;
+            Ok(AtOnce::Overtaken)
+        }
+        // An answer to the same command was given by another replica since.
+        Err(BatchError::Database { source, .. }) if is_taken(&source) => {
+            *committing = false;
+            Ok(AtOnce::Overtaken)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_taken(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+/// Locks the head, folds in what other replicas wrote, decides and writes.
+async fn append_locked(
     connection: &mut PgConnection,
     overlay: &mut Overlay,
     batch: &[Waiting],
@@ -120,12 +184,9 @@ pub(super) async fn append(
         .map_err(BatchError::doing("beginning a transaction"))?;
     let head = read::locked_head(&mut *transaction).await?;
     catch_up(&mut transaction, overlay, &head).await?;
-    let mut given = given_before(&mut transaction, batch).await?;
-    let mut draft = Draft::default();
-    let mut answers = Vec::with_capacity(batch.len());
-    for (index, waiting) in batch.iter().enumerate() {
-        answers.push(answer(overlay, &mut draft, &mut given, index, waiting));
-    }
+    let head = overlay.head;
+    let given = given_before(&mut transaction, batch).await?;
+    let (draft, answers) = decide_each(overlay, batch, given);
     if draft.answered.is_empty() {
         transaction
             .rollback()
@@ -133,7 +194,16 @@ pub(super) async fn append(
             .map_err(BatchError::doing("letting the log go"))?;
         return Ok(answers);
     }
-    write(&mut transaction, overlay, batch, &draft, &answers).await?;
+    for (index, order) in &draft.effective {
+        let effects = &batch[*index].submission.orders[*order].side;
+        side::write(&mut transaction, effects)
+            .await
+            .map_err(BatchError::doing("writing beside the log"))?;
+    }
+    if !write(&mut transaction, &head, overlay, batch, &draft, &answers).await? {
+        let moved = "the log's head moved while it was locked";
+        return Err(BatchError::Head(moved.into()));
+    }
     *committing = true;
     transaction
         .commit()
@@ -208,7 +278,7 @@ fn push(overlay: &mut Overlay, envelope: Envelope, event: Event) {
 }
 
 async fn given_before(
-    transaction: &mut Transaction<'_, Postgres>,
+    connection: &mut PgConnection,
     batch: &[Waiting],
 ) -> Result<HashMap<Uuid, Given>, BatchError> {
     let ids: Vec<Uuid> = batch
@@ -218,7 +288,7 @@ async fn given_before(
     let sql = "SELECT command_id, actor, request_hash, answer FROM command_results WHERE command_id = ANY($1)";
     let found: Vec<(Uuid, String, Vec<u8>, String)> = sqlx::query_as(sql)
         .bind(ids)
-        .fetch_all(&mut **transaction)
+        .fetch_all(connection)
         .await
         .map_err(BatchError::doing("looking for answers given before"))?;
     let mut given = HashMap::new();
@@ -246,6 +316,20 @@ async fn given_before(
         );
     }
     Ok(given)
+}
+
+/// Decides the commands on the overlay, one after another.
+fn decide_each(
+    overlay: &mut Overlay,
+    batch: &[Waiting],
+    mut given: HashMap<Uuid, Given>,
+) -> (Draft, Answers) {
+    let mut draft = Draft::default();
+    let mut answers = Vec::with_capacity(batch.len());
+    for (index, waiting) in batch.iter().enumerate() {
+        answers.push(answer(overlay, &mut draft, &mut given, index, waiting));
+    }
+    (draft, answers)
 }
 
 /// Decides one command on the overlay.
@@ -411,41 +495,38 @@ fn envelope(overlay: &Overlay, submission: &Submission, event: &Event) -> Envelo
     envelope
 }
 
+/// Writes events and answers if the head is `known`, and says whether it was.
 async fn write(
-    transaction: &mut Transaction<'_, Postgres>,
+    connection: &mut PgConnection,
+    known: &Head,
     overlay: &Overlay,
     batch: &[Waiting],
     draft: &Draft,
     answers: &Answers,
-) -> Result<(), BatchError> {
-    for (index, order) in &draft.effective {
-        let effects = &batch[*index].submission.orders[*order].side;
-        side::write(transaction, effects)
-            .await
-            .map_err(BatchError::doing("writing beside the log"))?;
-    }
+) -> Result<bool, BatchError> {
     let kept = Kept::new(batch, draft, answers);
-    let written = if draft.envelopes.is_empty() {
-        kept.bound(sqlx::query(KEEP))
-    } else {
-        let Head {
-            position,
-            hash,
-            epoch,
-            recorded_at,
-        } = overlay.head;
-        kept.bound(rows::bound(sqlx::query(WRITE), &draft.envelopes))
-            .bind(rows::to_i64(position))
-            .bind(hash.to_vec())
-            .bind(epoch.map(|epoch| epoch.to_string()))
-            .bind(recorded_at.map(Timestamp::micros))
-            .bind(CHANNEL)
-    };
-    written
-        .execute(&mut **transaction)
-        .await
-        .map_err(BatchError::doing("writing events and answers"))?;
-    Ok(())
+    let failed = BatchError::doing("writing events and answers");
+    if draft.envelopes.is_empty() {
+        let written = kept.bound(sqlx::query(KEEP)).execute(connection).await;
+        return written.map(|_| true).map_err(failed);
+    }
+    let Head {
+        position,
+        hash,
+        epoch,
+        recorded_at,
+    } = overlay.head;
+    let query = kept
+        .bound(rows::bound(sqlx::query(WRITE), &draft.envelopes))
+        .bind(rows::to_i64(position))
+        .bind(hash.to_vec())
+        .bind(epoch.map(|epoch| epoch.to_string()))
+        .bind(recorded_at.map(Timestamp::micros))
+        .bind(CHANNEL)
+        .bind(rows::to_i64(known.position))
+        .bind(known.hash.to_vec());
+    let moved = query.fetch_optional(connection).await.map_err(failed)?;
+    Ok(moved.is_some())
 }
 
 /// Keeps answers.
@@ -454,17 +535,19 @@ const KEEP: &str = concat!(
     "SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::text[])"
 );
 
-/// Inserts events, keeps answers, moves the head and notifies: in one statement, since who waits for the batch waits for each
-/// answer of the database.
+/// Moves the head if it is the one that was decided on; and if it was, inserts events, keeps answers, and notifies. In one
+/// statement, since who waits for the batch waits for each answer of the database.
 const WRITE: &str = concat!(
-    "WITH logged AS (",
-    rows::insert_events!(),
+    "WITH moved AS (",
+    "UPDATE log_head SET position = $19, hash = $20, epoch = $21, ",
+    "recorded_at = 'epoch'::timestamptz + $22 * interval '1 microsecond' ",
+    "WHERE position = $24 AND hash = $25 RETURNING position",
+    "), logged AS (",
+    rows::insert_events!(" WHERE EXISTS (SELECT FROM moved)"),
     "), kept AS (",
     "INSERT INTO command_results (command_id, actor, request_hash, answer) ",
-    "SELECT * FROM unnest($15::uuid[], $16::text[], $17::bytea[], $18::text[])",
-    "), moved AS (",
-    "UPDATE log_head SET position = $19, hash = $20, epoch = $21, ",
-    "recorded_at = 'epoch'::timestamptz + $22 * interval '1 microsecond' RETURNING position",
+    "SELECT * FROM unnest($15::uuid[], $16::text[], $17::bytea[], $18::text[]) ",
+    "WHERE EXISTS (SELECT FROM moved)",
     ") SELECT pg_notify($23, position::text) FROM moved"
 );
 

@@ -25,10 +25,10 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
-/// Inserts the rows of the parameters `$1` to `$14`.
+/// Inserts the rows of the parameters `$1` to `$14`, where a condition holds.
 macro_rules! insert_events {
-    () => {
-        "INSERT INTO events (position, event_id, stream, stream_version, kind, schema_version, recorded_at,
+    ($($condition:literal)?) => {
+        concat!("INSERT INTO events (position, event_id, stream, stream_version, kind, schema_version, recorded_at,
      actor, cause, correlation, why, payload, prev_hash, hash)
  SELECT position, event_id, stream, stream_version, kind, schema_version,
      'epoch'::timestamptz + recorded_us * interval '1 microsecond',
@@ -37,7 +37,7 @@ macro_rules! insert_events {
      $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::bytea[], $14::bytea[])
      AS t (position, event_id, stream, stream_version, kind, schema_version, recorded_us, actor, cause, correlation,
          why, payload, prev_hash, hash)
- ORDER BY position"
+", $($condition,)? " ORDER BY position")
     };
 }
 pub(crate) use insert_events;

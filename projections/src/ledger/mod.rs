@@ -5,6 +5,9 @@
 //! counts once in `requests` and in the rollup whatever had been done of it. Across batches, a
 //! record's number in its gateway's incarnation decides whether it was counted before.
 //!
+//! While one batch is written the next one is read: what it holds needs nothing of what ClickHouse answers. Its place is claimed only
+//! when the one before it is in the tables, so that no more than one can ever be in doubt.
+//!
 //! Any number of workers may run: one works, the others stand by. Should two work at once all the
 //! same, they cannot both claim a batch's place, and the one that came second begins again.
 //!
@@ -86,7 +89,7 @@ enum SessionError {
 /// Works until `stop`.
 pub async fn run(config: Config, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let ended = Session::run(&config, &stop).await;
+        let ended = work(&config, &stop).await;
         match ended {
             Ok(()) => return,
             Err(error @ SessionError::Another { .. }) => {
@@ -110,60 +113,115 @@ pub async fn run(config: Config, stop: CancellationToken) {
     }
 }
 
-/// One run from a known state to the first failure.
-struct Session<'c> {
+/// What is read of `USAGE`, from a known state on.
+struct Reader {
+    feed: Feed,
+    marks: Marks,
+}
+
+/// A run of messages, and what it holds.
+struct Run {
+    /// To acknowledge all of them.
+    last: async_nats::jetstream::Message,
+    messages: Vec<Message>,
+    hash: String,
+    batch: Batch,
+}
+
+/// What is written to ClickHouse, from a known state to the first failure.
+struct Writer<'c> {
     config: &'c Config,
     store: Store,
-    marks: Marks,
     newest: Option<Intent>,
 }
 
-// === impl Session ===
-
-impl<'c> Session<'c> {
-    async fn run(config: &'c Config, stop: &CancellationToken) -> Result<(), SessionError> {
-        let store = Store::new(config.warehouse.clone());
-        store.prepare().await?;
-        let stream = streams::ensure(config).await?;
-        let turn = stand_by(&stream, CONSUMER, stop, || config.status.stand_by()).await?;
-        if turn == Turn::Stop {
-            return Ok(());
-        }
-        config.status.standby.store(false, Ordering::Relaxed);
-        let newest = store.newest_intent().await?;
-        let marks = store
-            .marks(newest.as_ref().map_or(u64::MAX, |intent| intent.ordinal))
-            .await?;
-        let mut session = Self {
-            config,
-            store,
-            marks,
-            newest,
-        };
-        let start = session.replay(&stream).await?;
-        let mut feed = Feed::open(&stream, subjects::USAGE_SUBJECTS, CONSUMER, start).await?;
-        if config.status.trouble().is_some() {
-            tracing::info!(start, "the ledger goes on");
-        }
-        config.status.set_trouble(None);
-        while let Some(gathered) = feed.gather(LIMITS, stop).await? {
-            session.add(&gathered).await?;
-        }
-        Ok(())
+/// Works from what ClickHouse knows to the first failure, or until `stop`.
+async fn work(config: &Config, stop: &CancellationToken) -> Result<(), SessionError> {
+    let store = Store::new(config.warehouse.clone());
+    store.prepare().await?;
+    let stream = streams::ensure(config).await?;
+    let turn = stand_by(&stream, CONSUMER, stop, || config.status.stand_by()).await?;
+    if turn == Turn::Stop {
+        return Ok(());
     }
+    config.status.standby.store(false, Ordering::Relaxed);
+    let newest = store.newest_intent().await?;
+    let before = newest.as_ref().map_or(u64::MAX, |intent| intent.ordinal);
+    let marks = store.marks(before).await?;
+    let mut writer = Writer {
+        config,
+        store,
+        newest,
+    };
+    let (start, marks) = writer.replay(&stream, marks).await?;
+    let feed = Feed::open(&stream, subjects::USAGE_SUBJECTS, CONSUMER, start).await?;
+    if config.status.trouble().is_some() {
+        tracing::info!(start, "the ledger goes on");
+    }
+    config.status.set_trouble(None);
+    let mut reader = Reader { feed, marks };
+    let mut run = reader.read(stop).await?;
+    while let Some(read) = run {
+        ((), run) = tokio::try_join!(writer.add(read), reader.read(stop))?;
+    }
+    Ok(())
+}
 
-    /// Inserts the newest batch again: whatever was done of it counts once. Returns where to go on.
-    async fn replay(&mut self, stream: &Stream) -> Result<u64, SessionError> {
+// === impl Reader ===
+
+impl Reader {
+    /// Waits for the next run of messages, and reads what they hold. `None` when it is time to stop.
+    async fn read(&mut self, stop: &CancellationToken) -> Result<Option<Run>, SessionError> {
+        let Some(gathered) = self.feed.gather(LIMITS, stop).await? else {
+            return Ok(None);
+        };
+        let mut messages = Vec::with_capacity(gathered.len());
+        for message in &gathered {
+            messages.push(Message {
+                sequence: sequence(message)?,
+                subject: message.subject.to_string(),
+                payload: message.payload.clone(),
+            });
+        }
+        let mut marks = std::mem::take(&mut self.marks);
+        let reading = tokio::task::spawn_blocking(move || {
+            let hash = content_hash(&messages);
+            let batch = marks.take(&messages);
+            (marks, messages, hash, batch)
+        });
+        let (marks, messages, hash, batch) =
+            reading.await.expect("reading messages does not panic");
+        self.marks = marks;
+        let last = gathered.into_iter().next_back();
+        Ok(last.map(|last| Run {
+            last,
+            messages,
+            hash,
+            batch,
+        }))
+    }
+}
+
+// === impl Writer ===
+
+impl Writer<'_> {
+    /// Inserts the newest batch again, after which `marks` are those of the ones before it: whatever was done of it counts once.
+    /// Returns where to go on, and with which marks.
+    async fn replay(
+        &self,
+        stream: &Stream,
+        mut marks: Marks,
+    ) -> Result<(u64, Marks), SessionError> {
         let Some(intent) = self.newest.clone() else {
-            return Ok(1);
+            return Ok((1, marks));
         };
         let messages =
             streams::read_range(stream, intent.first_sequence, intent.last_sequence).await?;
         if content_hash(&messages) == intent.hash {
-            let batch = self.marks.take(&messages);
+            let batch = marks.take(&messages);
             self.insert(&intent, &messages, batch).await?;
             add(&self.config.status.replayed, 1_u64);
-            return Ok(intent.last_sequence + 1);
+            return Ok((intent.last_sequence + 1, marks));
         }
         // `USAGE` lost its tail, was made anew, or has dropped the batch for want of space. What is new in it
         // may stand anywhere, so all of it is read; the marks tell what was counted already.
@@ -173,53 +231,35 @@ impl<'c> Session<'c> {
             mended_minutes = mended,
             "USAGE no longer holds the newest batch: it is read from its beginning"
         );
-        self.marks = self.store.marks(u64::MAX).await?;
-        Ok(1)
+        Ok((1, self.store.marks(u64::MAX).await?))
     }
 
     /// Writes a batch's identity, inserts it, and acknowledges it.
-    async fn add(
-        &mut self,
-        gathered: &[async_nats::jetstream::Message],
-    ) -> Result<(), SessionError> {
-        let mut messages = Vec::with_capacity(gathered.len());
-        for message in gathered {
-            messages.push(Message {
-                sequence: sequence(message)?,
-                subject: message.subject.to_string(),
-                payload: message.payload.clone(),
-            });
-        }
-        let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
+    async fn add(&mut self, run: Run) -> Result<(), SessionError> {
+        let Run {
+            last,
+            messages,
+            hash,
+            batch,
+        } = run;
+        let (Some(first), Some(end)) = (messages.first(), messages.last()) else {
             return Ok(());
         };
         let intent = Intent {
             ordinal: self.newest.as_ref().map_or(1, |newest| newest.ordinal + 1),
             first_sequence: first.sequence,
-            last_sequence: last.sequence,
-            hash: content_hash(&messages),
+            last_sequence: end.sequence,
+            hash,
             worker: self.config.worker.as_u64_pair(),
         };
-        // What the messages hold is read while the batch's place is claimed: it needs nothing of the answer.
-        let mut marks = std::mem::take(&mut self.marks);
-        let reading = tokio::task::spawn_blocking(move || {
-            let batch = marks.take(&messages);
-            (marks, batch, messages)
-        });
-        let (claimed, read) = tokio::join!(self.store.claim(&intent), reading);
-        let (marks, batch, messages) = read.expect("reading messages does not panic");
-        self.marks = marks;
-        let claimed = claimed?;
+        let claimed = self.store.claim(&intent).await?;
         if claimed.as_ref() != Some(&intent) {
             let ordinal = claimed.map_or(intent.ordinal, |other| other.ordinal);
             return Err(SessionError::Another { ordinal });
         }
         self.newest = claimed;
         self.insert(&intent, &messages, batch).await?;
-        if let Some(last) = gathered.last() {
-            acknowledge(last).await?;
-        }
-        Ok(())
+        Ok(acknowledge(&last).await?)
     }
 
     async fn insert(

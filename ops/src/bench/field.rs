@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::cpu::Cores;
 use super::load::{Shape, Target};
 use super::provider::{self, Question};
+use super::proxy::peers::Peer;
 use super::round::{Round, measure, middle};
 use super::say;
 use crate::failure::{Failure, Outcome};
@@ -26,6 +27,8 @@ pub(super) enum Who {
     WithoutNats,
     /// The same, with hardly anything loaded.
     Small,
+    /// An LLM gateway of others.
+    Peer(Peer),
 }
 
 /// A server that takes its turns.
@@ -36,6 +39,8 @@ pub(super) struct Candidate {
     pub(super) address: SocketAddr,
     /// With which key it is asked.
     pub(super) key: String,
+    /// With which headers beside that.
+    pub(super) headers: Vec<(&'static str, String)>,
     /// As what it knows the models.
     pub(super) models: Models,
 }
@@ -83,6 +88,7 @@ impl Who {
             Self::Gateway => "the gateway",
             Self::WithoutNats => "a gateway without NATS",
             Self::Small => "a gateway with little loaded, without NATS",
+            Self::Peer(peer) => peer.name(),
         }
     }
 }
@@ -97,7 +103,9 @@ impl Candidate {
             Kind::Burst => (self.models.at_once, Question::Streamed),
             Kind::Paced => (self.models.paced, Question::Streamed),
         };
-        provider::ask(self.address, model, &self.key, question)
+        let headers = self.headers.iter().map(|(name, value)| (*name, &**value));
+        let headers: Vec<_> = headers.collect();
+        provider::ask_with(self.address, model, &self.key, question, &headers)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::cpu;
 use super::super::field::{Field, Kind, Rounds, Who};
 use super::super::load::Shape;
+use super::super::proxy::peers::Peer;
 use super::super::round::Round;
 use super::super::stack::Server;
 use super::super::{Figures, rounded, say};
@@ -14,6 +15,8 @@ use crate::failure::Outcome;
 const PACED_CONNECTIONS: u32 = 8;
 /// Streams at once where their chunks come one by one: about 400 end each second.
 const STREAMS: u32 = 128;
+/// So few at once that no core is busy: what is added to the first byte is not the wait for others.
+const FEW_STREAMS: u32 = 8;
 
 const PROXIES: &[Who] = &[Who::Direct, Who::Nginx, Who::Haproxy, Who::Gateway];
 const LATENCY: &[Who] = &[Who::Direct, Who::Nginx, Who::Gateway, Who::WithoutNats];
@@ -74,14 +77,49 @@ pub(super) async fn compare(
     table.ratio("stream_haproxy_cpu_ratio", &streams, Who::Haproxy, cpu_us);
     table.absolute("stream_cpu_us", &streams, cpu_us);
     table.absolute("streams_per_s", &streams, rate);
-    table.difference("added_first_byte_ms", &streams, Who::Gateway, first_bytes);
-    table.difference(
-        "nginx_added_first_byte_ms",
-        &streams,
-        Who::Nginx,
-        first_bytes,
-    );
+    table.first_byte("_at_128", &streams);
+    let few = field
+        .turns(PROXIES, fewer, closed(FEW_STREAMS), Kind::Paced)
+        .await?;
+    table.first_byte("", &few);
     table.put("rss_mib", Some(cpu::resident_mib(gateway.pid())?));
+    Ok(table.0)
+}
+
+/// The same load on LLM gateways of others, as far as there are any in the field.
+pub(super) async fn beside_peers(field: &Field, rounds: u32, time: Duration) -> Outcome<Figures> {
+    let mut table = Table(Figures::new());
+    let fewer = rounds.div_ceil(2);
+    let peers = Peer::ALL.map(Who::Peer);
+    if !peers.iter().any(|it| field.candidates.contains_key(it)) {
+        return Ok(table.0);
+    }
+    let who = [&[Who::Direct, Who::Gateway], &peers[..]].concat();
+    let closed = |connections| Shape {
+        connections,
+        rate: None,
+        time,
+    };
+    say("warming the peers up");
+    field.turns(&peers, 1, closed(32), Kind::Whole).await?;
+    let c32 = field.turns(&who, fewer, closed(32), Kind::Whole).await?;
+    let c1 = field.turns(&who, fewer, closed(1), Kind::Whole).await?;
+    let bursts = field.turns(&who, fewer, closed(32), Kind::Burst).await?;
+    for peer in Peer::ALL {
+        let (it, name) = (Who::Peer(peer), peer.name());
+        table.put(&format!("{name}_rps_c32"), c32.of(it, rate));
+        table.put(&format!("{name}_cpu_us"), c32.of(it, cpu_us));
+        table.put(
+            &format!("{name}_cpu_ratio"),
+            c32.ratio(it, Who::Gateway, cpu_us),
+        );
+        table.difference(&format!("{name}_added_p50_ms"), &c1, it, p50);
+        table.difference(&format!("{name}_added_p99_ms"), &c1, it, p99);
+        table.put(
+            &format!("{name}_stream_burst_cpu_us"),
+            bursts.of(it, cpu_us),
+        );
+    }
     Ok(table.0)
 }
 
@@ -146,8 +184,17 @@ impl Table {
             self.difference(&name, rounds, Who::Gateway, figure);
             self.difference(&format!("nginx_{name}"), rounds, Who::Nginx, figure);
         }
+        // NATS has the load's core: what it does there is in the gateway's own tail.
+        let tail = format!("without_nats_added_p99_ms{suffix}");
+        self.difference(&tail, rounds, Who::WithoutNats, p99);
         let nats_down = rounds.ratio(Who::WithoutNats, Who::Gateway, p50);
         self.put(&format!("nats_down_latency_ratio{suffix}"), nats_down);
+    }
+
+    fn first_byte(&mut self, suffix: &str, rounds: &Rounds) {
+        let name = format!("added_first_byte_ms{suffix}");
+        self.difference(&name, rounds, Who::Gateway, first_bytes);
+        self.difference(&format!("nginx_{name}"), rounds, Who::Nginx, first_bytes);
     }
 
     fn open_loop(&mut self, rate: u32, rounds: &Rounds) {

@@ -20,6 +20,7 @@ use super::api::{Account, Api};
 use super::cpu::{self, Cores};
 use super::field::{Candidate, Field, Models, Who};
 use super::provider::{self, Provider};
+use super::proxy::peers::{self, Peer};
 use super::proxy::{Proxy, Yardstick};
 use super::scene::{PACED_VIRTUAL_MODEL, Scene, VIRTUAL_MODEL};
 use super::stack::{REGION, Server, Stack};
@@ -50,6 +51,9 @@ pub(super) struct Args {
     /// Seconds of full load at the end, over which the memory is watched.
     #[arg(long, default_value_t = 0)]
     soak_seconds: u64,
+    /// Measures LiteLLM and Portkey beside it, out of PyPI and npm.
+    #[arg(long)]
+    peers: bool,
     /// Streams that a gateway of its own holds open at once, at the end.
     #[arg(long, default_value_t = 10_000)]
     open_streams: u32,
@@ -62,6 +66,7 @@ struct Servers {
     gateway: Server,
     without_nats: Server,
     small: Server,
+    peers: Vec<(Peer, Proxy)>,
 }
 
 /// Sets everything up and lets them take turns.
@@ -100,7 +105,18 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
         let folder = stack.scratch("proxies");
         program.start(&folder, cores.server, address, upstream.address)
     });
+    let peers = if args.peers { &Peer::ALL[..] } else { &[] };
+    let models = [provider::MODEL, provider::PACED_MODEL];
+    let peers = peers.iter().map(|peer| {
+        say(&format!("starting {} {}", peer.name(), peer.version()));
+        let address = provider::free_address()?;
+        let folder = stack.scratch(peer.name());
+        let upstream = (upstream.address, &models[..]);
+        let started = peer.start(&cache()?, &folder, cores.server, address, upstream);
+        Ok((*peer, started?))
+    });
     let servers = Servers {
+        peers: peers.collect::<Outcome<_>>()?,
         nginx: nginx?,
         haproxy: haproxy?,
         gateway: starting.with_stream("measured").await?,
@@ -113,6 +129,7 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
     let paused = stack.pause("clickhouse")?;
     let time = Duration::from_secs_f64(args.seconds);
     let mut figures = figures::compare(&field, args.rounds, time, &servers.gateway).await?;
+    figures.extend(figures::beside_peers(&field, args.rounds, time).await?);
     if args.soak_seconds > 0 {
         let time = Duration::from_secs(args.soak_seconds);
         figures.extend(soak::soak(&field, &servers.gateway, time).await?);
@@ -178,11 +195,12 @@ impl Servers {
             pids,
             address,
             key: key.to_owned(),
+            headers: Vec::new(),
             models,
         };
         let proxy = |it: &Proxy| candidate(it.pids(), it.address, plain);
         let gateway = |it: &Server| candidate(vec![it.pid()], it.address, virtually);
-        let candidates = BTreeMap::from([
+        let mut candidates = BTreeMap::from([
             (Who::Direct, candidate(Vec::new(), upstream.address, plain)),
             (Who::Nginx, proxy(&self.nginx)),
             (Who::Haproxy, proxy(&self.haproxy)),
@@ -190,6 +208,14 @@ impl Servers {
             (Who::WithoutNats, gateway(&self.without_nats)),
             (Who::Small, gateway(&self.small)),
         ]);
+        candidates.extend(self.peers.iter().map(|(peer, proxy)| {
+            let asked = Candidate {
+                key: peers::KEY.to_owned(),
+                headers: peer.headers(upstream.address),
+                ..candidate(proxy.pids(), proxy.address, plain)
+            };
+            (Who::Peer(*peer), asked)
+        }));
         Field { cores, candidates }
     }
 }

@@ -1,13 +1,15 @@
-//! Reverse proxies of others, as plain as they can be configured: the yardsticks beside which the gateway is measured.
+//! Reverse proxies of others, as plain as they can be configured: the yardsticks beside which the gateway is measured. And LLM
+//! gateways of others ([`peers`]), as they come.
 
 mod debian;
 mod haproxy;
 mod nginx;
+pub(super) mod peers;
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::cpu;
@@ -114,33 +116,44 @@ impl Program {
         if let Some(libraries) = &self.libraries {
             command.env("LD_LIBRARY_PATH", libraries);
         }
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .doing(|| format!("starting {}", self.path.display()))?;
-        let mut proxy = Proxy {
-            name,
-            child,
-            address,
-        };
-        proxy.wait_until_it_listens()?;
-        cpu::pin(&proxy.pids(), core)?;
-        Ok(proxy)
+        Proxy::start(name, command, address, core, START_TIME)
     }
 }
 
 // === impl Proxy ===
 
 impl Proxy {
+    /// Starts it, and waits as long as it may take to listen. What it says on standard error is shown.
+    fn start(
+        name: &'static str,
+        mut command: Command,
+        address: SocketAddr,
+        core: usize,
+        patience: Duration,
+    ) -> Outcome<Self> {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .doing(|| format!("starting {name}"))?;
+        let mut proxy = Self {
+            name,
+            child,
+            address,
+        };
+        proxy.wait_until_it_listens(patience)?;
+        cpu::pin(&proxy.pids(), core)?;
+        Ok(proxy)
+    }
+
     /// Its processes.
     pub(super) fn pids(&self) -> Vec<u32> {
         process::family(self.child.id())
     }
 
-    fn wait_until_it_listens(&mut self) -> Outcome {
+    fn wait_until_it_listens(&mut self, patience: Duration) -> Outcome {
         let (name, address) = (self.name, self.address);
-        let deadline = Instant::now() + START_TIME;
+        let deadline = Instant::now() + patience;
         while std::net::TcpStream::connect(address).is_err() {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(Failure::new(format!(

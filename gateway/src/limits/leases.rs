@@ -23,11 +23,11 @@ use tokio::{
 use super::{Limits, pause_of};
 
 /// How long a request waits for a lease: the treasury answers within some 100 ms, of which most is writing down what it lends.
-/// Longer than that, and a caller is better told to come back.
+/// Longer than that, and the budget decides by what is known: an open one lets through what nobody has answered.
 pub const LEASE_WAIT: Duration = Duration::from_millis(500);
 
-/// In how many microseconds from its start a gateway expects the treasury's first answer: as long as it waits for its shares.
-/// Later than that it is cut off, as one that was answered once is after the lifetime of a lease.
+/// In how many microseconds from its start a gateway expects the treasury's first answer. Later than that it is cut off, as one
+/// that was answered once is after the lifetime of a lease.
 const FIRST_ANSWER_US: u64 = 1_000_000;
 
 /// The shard whose report says that this gateway is there when it has no purses.
@@ -51,8 +51,16 @@ pub(super) struct Leasing {
 /// A request that may wait for a lease.
 #[derive(Debug, Default)]
 pub struct Waiting {
-    /// Until when it waits; `None`: it has not had to yet.
-    until: Option<Instant>,
+    /// Until when it waits, and since when; `None`: it has not had to yet.
+    until: Option<(Instant, Steady)>,
+}
+
+/// When a request was decided on that is to wait for a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// How often something had been told.
+    pub(super) answers: u64,
+    pub(super) at: Steady,
 }
 
 // === impl Leasing ===
@@ -78,18 +86,18 @@ impl Waiting {
     pub fn turn(&self) -> Turn {
         match self.until {
             None => Turn::First,
-            Some(until) if Instant::now() < until => Turn::Again,
-            Some(_) => Turn::Last,
+            Some((until, _)) if Instant::now() < until => Turn::Again,
+            Some((_, since)) => Turn::Last { since },
         }
     }
 
-    /// Waits until more was told than `answers`, or as long as the request may.
-    pub async fn answered(&mut self, limits: &Limits, answers: u64) {
-        let until = *self
+    /// Waits until something was told since the request was decided on, or as long as it may.
+    pub async fn answered(&mut self, limits: &Limits, since: Since) {
+        let (until, _) = *self
             .until
-            .get_or_insert_with(|| Instant::now() + LEASE_WAIT);
+            .get_or_insert_with(|| (Instant::now() + LEASE_WAIT, since.at));
         let told = limits.leasing.told.notified();
-        if limits.leasing.answers() == answers {
+        if limits.leasing.answers() == since.answers {
             let _too_late = timeout_at(until, told).await;
         }
     }

@@ -19,7 +19,7 @@ mod tests;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicU16, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -27,10 +27,10 @@ use std::{
 use arrayvec::ArrayVec;
 use events_schema::{time::Timestamp, usage::LimitSeen};
 use gateway_policy::{
-    EntryId, Measure, Share, Standing,
+    EntryId, Measure, Standing,
     limits::{
         admission::{Charge, Counters, Decision, Moment, Turn, decide},
-        counter::{Counter, Mode, Reach, Terms},
+        counter::{Counter, JOINER_SHARE, Mode, Reach, Terms},
         gateway::Gateway,
         lease::{self, BudgetId, Kept, Lender, Role, Spending, Stands, Wallet, Wallets, Why},
         message::{Broadcast, CounterId, Incarnation, Steady},
@@ -41,7 +41,7 @@ use gateway_policy::{
 
 use self::{
     asked::OfLimit,
-    leases::Leasing,
+    leases::{Leasing, Since},
     reservation::{Held, Spent},
 };
 pub use self::{
@@ -67,8 +67,12 @@ const SOON: usize = 2_048;
 /// A shard without counters says only that this gateway is there, and that often.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// How long a gateway that has just started waits for its shares before it calls itself ready.
-const FIRST_SHARE: Duration = Duration::from_secs(1);
+/// How long a gateway that has just started waits for its shares before it calls itself ready: several times as long as it takes
+/// until the others have given them up.
+const FIRST_SHARE: Duration = Duration::from_secs(2);
+
+/// A bit for each shard.
+const ALL_SHARDS: u16 = u16::MAX >> (u16::BITS as usize - SHARDS);
 
 /// Some of the counters and purses, on cache lines of their own.
 #[repr(align(128))]
@@ -83,8 +87,8 @@ pub struct Limits {
     shards: Box<[Shard]>,
     begin: Instant,
     alone: bool,
-    /// Whether it has had a share of every limit.
-    shares: AtomicBool,
+    /// Of which shards' limits it has had a share, a bit for each.
+    shares: AtomicU16,
     leasing: Leasing,
 }
 
@@ -122,8 +126,8 @@ pub enum Outcome {
     Refused(Refused),
     /// A budget refuses it.
     Overspent(Overspent),
-    /// It is to wait for a lease, and to ask again. The number of what was told until now.
-    Waits(u64),
+    /// It is to wait for a lease, and to ask again.
+    Waits(Since),
 }
 
 /// A request was admitted.
@@ -221,7 +225,7 @@ impl Limits {
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             begin: Instant::now(),
             alone,
-            shares: AtomicBool::new(alone),
+            shares: AtomicU16::new(if alone { ALL_SHARDS } else { 0 }),
             leasing: Leasing::default(),
         }
     }
@@ -230,7 +234,7 @@ impl Limits {
     /// what another gateway would let through.
     #[must_use]
     pub fn are_ready(&self) -> bool {
-        self.shares.load(Relaxed) || self.begin.elapsed() > FIRST_SHARE
+        self.shares.load(Relaxed) == ALL_SHARDS || self.begin.elapsed() > FIRST_SHARE
     }
 
     /// The steady clock of this gateway's limits.
@@ -319,7 +323,10 @@ impl Limits {
             Decision::Overspent(overspent) => {
                 Outcome::Overspent(locked.overspent(asked, overspent, now))
             }
-            Decision::Waits => Outcome::Waits(answers),
+            Decision::Waits => Outcome::Waits(Since {
+                answers,
+                at: steady,
+            }),
         };
         Decided {
             stood: locked.stood(asked, now),
@@ -392,7 +399,7 @@ impl Limits {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             let mut gateway = self.lock(at);
-            let is_quiet = gateway.look().is_empty();
+            let is_quiet = gateway.look().is_empty() && !gateway.owes_report();
             if is_quiet && reported.is_some_and(|last| now.duration_since(last) < QUIET) {
                 return None;
             }
@@ -413,11 +420,10 @@ impl Limits {
     pub(crate) fn hear(&self, parts: &[(usize, Broadcast)]) {
         for (shard, broadcast) in parts {
             self.lock(*shard).hear(broadcast);
-        }
-        // All are told at once, and of every limit that nobody has used yet the share is the same.
-        let has_share = |broadcast: &Broadcast| broadcast.base.iter().any(|it| *it > Share::NONE);
-        if parts.iter().any(|(_, broadcast)| has_share(broadcast)) {
-            self.shares.store(true, Relaxed);
+            // Of every limit that nobody has used much yet. Less than what any newcomer has is a remainder of a division.
+            if broadcast.base.iter().all(|it| *it >= JOINER_SHARE) {
+                self.shares.fetch_or(1 << *shard, Relaxed);
+            }
         }
     }
 

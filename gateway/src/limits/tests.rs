@@ -334,15 +334,23 @@ fn what_is_counted_later_is_settled_then_and_by_its_estimate_where_it_never_is()
 #[test]
 fn a_request_waits_while_the_treasury_may_answer_and_not_when_it_is_silent() {
     let limits = together();
-    let first = paid([0; 16], DECIDES, 10);
-    let waits = |turn| limits.decide(&first, at(0), turn);
-    assert!(matches!(waits(Turn::First).outcome, Outcome::Waits(0)));
+    let closed = Role::Decides { closed: true };
+    let asked = |role| paid([0; 16], role, 10);
+    let waits = |role, turn| match limits.decide(&asked(role), at(0), turn).outcome {
+        Outcome::Waits(since) => since,
+        other => panic!("it waits: {other:?}"),
+    };
+    let first = waits(closed, Turn::First);
+    assert_eq!(first.answers, 0);
     limits.hear_leases(&nothing_lent(&limits));
-    assert!(matches!(waits(Turn::Again).outcome, Outcome::Waits(1)));
-    let Outcome::Overspent(overspent) = waits(Turn::Last).outcome else {
+    assert_eq!(waits(closed, Turn::Again).answers, 1);
+    let last = Turn::Last { since: first.at };
+    let Outcome::Overspent(overspent) = limits.decide(&asked(closed), at(0), last).outcome else {
         panic!("it has waited")
     };
     assert_eq!(overspent.why, Why::Lacks);
+    let open = limits.decide(&asked(DECIDES), at(0), last);
+    assert!(is_admitted(&open), "nobody has said anything of it");
     let silent = limits.steady().plus_us(11_000_000);
     assert_eq!(limits.lender(silent), Lender::Silent);
     assert_eq!(limits.lender(limits.steady()), Lender::Heard);

@@ -24,7 +24,10 @@ use crate::{
     exchange::{Begins, Trying},
     failure::{Failure, UpstreamFailure},
     health::ModelHealth,
-    limits::{Asked as OfLimits, Outcome as Limited, leases::Waiting},
+    limits::{
+        Asked as OfLimits, Outcome as Limited,
+        leases::{Since, Waiting},
+    },
     request::{self, Scan, UsageWish, replace::replaced, rewrite, scan, wish::Wish},
     sessions::Session,
     upstream::{
@@ -426,8 +429,13 @@ impl<'v> Call<'v> {
     }
 
     /// Asks the limits of the policy that names the target, and the budgets that name it; those that have admitted the request
-    /// are not asked again. Gives the number of the answers until now where it is to wait for a lease and to ask again.
-    fn admit_attempt(&self, at: usize, step: Step<'v>, turn: Turn) -> Result<Option<u64>, Missed> {
+    /// are not asked again. Where it is to wait for a lease and to ask again: since when.
+    fn admit_attempt(
+        &self,
+        at: usize,
+        step: Step<'v>,
+        turn: Turn,
+    ) -> Result<Option<Since>, Missed> {
         let Some(admitted) = &self.admitted else {
             return Ok(None);
         };
@@ -460,7 +468,7 @@ impl<'v> Call<'v> {
                 self.exchange.attempt_reserved(at, admitted.reservation);
                 return Ok(None);
             }
-            Limited::Waits(answers) => return Ok(Some(answers)),
+            Limited::Waits(since) => return Ok(Some(since)),
             Limited::Refused(refused) => Failure::Limited(refused),
             Limited::Overspent(overspent) => Failure::Overspent(overspent),
         };
@@ -477,8 +485,8 @@ impl<'v> Call<'v> {
         let Attempting { at, progress, step } = attempt;
         if step.routed.is_some() {
             let mut waiting = Waiting::default();
-            while let Some(answers) = self.admit_attempt(at, step, waiting.turn())? {
-                self.wait(&mut waiting, answers).await;
+            while let Some(since) = self.admit_attempt(at, step, waiting.turn())? {
+                self.wait(&mut waiting, since).await;
             }
         }
         let worker = self.worker;

@@ -33,7 +33,10 @@ use crate::{
     endpoint::Output,
     exchange::{Exchange, Used},
     failure::Failure,
-    limits::{Asked as OfLimits, Decided, Outcome as Limited, leases::Waiting},
+    limits::{
+        Asked as OfLimits, Decided, Outcome as Limited,
+        leases::{Since, Waiting},
+    },
     places::UnderWay,
     request::{Scan, metadata, scan, weight, wish},
     upstream::{
@@ -149,8 +152,8 @@ impl<'v> Call<'v> {
         let route = self.route(resolved, headers, wish)?;
         let estimate = self.estimate(&scan, weight);
         let mut waiting = Waiting::default();
-        while let Some(answers) = self.admit(caller, resolved, estimate, &route, waiting.turn())? {
-            self.wait(&mut waiting, answers).await;
+        while let Some(since) = self.admit(caller, resolved, estimate, &route, waiting.turn())? {
+            self.wait(&mut waiting, since).await;
         }
         let asked = Asked {
             from_caller,
@@ -183,8 +186,8 @@ impl<'v> Call<'v> {
         }
     }
 
-    /// Asks the limits of the key, those of the policy that applies, and budgets. Gives the number of the answers until now
-    /// where it is to wait for a lease and to ask again.
+    /// Asks the limits of the key, those of the policy that applies, and budgets. Where it is to wait for a lease and to ask
+    /// again: since when.
     fn admit(
         &mut self,
         caller: Caller<'v>,
@@ -192,7 +195,7 @@ impl<'v> Call<'v> {
         estimate: Estimate,
         route: &Route<'v>,
         turn: Turn,
-    ) -> Result<Option<u64>, Failure> {
+    ) -> Result<Option<Since>, Failure> {
         let mut asked = OfLimits::new(estimate);
         asked.of_key(caller.key);
         let (rules, budgets) = (self.view.rules(), self.view.budget_rules());
@@ -234,7 +237,7 @@ impl<'v> Call<'v> {
             }
             Limited::Refused(refused) => Err(Failure::Limited(refused)),
             Limited::Overspent(overspent) => Err(Failure::Overspent(overspent)),
-            Limited::Waits(answers) => Ok(Some(answers)),
+            Limited::Waits(since) => Ok(Some(since)),
         }
     }
 
@@ -245,12 +248,12 @@ impl<'v> Call<'v> {
     }
 
     /// Waits for an answer about leases, or as long as the request may.
-    pub(super) async fn wait(&self, waiting: &mut Waiting, answers: u64) {
+    pub(super) async fn wait(&self, waiting: &mut Waiting, since: Since) {
         if waiting.turn() == Turn::First {
             self.exchange.waits_for_lease();
         }
         let limits = &self.worker.shared.limits;
-        waiting.answered(limits, answers).await;
+        waiting.answered(limits, since).await;
     }
 
     fn refuse(mut self, failure: &Failure) -> Response<Body> {

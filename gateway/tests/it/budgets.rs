@@ -208,8 +208,13 @@ async fn a_budget_that_is_used_up_refuses_at_once_and_says_which_it_is_and_until
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_come_and_does_not_is_refused_after_the_wait_for_a_second() {
-    let mut scene = together([budget(71, DOLLAR)]).await;
+async fn of_what_may_come_and_does_not_closed_budgets_refuse_after_the_wait_and_open_ones_do_not() {
+    let closed = BudgetPolicyEntry {
+        closed_when_cut_off: true,
+        models_not_in: vec![ModelRefEntry::Model(SECOND)],
+        ..budget(70, DOLLAR)
+    };
+    let mut scene = together([closed, budget(71, DOLLAR)]).await;
     // Nothing is lent until the ledger has said what was spent before.
     let treasury = lent(&mut scene, None).await;
     let refused = scene.gateway.chat(QUESTION).await;
@@ -221,6 +226,9 @@ async fn what_may_come_and_does_not_is_refused_after_the_wait_for_a_second() {
     assert_eq!(refused.header("x-should-retry"), "");
     let record = scene.record_of(&refused).await;
     assert!(record.duration_us >= 500_000, "{}", record.duration_us);
+    let of_open = r#"{"model":"two/second","messages":[],"max_tokens":5}"#;
+    let passes = scene.gateway.chat(of_open).await;
+    assert_eq!(passes.status, 200, "{}", passes.text());
     treasury.ledger_says(DOLLAR / 2);
     eventually("it is lent", async || {
         (scene.gateway.chat(QUESTION).await.status == 200).then_some(())

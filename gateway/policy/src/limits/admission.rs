@@ -83,7 +83,10 @@ pub enum Turn {
     /// It has waited for them, and may go on to.
     Again,
     /// It has waited for as long as it may.
-    Last,
+    Last {
+        /// When it was decided on first.
+        since: Steady,
+    },
 }
 
 /// What became of a request.
@@ -145,9 +148,13 @@ pub fn decide(
         now,
         steady,
     } = moment;
-    let looked = lease::look_at(state, spendings, lender, steady);
+    let waited_since = match turn {
+        Turn::First | Turn::Again => None,
+        Turn::Last { since } => Some(since),
+    };
+    let looked = lease::look_at(state, spendings, lender, steady, waited_since);
     let lacks = matches!(looked, Err(it) if it.why == Why::Lacks);
-    if lacks && turn != Turn::Last && all_admit(state, charges, reach, now) {
+    if lacks && waited_since.is_none() && all_admit(state, charges, reach, now) {
         ask_once(state, spendings, steady, turn);
         return Decision::Waits;
     }
@@ -180,7 +187,7 @@ fn ask_once(
 ) {
     match turn {
         Turn::First => lease::ask(wallets, spendings, steady),
-        Turn::Again | Turn::Last => {}
+        Turn::Again | Turn::Last { .. } => {}
     }
 }
 

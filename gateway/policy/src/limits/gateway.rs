@@ -26,6 +26,8 @@ pub struct Gateway {
     /// When the last report was sent that a broadcast included.
     included_at: Steady,
     reports: u64,
+    /// Whether it has been dealt other shares since its last report.
+    owes_report: bool,
     left: bool,
     /// Its purses.
     pub wallet: Wallet,
@@ -43,6 +45,7 @@ impl Gateway {
             heard: None,
             included_at: now,
             reports: 0,
+            owes_report: false,
             left: false,
             wallet: Wallet::new(incarnation),
         }
@@ -111,6 +114,7 @@ impl Gateway {
     /// Its next report.
     pub fn report(&mut self, now: Steady) -> Report {
         self.reports += 1;
+        self.owes_report = false;
         let halvings = self.halvings(now);
         let rows = self.counters.iter_mut().map(|counter| {
             let mut row = counter.report();
@@ -126,6 +130,12 @@ impl Gateway {
             leaving: self.left,
             rows: rows.collect(),
         }
+    }
+
+    /// Whether others wait for its next report: what it has given up is dealt to them once it has confirmed that.
+    #[must_use]
+    pub const fn owes_report(&self) -> bool {
+        self.owes_report
     }
 
     /// Its last report: from now on it admits nothing.
@@ -150,6 +160,7 @@ impl Gateway {
         }
         self.heard = Some(*id);
         self.included_at = self.included_at.max(*sent_at);
+        self.owes_report |= self.base != *base;
         self.base = *base;
         for counter in &mut self.counters {
             counter.set_share(base[counter.id().period.index()]);

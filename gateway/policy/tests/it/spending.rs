@@ -102,6 +102,11 @@ impl World {
         decide(self, &mut charges, &spendings, moment, turn)
     }
 
+    /// The last turn of a request that has waited since now.
+    fn last(&self) -> Turn {
+        Turn::Last { since: self.steady }
+    }
+
     fn said(&mut self, id: CounterId) -> PurseReport {
         let budget = self.budget(id);
         let place = self.gateway.wallet.place_of(&budget);
@@ -176,7 +181,7 @@ fn what_the_budget_cannot_pay_is_refused_at_once_and_what_may_come_after_the_wai
         world.ask(&[(month, DECIDES)], 25, Turn::First),
         Decision::Waits
     );
-    let last = world.ask(&[(month, DECIDES)], 25, Turn::Last);
+    let last = world.ask(&[(month, DECIDES)], 25, world.last());
     assert_eq!(why(last), Some(Why::Lacks));
     let too_much = world.ask(&[(month, DECIDES)], 26, Turn::First);
     assert_eq!(why(too_much), Some(Why::UsedUp));
@@ -303,6 +308,30 @@ fn while_nobody_lends_open_budgets_let_through_and_closed_ones_do_not() {
 }
 
 #[test]
+fn what_nobody_has_answered_open_budgets_let_through_and_closed_ones_do_not() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    // Nothing was ever told of it.
+    let never = world.ask(&[(month, DECIDES_CLOSED)], 30, world.last());
+    assert_eq!(why(never), Some(Why::Lacks));
+    assert_eq!(world.ask(&[(month, DECIDES)], 30, world.last()), ADMITTED);
+    world.told(month, 1, 60, 80);
+    // What was told until now answers reports from before.
+    world.steady = world.steady.plus_us(1);
+    let last = world.last();
+    world.steady = world.steady.plus_us(500_000);
+    let closed = world.ask(&[(month, DECIDES_CLOSED)], 40, last);
+    assert_eq!(why(closed), Some(Why::Lacks));
+    let too_much = world.ask(&[(month, DECIDES)], 51, last);
+    assert_eq!(why(too_much), Some(Why::UsedUp), "as far as is known");
+    assert_eq!(world.ask(&[(month, DECIDES)], 40, last), ADMITTED);
+    assert_eq!(world.said(month).open, 70, "and it counts");
+    world.told(month, 1, 60, 80);
+    let answered = world.ask(&[(month, DECIDES)], 20, last);
+    assert_eq!(why(answered), Some(Why::Lacks), "it is for others");
+}
+
+#[test]
 fn what_has_left_spends_nothing_and_gives_everything_back() {
     let month = counter(1, Period::Month);
     let mut world = World::new(Lender::Heard);
@@ -315,7 +344,7 @@ fn what_has_left_spends_nothing_and_gives_everything_back() {
         (last.rows[0].said.lease.ceiling, last.rows[0].said.settled),
         (12, 12)
     );
-    let after = world.ask(&[(month, DECIDES)], 1, Turn::Last);
+    let after = world.ask(&[(month, DECIDES)], 1, world.last());
     assert_eq!(why(after), Some(Why::Lacks));
 }
 

@@ -142,6 +142,12 @@ impl Purse {
         }
     }
 
+    /// Whether a report that was sent at `since` or later has been answered.
+    #[must_use]
+    pub fn is_answered_since(&self, since: Steady) -> bool {
+        self.ends_at >= since.plus_us(LEASE_LIFETIME_US)
+    }
+
     /// Whether less remains than was asked for since the last report, or between the two before: at this pace the next requests
     /// lack it soon.
     #[must_use]

@@ -28,7 +28,7 @@ pub struct Spending {
 pub enum Role {
     /// It decides.
     Decides {
-        /// Whether it refuses while nobody lends any more.
+        /// Whether it refuses while nobody lends.
         closed: bool,
     },
     /// It refuses nothing, and what it would have refused is noted.
@@ -71,6 +71,9 @@ impl Why {
 /// Looks whether the budgets that decide suffice; nothing changes. Those that audit refuse nothing: the answer is the first
 /// of them that would have.
 ///
+/// `waited_since`: since when the request has waited, as long as it may. A budget that is open where nobody lends does not refuse
+/// it for a lease about which nobody has said anything in that time.
+///
 /// # Errors
 /// By which budget the request is not paid: of those that are used up the one that begins anew last.
 ///
@@ -81,6 +84,7 @@ pub fn look_at(
     spendings: &[Spending],
     lender: Lender,
     now: Steady,
+    waited_since: Option<Steady>,
 ) -> Result<Option<usize>, Overspent> {
     let (mut worst, mut audited) = (None, None);
     for spending in spendings {
@@ -101,9 +105,14 @@ pub fn look_at(
                 } else {
                     lender
                 };
+                let is_answered =
+                    || waited_since.is_none_or(|since| kept.purse().is_answered_since(since));
                 match kept.purse().stands(cost, kept.most(), lender, now) {
                     Stands::Suffices => continue,
                     Stands::CutOff if !closed => continue,
+                    Stands::Lacks if !closed && lender != Lender::Left && !is_answered() => {
+                        continue;
+                    }
                     Stands::CutOff => Why::CutOff,
                     Stands::Lacks => Why::Lacks,
                     Stands::UsedUp => Why::UsedUp,

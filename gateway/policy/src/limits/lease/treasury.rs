@@ -277,13 +277,17 @@ impl Treasury {
         }
     }
 
-    /// The leases of an incarnation, as they may be told.
+    /// The leases of an incarnation, as they may be told: nothing of a budget of which nothing can be lent, until the ledger has
+    /// said what was spent of it.
     pub fn leases(&self, to: Incarnation) -> impl Iterator<Item = LeaseRow> {
         self.budgets.iter().filter_map(move |(id, budget)| {
             let loan = budget
                 .loans
                 .get(&to)
                 .filter(|it| it.received_at.is_some())?;
+            if budget.awaits_ledger && loan.told.version == 0 {
+                return None;
+            }
             Some(LeaseRow {
                 budget: *id,
                 lease: loan.told,

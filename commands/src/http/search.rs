@@ -42,12 +42,24 @@ impl Search {
     /// Whether the text holds it.
     pub(super) fn is_in(&self, text: &str) -> bool {
         if text.is_ascii() {
-            let wanted = self.text.as_bytes();
-            let mut parts = text.as_bytes().windows(wanted.len().max(1));
-            wanted.is_empty() || parts.any(|part| part.eq_ignore_ascii_case(wanted))
+            is_in_ascii(text.as_bytes(), self.text.as_bytes())
         } else {
             text.to_lowercase().contains(&self.text)
         }
+    }
+
+    /// The same for Postgres' `LIKE`.
+    fn pattern(&self) -> String {
+        let mut pattern = String::with_capacity(self.text.len() + 2);
+        pattern.push('%');
+        for letter in self.text.chars() {
+            if matches!(letter, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        pattern.push('%');
+        pattern
     }
 
     /// Whether it is a part of the id.
@@ -59,6 +71,18 @@ impl Search {
     }
 }
 
+/// Whether a text holds what is wanted, which is in lower case.
+fn is_in_ascii(text: &[u8], wanted: &[u8]) -> bool {
+    let Some((first, rest)) = wanted.split_first() else {
+        return true;
+    };
+    let begins = memchr::memchr2_iter(*first, first.to_ascii_uppercase(), text);
+    let goes_on = |at: usize| text[at + 1..].get(..rest.len());
+    begins
+        .filter_map(goes_on)
+        .any(|part| part.eq_ignore_ascii_case(rest))
+}
+
 /// People whose name or e-mail address holds what is searched for.
 #[derive(Debug)]
 pub(super) enum People {
@@ -68,17 +92,19 @@ pub(super) enum People {
     Many,
 }
 
-const FOUND: &str = "SELECT id FROM people WHERE position($1 IN searched) > 0 LIMIT $2";
+const FOUND: &str = "SELECT id FROM people WHERE searched LIKE $1 LIMIT $2";
 
-const AMONG: &str = "SELECT id FROM people WHERE id = ANY($1) AND position($2 IN searched) > 0";
+const AMONG: &str = "SELECT id FROM people WHERE id = ANY($1) AND searched LIKE $2";
 
 impl People {
     /// Who is found.
     pub(super) async fn found(control: &Control, search: &Search) -> Answer<Self> {
         let most = FEW_PEOPLE + 1;
         let found: Vec<Uuid> = sqlx::query_scalar(FOUND)
-            .bind(&search.text)
+            .bind(search.pattern())
             .bind(i64::try_from(most).unwrap_or(i64::MAX))
+            // Which index helps depends on the text.
+            .persistent(false)
             .fetch_all(control.pool())
             .await
             .map_err(database)?;
@@ -97,7 +123,7 @@ impl People {
     ) -> Answer<HashSet<Uuid>> {
         let found: Vec<Uuid> = sqlx::query_scalar(AMONG)
             .bind(people)
-            .bind(&search.text)
+            .bind(search.pattern())
             .fetch_all(control.pool())
             .await
             .map_err(database)?;
@@ -116,6 +142,11 @@ mod tests {
         assert!(!search.is_in("alice") && !search.is_in("bo") && !search.is_in(""));
         assert!(Search::new("").is_in("anything") && Search::new("").is_in(""));
         assert!(Search::new("ÖYV").is_in("Öyvind") && !Search::new("ÖYV").is_in("Oyvind"));
+    }
+
+    #[test]
+    fn what_means_something_in_a_pattern_means_itself() {
+        assert_eq!(Search::new("50%_\\Off").pattern(), "%50\\%\\_\\\\off%");
     }
 
     #[test]

@@ -22,6 +22,11 @@ const MIGRATIONS: &[(i32, &str, &str)] = &[
         "the head for readers",
         include_str!("../../migrations/0004_head_for_readers.sql"),
     ),
+    (
+        5,
+        "an index for searches",
+        include_str!("../../migrations/0005_search_index.sql"),
+    ),
 ];
 
 /// Any number that no other program is likely to choose: two migrators wait for each other.

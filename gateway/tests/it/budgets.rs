@@ -228,7 +228,7 @@ async fn of_what_may_come_and_does_not_closed_budgets_refuse_after_the_wait_and_
     assert!(record.duration_us >= 500_000, "{}", record.duration_us);
     let of_open = r#"{"model":"two/second","messages":[],"max_tokens":5}"#;
     let passes = scene.gateway.chat(of_open).await;
-    assert_eq!(passes.status, 200, "{}", passes.text());
+    assert_eq!(passes.status, 200, "{}", passes.json());
     treasury.ledger_says(DOLLAR / 2);
     eventually("it is lent", async || {
         (scene.gateway.chat(QUESTION).await.status == 200).then_some(())

@@ -41,6 +41,9 @@ pub const LIMITS_PURSES: &str = "limits.purses.*";
 pub const LIMITS_TOTALS: &str = "limits.totals.rates";
 /// How budgets stand over all gateways, once a second; core NATS, not stored.
 pub const BUDGETS_TOTALS: &str = "limits.totals.budgets";
+/// What is used of budgets, for alerts: those of which a further percent is used first, and in turns all others; once a
+/// second, core NATS, not stored.
+pub const BUDGETS_USED: &str = "limits.totals.used";
 
 /// The stream of what is lent of budgets: the newest record of each counter and window.
 pub const BUDGETS: &str = "BUDGETS";

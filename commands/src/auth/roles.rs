@@ -149,6 +149,7 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
         Right::ReadConfiguration,
     ),
     (Method::GET, "/api/v1/limit-usage", Right::ReadDashboard),
+    (Method::GET, "/api/v1/budget-alerts", Right::ReadDashboard),
     (
         Method::GET,
         "/api/v1/budget-policies",

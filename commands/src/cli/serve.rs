@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::{
+    alerts::Alerts,
     analytics::Analytics,
     config::{self, Log, Serve},
     console_key,
@@ -64,6 +65,7 @@ pub(super) async fn run(options: Serve, trust: &Trust) -> Result<(), Failure> {
         secrets,
         gateways: Gateways::default(),
         totals: Totals::default(),
+        alerts: Alerts::default(),
         playground: Playground::new(&gateway_url, trust)?,
         analytics: Analytics::new(&clickhouse_url, trust).map_err(Failure::ClickHouse)?,
         gateway_url,
@@ -118,6 +120,9 @@ async fn start(
             }
         }
     };
+    if let Some(nats) = options.nats {
+        tokio::spawn(app.parts().alerts.clone().raise(control.clone(), nats));
+    }
     app.set_control(control.clone());
     loop {
         match console_key::ensure(&control, app.secrets(), &secrets_dir).await {

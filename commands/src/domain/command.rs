@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use events_schema::{
     envelope::Epoch,
     events::{
-        BudgetRule, GrantedModels, KeyLimits, ModelType, Owner, Provider, RateLimitRule, Role,
-        Routing, Subject, TeamRole,
+        BudgetLimit, BudgetRule, GrantedModels, KeyLimits, ModelType, Owner, Provider,
+        RateLimitRule, Role, Routing, Subject, TeamRole,
     },
     id::{
         BudgetPolicyId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId,
@@ -16,9 +16,10 @@ use events_schema::{
     money::Price,
     names::{BaseUrl, Label, ModelName, Slug, VirtualModelName},
     secrets::{KeyedHash, SealedRef},
-    state::{Retention, SessionBounds},
+    state::{BudgetAlertKey, Retention, SessionBounds},
     time::Timestamp,
 };
+use uuid::Uuid;
 
 /// An order, and what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub enum Command {
     RateLimitPolicy(RateLimitPolicyId, RateLimitPolicyCommand),
     /// For a budget policy.
     BudgetPolicy(BudgetPolicyId, BudgetPolicyCommand),
+    /// For the alerts of a budget policy.
+    BudgetAlert(BudgetPolicyId, BudgetAlertCommand),
     /// For the organisation's settings.
     Settings(SettingsCommand),
 }
@@ -468,6 +471,44 @@ pub enum OperatorCommand {
     },
 }
 
+/// Orders for the alerts of a budget policy; only Sluice's own parts give them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetAlertCommand {
+    /// Tell of each threshold that is reached and was not told yet. Nothing happens where the policy does not have the limit (any
+    /// more), its window has been over for long, or too many are remembered ([`events_schema::state::MOST_BUDGET_ALERTS`]).
+    Raise(BudgetUse),
+}
+
+/// How a counter of a budget stands in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetUse {
+    /// Which of the policy's counters; zeros: it has one for all.
+    pub segment: Uuid,
+    /// How much may be used, in which time.
+    pub limit: BudgetLimit,
+    /// When the window began.
+    pub began_at: Timestamp,
+    /// When it ends.
+    pub ends_at: Timestamp,
+    /// How much is used: nano-dollars or tokens, as the limit is.
+    pub used: u64,
+    /// When that was heard.
+    pub at: Timestamp,
+}
+
+impl BudgetUse {
+    /// What alerts of it are found by.
+    #[must_use]
+    pub const fn key(&self, policy: BudgetPolicyId) -> BudgetAlertKey {
+        BudgetAlertKey {
+            policy,
+            segment: self.segment,
+            limit: self.limit,
+            began_at: self.began_at,
+        }
+    }
+}
+
 /// Orders for the organisation's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingsCommand {
@@ -521,6 +562,7 @@ impl Command {
             | Self::Team(..)
             | Self::RateLimitPolicy(..)
             | Self::BudgetPolicy(..)
+            | Self::BudgetAlert(..)
             | Self::Settings(_) => None,
         }
     }

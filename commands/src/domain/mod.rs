@@ -11,10 +11,10 @@ mod uses;
 pub(crate) use self::decide::{full_name, routing_fault};
 pub use self::{
     command::{
-        BudgetPolicyCommand, Command, Fingerprints, GrantCommand, KeyCommand, LogCommand,
-        ModelCommand, OperatorCommand, PolicyCommand, ProviderAccountCommand,
-        RateLimitPolicyCommand, SealedCredential, SettingsCommand, TeamCommand, UserCommand,
-        VirtualAccountCommand, VirtualModelCommand,
+        BudgetAlertCommand, BudgetPolicyCommand, BudgetUse, Command, Fingerprints, GrantCommand,
+        KeyCommand, LogCommand, ModelCommand, OperatorCommand, PolicyCommand,
+        ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, SettingsCommand,
+        TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand,
     },
     decide::decide,
     rejection::{PolicyFault, Rejection, RejectionOutcome, RoutingFault, SettingFault, UsedBy},

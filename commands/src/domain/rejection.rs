@@ -467,6 +467,7 @@ const fn noun(what: Aggregate) -> &'static str {
         Aggregate::Team => "team",
         Aggregate::RateLimitPolicy => "rate-limit policy",
         Aggregate::BudgetPolicy => "budget policy",
+        Aggregate::BudgetAlert => "budget alert",
         Aggregate::Settings => "settings",
     }
 }
@@ -485,6 +486,7 @@ const fn article(what: Aggregate) -> &'static str {
         | Aggregate::Team
         | Aggregate::RateLimitPolicy
         | Aggregate::BudgetPolicy
+        | Aggregate::BudgetAlert
         | Aggregate::Settings => "a",
     }
 }

@@ -114,6 +114,7 @@ fn others(state: &Organisation, thing: Stream) -> Box<dyn Iterator<Item = Use> +
         | Stream::Operator(_)
         | Stream::RateLimitPolicy(_)
         | Stream::BudgetPolicy(_)
+        | Stream::BudgetAlert(_)
         | Stream::Settings => Box::new(std::iter::empty()),
     }
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{metrics::Metrics, past::Past, problem::ApiError};
 use crate::{
+    alerts::Alerts,
     analytics::Analytics,
     auth::{attempts::Attempts, passwords::Passwords, recent::Recent},
     control::Control,
@@ -30,6 +31,8 @@ pub struct AppParts {
     pub gateways: Gateways,
     /// How limits and budgets stand.
     pub totals: Totals,
+    /// How raising alerts of budgets goes.
+    pub alerts: Alerts,
     /// The way to the gateway for the console's playground.
     pub playground: Playground,
     /// The ledger.

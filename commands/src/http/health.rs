@@ -72,6 +72,22 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
             "Gateways seen in the last 10 s.",
             alive.clone().count() as u64,
         );
+        text += &metrics::gauge(
+            "sluice_budget_alerts",
+            "Counters of budgets that have reached a threshold in a window that is not over.",
+            live.state.current_budget_alerts(clock::now()).count() as u64,
+        );
+        let alerts = &app.parts().alerts;
+        text += &metrics::counter(
+            "sluice_budget_alerts_raised_total",
+            "Alerts of budgets that this process has had written.",
+            alerts.raised(),
+        );
+        text += &metrics::gauge(
+            "sluice_budget_alerts_waiting",
+            "Counters of budgets of which alerts are due and not written yet.",
+            alerts.waiting(),
+        );
         let lag = alive.map(|gateway| gateway.lag).max().unwrap_or(0);
         text += &metrics::gauge(
             "sluice_gateways_lag",

@@ -86,6 +86,12 @@ impl Metrics {
     }
 }
 
+/// One counter in Prometheus' text format; its name ends with `_total`.
+#[must_use]
+pub fn counter(name: &str, help: &str, value: u64) -> String {
+    format!("# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n")
+}
+
 /// One gauge in Prometheus' text format.
 #[must_use]
 pub fn gauge(name: &str, help: &str, value: u64) -> String {

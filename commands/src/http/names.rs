@@ -163,7 +163,7 @@ impl<'a> Names<'a> {
                 .rate_limit_policies()
                 .get(&id)
                 .map(|it| it.name.to_string()),
-            Stream::BudgetPolicy(id) => state
+            Stream::BudgetPolicy(id) | Stream::BudgetAlert(id) => state
                 .budget_policies()
                 .get(&id)
                 .map(|it| it.name.to_string()),
@@ -220,6 +220,7 @@ pub(super) fn people_of_stream(state: &Organisation, stream: Stream) -> Option<U
         | Stream::Team(_)
         | Stream::RateLimitPolicy(_)
         | Stream::BudgetPolicy(_)
+        | Stream::BudgetAlert(_)
         | Stream::Settings => None,
     }
 }

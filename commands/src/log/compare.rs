@@ -197,6 +197,7 @@ async fn is_superseded(
         | Event::Team(..)
         | Event::RateLimitPolicy(..)
         | Event::BudgetPolicy(..)
+        | Event::BudgetAlert(..)
         | Event::Settings(_) => false,
     })
 }

@@ -173,6 +173,7 @@ fn thing_of(command: &Command) -> Stream {
         Command::Team(id, _) => Stream::Team(*id),
         Command::RateLimitPolicy(id, _) => Stream::RateLimitPolicy(*id),
         Command::BudgetPolicy(id, _) => Stream::BudgetPolicy(*id),
+        Command::BudgetAlert(id, _) => Stream::BudgetAlert(*id),
         Command::Settings(_) => Stream::Settings,
     }
 }
@@ -231,7 +232,7 @@ const CODES: [&str; 24] = [
 ];
 
 /// How many kinds of events there are.
-const KINDS: usize = 85;
+const KINDS: usize = 86;
 
 /// A password or a name: whether it is the same again is not to be seen in the state.
 fn changes_what_lies_beside_the_log(command: &Command) -> bool {

@@ -1,9 +1,13 @@
 //! How limits and budgets stand.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    events::{BudgetAmount, BudgetLimit},
+    id::BudgetPolicyId,
     money::NanoUsd,
     time::Timestamp,
     usage::{LimitOf, LimitPeriod},
@@ -53,6 +57,38 @@ pub struct LimitUsageItem {
     pub refused: LimitAmount,
     /// How much is used and held of the limit, in percent.
     pub percent: u64,
+    /// The highest threshold of which an alert was raised in this window, in percent; `None`: of none, or it is no budget's.
+    pub alert: Option<u8>,
+}
+
+/// Which thresholds a counter of a budget has reached in its window: item of `GET /budget-alerts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BudgetAlertItem {
+    /// The budget policy.
+    pub policy: BudgetPolicyId,
+    /// Its name.
+    pub policy_name: String,
+    /// Which of its counters; zeros: it has one for all.
+    pub segment: Uuid,
+    /// Whose counter that is, where it can be told: a user, a team, a virtual account or a model.
+    pub segment_name: Option<String>,
+    /// Of which limit.
+    pub limit: BudgetLimit,
+    /// When its window began.
+    pub began_at: Timestamp,
+    /// When its window ends.
+    pub ends_at: Timestamp,
+    /// The highest threshold that was reached, in percent.
+    pub threshold: u8,
+    /// All that were reached.
+    pub thresholds: BTreeSet<u8>,
+    /// How much was used when it was seen that the newest is reached.
+    pub used: BudgetAmount,
+    /// When that was recorded.
+    pub raised_at: Timestamp,
+    /// The position of its event, `budget_alert_raised`.
+    pub position: u64,
 }
 
 /// An amount of what a limit counts.

@@ -310,11 +310,23 @@ pub struct BudgetPolicyItem {
     pub models: Vec<GrantedModelItem>,
     /// Whether it matches no request.
     pub disabled: bool,
+    /// What was told of its use in windows that are not over; `None`: no threshold was reached.
+    pub alerted: Option<BudgetAlerted>,
     /// The name of the policy before it that matches all that it matches, so that it never decides, and only counts; `None`:
     /// there is none, or it decides nothing in any case (`audit`).
     pub unreachable_behind: Option<String>,
     /// Where it stands in the history.
     pub life: Life,
+}
+
+/// Which thresholds a budget policy's counters have reached, in windows that are not over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BudgetAlerted {
+    /// The highest threshold that one of them has reached, in percent.
+    pub threshold: u8,
+    /// How many of them have reached that one; each window of a counter by itself.
+    pub counters: u64,
 }
 
 /// One whom a rate-limit policy or a budget policy names.

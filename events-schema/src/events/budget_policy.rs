@@ -29,6 +29,14 @@ pub struct BudgetRule {
     pub alerts: BTreeSet<u8>,
 }
 
+impl BudgetRule {
+    /// Whether it has this limit, for all or for some.
+    #[must_use]
+    pub fn has_limit(&self, limit: &BudgetLimit) -> bool {
+        self.limits.contains(limit) || self.overrides.iter().any(|it| it.limits.contains(limit))
+    }
+}
+
 /// How much may be used in a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -52,6 +60,26 @@ pub enum BudgetAmount {
     Cost(NanoUsd),
     /// Tokens, input and output together.
     Tokens(u64),
+}
+
+impl BudgetAmount {
+    /// So many of the same unit: nano-dollars, or tokens.
+    #[must_use]
+    pub const fn of_same_unit(self, number: u64) -> Self {
+        match self {
+            Self::Cost(_) => Self::Cost(NanoUsd::new(number)),
+            Self::Tokens(_) => Self::Tokens(number),
+        }
+    }
+
+    /// How much: nano-dollars, or tokens.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        match self {
+            Self::Cost(cost) => cost.nanos(),
+            Self::Tokens(tokens) => tokens,
+        }
+    }
 }
 
 /// In which time a budget counts: by the calendar, UTC.

@@ -82,6 +82,7 @@ pub fn encode(event: &Event) -> Encoded {
         Event::Team(_, event) => to_json(event),
         Event::RateLimitPolicy(_, event) => to_json(event),
         Event::BudgetPolicy(_, event) => to_json(event),
+        Event::BudgetAlert(_, event) => to_json(event),
         Event::Settings(event) => to_json(event),
     };
     let (kind, payload) = untag(&tagged).expect("serde writes an enum as {\"kind\":{…}}");
@@ -130,6 +131,9 @@ pub fn decode(
         }
         Stream::BudgetPolicy(id) => {
             Event::BudgetPolicy(id, from_json(kind, &payload).map_err(malformed)?)
+        }
+        Stream::BudgetAlert(id) => {
+            Event::BudgetAlert(id, from_json(kind, &payload).map_err(malformed)?)
         }
         Stream::Settings => Event::Settings(from_json(kind, &payload).map_err(malformed)?),
     })

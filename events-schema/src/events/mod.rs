@@ -7,6 +7,7 @@
 //! Who, when, why and by which command is in the envelope (see [`crate::envelope`]), the same for all.
 
 pub mod access;
+pub mod budget_alert;
 pub mod budget_policy;
 pub mod codec;
 pub mod log;
@@ -28,6 +29,7 @@ pub use self::{
         GrantEvent, GrantedModels, KeyEvent, KeyLimits, ModelRef, Owner, Subject, UserEvent,
         VirtualAccountEvent,
     },
+    budget_alert::BudgetAlertEvent,
     budget_policy::{
         BudgetAmount, BudgetLimit, BudgetOverride, BudgetPolicyEvent, BudgetRule, BudgetWindow,
         WhenCutOff,
@@ -83,6 +85,8 @@ pub enum Event {
     RateLimitPolicy(RateLimitPolicyId, RateLimitPolicyEvent),
     /// To a budget policy.
     BudgetPolicy(BudgetPolicyId, BudgetPolicyEvent),
+    /// Of the use of a budget policy.
+    BudgetAlert(BudgetPolicyId, BudgetAlertEvent),
     /// To the organisation's settings.
     Settings(SettingsEvent),
 }
@@ -116,13 +120,15 @@ pub enum Aggregate {
     RateLimitPolicy,
     /// Budget policies.
     BudgetPolicy,
+    /// Alerts of budget policies: which thresholds were reached.
+    BudgetAlert,
     /// The organisation's settings, of which there is one.
     Settings,
 }
 
 impl Aggregate {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Log,
         Self::ProviderAccount,
         Self::Model,
@@ -135,6 +141,7 @@ impl Aggregate {
         Self::Team,
         Self::RateLimitPolicy,
         Self::BudgetPolicy,
+        Self::BudgetAlert,
         Self::Settings,
     ];
 
@@ -154,6 +161,7 @@ impl Aggregate {
             Self::Team => "team",
             Self::RateLimitPolicy => "rate_limit_policy",
             Self::BudgetPolicy => "budget_policy",
+            Self::BudgetAlert => "budget_alert",
             Self::Settings => "settings",
         }
     }
@@ -203,6 +211,8 @@ pub enum Stream {
     RateLimitPolicy(RateLimitPolicyId),
     /// A budget policy's.
     BudgetPolicy(BudgetPolicyId),
+    /// That of a budget policy's alerts.
+    BudgetAlert(BudgetPolicyId),
     /// The settings'.
     Settings,
 }
@@ -224,6 +234,7 @@ impl Stream {
             Self::Team(_) => Aggregate::Team,
             Self::RateLimitPolicy(_) => Aggregate::RateLimitPolicy,
             Self::BudgetPolicy(_) => Aggregate::BudgetPolicy,
+            Self::BudgetAlert(_) => Aggregate::BudgetAlert,
             Self::Settings => Aggregate::Settings,
         }
     }
@@ -243,7 +254,7 @@ impl Stream {
             Self::Operator(id) => Some(id.to_string()),
             Self::Team(id) => Some(id.to_string()),
             Self::RateLimitPolicy(id) => Some(id.to_string()),
-            Self::BudgetPolicy(id) => Some(id.to_string()),
+            Self::BudgetPolicy(id) | Self::BudgetAlert(id) => Some(id.to_string()),
         }
     }
 }
@@ -265,6 +276,7 @@ impl Event {
             Self::Team(id, _) => Stream::Team(*id),
             Self::RateLimitPolicy(id, _) => Stream::RateLimitPolicy(*id),
             Self::BudgetPolicy(id, _) => Stream::BudgetPolicy(*id),
+            Self::BudgetAlert(id, _) => Stream::BudgetAlert(*id),
             Self::Settings(_) => Stream::Settings,
         }
     }
@@ -314,6 +326,7 @@ impl FromStr for Stream {
             Aggregate::Team => Self::Team(id.parse()?),
             Aggregate::RateLimitPolicy => Self::RateLimitPolicy(id.parse()?),
             Aggregate::BudgetPolicy => Self::BudgetPolicy(id.parse()?),
+            Aggregate::BudgetAlert => Self::BudgetAlert(id.parse()?),
         })
     }
 }

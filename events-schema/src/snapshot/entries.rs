@@ -115,7 +115,9 @@ impl EntrySubject {
     pub fn of_event(event: &Event) -> impl Iterator<Item = Self> {
         let at = |kind, id| Some(Self { kind, id });
         let changed = match event {
-            Event::Log(_) | Event::Operator(..) | Event::Settings(_) => [None, None],
+            Event::Log(_) | Event::Operator(..) | Event::BudgetAlert(..) | Event::Settings(_) => {
+                [None, None]
+            }
             Event::ProviderAccount(id, _) => [
                 at(EntryKind::ProviderAccount, id.bytes()),
                 at(EntryKind::PrivateAddresses, id.bytes()),

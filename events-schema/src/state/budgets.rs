@@ -56,6 +56,7 @@ impl Organisation {
             }
             E::BudgetPolicyDeleted {} => {
                 self.drop_budget_policy(id);
+                self.drop_alerts_of(id);
                 self.gone
                     .insert(Stream::BudgetPolicy(id), now.stream_version);
             }

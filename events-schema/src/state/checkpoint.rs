@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
 
 use super::{
-    BudgetPolicy, FOLD_VERSION, Grant, Key, Membership, Model, Operator, Organisation,
+    BudgetAlert, BudgetPolicy, FOLD_VERSION, Grant, Key, Membership, Model, Operator, Organisation,
     ProviderAccount, RateLimitPolicy, Settings, Team, User, VirtualAccount, VirtualModel,
 };
 use crate::{
     envelope::Epoch,
     events::Stream,
-    id::{TeamId, UserId},
+    id::{BudgetPolicyId, TeamId, UserId},
+    time::Timestamp,
 };
 
 /// Everything in an [`Organisation`] but the derived indexes, as it is read; it is written by the state itself.
@@ -34,6 +35,9 @@ pub struct Checkpoint {
     memberships: Vec<(TeamId, UserId, Membership)>,
     rate_limit_policies: Vec<RateLimitPolicy>,
     budget_policies: Vec<BudgetPolicy>,
+    budget_alerts: Vec<BudgetAlert>,
+    alert_versions: Vec<(BudgetPolicyId, u64)>,
+    alerts_forgotten_until: Option<Timestamp>,
     settings: Settings,
     erased: Vec<String>,
     gone: Vec<(String, u64)>,
@@ -72,12 +76,15 @@ impl Serialize for Organisation {
             memberships,
             rate_limit_policies,
             budget_policies,
+            budget_alerts,
+            alert_versions,
+            alerts_forgotten_until,
             settings,
             erased,
             gone,
             index: _,
         } = self;
-        let mut json = serializer.serialize_struct("Checkpoint", 19)?;
+        let mut json = serializer.serialize_struct("Checkpoint", 22)?;
         json.serialize_field("fold_version", &FOLD_VERSION)?;
         json.serialize_field("position", position)?;
         json.serialize_field("epoch", epoch)?;
@@ -102,6 +109,9 @@ impl Serialize for Organisation {
             &Listed(|| rate_limit_policies.values()),
         )?;
         json.serialize_field("budget_policies", &Listed(|| budget_policies.values()))?;
+        json.serialize_field("budget_alerts", &Listed(|| budget_alerts.values()))?;
+        json.serialize_field("alert_versions", &Listed(|| alert_versions.iter()))?;
+        json.serialize_field("alerts_forgotten_until", alerts_forgotten_until)?;
         json.serialize_field("settings", settings)?;
         json.serialize_field("erased", &Listed(|| erased.iter().map(ToString::to_string)))?;
         let gone = Listed(|| gone.iter().map(|(stream, it)| (stream.to_string(), it)));
@@ -146,6 +156,9 @@ impl Organisation {
             memberships,
             rate_limit_policies,
             budget_policies,
+            budget_alerts,
+            alert_versions,
+            alerts_forgotten_until,
             settings,
             erased,
             gone,
@@ -160,6 +173,8 @@ impl Organisation {
             epoch,
             log_version,
             settings,
+            alert_versions: alert_versions.into_iter().collect(),
+            alerts_forgotten_until,
             ..Self::default()
         };
         for stream in erased {
@@ -192,6 +207,9 @@ impl Organisation {
         budget_policies
             .into_iter()
             .for_each(|it| state.put_budget_policy(it));
+        budget_alerts
+            .into_iter()
+            .for_each(|it| state.put_budget_alert(it));
         for (stream, version) in gone {
             let parsed: Stream = stream
                 .parse()

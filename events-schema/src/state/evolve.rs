@@ -90,6 +90,7 @@ impl Organisation {
             Event::Team(id, event) => self.team(now, *id, event),
             Event::RateLimitPolicy(id, event) => self.rate_limit_policy(now, *id, event),
             Event::BudgetPolicy(id, event) => self.budget_policy(now, *id, event),
+            Event::BudgetAlert(id, event) => self.budget_alert_event(now, *id, event),
             Event::Settings(event) => self.settings_changed(now, event),
         }
     }

@@ -10,6 +10,7 @@
 //! `evolve` never changes for a released (kind, schema version). When it must, [`FOLD_VERSION`] goes up:
 //! digests and checkpoints carry it.
 
+mod alerts;
 mod budgets;
 mod checkpoint;
 mod digest;
@@ -22,6 +23,7 @@ mod teams;
 use imbl::{OrdMap, OrdSet};
 
 pub use self::{
+    alerts::{BudgetAlert, BudgetAlertKey, MOST_BUDGET_ALERTS},
     checkpoint::{Checkpoint, CheckpointError},
     digest::{StateDigest, StateHasher},
     entities::{
@@ -39,10 +41,11 @@ use crate::{
     },
     names::{Label, ModelName, Slug, VirtualModelName},
     secrets::KeyedHash,
+    time::Timestamp,
 };
 
 /// The version of the fold.
-pub const FOLD_VERSION: u16 = 9;
+pub const FOLD_VERSION: u16 = 10;
 
 /// The whole configuration as of one position.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -62,6 +65,11 @@ pub struct Organisation {
     memberships: OrdMap<(TeamId, UserId), Membership>,
     rate_limit_policies: OrdMap<RateLimitPolicyId, RateLimitPolicy>,
     budget_policies: OrdMap<BudgetPolicyId, BudgetPolicy>,
+    budget_alerts: OrdMap<BudgetAlertKey, BudgetAlert>,
+    /// How many events each policy's alerts have.
+    alert_versions: OrdMap<BudgetPolicyId, u64>,
+    /// Alerts of windows that ended by then are forgotten.
+    alerts_forgotten_until: Option<Timestamp>,
     settings: Settings,
     /// Whose name and address are gone from `people`.
     erased: OrdSet<Stream>,
@@ -92,6 +100,8 @@ struct Index {
     budget_policies: OrdSet<(Slug, BudgetPolicyId)>,
     /// Rate-limit policies and budget policies, by what they name.
     policies_by_thing: OrdSet<(Stream, Stream)>,
+    /// Alerts, by the end of their windows.
+    alerts_by_end: OrdSet<(Timestamp, BudgetAlertKey)>,
 }
 
 impl Organisation {
@@ -130,10 +140,17 @@ impl Organisation {
             Stream::RateLimitPolicy(id) => self.rate_limit_policies.get(&id).map(|it| it.life),
             Stream::BudgetPolicy(id) => self.budget_policies.get(&id).map(|it| it.life),
             Stream::Settings => self.settings.life,
+            Stream::BudgetAlert(id) => return self.alert_version(id),
         };
         life.map(|life| life.version)
             .or_else(|| self.gone.get(&stream).copied())
             .unwrap_or(0)
+    }
+
+    fn alert_version(&self, policy: BudgetPolicyId) -> u64 {
+        let gone = || self.gone.get(&Stream::BudgetAlert(policy));
+        let version = self.alert_versions.get(&policy).or_else(gone);
+        version.copied().unwrap_or(0)
     }
 
     /// All provider accounts, by id.

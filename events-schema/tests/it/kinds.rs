@@ -3,8 +3,8 @@
 use std::fmt;
 
 use events_schema::events::{
-    Aggregate, BudgetPolicyEvent, GrantEvent, KeyEvent, LogEvent, ModelEvent, OperatorEvent,
-    ProviderAccountEvent, RateLimitPolicyEvent, SettingsEvent, TeamEvent, UserEvent,
+    Aggregate, BudgetAlertEvent, BudgetPolicyEvent, GrantEvent, KeyEvent, LogEvent, ModelEvent,
+    OperatorEvent, ProviderAccountEvent, RateLimitPolicyEvent, SettingsEvent, TeamEvent, UserEvent,
     VirtualAccountEvent, VirtualModelEvent, codec,
 };
 use serde::{
@@ -28,6 +28,7 @@ pub(crate) fn kinds_of(aggregate: Aggregate) -> &'static [&'static str] {
         Aggregate::Team => variants::<TeamEvent>(),
         Aggregate::RateLimitPolicy => variants::<RateLimitPolicyEvent>(),
         Aggregate::BudgetPolicy => variants::<BudgetPolicyEvent>(),
+        Aggregate::BudgetAlert => variants::<BudgetAlertEvent>(),
         Aggregate::Settings => variants::<SettingsEvent>(),
     }
 }

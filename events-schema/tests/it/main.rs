@@ -1,5 +1,6 @@
 //! What is stored and sent keeps its form, and the fold keeps its promises.
 
+mod alerts;
 mod chain;
 mod codec;
 mod fold;

@@ -9,6 +9,7 @@ use events_schema::{
     money::NanoUsd,
     report::{GatewayReport, ReportedTarget},
     snapshot::Heartbeat,
+    totals::{LimitTotal, LimitTotals},
     usage::{
         Attempt, BudgetCharge, Circuit, CounterSeen, Endpoint, Health, LimitMeasure, LimitOf,
         LimitPeriod, LimitSeen, Outcome, RetryWish, RoutingGrounds, TargetHealth, Tokens,
@@ -278,6 +279,28 @@ fn a_gateways_report_is_written_as_it_always_was() {
         ..report
     };
     check("gateway_report_with_targets", &report);
+}
+
+#[test]
+fn how_limits_and_budgets_stand_is_written_as_it_always_was() {
+    let total = LimitTotal {
+        rule: Uuid::from_bytes([1; 16]),
+        segment: Uuid::from_bytes([2; 16]),
+        measure: LimitMeasure::Cost,
+        period: LimitPeriod::Month,
+        began_at: a_time(),
+        ends_at: a_time().plus_micros(86_400_000_000),
+        most: u64::MAX,
+        used: 80,
+        held: 5,
+        refused: 1,
+    };
+    let totals = LimitTotals {
+        at: a_time(),
+        counters: 1,
+        totals: vec![total],
+    };
+    check("limit_totals", &totals);
 }
 
 #[test]

@@ -6,10 +6,10 @@ use std::{collections::BTreeSet, ops::Range};
 use events_schema::{
     envelope::Epoch,
     events::{
-        BudgetAmount, BudgetLimit, BudgetPolicyEvent, BudgetRule, BudgetWindow, Choice, Event,
-        GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LimitMode, LimitSegment,
-        LimitUnit, LimitWindow, LimitedSubject, LogEvent, ModelEvent, ModelRef, ModelType,
-        OperatorEvent, Override, Owner, Provider, ProviderAccountEvent, RateLimit,
+        BudgetAlertEvent, BudgetAmount, BudgetLimit, BudgetPolicyEvent, BudgetRule, BudgetWindow,
+        Choice, Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LimitMode,
+        LimitSegment, LimitUnit, LimitWindow, LimitedSubject, LogEvent, ModelEvent, ModelRef,
+        ModelType, OperatorEvent, Override, Owner, Provider, ProviderAccountEvent, RateLimit,
         RateLimitPolicyEvent, RateLimitRule, Retry, Role, Routing, RoutingStrategy, RoutingTarget,
         SegmentValue, SessionIdentifier, SessionSource, SettingsEvent, SlaCutoff, StickySessions,
         Subject, TeamEvent, TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, When,
@@ -71,6 +71,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         4 => (id(), team()).prop_map(|(id, event)| Event::Team(id, event)),
         2 => (id(), policy()).prop_map(|(id, event)| Event::RateLimitPolicy(id, event)),
         2 => (id(), budget()).prop_map(|(id, event)| Event::BudgetPolicy(id, event)),
+        3 => (id(), alert()).prop_map(|(id, event)| Event::BudgetAlert(id, event)),
         1 => settings().prop_map(Event::Settings),
     ]
 }
@@ -256,6 +257,23 @@ fn budget() -> impl Strategy<Value = BudgetPolicyEvent> {
         1 => Just(E::BudgetPolicyEnabled {}),
         1 => Just(E::BudgetPolicyDeleted {}),
     ]
+}
+
+fn alert() -> impl Strategy<Value = BudgetAlertEvent> {
+    let window = (time(), time());
+    let told = (budget_limit(), budget_amount(), 1..=100_u8);
+    ((0..3_u128), window, told).prop_map(
+        |(segment, (began_at, ends_at), (limit, used, threshold))| {
+            BudgetAlertEvent::BudgetAlertRaised {
+                segment: Uuid::from_u128(segment),
+                limit,
+                began_at,
+                ends_at,
+                threshold,
+                used,
+            }
+        },
+    )
 }
 
 fn settings() -> impl Strategy<Value = SettingsEvent> {
@@ -553,18 +571,24 @@ fn metadata_value() -> impl Strategy<Value = String> {
 }
 
 fn budget_limits() -> impl Strategy<Value = BTreeSet<BudgetLimit>> {
-    let amount = prop_oneof![
+    btree_set(budget_limit(), 0..4)
+}
+
+fn budget_amount() -> impl Strategy<Value = BudgetAmount> {
+    prop_oneof![
         money().prop_map(BudgetAmount::Cost),
         any::<u64>().prop_map(BudgetAmount::Tokens),
-    ];
+    ]
+}
+
+fn budget_limit() -> impl Strategy<Value = BudgetLimit> {
     let window = select(vec![
         BudgetWindow::Day,
         BudgetWindow::Week,
         BudgetWindow::Month,
         BudgetWindow::Quarter,
     ]);
-    let limit = (amount, window).prop_map(|(amount, window)| BudgetLimit { amount, window });
-    btree_set(limit, 0..4)
+    (budget_amount(), window).prop_map(|(amount, window)| BudgetLimit { amount, window })
 }
 
 fn choice<T: Ord + std::fmt::Debug, S: Strategy<Value = T>>(

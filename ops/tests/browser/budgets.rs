@@ -47,6 +47,63 @@ pub(crate) async fn a_budget_is_made_changed_and_taken_away(browser: &Browser) -
     browser.until_gone(row).await
 }
 
+/// One token a day is little: the next request uses it up, and that is told wherever one looks.
+pub(crate) async fn a_budget_that_is_used_up_is_told_of(browser: &Browser) -> Outcome {
+    browser.go("Budgets").await?;
+    browser.press("Create budget").await?;
+    browser.fill("name", "browser-alert").await?;
+    browser.choose("limit-0-unit", "tokens").await?;
+    browser.fill("limit-0", "1").await?;
+    browser.choose("limit-0-window", "a day").await?;
+    browser
+        .choose("rule.mode", "Only note what would have been refused")
+        .await?;
+    browser.fill("rule.alerts", "75, 100").await?;
+    browser.submit().await?;
+    let row = "tr[data-name='browser-alert']";
+    browser.until_text(row, "1 tokens a day").await?;
+    crate::chat(browser).await?;
+
+    browser.go("Limits in use").await?;
+    let alerts = "[data-part='budget-alerts']";
+    browser.until_text(alerts, "browser-alert").await?;
+    browser.until_text(alerts, "100 % reached").await?;
+    browser.picture("budget-alerts").await?;
+    browser.press("Used up").await?;
+    browser.until_address("percent=100").await?;
+    browser
+        .until_text(".sl-usage-name", "browser-alert")
+        .await?;
+    it_is_no_wider_than_a_phone(browser, alerts, "budget-alerts-phone").await?;
+    browser.go("Dashboard").await?;
+    browser.until_text(alerts, "browser-alert").await?;
+    browser.go("History").await?;
+    let event = "li[data-kind='budget_alert_raised']";
+    browser.until_text(event, "browser-alert").await?;
+    browser.go("Budgets").await?;
+    browser.until_text(row, "100 % reached").await?;
+    browser.act("browser-alert", "Delete").await?;
+    browser.submit().await?;
+    browser.until_gone(row).await
+}
+
+/// A screen on which there is this is no wider than a phone.
+async fn it_is_no_wider_than_a_phone(browser: &Browser, css: &str, picture: &str) -> Outcome {
+    let page = browser.page();
+    let (width, height) = page.get_window_size().await?;
+    page.set_window_size(PHONE.0, PHONE.1).await?;
+    browser.reload().await?;
+    browser.see(css).await?;
+    let overhang = page.execute(OVERHANG, Vec::new()).await?;
+    assert_eq!(overhang, json!(0), "it is wider than a phone");
+    browser.picture(picture).await?;
+    page.set_window_size(u32::try_from(width)?, u32::try_from(height)?)
+        .await?;
+    browser.reload().await?;
+    browser.see(css).await?;
+    Ok(())
+}
+
 /// Neither the list nor the form is wider than the screen.
 async fn it_fits_a_phone(browser: &Browser) -> Outcome {
     let page = browser.page();

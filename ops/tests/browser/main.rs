@@ -54,6 +54,7 @@ async fn first_quarter_of_an_hour(browser: &Browser, stack: &Stack) -> Outcome {
     the_theme_is_remembered(browser).await?;
     a_document_is_applied(browser).await?;
     budgets::a_budget_is_made_changed_and_taken_away(browser).await?;
+    budgets::a_budget_that_is_used_up_is_told_of(browser).await?;
     what_is_not_needed_goes_away(browser).await?;
     sign_out(browser).await
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use events_schema::{
-    api::{commands::NewCommand, limits::LimitUsage},
+    api::{Page, commands::NewCommand, history::HistoryEvent, limits::LimitUsage},
     events::{BudgetAmount, BudgetLimit, BudgetRule, BudgetWindow, LimitMode, When, WhenCutOff},
     money::NanoUsd,
     subjects,
@@ -22,6 +22,11 @@ const SPENT: &str = "SELECT toUInt64(sum(ifNull(cost, 0))) FROM requests WHERE n
 
 /// Everybody together may spend so much a month, at both gateways. Whoever is cut off does not spend.
 fn budget(most: NanoUsd) -> NewCommand {
+    budget_that_tells(most, &[])
+}
+
+/// The same, which tells when so many percent are spent.
+fn budget_that_tells(most: NanoUsd, alerts: &[u8]) -> NewCommand {
     let rule = BudgetRule {
         when: When::default(),
         applies_per: [].into(),
@@ -33,7 +38,7 @@ fn budget(most: NanoUsd) -> NewCommand {
         overrides: [].into(),
         mode: LimitMode::Enforce,
         when_cut_off: WhenCutOff::Closed,
-        alerts: [].into(),
+        alerts: alerts.iter().copied().collect(),
     };
     NewCommand::CreateBudgetPolicy {
         name: "all".to_owned(),
@@ -71,6 +76,23 @@ async fn recorded(scene: &Scene, admitted: u64) -> u64 {
     })
     .await;
     scene.stack.ledger(SPENT).await
+}
+
+/// Waits until the history tells of these thresholds, each once; the oldest first.
+async fn until_told(scene: &Scene, expected: &[u64]) {
+    wait_until("thresholds are told of", || async {
+        let page: Page<HistoryEvent> = scene.session.get("/events?aggregate=budget_alert").await;
+        let events = page.items.iter().rev();
+        let told: Vec<_> = events.map(|it| it.payload["threshold"].as_u64()).collect();
+        let expected: Vec<_> = expected.iter().copied().map(Some).collect();
+        assert!(told.len() <= expected.len(), "{told:?}");
+        if told == expected {
+            Ok(())
+        } else {
+            Err(format!("{told:?}"))
+        }
+    })
+    .await;
 }
 
 /// Whoever lends takes office some seconds after the one before it died, and gateways go on with what they have.
@@ -136,13 +158,15 @@ fn a_budget_outlives_the_loss_of_all_that_was_lent_and_of_a_gateway() {
         scene.settled = OFFICE_TAKEN;
         let one = cost_of_one(&scene).await;
         let most = one * 200;
-        let position = scene.command(budget(NanoUsd::new(most))).await;
+        let command = budget_that_tells(NanoUsd::new(most), &[25, 75, 90]);
+        let position = scene.command(command).await;
         scene.both_serve(position).await;
         let [first, second] = &scene.gateways;
         let some = (0..60).map(|_| scene.ask(second));
         let answers = join_all(some).await;
         assert!(answers.iter().all(|it| it.status == 200));
         recorded(&scene, 61).await;
+        until_told(&scene, &[25]).await;
         // The gateway that has spent it, whoever lends, and what was written down: all gone at once.
         let before = scene.stack.pid("gateway-2");
         scene.stack.signal("gateway-2", Signal::SIGKILL);
@@ -159,5 +183,7 @@ fn a_budget_outlives_the_loss_of_all_that_was_lent_and_of_a_gateway() {
         let admitted = scene.use_up(std::slice::from_ref(first), async || {}).await;
         let spent = recorded(&scene, admitted + 61).await - one;
         kept(spent, most, one);
+        // What was told before the loss is not told again.
+        until_told(&scene, &[25, 75, 90]).await;
     });
 }

@@ -24,4 +24,5 @@ pub(crate) mod paging;
 pub(crate) mod reference;
 pub(crate) mod rename;
 pub(crate) mod secret;
+pub(crate) mod toggle;
 pub(crate) mod uses;

@@ -112,7 +112,7 @@ fn alerts(rule: &At<'_>, faults: &mut Vec<Fault>) -> BTreeSet<u8> {
     refuse(
         &at,
         "notification_target",
-        "Nobody is written to from here: alerts are shown in the console, and by the API. Leave it empty.",
+        "Nobody is written to from here: alerts are events of the history, which the console and the API show. Leave it empty.",
         faults,
     );
     let thresholds = list(&at, "thresholds", faults, |it, faults| {

@@ -1,6 +1,7 @@
 //! `decide`: what a command does in a state. One file for each kind of thing.
 
 mod access;
+mod budget_alert;
 mod budget_policy;
 mod key;
 mod model;
@@ -48,6 +49,7 @@ pub fn decide(state: &Organisation, command: &Command) -> Decision {
         Command::Team(id, command) => team::decide(state, *id, command),
         Command::RateLimitPolicy(id, command) => rate_limit_policy::decide(state, *id, command),
         Command::BudgetPolicy(id, command) => budget_policy::decide(state, *id, command),
+        Command::BudgetAlert(id, command) => Ok(budget_alert::decide(state, *id, command)),
         Command::Settings(command) => settings::decide(state, command),
     }
 }

@@ -1,11 +1,17 @@
 //! `/api/v1/budget-policies`
 
+use std::cmp::Ordering;
+
 use axum::extract::State;
 use events_schema::{
-    api::{Page, history::Thing, resources::BudgetPolicyItem},
+    api::{
+        Page,
+        history::Thing,
+        resources::{BudgetAlerted, BudgetPolicyItem},
+    },
     events::{Named, Stream},
     id::BudgetPolicyId,
-    state::{BudgetPolicy, Organisation},
+    state::{BudgetAlert, BudgetPolicy, Organisation},
     time::Timestamp,
 };
 use uuid::Uuid;
@@ -103,7 +109,7 @@ impl Kind for BudgetPolicy {
         Ok(list::by_name(wanted, in_order))
     }
 
-    fn item(&self, names: &Names<'_>, _: Timestamp) -> BudgetPolicyItem {
+    fn item(&self, names: &Names<'_>, at: Timestamp) -> BudgetPolicyItem {
         let Self {
             id,
             life,
@@ -121,10 +127,32 @@ impl Kind for BudgetPolicy {
             subjects: names.limited_subjects(&named),
             models: names.models(&named),
             disabled: *disabled,
+            alerted: alerted(names.state(), *id, at),
             unreachable_behind: names.unreachable_behind(self.stream()),
             life: *life,
         }
     }
+}
+
+/// What was told of the policy's use in windows that are not over at that time.
+fn alerted(state: &Organisation, policy: BudgetPolicyId, at: Timestamp) -> Option<BudgetAlerted> {
+    let current = state.current_budget_alerts_of(policy, at);
+    let mut found: Option<BudgetAlerted> = None;
+    for threshold in current.map(BudgetAlert::highest) {
+        let (most, counters) = found.map_or((0, 0), |it| (it.threshold, it.counters));
+        found = Some(match threshold.cmp(&most) {
+            Ordering::Less => continue,
+            Ordering::Equal => BudgetAlerted {
+                threshold,
+                counters: counters + 1,
+            },
+            Ordering::Greater => BudgetAlerted {
+                threshold,
+                counters: 1,
+            },
+        });
+    }
+    found
 }
 
 fn named(policy: &BudgetPolicy) -> Named {

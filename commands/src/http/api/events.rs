@@ -225,6 +225,10 @@ async fn before_and_after(
     control: &Control,
     event: &Envelope,
 ) -> Answer<(Option<Value>, Option<Value>)> {
+    if matches!(event.stream, Stream::BudgetAlert(_)) {
+        // What is told of a thing changes nothing of it, and may be told a hundred thousand times.
+        return Ok((None, None));
+    }
     let filter = HistoryFilter {
         stream: Some(event.stream),
         ..HistoryFilter::default()
@@ -279,6 +283,7 @@ fn member_of(event: &Envelope) -> Option<UserId> {
         | Event::Team(..)
         | Event::RateLimitPolicy(..)
         | Event::BudgetPolicy(..)
+        | Event::BudgetAlert(..)
         | Event::Settings(_) => None,
     }
 }
@@ -319,6 +324,8 @@ fn thing(state: &Organisation, stream: Stream) -> Option<Value> {
         Stream::Team(id) => json(state.teams().get(&id)),
         Stream::RateLimitPolicy(id) => json(state.rate_limit_policies().get(&id)),
         Stream::BudgetPolicy(id) => json(state.budget_policies().get(&id)),
+        // What is told of a thing leaves it as it was.
+        Stream::BudgetAlert(_) => None,
         Stream::Settings => json(Some(state.settings())),
     }
 }

@@ -20,6 +20,7 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::{
+    alerts::budget_use,
     clock,
     http::{
         App,
@@ -134,17 +135,11 @@ fn item<'p>(
         LimitMeasure::Tokens => LimitAmount::Tokens(amount),
         LimitMeasure::Cost => LimitAmount::Cost(NanoUsd::new(amount)),
     };
-    let mut applies_per = applies_per.into_iter();
-    let segment_name = match (applies_per.next(), applies_per.next()) {
-        (Some(one), None) => segment_name(names, one, total.segment),
-        // Of two the counter is a hash of both.
-        (None, _) | (Some(_), Some(_)) => None,
-    };
     LimitUsageItem {
         of,
         name,
         segment: total.segment,
-        segment_name,
+        segment_name: segment_name(names, applies_per, total.segment),
         period: total.period,
         began_at: total.began_at,
         ends_at: total.ends_at,
@@ -153,11 +148,28 @@ fn item<'p>(
         held: amount(total.held),
         refused: amount(total.refused),
         percent: total.fraction() / 100,
+        alert: alert(names.state(), total),
     }
 }
 
-/// Whose counter it is, where it is somebody's or something's with an id.
-fn segment_name(names: &Names<'_>, segment: &LimitSegment, id: Uuid) -> Option<String> {
+/// The highest threshold of which an alert was raised in the window.
+fn alert(state: &Organisation, total: &LimitTotal) -> Option<u8> {
+    let (policy, reached) = budget_use(total, total.began_at)?;
+    let alert = state.budget_alert(&reached.key(policy))?;
+    Some(alert.highest())
+}
+
+/// Whose counter of a policy it is, where it is somebody's or something's with an id.
+pub(super) fn segment_name<'p>(
+    names: &Names<'_>,
+    applies_per: impl IntoIterator<Item = &'p LimitSegment>,
+    id: Uuid,
+) -> Option<String> {
+    let mut applies_per = applies_per.into_iter();
+    // Of two the counter is a hash of both.
+    let (Some(segment), None) = (applies_per.next(), applies_per.next()) else {
+        return None;
+    };
     let state = names.state();
     match segment {
         LimitSegment::User => {

@@ -1,6 +1,7 @@
 //! The routes under `/api/v1`, one file for each resource.
 
 mod analytics;
+mod budget_alerts;
 mod budget_policies;
 mod commands;
 mod declared;
@@ -71,6 +72,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(rate_limit_policies::list))
         .routes(routes!(rate_limit_policies::one))
         .routes(routes!(limit_usage::usage))
+        .routes(routes!(budget_alerts::list))
         .routes(routes!(budget_policies::list))
         .routes(routes!(budget_policies::one))
         .routes(routes!(settings::read))

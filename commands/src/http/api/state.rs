@@ -147,7 +147,7 @@ pub(super) async fn summary(
 /// called then; people are called as they are now, and those who were erased have no name. The answer's `position` is
 /// that of the state.
 #[utoipa::path(get, path = "/state/{kind}", tag = "history", operation_id = "list_state",
-    params(("kind" = Aggregate, Path, description = "The kind of thing; not `log`."), ThingParams),
+    params(("kind" = Aggregate, Path, description = "The kind of thing; not `log` or `budget_alert`."), ThingParams),
     responses((status = 200, description = "A page of things.", body = Page<ThingAt>)))]
 pub(super) async fn things(
     State(app): State<App>,
@@ -211,7 +211,8 @@ type Found = (Vec<ThingAt>, Option<String>);
 impl Question {
     async fn answer(&self, app: &App, kind: Aggregate) -> Answer<Found> {
         match kind {
-            Aggregate::Log => Err(ApiError::NotFound("kind of thing")),
+            // Alerts are told of things, and are none.
+            Aggregate::Log | Aggregate::BudgetAlert => Err(ApiError::NotFound("kind of thing")),
             Aggregate::ProviderAccount => self.page::<ProviderAccount>(app).await,
             Aggregate::Model => self.page::<Model>(app).await,
             Aggregate::VirtualModel => self.page::<VirtualModel>(app).await,
@@ -293,7 +294,7 @@ fn count(aggregate: Aggregate, then: &Organisation, now: &Organisation) -> KindA
         [things, changed, gone, came.count() as u64]
     }
     let [things, changed, gone, came] = match aggregate {
-        Aggregate::Log => [0; 4],
+        Aggregate::Log | Aggregate::BudgetAlert => [0; 4],
         Aggregate::ProviderAccount => of::<ProviderAccount>(then, now),
         Aggregate::Model => of::<Model>(then, now),
         Aggregate::VirtualModel => of::<VirtualModel>(then, now),

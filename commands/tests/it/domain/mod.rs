@@ -1,5 +1,6 @@
 //! The business rules: what a command does in a state, or what it is refused with, as people read it.
 
+mod alerts;
 mod budgets;
 mod callers;
 mod operators;

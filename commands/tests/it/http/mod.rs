@@ -1,5 +1,6 @@
 //! The HTTP API as callers see it, on a real Postgres.
 
+mod alerts;
 mod brought;
 mod budgets;
 mod commands;

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf};
 use axum::body::Body;
 use bytes::Bytes;
 use commands::{
+    alerts::Alerts,
     analytics::Analytics,
     auth::{
         Email,
@@ -200,6 +201,7 @@ pub(crate) fn app(trust_forwarded: bool, stopping: CancellationToken) -> App {
         secrets: secrets(),
         gateways: Gateways::default(),
         totals: Totals::default(),
+        alerts: Alerts::default(),
         playground: Playground::new(NOWHERE, &Trust::default()).expect("a URL"),
         analytics: Analytics::new(NOWHERE, &Trust::default()).expect("a URL"),
         gateway_url: NOWHERE.into(),

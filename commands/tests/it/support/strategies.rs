@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use commands::domain::{
-    Command, Fingerprints, GrantCommand, KeyCommand, LogCommand, ModelCommand, OperatorCommand,
-    PolicyCommand, ProviderAccountCommand, SealedCredential, SettingsCommand, TeamCommand,
-    UserCommand, VirtualAccountCommand, VirtualModelCommand,
+    BudgetAlertCommand, BudgetUse, Command, Fingerprints, GrantCommand, KeyCommand, LogCommand,
+    ModelCommand, OperatorCommand, PolicyCommand, ProviderAccountCommand, SealedCredential,
+    SettingsCommand, TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand,
 };
 use events_schema::{
     envelope::Epoch,
@@ -83,6 +83,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         4 => (id(), team()).prop_map(|(id, it)| Command::Team(id, it)),
         4 => (id(), policy(rule)).prop_map(|(id, it)| Command::RateLimitPolicy(id, it)),
         4 => (id(), policy(budget_rule)).prop_map(|(id, it)| Command::BudgetPolicy(id, it)),
+        4 => (id(), alert()).prop_map(|(id, it)| Command::BudgetAlert(id, it)),
         2 => settings().prop_map(Command::Settings),
     ]
 }
@@ -322,6 +323,18 @@ fn budget_rule() -> impl Strategy<Value = BudgetRule> {
             ..world::dollars_per_month(limit)
         },
     )
+}
+
+fn alert() -> impl Strategy<Value = BudgetAlertCommand> {
+    let limit = select(vec![1, 2, 60]).prop_map(world::monthly);
+    (0..3_u128, limit, 0..110_u64).prop_map(|(segment, limit, percent)| {
+        BudgetAlertCommand::Raise(BudgetUse {
+            segment: Uuid::from_u128(segment),
+            limit,
+            used: limit.amount.number() / 100 * percent,
+            ..world::of_this_month()
+        })
+    })
 }
 
 fn when() -> impl Strategy<Value = When> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use commands::domain::{
-    BudgetPolicyCommand, Command, Fingerprints, GrantCommand, KeyCommand, ModelCommand,
+    BudgetPolicyCommand, BudgetUse, Command, Fingerprints, GrantCommand, KeyCommand, ModelCommand,
     OperatorCommand, ProviderAccountCommand, RateLimitPolicyCommand, SealedCredential, TeamCommand,
     UserCommand, VirtualAccountCommand, VirtualModelCommand,
 };
@@ -18,6 +18,7 @@ use events_schema::{
     secrets::{KeyedHash, SealedRef},
     time::Timestamp,
 };
+use uuid::Uuid;
 
 use super::journal::NOW;
 
@@ -274,6 +275,19 @@ pub(crate) const fn monthly(dollars: u64) -> BudgetLimit {
     BudgetLimit {
         amount: BudgetAmount::Cost(NanoUsd::new(dollars * 1_000_000_000)),
         window: BudgetWindow::Month,
+    }
+}
+
+/// Nothing was used yet of 60 dollars in the month of [`NOW`], by everybody together.
+pub(crate) fn of_this_month() -> BudgetUse {
+    let at = |time: &str| time.parse().expect("a time");
+    BudgetUse {
+        segment: Uuid::nil(),
+        limit: monthly(60),
+        began_at: at("2026-11-01T00:00:00Z"),
+        ends_at: at("2026-12-01T00:00:00Z"),
+        used: 0,
+        at: NOW,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Histories in which every kind of event occurs: what the golden files are first made of. What is new comes in a
 //! history of its own, so that the old ones stay as they are.
 
+mod alerts;
 mod policies;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +49,7 @@ const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 11] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 12] {
     [
         ("first", history()),
         ("rotation", rotation()),
@@ -61,6 +62,7 @@ pub(crate) fn histories() -> [(&'static str, Vec<Event>); 11] {
         ("addresses", addresses()),
         ("limits", policies::limits()),
         ("budgets", policies::budgets()),
+        ("alerts", alerts::alerts()),
     ]
 }
 

@@ -6,6 +6,7 @@
 
 mod spent;
 mod store;
+mod turns;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,6 +31,7 @@ use uuid::Uuid;
 use self::{
     spent::Spent,
     store::{Error, Store},
+    turns::Turns,
 };
 use super::{AGAIN, Config, SEND, totals};
 use crate::warehouse::WarehouseError;
@@ -97,6 +99,8 @@ struct Work<'c> {
     client: &'c Client,
     store: Store,
     shards: Vec<Shard>,
+    /// Which of them are told of for alerts.
+    turns: Turns,
     begin: Instant,
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
     /// What the ledger is to be asked for, and since when.
@@ -137,8 +141,9 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
             spent = pending(&mut work.settling) => work.records_arrived(spent),
             _ = tick.tick() => work.tick(),
             _ = tell.tick() => {
-                let totals = work.totals();
+                let (totals, used) = work.totals();
                 totals::tell(client, subjects::BUDGETS_TOTALS, &totals).await;
+                totals::tell(client, subjects::BUDGETS_USED, &used).await;
             }
         }
         work.plan();
@@ -194,6 +199,7 @@ impl<'c> Work<'c> {
             client,
             store,
             shards: shards.collect(),
+            turns: Turns::default(),
             begin,
             writes: FuturesUnordered::new(),
             unasked,
@@ -261,12 +267,19 @@ impl<'c> Work<'c> {
         tell(self.client, told).await;
     }
 
-    /// How all budgets stand.
-    fn totals(&self) -> LimitTotals {
+    /// How budgets stand: those that are used most, and those whose turn it is.
+    fn totals(&mut self) -> (LimitTotals, LimitTotals) {
         let (now, wall) = (self.steady(), (self.config.now)());
         let all = self.shards.iter().flat_map(|it| it.treasury.standings(now));
-        let all = all.map(|(budget, standing)| totals::of_budget(&budget, &standing));
-        LimitTotals::of(all, wall)
+        let all = all.map(|(budget, standing)| (budget, totals::of_budget(&budget, &standing)));
+        let all: Vec<_> = all.collect();
+        let used = LimitTotals {
+            at: wall,
+            counters: all.len() as u64,
+            totals: self.turns.next(&all),
+        };
+        let most = LimitTotals::of(all.into_iter().map(|(_, total)| total), wall);
+        (most, used)
     }
 
     /// Plans what is to be lent, and begins to write it down.
@@ -366,7 +379,7 @@ impl<'c> Work<'c> {
                 shard.treasury.ledger_said(budget, [], now);
             }
         }
-        let (store, unasked) = (&mut self.store, &mut self.unasked);
+        let (store, unasked, turns) = (&mut self.store, &mut self.unasked, &mut self.turns);
         let mut known = 0;
         for shard in &mut self.shards {
             let all = shard.treasury.budgets();
@@ -374,6 +387,7 @@ impl<'c> Work<'c> {
             for budget in over {
                 shard.treasury.forget(&budget);
                 store.forget(&budget);
+                turns.forget(&budget);
                 unasked.remove(&budget);
             }
             known += shard.treasury.budgets().count();

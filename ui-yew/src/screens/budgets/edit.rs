@@ -101,7 +101,7 @@ fn budget_fields(draft: &Draft<BudgetDraft>, rejection: Option<&Rejection>) -> H
             <SelectField name="rule.when_cut_off" label="Where a gateway is cut off" value={when_cut_off} choices={ways} onchange={onway}
                 hint="What it does once it has used what it was given of the budget, and can be given no more." />
             <TextField name="rule.alerts" label="Alerts" placeholder="75, 90, 95, 100" value={draft.alerts.clone()}
-                hint="At how many percent of a limit, with commas. Kept with the policy; nothing tells of them yet."
+                hint="At how many percent of a limit it is told, with commas: on the dashboard, and in the history."
                 onchange={draft.edit(|draft: &mut BudgetDraft, text| draft.alerts = text)} rejection={rejection.cloned()} />
         </div>
     )

@@ -8,18 +8,21 @@ use std::rc::Rc;
 
 use edit::EditBudget;
 use events_schema::api::commands::NewCommand;
-use events_schema::api::resources::BudgetPolicyItem;
+use events_schema::api::resources::{BudgetAlerted, BudgetPolicyItem};
 use events_schema::events::Aggregate;
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
+use super::limit_usage::alerts::badge;
 use super::rules::{Orders, Policy, all_but, limits_told, never, state};
+use crate::format;
 use crate::route::Screen;
 use crate::session::use_session;
 use crate::widgets::button::{Button, Variant};
 use crate::widgets::confirm::{Confirm, Question};
 use crate::widgets::dialog::{Dialogs, use_dialogs};
 use crate::widgets::heading::Heading;
+use crate::widgets::link::To;
 use crate::widgets::listing::{Listing, Row};
 use crate::widgets::menu::{HistoryLink, MenuItem, item};
 use crate::widgets::rename::{OneText, Rename};
@@ -27,6 +30,7 @@ use crate::widgets::rename::{OneText, Rename};
 /// The aggregates whose changes show in the list.
 const SHOWS: &[Aggregate] = &[
     Aggregate::BudgetPolicy,
+    Aggregate::BudgetAlert,
     Aggregate::Team,
     Aggregate::VirtualAccount,
     Aggregate::Model,
@@ -119,6 +123,9 @@ pub(super) fn row(policy: BudgetPolicyItem, actions: Vec<MenuItem>) -> Row {
                     if !rule.alerts.is_empty() {
                         <div class="sl-quiet">{ alerts(&rule.alerts) }</div>
                     }
+                    if let Some(alerted) = &policy.alerted {
+                        <div>{ reached(alerted) }</div>
+                    }
                 </>
             ),
             whose,
@@ -133,6 +140,18 @@ pub(super) fn row(policy: BudgetPolicyItem, actions: Vec<MenuItem>) -> Row {
         name: policy.name,
         actions,
     }
+}
+
+/// The highest threshold that was reached, and by how many.
+fn reached(alerted: &BudgetAlerted) -> Html {
+    html!(
+        <To screen={Screen::LimitUsage}>
+            { badge(alerted.threshold) }
+            if alerted.counters > 1 {
+                { format!(" by {}", format::count(alerted.counters)) }
+            }
+        </To>
+    )
 }
 
 /// `alerts at 75 and 100 %`.

@@ -16,7 +16,9 @@ use crate::format;
 use crate::range::{Range, Window};
 use crate::remote::{Content, Remote, use_polled};
 use crate::route::Screen;
+use crate::screens::limit_usage::alerts::BudgetAlerts;
 use crate::widgets::heading::Heading;
+use crate::widgets::toggle::toggle;
 
 /// How long after their last answer the figures are asked for again, in milliseconds.
 const REFRESH_MS: u32 = 3_000;
@@ -71,6 +73,7 @@ pub(crate) fn Dashboard() -> Html {
             </Heading>
             <section class="pf-v6-c-page__main-section sl-stack">
                 { ledger_error(&status.state).unwrap_or_default() }
+                <BudgetAlerts brief={true} />
                 { summary.show(Html::default, |summary| match summary.records_since {
                     None => html!(<FirstSteps />),
                     Some(since) => html!(
@@ -158,19 +161,5 @@ fn group_switch(group_by: &UseStateHandle<GroupBy>) -> Html {
     };
     html!(
         <div class="pf-v6-c-toggle-group" role="group" aria-label="Split by">{ for CHOICES.into_iter().map(option) }</div>
-    )
-}
-
-fn toggle(label: &'static str, chosen: bool, onclick: Callback<MouseEvent>) -> Html {
-    let class = classes!(
-        "pf-v6-c-toggle-group__button",
-        chosen.then_some("pf-m-selected")
-    );
-    html!(
-        <div class="pf-v6-c-toggle-group__item">
-            <button type="button" {class} aria-pressed={chosen.to_string()} {onclick}>
-                <span class="pf-v6-c-toggle-group__text">{ label }</span>
-            </button>
-        </div>
     )
 }

@@ -133,7 +133,11 @@ fn EventDetail(props: &Props) -> Html {
         },
     );
     detail.show(Html::default, |detail| {
-        let lines = diff(detail.before.as_ref(), detail.after.as_ref());
+        let is_alert = detail.event.aggregate == Aggregate::BudgetAlert;
+        // An alert changes nothing: what it says is all that there is.
+        let after = detail.after.as_ref();
+        let after = if is_alert { Some(&detail.event.payload) } else { after };
+        let lines = diff(detail.before.as_ref(), after);
         html!(
             <div class="sl-detail">
                 if lines.is_empty() {

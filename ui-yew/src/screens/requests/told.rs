@@ -68,6 +68,7 @@ pub(crate) fn stood_for(detail: &RequestDetail) -> &'static str {
             | Aggregate::Team
             | Aggregate::RateLimitPolicy
             | Aggregate::BudgetPolicy
+            | Aggregate::BudgetAlert
             | Aggregate::Settings,
         )
         | None => "which stood for nothing that there was, or was not looked up",

@@ -10,6 +10,6 @@ mod told;
 
 pub(crate) use self::draft::{HasRule, Parts, RuleDraft};
 pub(crate) use self::fields::{FIELDS, rule_fields};
-pub(crate) use self::limits::{choices, limit_fields};
+pub(crate) use self::limits::{Limit, choices, limit_fields};
 pub(crate) use self::orders::{Orders, Policy};
 pub(crate) use self::told::{all_but, limits_told, never, state};

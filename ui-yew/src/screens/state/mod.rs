@@ -76,6 +76,8 @@ fn when(query: &Query) -> String {
 /// The kind of thing that is shown: virtual accounts are not what one asks for first, but models are.
 fn kind(query: &Query) -> Aggregate {
     match query.get("kind").parse() {
+        // What is told of budgets is no thing, but of one.
+        Ok(Aggregate::BudgetAlert) => Aggregate::BudgetPolicy,
         Ok(Aggregate::Log) | Err(_) => Aggregate::ProviderAccount,
         Ok(kind) => kind,
     }
@@ -216,7 +218,8 @@ fn plural(kind: Aggregate) -> String {
         | Aggregate::Key
         | Aggregate::Grant
         | Aggregate::Operator
-        | Aggregate::Team => format!("{kind}s"),
+        | Aggregate::Team
+        | Aggregate::BudgetAlert => format!("{kind}s"),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::widgets::listing::Row;
 /// The headings of a kind.
 pub(super) fn columns(kind: Aggregate) -> &'static [&'static str] {
     match kind {
-        Aggregate::Log => &[],
+        Aggregate::Log | Aggregate::BudgetAlert => &[],
         Aggregate::ProviderAccount => provider_accounts::COLUMNS,
         Aggregate::Model => models::COLUMNS,
         Aggregate::VirtualModel => virtual_models::COLUMNS,

@@ -1,16 +1,22 @@
 //! How limits and budgets stand over all gateways, as it changes.
 
+pub(crate) mod alerts;
+
+use alerts::BudgetAlerts;
 use events_schema::api::limits::{LimitAmount, LimitUsage, LimitUsageItem};
 use events_schema::usage::{LimitOf, LimitPeriod};
 use patternfly_yew::prelude::*;
+use uuid::Uuid;
 use yew::prelude::*;
 
 use crate::api::Client;
+use crate::browser::{AddressQuery, use_query};
 use crate::format;
 use crate::remote::{Content, use_polled};
 use crate::route::Screen;
 use crate::widgets::heading::Heading;
 use crate::widgets::menu::HistoryLink;
+use crate::widgets::toggle::toggle;
 
 /// How long after its last answer it is asked again, in milliseconds: it is told once a second.
 const REFRESH_MS: u32 = 1_500;
@@ -22,20 +28,61 @@ impl Content for LimitUsage {}
 /// Budgets, then rate limits; of each those first that are used most.
 #[component]
 pub(crate) fn LimitUsageScreen() -> Html {
-    let usage = use_polled((), Some(REFRESH_MS), |client: Client, ()| async move {
-        client.get::<LimitUsage>("/limit-usage").await
-    });
+    let address = use_query();
+    let least = least(address.query.get("percent"));
+    let usage = use_polled(
+        least,
+        Some(REFRESH_MS),
+        |client: Client, least: u64| async move {
+            let path = format!("/limit-usage?percent={least}");
+            client.get::<LimitUsage>(&path).await
+        },
+    );
     html!(
         <>
-            <Heading screen={Screen::LimitUsage} />
+            <Heading screen={Screen::LimitUsage}>{ switch(&address, least) }</Heading>
             <section class="pf-v6-c-page__main-section sl-stack">
-                { usage.show(Html::default, |usage| shown(usage)) }
+                <BudgetAlerts />
+                { usage.show(Html::default, |usage| shown(usage, least)) }
             </section>
         </>
     )
 }
 
-fn shown(usage: &LimitUsage) -> Html {
+/// Of whose limit at least so many percent are used, in words.
+const LEAST: [(u64, &str); 4] = [
+    (0, "All"),
+    (CLOSE_PERCENT, "From 75 %"),
+    (90, "From 90 %"),
+    (100, "Used up"),
+];
+
+/// What is chosen, as the address says it; else all.
+fn least(text: &str) -> u64 {
+    let wanted = text.parse().unwrap_or(0);
+    let known = LEAST.iter().map(|(percent, _)| *percent);
+    known
+        .filter(|percent| *percent <= wanted)
+        .max()
+        .unwrap_or(0)
+}
+
+fn switch(address: &AddressQuery, least: u64) -> Html {
+    let option = |(percent, label): (u64, &'static str)| {
+        let text = match percent {
+            0 => String::new(),
+            _ => percent.to_string(),
+        };
+        let choose = address.edit("percent");
+        let onclick = Callback::from(move |_: MouseEvent| choose.emit(text.clone()));
+        toggle(label, least == percent, onclick)
+    };
+    html!(
+        <div class="pf-v6-c-toggle-group" role="group" aria-label="How much is used">{ for LEAST.into_iter().map(option) }</div>
+    )
+}
+
+fn shown(usage: &LimitUsage, least: u64) -> Html {
     let is_budget = |it: &&LimitUsageItem| matches!(it.of, LimitOf::BudgetPolicy(_));
     let (budgets, rates): (Vec<_>, Vec<_>) = usage.items.iter().partition(is_budget);
     html!(
@@ -45,14 +92,24 @@ fn shown(usage: &LimitUsage) -> Html {
                     { "The worker that deals out limits has not been heard of for ten seconds. Gateways go on with what they have." }
                 </Alert>
             }
-            { part("Budgets", &budgets, usage.budgets, "No budget has counted anything in its window.") }
-            { part("Rate limits", &rates, usage.rates, "No rate limit has counted anything in its window.") }
+            { part("Budgets", &budgets, usage.budgets, least, "No budget has counted anything in its window.") }
+            { part("Rate limits", &rates, usage.rates, least, "No rate limit has counted anything in its window.") }
         </>
     )
 }
 
-fn part(title: &'static str, items: &[&LimitUsageItem], all: u64, none: &'static str) -> Html {
+fn part(
+    title: &'static str,
+    items: &[&LimitUsageItem],
+    all: u64,
+    least: u64,
+    none: &'static str,
+) -> Html {
     let listed = items.len() as u64;
+    let none = match least {
+        0 => none.to_owned(),
+        _ => format!("Of none {least} % are used."),
+    };
     html!(
         <div class="sl-card sl-pad">
             <div class="sl-card-head">
@@ -64,7 +121,7 @@ fn part(title: &'static str, items: &[&LimitUsageItem], all: u64, none: &'static
             } else {
                 <ul class="sl-usage">{ for items.iter().map(|it| line(it)) }</ul>
             }
-            if listed < all {
+            if listed < all && least == 0 {
                 <p class="sl-quiet sl-note">
                     { format!("Of {} counters the {} are shown that are used most.", format::count(all), format::count(listed)) }
                 </p>
@@ -89,6 +146,9 @@ fn line(item: &LimitUsageItem) -> Html {
                         { format!(", {} of it lent to gateways or under way", amount(item.held)) }
                     }
                 </span>
+                if let Some(threshold) = item.alert {
+                    { alerts::badge(threshold) }
+                }
                 if !nothing_of(item.refused) {
                     <Label label={format!("{} refused", amount_and_unit(item.refused))} color={Color::Orange} compact={true} />
                 }
@@ -105,10 +165,7 @@ fn whose(item: &LimitUsageItem) -> Html {
         LimitOf::BudgetPolicy(id) => format!("budget_policy.{id}"),
     };
     let name = item.name.clone().unwrap_or_else(|| "gone".to_owned());
-    let of = item
-        .segment_name
-        .clone()
-        .or_else(|| (!item.segment.is_nil()).then(|| short(item)));
+    let of = counter(item.segment_name.as_deref(), item.segment);
     html!(
         <>
             <HistoryLink {name} {stream} />
@@ -119,16 +176,19 @@ fn whose(item: &LimitUsageItem) -> Html {
     )
 }
 
+/// Whose counter it is; `None`: all share one.
+fn counter(name: Option<&str>, segment: Uuid) -> Option<String> {
+    let short = || (!segment.is_nil()).then(|| short(segment));
+    name.map(str::to_owned).or_else(short)
+}
+
 /// Of values that only gateways know there is no more than a hash.
-fn short(item: &LimitUsageItem) -> String {
-    let id = item.segment.simple().to_string();
-    match item.segment.as_bytes() {
-        [0xff, ..] if item.segment.as_bytes().iter().all(|byte| *byte == 0xff) => {
-            "requests without one".to_owned()
-        }
-        [0xfe, ..] if item.segment.as_bytes().iter().all(|byte| *byte == 0xfe) => {
-            "all others".to_owned()
-        }
+fn short(segment: Uuid) -> String {
+    let id = segment.simple().to_string();
+    let bytes = segment.as_bytes();
+    match bytes {
+        [0xff, ..] if bytes.iter().all(|byte| *byte == 0xff) => "requests without one".to_owned(),
+        [0xfe, ..] if bytes.iter().all(|byte| *byte == 0xfe) => "all others".to_owned(),
         _ => format!("{}…", format::short_id(&id)),
     }
 }
@@ -198,6 +258,21 @@ mod tests {
     use events_schema::money::NanoUsd;
 
     use super::*;
+
+    #[test]
+    fn what_the_address_asks_for_is_one_of_the_choices() {
+        assert_eq!(["", "x", "74"].map(least), [0; 3]);
+        assert_eq!(["75", "95", "100", "400"].map(least), [75, 90, 100, 100]);
+    }
+
+    #[test]
+    fn a_counter_without_a_name_is_told_by_the_beginning_of_its_hash() {
+        assert_eq!(counter(None, Uuid::nil()), None);
+        assert_eq!(counter(Some("Bob"), Uuid::max()).as_deref(), Some("Bob"));
+        let told = |byte| counter(None, Uuid::from_bytes([byte; 16]));
+        assert_eq!(told(0xff).as_deref(), Some("requests without one"));
+        assert_eq!(told(0xab).as_deref(), Some("abababab…"));
+    }
 
     #[test]
     fn an_amount_is_told_in_its_unit_and_a_part_never_runs_over() {

@@ -74,7 +74,10 @@ fn part(title: &'static str, items: &[&LimitUsageItem], all: u64, none: &'static
 }
 
 fn line(item: &LimitUsageItem) -> Html {
-    let key = format!("{}{:?}{}", item.segment, item.of, item.began_at);
+    let at_a_time = item.period == LimitPeriod::AtATime;
+    // Each window is a line of its own; what is under way has none.
+    let began_at = (!at_a_time).then_some(item.began_at);
+    let key = format!("{}{:?}{:?}{began_at:?}", item.segment, item.of, item.period);
     html!(
         <li key={key}>
             <div class="sl-usage-head">
@@ -92,7 +95,11 @@ fn line(item: &LimitUsageItem) -> Html {
                 if !nothing_of(item.refused) {
                     <Label label={format!("{} refused", amount_and_unit(item.refused))} color={Color::Orange} compact={true} />
                 }
-                <span>{ format!("Free again {}", format::time(item.ends_at.to_chrono())) }</span>
+                if at_a_time {
+                    <span>{ "Under way now" }</span>
+                } else {
+                    <span>{ format!("Free again {}", format::time(item.ends_at.to_chrono())) }</span>
+                }
             </div>
         </li>
     )
@@ -190,6 +197,7 @@ const fn window(period: LimitPeriod) -> &'static str {
         LimitPeriod::Week => "a week",
         LimitPeriod::Month => "a month",
         LimitPeriod::Quarter => "a quarter",
+        LimitPeriod::AtATime => "at a time",
     }
 }
 

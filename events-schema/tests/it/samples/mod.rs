@@ -48,7 +48,7 @@ const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 11] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 12] {
     [
         ("first", history()),
         ("rotation", rotation()),
@@ -61,6 +61,7 @@ pub(crate) fn histories() -> [(&'static str, Vec<Event>); 11] {
         ("addresses", addresses()),
         ("limits", policies::limits()),
         ("budgets", policies::budgets()),
+        ("at_a_time", policies::at_a_time()),
     ]
 }
 

@@ -74,7 +74,7 @@ fn what_is_under_way_at_a_time_holds_in_every_world() {
 }
 
 #[test]
-fn all_of_a_limit_at_a_time_is_used_and_no_more_wherever_the_requests_arrive() {
+fn all_of_a_limit_at_a_time_is_used_and_at_most_one_more_each_wherever_the_requests_arrive() {
     for (gateways, load) in [(1, Load::Uniform), (10, Load::Uniform), (10, Load::Skewed)] {
         let limit = LimitSetup {
             period: Period::AtATime,
@@ -90,7 +90,8 @@ fn all_of_a_limit_at_a_time_is_used_and_no_more_wherever_the_requests_arrive() {
         let [peak] = outcome.peaks[..] else {
             panic!("one limit: {outcome:?}")
         };
-        assert!((98..=102).contains(&peak), "{gateways}, {load:?}: {peak}");
+        let most = 100 + gateways as u64;
+        assert!((98..=most).contains(&peak), "{gateways}, {load:?}: {peak}");
     }
 }
 

@@ -43,12 +43,7 @@ impl Pressing {
         let mut tasks = JoinSet::new();
         for _ in 0..many {
             let (gateway, refused) = (gateway.clone(), Arc::clone(&refused));
-            tasks.spawn(async move {
-                while is_refused(&gateway).await {
-                    refused.fetch_add(1, SeqCst);
-                    tokio::time::sleep(AGAIN).await;
-                }
-            });
+            tasks.spawn(async move { until_under_way(&gateway, &refused).await });
         }
         Self { tasks, refused }
     }
@@ -87,6 +82,14 @@ impl Pressing {
             }
         })
         .await;
+    }
+}
+
+/// Sends a request again and again until it is under way, and comes back when something has become of it.
+async fn until_under_way(gateway: &Info, refused: &AtomicU64) {
+    while is_refused(gateway).await {
+        refused.fetch_add(1, SeqCst);
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

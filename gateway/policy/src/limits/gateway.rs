@@ -14,10 +14,6 @@ use super::{
 /// time that as long a while has passed.
 pub const SHARE_LIFETIME_US: u64 = 5_000_000;
 
-/// How long ago the last report was sent at most, in microseconds, that a broadcast included, where somebody may be thought
-/// to add up.
-const ANSWERED_US: u64 = 1_000_000;
-
 /// How long a gateway's part of what counts at a time is remembered after it was heard last, in microseconds; then whatever
 /// it held is free. A gateway that is there, and was not heard for two lifetimes of a share, keeps each limit by itself by
 /// then; the second beyond is for clocks that do not run alike.
@@ -123,10 +119,9 @@ impl Gateway {
     pub fn report(&mut self, now: Steady) -> Report {
         self.reports += 1;
         let halvings = self.halvings(now);
-        // What nobody takes is better kept.
-        let is_answered = now.us_since(self.included_at) <= ANSWERED_US;
         let rows = self.counters.iter_mut().map(|counter| {
-            if is_answered {
+            // What nobody takes is better kept.
+            if halvings == 0 {
                 counter.give_back();
             }
             let mut row = counter.report();

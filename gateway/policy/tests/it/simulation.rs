@@ -1,4 +1,4 @@
-//! The properties of limits and budgets, in two thousand simulated worlds.
+//! The properties of limits and budgets, in three thousand simulated worlds.
 //!
 //! Code that breaks a rule is caught. Tried, each alone, and caught in so many of the thousand worlds of its test:
 //!

@@ -329,6 +329,8 @@ pub enum LimitPeriod {
     Month,
     /// A quarter of a year, UTC.
     Quarter,
+    /// No time: what is under way counts, and nothing that has ended.
+    AtATime,
 }
 
 /// What a gateway knew of a counter when it decided.

@@ -284,6 +284,9 @@ pub enum PolicyFault {
     /// No limit, or more than are looked at.
     #[error("There are 1 to 8 limits, and here are {0}")]
     Limits(usize),
+    /// What is under way is requests.
+    #[error("At a time only requests are limited: tokens need a minute, an hour or a day")]
+    TokensAtATime,
     /// Which of them holds?
     #[error("There is one limit of each unit and window, and here are two of {0}")]
     LimitTwice(String),
@@ -367,7 +370,9 @@ impl PolicyFault {
     const fn field(&self) -> &'static str {
         match self {
             Self::TooMany(_) => "rule",
-            Self::NoLimit | Self::Limits(_) | Self::LimitTwice(_) => "rule.limits",
+            Self::NoLimit | Self::Limits(_) | Self::LimitTwice(_) | Self::TokensAtATime => {
+                "rule.limits"
+            }
             Self::Listed { field, .. } => field,
             Self::Segments(_) => "rule.applies_per",
             Self::Conditions(_) | Self::LongValue => "rule.when.metadata",

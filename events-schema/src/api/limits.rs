@@ -43,9 +43,10 @@ pub struct LimitUsageItem {
     pub segment_name: Option<String>,
     /// In which time it counts.
     pub period: LimitPeriod,
-    /// When its window began.
+    /// When its window began; where it counts what is under way, when it was told.
     pub began_at: Timestamp,
-    /// When its window ends; of one that slides, when all of it is free again if nothing more is used.
+    /// When its window ends; of one that slides, when all of it is free again if nothing more is used; where it counts what is
+    /// under way, when it was told.
     pub ends_at: Timestamp,
     /// How much it lets through.
     pub limit: LimitAmount,

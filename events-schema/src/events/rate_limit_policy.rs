@@ -20,7 +20,7 @@ pub struct RateLimitRule {
     pub when: When,
     /// What has a counter of its own; at most two. Empty: all matching requests share one.
     pub applies_per: BTreeSet<LimitSegment>,
-    /// How much may be used, in which time; one to eight, of each unit and window one.
+    /// How much may be used, in which time, and how much may be under way; one to eight, of each unit and window one.
     pub limits: BTreeSet<RateLimit>,
     /// Other limits for some of what has a counter of its own; at most 1,000.
     pub overrides: BTreeSet<Override<RateLimit>>,
@@ -37,7 +37,7 @@ pub struct RateLimit {
     pub unit: LimitUnit,
     /// In which time.
     pub window: LimitWindow,
-    /// How much of it may be used in that time; at least 1.
+    /// How much of it may be used in that time, or be under way at a time; at least 1.
     pub limit: u64,
 }
 
@@ -66,6 +66,8 @@ pub enum LimitWindow {
     Hour,
     /// A day, UTC.
     Day,
+    /// No time: requests count as long as they are under way. Only requests do.
+    AtATime,
 }
 
 /// What happens to a rate-limit policy.

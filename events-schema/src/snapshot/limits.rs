@@ -119,6 +119,8 @@ pub enum LimitWindowEntry {
     Hour,
     /// A day, UTC.
     Day,
+    /// No time: requests count as long as they are under way.
+    AtATime,
 }
 
 /// Limits that apply in place of a policy's.
@@ -242,6 +244,7 @@ const fn limit(limit: &RateLimit) -> RateLimitEntry {
             LimitWindow::Minute => LimitWindowEntry::Minute,
             LimitWindow::Hour => LimitWindowEntry::Hour,
             LimitWindow::Day => LimitWindowEntry::Day,
+            LimitWindow::AtATime => LimitWindowEntry::AtATime,
         },
         most: limit.limit,
     }

@@ -222,6 +222,11 @@ fn request_records_are_written_as_they_always_were() {
     check("usage_batch_routed", &batch(10, vec![routed]));
     check("usage_batch_accounted", &batch(7, vec![accounted()]));
     check("usage_batch_limited", &batch(8, vec![limited()]));
+    let mut at_a_time = limited();
+    for seen in at_a_time.limits.iter_mut().flatten().take(1) {
+        seen.period = LimitPeriod::AtATime;
+    }
+    check("usage_batch_at_a_time", &batch(8, vec![at_a_time]));
 }
 
 #[test]

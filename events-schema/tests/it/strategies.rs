@@ -605,6 +605,7 @@ fn rate_limits() -> impl Strategy<Value = BTreeSet<RateLimit>> {
             LimitWindow::Minute,
             LimitWindow::Hour,
             LimitWindow::Day,
+            LimitWindow::AtATime,
         ]),
         any::<u64>(),
     );

@@ -4,7 +4,7 @@ use events_schema::{
     id::{BudgetPolicyId, RateLimitPolicyId},
     usage::BudgetCharge,
 };
-use gateway_policy::{EntryId, Measure};
+use gateway_policy::{EntryId, Measure, limits::message::CounterId};
 
 use super::{Exchange, Tried};
 use crate::{
@@ -71,6 +71,33 @@ impl Exchange {
     pub fn attempt_reserved(&self, at: usize, reservation: Reservation) {
         if let Some(tried) = self.attempts.borrow_mut().get_mut(at) {
             tried.reservation = Some(reservation);
+        }
+    }
+
+    /// Whether an attempt that is under way counts at a counter of what is under way. A request is one, however many of its
+    /// attempts are under way.
+    #[must_use]
+    pub fn counts_at(&self, counter: &CounterId) -> bool {
+        let attempts = self.attempts.borrow();
+        let mut held = attempts.iter().filter_map(|it| it.reservation.as_ref());
+        held.any(|it| it.is_under_way_at(counter))
+    }
+
+    /// An attempt is not under way any more: what it was charged for that goes on with another one of the request, where that
+    /// counts at the same, or comes back.
+    pub(super) fn attempt_is_over(&self, at: usize) {
+        let mut attempts = self.attempts.borrow_mut();
+        let Some(mut over) = attempts.get_mut(at).and_then(|it| it.reservation.take()) else {
+            return;
+        };
+        let others = || attempts.iter().filter_map(|it| it.reservation.as_ref());
+        let goes_on = |counter: &CounterId| others().any(|it| it.is_under_way_at(counter));
+        let mut rest = over.is_over(&self.worker.shared.limits, goes_on);
+        for other in attempts.iter_mut().filter_map(|it| it.reservation.as_mut()) {
+            other.goes_on_with(&mut rest);
+        }
+        if let Some(tried) = attempts.get_mut(at) {
+            tried.reservation = Some(over);
         }
     }
 

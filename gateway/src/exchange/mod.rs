@@ -428,6 +428,7 @@ impl Exchange {
                 self.worker.health.judge(health, verdict);
             }
         }
+        self.attempt_is_over(at);
     }
 
     /// An attempt brings the answer.

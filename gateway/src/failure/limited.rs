@@ -61,6 +61,7 @@ const fn period_name(period: Period) -> &'static str {
         Period::Week => "week",
         Period::Month => "month",
         Period::Quarter => "quarter",
+        Period::AtATime => "time",
     }
 }
 
@@ -84,6 +85,12 @@ pub(super) fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt:
         By::Policy(name) => write!(f, "Rate limit of the policy '{name}' reached")?,
     }
     let amount = Amount(refused.most, refused.measure);
+    if refused.period.is_at_a_time() {
+        return write!(
+            f,
+            ": {amount} at a time. Please try again when one of them has ended."
+        );
+    }
     write!(f, ": {amount} per {}.", period_name(refused.period))?;
     match refused.retry_after_us {
         Some(us) => write!(
@@ -149,10 +156,20 @@ mod tests {
             &Failure::Limited(Refused {
                 by: By::Policy("research".into()),
                 period: Period::Hour,
-                ..refused
+                ..refused.clone()
             }),
             429,
             r#""tokens" | "rate_limit_exceeded" | null | "Rate limit of the policy 'research' reached: 7 tokens per hour. Please try again in 2 seconds.""#,
+        );
+        check(
+            &Failure::Limited(Refused {
+                by: By::Policy("research".into()),
+                measure: Measure::Requests,
+                period: Period::AtATime,
+                ..refused
+            }),
+            429,
+            r#""requests" | "rate_limit_exceeded" | null | "Rate limit of the policy 'research' reached: 7 requests at a time. Please try again when one of them has ended.""#,
         );
     }
 

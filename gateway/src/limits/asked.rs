@@ -26,7 +26,8 @@ pub const MOST_LIMITS: usize = 2 + 8 * MOST_TEAMS;
 pub const MOST_BUDGETS: usize = 32;
 
 /// A gateway never refuses a request since NATS is away: when it has heard nothing for ten seconds (five in which a share
-/// holds, and as long again), each limit is its own.
+/// holds, and as long again), each limit is its own. A second later nobody counts any more what was under way there
+/// ([`HELD_US`](gateway_policy::limits::gateway::HELD_US)).
 const CUT_OFF: CutOff = CutOff {
     after_us: 5_000_000,
     then: WhenCutOff::Alone,
@@ -153,6 +154,17 @@ impl<'r> Asked<'r> {
         }
         self.rule = Some(rule);
         self.uncounted = segments.are_cut.then_some(rule);
+    }
+
+    /// Of limits on what is under way: where the request counts already, as `counts` says, it is one, however many of its attempts
+    /// are under way.
+    pub fn count_once(&mut self, counts: impl Fn(&CounterId) -> bool) {
+        let at_a_time = self.limits.iter_mut();
+        for it in at_a_time.filter(|it| it.id.period.is_at_a_time()) {
+            if counts(&it.id) {
+                it.cost = 0;
+            }
+        }
     }
 
     /// Asks budgets for what costs so much, in nano-dollars: the first decides, and all count.

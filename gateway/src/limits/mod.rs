@@ -97,12 +97,14 @@ pub struct Limits {
 pub struct Stood {
     /// What it counts.
     pub measure: Measure,
+    /// Whether it counts what is under way.
+    pub at_a_time: bool,
     /// How it stands.
     pub standing: Standing,
 }
 
-/// How the limits stand, of each measure the one that has least left.
-pub type Stoods = [Option<Stood>; 2];
+/// How the limits stand: of each measure the one that has least left, and the one of what is under way at a time.
+pub type Stoods = [Option<Stood>; 3];
 
 /// What limits and budgets said to a request.
 #[derive(Debug)]
@@ -329,7 +331,7 @@ impl Limits {
             }),
         };
         Decided {
-            stood: locked.stood(asked, now),
+            stood: locked.stood(asked, moment),
             budget: locked.budget_stood(&spendings, moment),
             outcome,
             seen,
@@ -473,14 +475,20 @@ fn pause_of(many: usize) -> Duration {
     exchange::REPORT.saturating_mul(times.max(1))
 }
 
-/// Notes how a limit stands, where less is left of it than of what was noted of its measure.
-fn note(stoods: &mut Stoods, measure: Measure, standing: Standing) {
-    let at = match measure {
-        Measure::Requests | Measure::Cost => 0,
-        Measure::Tokens => 1,
+/// Notes how a limit stands, where less is left of it than of what was noted of its kind.
+fn note(stoods: &mut Stoods, id: &CounterId, standing: Standing) {
+    let at_a_time = id.period.is_at_a_time();
+    let at = match (at_a_time, id.measure) {
+        (true, Measure::Requests | Measure::Tokens | Measure::Cost) => 2,
+        (false, Measure::Requests | Measure::Cost) => 0,
+        (false, Measure::Tokens) => 1,
     };
     if stoods[at].is_none_or(|it| standing.remaining < it.standing.remaining) {
-        stoods[at] = Some(Stood { measure, standing });
+        stoods[at] = Some(Stood {
+            measure: id.measure,
+            at_a_time,
+            standing,
+        });
     }
 }
 
@@ -493,11 +501,14 @@ impl Locked<'_> {
         &wallet.look()[at]
     }
 
-    /// What was charged, as far as it is to be settled: a request is one at its beginning, and at its end.
+    /// What was charged, as far as it is to be settled: a request is one at its beginning, and at its end; but where what is under
+    /// way counts, it is none when it has ended.
     fn reservation(&mut self, asked: &Asked<'_>, charges: &[Charge]) -> Reservation {
         let (limits, budgets) = (asked.limits(), asked.budgets());
-        let are_settled_later = |it: &&OfLimit| it.id.measure != Measure::Requests;
-        let mut held = Vec::with_capacity(limits.iter().filter(are_settled_later).count());
+        let is_settled_later =
+            |it: &OfLimit| it.id.measure != Measure::Requests || it.id.period.is_at_a_time();
+        let later = limits.iter().filter(|it| is_settled_later(it));
+        let mut held = Vec::with_capacity(later.count());
         for (it, charge) in limits.iter().zip(charges) {
             let Charge {
                 counter,
@@ -505,7 +516,7 @@ impl Locked<'_> {
                 slot,
             } = *charge;
             let counter = self.counter(counter);
-            if it.id.measure == Measure::Requests {
+            if !is_settled_later(it) {
                 counter.settle(slot, cost, cost);
                 continue;
             }
@@ -544,12 +555,13 @@ impl Locked<'_> {
     }
 
     /// How the limits stand that may refuse.
-    fn stood(&mut self, asked: &Asked<'_>, now: Timestamp) -> Stoods {
+    fn stood(&mut self, asked: &Asked<'_>, moment: Moment) -> Stoods {
+        let Moment { reach, now, .. } = moment;
         let mut stood = Stoods::default();
         for (at, it) in asked.limits().iter().enumerate() {
             if it.mode == Mode::Enforce {
-                let standing = self.counter(at).standing(now);
-                note(&mut stood, it.id.measure, standing);
+                let standing = self.counter(at).stands(reach, now);
+                note(&mut stood, &it.id, standing);
             }
         }
         stood
@@ -566,7 +578,7 @@ impl Locked<'_> {
                     remaining: kept.purse().left(kept.most(), moment.lender),
                     reset_us: kept.ends_at().micros_since(moment.now),
                 };
-                note(&mut stood, kept.budget().counter.measure, standing);
+                note(&mut stood, &kept.budget().counter, standing);
             }
         }
         stood

@@ -20,6 +20,11 @@ pub(super) struct Held {
     pub(super) cost: u64,
 }
 
+/// What goes on with another reservation of the same request.
+#[derive(Debug, Default)]
+#[must_use = "what is not settled is held for ever"]
+pub struct GoesOn(Vec<Held>);
+
 /// What was taken from a purse.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spent {
@@ -53,6 +58,14 @@ pub struct Unsettled {
     used: Settled,
 }
 
+// === impl Held ===
+
+impl Held {
+    fn is_under_way_at(&self, counter: &CounterId) -> bool {
+        self.id.period.is_at_a_time() && self.id == *counter
+    }
+}
+
 // === impl Reservation ===
 
 impl Reservation {
@@ -65,6 +78,36 @@ impl Reservation {
         // The windows of one counter stand together.
         let mut last = None;
         charges.filter(move |charge| last.replace(*charge) != Some(*charge))
+    }
+
+    /// Whether it counts at a counter of what is under way.
+    #[must_use]
+    pub fn is_under_way_at(&self, counter: &CounterId) -> bool {
+        self.held.iter().any(|held| held.is_under_way_at(counter))
+    }
+
+    /// It is not under way any more: gives back what counted as long as it was; returns what goes on, since another reservation
+    /// of the same request has a part in it.
+    pub fn is_over(&mut self, limits: &Limits, goes_on: impl Fn(&CounterId) -> bool) -> GoesOn {
+        let ended = self
+            .held
+            .extract_if(.., |held| held.id.period.is_at_a_time());
+        let (on, ended): (Vec<Held>, Vec<Held>) = ended.partition(|held| goes_on(&held.id));
+        let over = Self {
+            held: ended,
+            spent: Vec::new(),
+        };
+        over.settle(limits, Settled::default());
+        GoesOn(on)
+    }
+
+    /// Goes on with what another one of the same request was charged, where it has a part in it.
+    pub fn goes_on_with(&mut self, other: &mut GoesOn) {
+        for held in &mut self.held {
+            let mine = *held;
+            let charged = other.0.extract_if(.., |it| mine.is_under_way_at(&it.id));
+            held.cost += charged.map(|it| it.cost).sum::<u64>();
+        }
     }
 
     /// Settles what was reserved against what was used.
@@ -83,9 +126,10 @@ impl Reservation {
                 slot,
                 cost,
             } = held;
-            let actual = match id.measure {
-                Measure::Requests | Measure::Cost => cost,
-                Measure::Tokens => tokens,
+            let actual = match (id.period.is_at_a_time(), id.measure) {
+                (true, Measure::Requests | Measure::Tokens | Measure::Cost) => 0,
+                (false, Measure::Requests | Measure::Cost) => cost,
+                (false, Measure::Tokens) => tokens,
             };
             let gateway = locked_at(&mut locked, limits, shard);
             if let Some(place) = gateway.place_of(&id) {

@@ -43,7 +43,7 @@ pub(super) fn of(
     for (place, it) in asked.limits().iter().enumerate() {
         let charged = if is_charged { it.cost } else { 0 };
         let counter = locked.counter(place);
-        let (own, known) = counter.used(now);
+        let (own, known) = counter.used_by(reach, now);
         let own = own.saturating_sub(charged);
         let id = counter.id();
         let of = if asked.rule().is_some_and(|rule| rule.id == id.rule) {
@@ -109,6 +109,7 @@ fn limit_seen(
             Period::Week => LimitPeriod::Week,
             Period::Month => LimitPeriod::Month,
             Period::Quarter => LimitPeriod::Quarter,
+            Period::AtATime => LimitPeriod::AtATime,
         },
         most,
         cost,

@@ -222,6 +222,91 @@ fn the_least_that_is_left_is_told() {
     assert_eq!(second.audited, Some([8; 16]));
 }
 
+// === at a time ===
+
+fn at_a_time(most: u64) -> Asked<'static> {
+    let mut asked = Asked::new(estimate(TOKENS));
+    let limit = RuleLimit {
+        measure: Measure::Requests,
+        period: Period::AtATime,
+        most,
+    };
+    asked.limits_of([5; 16], [0; 16], Mode::Enforce, &[limit]);
+    asked
+}
+
+#[test]
+fn so_many_are_under_way_and_the_counter_is_forgotten_when_none_is() {
+    let limits = alone();
+    let two = at_a_time(2);
+    let first = decided(&limits, &two, at(0));
+    let [None, None, Some(stood)] = first.stood else {
+        panic!("it is no limit in a time: {:?}", first.stood)
+    };
+    assert_eq!((stood.standing.most, stood.standing.remaining), (2, 1));
+    let second = reservation(decided(&limits, &two, at(1)));
+    let Outcome::Refused(refused) = decided(&limits, &two, at(1_000_000)).outcome else {
+        panic!("two are under way")
+    };
+    assert_eq!(refused.retry_after_us, Some(1_000_000));
+    second.settle(&limits, used(9));
+    limits.sweep(at(1_000_000));
+    assert_eq!(limits.counters(), 1);
+    reservation(decided(&limits, &two, at(1_000_000))).settle(&limits, used(0));
+    reservation(first).settle(&limits, used(9));
+    limits.sweep(at(1_000_000));
+    assert_eq!(limits.counters(), 0);
+}
+
+#[test]
+fn a_request_counts_once_however_many_of_its_attempts_are_under_way() {
+    let limits = alone();
+    let is_full = || !is_admitted(&decided(&limits, &at_a_time(1), at(0)));
+    let mut first = reservation(decided(&limits, &at_a_time(1), at(0)));
+    let mut beside = at_a_time(1);
+    beside.count_once(|counter| first.is_under_way_at(counter));
+    let mut second = reservation(decided(&limits, &beside, at(0)));
+    let mut goes_on = first.is_over(&limits, |counter| second.is_under_way_at(counter));
+    second.goes_on_with(&mut goes_on);
+    first.settle(&limits, used(0));
+    assert!(is_full(), "the second one is under way");
+    let _nothing = second.is_over(&limits, |_| false);
+    second.settle(&limits, used(0));
+    assert!(!is_full());
+}
+
+#[test]
+fn threads_that_race_never_have_more_under_way_than_the_limit_nor_lose_one() {
+    use std::sync::atomic::AtomicU64;
+
+    let limits = alone();
+    let (now, most) = (AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..2_000 {
+                    // Two at a time: together more than may be.
+                    let both = [0; 2].map(|_| decided(&limits, &at_a_time(5), at(0)));
+                    let admitted: Vec<_> = both
+                        .into_iter()
+                        .filter(is_admitted)
+                        .map(reservation)
+                        .collect();
+                    let many = admitted.len() as u64;
+                    most.fetch_max(now.fetch_add(many, Relaxed) + many, Relaxed);
+                    now.fetch_sub(many, Relaxed);
+                    for it in admitted {
+                        it.settle(&limits, used(0));
+                    }
+                }
+            });
+        }
+    });
+    assert!(most.into_inner() <= 5);
+    limits.sweep(at(0));
+    assert_eq!(limits.counters(), 0, "all have come back");
+}
+
 // === budgets ===
 
 const MONTH: RuleLimit = RuleLimit {

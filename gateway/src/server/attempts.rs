@@ -451,6 +451,7 @@ impl<'v> Call<'v> {
         let rule = self.view.rules().first_naming(&facts);
         if let Some(rule) = rule.filter(|rule| admitted.by != Some(rule.id)) {
             asked.of_rule(rule, &facts);
+            asked.count_once(|counter| self.exchange.counts_at(counter));
         }
         let budgets = self.view.budget_rules().all_naming(&facts, &request);
         if !budgets.is_empty() {

@@ -26,6 +26,11 @@ use crate::{
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const X_SLUICE_POSITION: HeaderName = HeaderName::from_static("x-sluice-position");
+/// Not OpenAI's names: clients take `x-ratelimit-*-requests` for requests in a time, and wait for its end.
+const X_SLUICE_CONCURRENCY_LIMIT: HeaderName =
+    HeaderName::from_static("x-sluice-concurrency-limit");
+const X_SLUICE_CONCURRENCY_REMAINING: HeaderName =
+    HeaderName::from_static("x-sluice-concurrency-remaining");
 const X_SLUICE_TARGET: HeaderName = HeaderName::from_static("x-sluice-target");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -99,7 +104,13 @@ impl OwnHeaders {
             headers.insert(X_SLUICE_TARGET, target);
         }
         for stood in self.stood.iter().flatten() {
-            add_standing(headers, names(stood.measure), *stood);
+            if stood.at_a_time {
+                headers.insert(X_SLUICE_CONCURRENCY_LIMIT, stood.standing.most.into());
+                let left = stood.standing.remaining;
+                headers.insert(X_SLUICE_CONCURRENCY_REMAINING, left.into());
+            } else {
+                add_standing(headers, names(stood.measure), *stood);
+            }
         }
         for stood in self.budget.iter().flatten() {
             add_standing(headers, budget_names(stood.measure), *stood);

@@ -1,6 +1,7 @@
 //! The gateway's process, on a real NATS, in front of a provider that does what a test says.
 
 mod addresses;
+mod at_a_time;
 mod budgets;
 mod callers;
 mod callers_http2;

@@ -21,7 +21,7 @@ const STREAM: &str = r#"{"model":"both","stream":true,"messages":[]}"#;
 const CHAT: &str = "/v1/chat/completions";
 
 /// A stream under way: its caller's connection, the answer that has begun, and what ends it.
-struct Held {
+pub(crate) struct Held {
     client: Client,
     response: Response<Incoming>,
     end: Arc<Notify>,
@@ -29,7 +29,7 @@ struct Held {
 
 impl Held {
     /// On a connection of its own, and so in turn on one of two worker threads.
-    async fn begin(scene: &Scene, key: &str) -> Self {
+    pub(crate) async fn begin(scene: &Scene, key: &str) -> Self {
         let end = Arc::new(Notify::new());
         let reply = Reply::StreamUntil(vec![word("Hello")], Arc::clone(&end));
         scene.one.replies(reply);
@@ -46,8 +46,19 @@ impl Held {
         }
     }
 
+    /// A header of its answer; empty: there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let value = self.response.headers().get(name);
+        value.map_or("", |it| it.to_str().expect("text"))
+    }
+
+    /// Its caller goes away.
+    pub(crate) fn vanishes(self) {
+        self.client.vanish();
+    }
+
     /// Lets it end, and reads that it has.
-    async fn ends(self) {
+    pub(crate) async fn ends(self) {
         self.end.notify_one();
         let rest = self.response.into_body().collect().await;
         rest.expect("it ends well");
@@ -96,7 +107,7 @@ async fn a_caller_that_has_gone_leaves_its_place() {
     let scene = Scene::set(&["--max-requests-per-key", "1"]).await;
     let held = Held::begin(&scene, KEY).await;
     assert_eq!(told(&scene.gateway.chat(QUESTION).await), too_many());
-    held.client.vanish();
+    held.vanishes();
     eventually("its place is free", async || {
         let answer = scene.gateway.chat(QUESTION).await;
         (answer.status == 200).then_some(())

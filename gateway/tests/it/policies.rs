@@ -23,7 +23,11 @@ const QUESTION: &str = r#"{"model":"both","messages":[]}"#;
 const FIRST: &str = r#"{"model":"one/first","messages":[]}"#;
 const CHAT: &str = "/v1/chat/completions";
 
-const fn limit(unit: LimitUnitEntry, window: LimitWindowEntry, most: u64) -> RateLimitEntry {
+pub(crate) const fn limit(
+    unit: LimitUnitEntry,
+    window: LimitWindowEntry,
+    most: u64,
+) -> RateLimitEntry {
     RateLimitEntry { unit, window, most }
 }
 
@@ -32,7 +36,7 @@ const fn requests(window: LimitWindowEntry, most: u64) -> RateLimitEntry {
 }
 
 /// For everybody and everything.
-fn policy(id: u8, limits: Vec<RateLimitEntry>) -> RateLimitPolicyEntry {
+pub(crate) fn policy(id: u8, limits: Vec<RateLimitEntry>) -> RateLimitPolicyEntry {
     RateLimitPolicyEntry {
         id: [id; 16],
         name: format!("policy-{id}"),
@@ -51,7 +55,7 @@ fn policy(id: u8, limits: Vec<RateLimitEntry>) -> RateLimitPolicyEntry {
     }
 }
 
-async fn scene(policies: impl IntoIterator<Item = RateLimitPolicyEntry>) -> Scene {
+pub(crate) async fn scene(policies: impl IntoIterator<Item = RateLimitPolicyEntry>) -> Scene {
     let policies: Vec<_> = policies.into_iter().map(Entry::RateLimitPolicy).collect();
     Scene::set_as(&[], |snapshots, _, _| {
         policies.iter().fold(snapshots, |all, it| all.with(it))

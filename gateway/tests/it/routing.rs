@@ -27,7 +27,7 @@ const QUESTION: &str = r#"{"model":"both","temperature":1,"messages":[]}"#;
 const ONE: &str = "one/first";
 const TWO: &str = "two/second";
 
-fn target(model: [u8; 16], priority: u32) -> RoutedTargetEntry {
+pub(crate) fn target(model: [u8; 16], priority: u32) -> RoutedTargetEntry {
     RoutedTargetEntry {
         model,
         weight: 0,
@@ -45,7 +45,7 @@ fn target(model: [u8; 16], priority: u32) -> RoutedTargetEntry {
 }
 
 /// `one/first` before `two/second`.
-fn by_priority() -> RoutingEntry {
+pub(crate) fn by_priority() -> RoutingEntry {
     RoutingEntry {
         virtual_model: VIRTUAL,
         strategy: StrategyEntry::Priority,
@@ -63,7 +63,7 @@ async fn routed(flags: &[&str], routing: RoutingEntry) -> Scene {
     scene
 }
 
-async fn change(scene: &mut Scene, routing: RoutingEntry) {
+pub(crate) async fn change(scene: &mut Scene, routing: RoutingEntry) {
     let jetstream = scene.nats.jetstream().await;
     let entry = Entry::Routing(routing);
     scene.snapshots.change(&jetstream, &entry).await;

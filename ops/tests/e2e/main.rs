@@ -3,6 +3,7 @@
 //!
 //! `cargo ops test` builds the programs before and names the parts in `SLUICE_TEST_…` variables.
 
+mod at_a_time;
 mod benches;
 mod budgets;
 #[path = "../../src/client.rs"]

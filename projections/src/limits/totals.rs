@@ -37,6 +37,16 @@ pub(super) async fn tell(client: &Client, subject: &'static str, totals: &LimitT
 /// A counter of a rate limit.
 pub(super) fn of_counter(id: &CounterId, standing: &Standing, wall: Timestamp) -> LimitTotal {
     let period = id.period;
+    if period.is_at_a_time() {
+        return LimitTotal {
+            began_at: wall,
+            ends_at: wall,
+            most: standing.most,
+            used: standing.admitted,
+            refused: standing.refused,
+            ..of(id)
+        };
+    }
     let ends = period.slot_at(wall).plus(period.slots());
     LimitTotal {
         began_at: period.window_began(wall),
@@ -79,6 +89,7 @@ fn of(id: &CounterId) -> LimitTotal {
             Period::Week => LimitPeriod::Week,
             Period::Month => LimitPeriod::Month,
             Period::Quarter => LimitPeriod::Quarter,
+            Period::AtATime => LimitPeriod::AtATime,
         },
         began_at: Timestamp::MIN,
         ends_at: Timestamp::MIN,

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use events_schema::{
     api::declared::Action,
     events::{
-        Choice, LimitMode, LimitSegment, LimitedSubject, Override, Owner, RateLimit, RateLimitRule,
-        SegmentValue, When,
+        Choice, LimitMode, LimitSegment, LimitWindow, LimitedSubject, Override, Owner, RateLimit,
+        RateLimitRule, SegmentValue, When,
     },
     id::{RateLimitPolicyId, UserId},
     names::Slug,
@@ -343,11 +343,16 @@ fn chosen<T, C: Ord>(
     })
 }
 
-/// `600 requests a minute`.
+/// `600 requests a minute`, or `20 requests at a time`.
 fn limit_told(limit: &RateLimit) -> String {
-    let (unit, window) = (word(&limit.unit), word(&limit.window));
-    let article = if window == "hour" { "an" } else { "a" };
-    format!("{} {unit} {article} {window}", limit.limit)
+    let unit = word(&limit.unit);
+    let window = match limit.window {
+        LimitWindow::Minute => "a minute",
+        LimitWindow::Hour => "an hour",
+        LimitWindow::Day => "a day",
+        LimitWindow::AtATime => "at a time",
+    };
+    format!("{} {unit} {window}", limit.limit)
 }
 
 fn in_order(told: impl Iterator<Item = String>, between: &str) -> String {

@@ -46,12 +46,13 @@ fn rule(state: &Organisation, policy: RateLimitPolicy) -> Result<Rule, String> {
         disabled,
     } = policy;
     let overrides = overrides.into_iter();
+    let overrides = overrides.map(|it| -> Result<_, String> { Ok((it.of, amounts(&it.limits)?)) });
     let told = Told {
         name,
         when,
         applies_per,
-        limits: amounts(&limits),
-        overrides: overrides.map(|it| (it.of, amounts(&it.limits))).collect(),
+        limits: amounts(&limits)?,
+        overrides: overrides.collect::<Result<_, String>>()?,
         disabled,
     };
     let (mut rule, per) = rules::rule(state, told)?;
@@ -60,12 +61,16 @@ fn rule(state: &Organisation, policy: RateLimitPolicy) -> Result<Rule, String> {
     Ok(rule)
 }
 
-/// Each by what its unit is called. All units have a name.
-fn amounts(limits: &[RateLimit]) -> Limits {
-    let named = limits.iter().filter_map(|limit| {
+/// Each by what its unit is called.
+///
+/// # Errors
+/// When one of them has no name.
+fn amounts(limits: &[RateLimit]) -> Result<Limits, String> {
+    let named = limits.iter().map(|limit| -> Result<_, String> {
         let mut units = RATE_LIMIT_UNITS.iter();
         let unit = units.find(|(_, unit)| *unit == (limit.unit, limit.window));
-        unit.map(|(name, _)| (*name, Amount::Count(limit.limit)))
+        let (name, _) = unit.ok_or("it limits how many requests are under way at a time")?;
+        Ok((*name, Amount::Count(limit.limit)))
     });
     named.collect()
 }

@@ -137,4 +137,8 @@ impl Limit for BudgetLimit {
             BudgetAmount::Tokens(tokens) => tokens,
         }
     }
+
+    fn can_be_counted(&self) -> bool {
+        true
+    }
 }

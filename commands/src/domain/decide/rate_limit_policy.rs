@@ -112,8 +112,17 @@ impl Limit for RateLimit {
             LimitWindow::Minute => "a minute",
             LimitWindow::Hour => "an hour",
             LimitWindow::Day => "a day",
+            LimitWindow::AtATime => "at a time",
         };
         (unit, window)
+    }
+
+    fn can_be_counted(&self) -> bool {
+        match (self.window, self.unit) {
+            (LimitWindow::Minute | LimitWindow::Hour | LimitWindow::Day, _)
+            | (LimitWindow::AtATime, LimitUnit::Requests) => true,
+            (LimitWindow::AtATime, LimitUnit::Tokens) => false,
+        }
     }
 
     fn most(&self) -> u64 {

@@ -36,6 +36,9 @@ pub(super) trait Limit: Ord {
 
     /// How much of it may be used in that time.
     fn most(&self) -> u64;
+
+    /// Whether there is such a count.
+    fn can_be_counted(&self) -> bool;
 }
 
 /// What all rules have.
@@ -90,6 +93,9 @@ fn limits_hold<L: Limit>(limits: &BTreeSet<L>) -> Result<(), Rejection> {
     }
     if limits.iter().any(|it| it.most() == 0) {
         return fault(PolicyFault::NoLimit);
+    }
+    if !limits.iter().all(Limit::can_be_counted) {
+        return fault(PolicyFault::TokensAtATime);
     }
     let mut kinds = BTreeSet::new();
     match limits.iter().map(Limit::kind).find(|it| !kinds.insert(*it)) {

@@ -7,8 +7,8 @@ use commands::domain::{
     VirtualAccountCommand as V,
 };
 use events_schema::events::{
-    Choice, LimitOverride, LimitSegment, LimitedSubject, ModelRef, ModelType::Chat, RateLimitRule,
-    SegmentValue, When,
+    Choice, LimitOverride, LimitSegment, LimitUnit, LimitWindow, LimitedSubject, ModelRef,
+    ModelType::Chat, RateLimit, RateLimitRule, SegmentValue, When,
 };
 
 use super::{and, check};
@@ -81,6 +81,33 @@ fn a_rule_that_cannot_be_followed_is_refused_with_its_field() {
     with(
         &|rule| assert!(rule.limits.insert(rate_limit(61))),
         "422 bad_policy at rule.limits: There is one limit of each unit and window, and here are two of requests a minute.",
+    );
+    let at_a_time = |unit| RateLimit {
+        unit,
+        window: LimitWindow::AtATime,
+        limit: 5,
+    };
+    with(
+        &|rule| assert!(rule.limits.insert(at_a_time(LimitUnit::Tokens))),
+        "422 bad_policy at rule.limits: At a time only requests are limited: tokens need a minute, an hour or a day.",
+    );
+    let mut both = requests_per_minute(60);
+    both.limits.insert(at_a_time(LimitUnit::Requests));
+    check(
+        &world(),
+        create_policy(2, "new", both.clone()),
+        "rate_limit_policy_created",
+    );
+    with(
+        &|rule| {
+            rule.limits.clone_from(&both.limits);
+            let other = RateLimit {
+                limit: 6,
+                ..at_a_time(LimitUnit::Requests)
+            };
+            assert!(rule.limits.insert(other));
+        },
+        "422 bad_policy at rule.limits: There is one limit of each unit and window, and here are two of requests at a time.",
     );
     with(
         &|rule| {

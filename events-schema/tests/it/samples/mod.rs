@@ -63,6 +63,7 @@ pub(crate) fn histories() -> [(&'static str, Vec<Event>); 12] {
         ("limits", policies::limits()),
         ("budgets", policies::budgets()),
         ("alerts", alerts::alerts()),
+        ("at_a_time", policies::at_a_time()),
     ]
 }
 

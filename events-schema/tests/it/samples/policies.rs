@@ -258,3 +258,33 @@ pub(super) fn budgets() -> Vec<Event> {
     let rates = Event::RateLimitPolicy(POLICY, policy_created("for-teams", 10, &for_teams));
     begin.into_iter().chain(budgets).chain([rates]).collect()
 }
+
+/// A rate-limit policy on what is under way at a time, beside a limit in a time, and with another limit for one.
+pub(super) fn at_a_time() -> Vec<Event> {
+    let at_a_time = |limit| RateLimit {
+        unit: LimitUnit::Requests,
+        window: LimitWindow::AtATime,
+        limit,
+    };
+    let rule = RateLimitRule {
+        when: When::default(),
+        applies_per: BTreeSet::from([LimitSegment::User]),
+        limits: BTreeSet::from([
+            at_a_time(20),
+            RateLimit {
+                window: LimitWindow::Minute,
+                ..at_a_time(600)
+            },
+        ]),
+        overrides: BTreeSet::from([LimitOverride {
+            of: BTreeSet::from([SegmentValue::User(USER)]),
+            limits: BTreeSet::from([at_a_time(u64::MAX)]),
+        }]),
+        mode: LimitMode::Enforce,
+    };
+    let created = policy_created("at-a-time", 10, &rule);
+    vec![
+        Event::Log(LogEvent::LogInitialised { epoch: EPOCH }),
+        Event::RateLimitPolicy(POLICY, created),
+    ]
+}

@@ -237,7 +237,7 @@ fn charge(counters: &mut (impl Counters + ?Sized), charges: &mut [Charge], now: 
 }
 
 fn refuse(counter: &mut Counter, cost: u64, reach: Reach, now: Timestamp) -> Refusal {
-    let standing = counter.standing(now);
+    let standing = counter.stands(reach, now);
     Refusal {
         counter: counter.id(),
         limit: standing.most,

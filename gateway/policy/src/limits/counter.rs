@@ -2,6 +2,7 @@
 
 use events_schema::time::Timestamp;
 
+use super::aggregator::POOL;
 use super::period::SlotNumber;
 use super::{
     cost::Standing,
@@ -20,6 +21,9 @@ pub const JOINER_SHARE: Share = Share::of_2_32(1 << 22);
 /// When a share is larger again, in microseconds, of which this gateway has used what it had: the aggregator tells of what was
 /// admitted ten times a second.
 const SOON_US: u64 = 300_000;
+
+/// When a refused request may be sent again where what is under way counts, in microseconds: nobody knows when another ends.
+const AT_A_TIME_US: u64 = 1_000_000;
 
 /// What a limit lets through, and what happens above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +110,10 @@ pub struct Counter {
     slots: Box<[Slot]>,
     /// Where among the slots the one is kept with which the summed window ends.
     summed_place: usize,
+    /// Of what counts at a time: the most that was under way since the last report.
+    peak: u64,
+    /// The number of the first report that may tell of it: what is told of earlier ones is of a counter that was forgotten.
+    told_from: u64,
     busy: Busy,
 }
 
@@ -188,6 +196,11 @@ impl Slot {
     const fn is_empty(&self) -> bool {
         self.own.charged == 0 && self.others == 0 && self.included.charged == 0
     }
+
+    /// Of what counts at a time: charged, as all others see it, and free for the next requests of this gateway.
+    const fn kept(&self) -> u64 {
+        self.own.net().saturating_sub(self.open)
+    }
 }
 
 // === impl Counter ===
@@ -203,6 +216,8 @@ impl Counter {
             share,
             slots: vec![Slot::default(); slots].into_boxed_slice(),
             summed_place: 0,
+            peak: 0,
+            told_from: 0,
             busy: Busy {
                 asked: 0,
                 refused: 0,
@@ -214,6 +229,13 @@ impl Counter {
                 last: SlotNumber::default(),
             },
         }
+    }
+
+    /// It is told of in the report with this number, and in no earlier one.
+    #[must_use]
+    pub(super) const fn told_from(mut self, number: u64) -> Self {
+        self.told_from = number;
+        self
     }
 
     /// Which counter.
@@ -254,11 +276,58 @@ impl Counter {
         (self.busy.own, self.busy.known)
     }
 
+    /// What a decision goes by: as [`Self::used`]; but of what counts at a time, a gateway that keeps the limit by itself knows
+    /// all there is.
+    #[must_use]
+    pub fn used_by(&mut self, reach: Reach, now: Timestamp) -> (u64, u64) {
+        if self.id.period.is_at_a_time() && self.keeps_it_by_itself(reach) {
+            (self.slots[0].open, 0)
+        } else {
+            self.used(now)
+        }
+    }
+
     /// Whether a request of this cost fits. Nothing is counted.
     #[must_use]
     pub fn admits(&mut self, cost: u64, reach: Reach, now: Timestamp) -> bool {
+        if self.id.period.is_at_a_time() {
+            return self.admits_at_a_time(cost, reach, now);
+        }
         self.sum(now);
         self.fits(self.busy.own, self.busy.known, cost, reach)
+    }
+
+    /// What has ended leaves its room to the next: it is counted as before, and nobody else has to know. Not where all
+    /// gateways together hold more than the limit, nor where this one holds more than its part: whoever came first would keep
+    /// all for ever.
+    fn admits_at_a_time(&mut self, cost: u64, reach: Reach, now: Timestamp) -> bool {
+        if cost == 0 {
+            // It is counted already.
+            return true;
+        }
+        let (own, known) = self.used_by(reach, now);
+        let slot = &self.slots[0];
+        if cost <= slot.kept()
+            && own.saturating_add(known) <= self.terms.most
+            && slot.open.saturating_add(cost) <= self.part()
+            && matches!(reach, Reach::Together { .. })
+            && self.when_cut_off(reach).is_none()
+        {
+            return true;
+        }
+        self.fits(own, known, cost, reach)
+    }
+
+    /// How much of the limit would be this gateway's if all of it were dealt out as the shares are: rounded, and a half down.
+    fn part(&self) -> u64 {
+        let parts = u128::from(self.terms.most) * u128::from(self.share.parts());
+        let pool = u128::from(POOL);
+        u64::try_from((2 * parts + pool - 1) / (2 * pool)).unwrap_or(u64::MAX)
+    }
+
+    /// Whether it goes by nothing but what this gateway has counted.
+    fn keeps_it_by_itself(&self, reach: Reach) -> bool {
+        reach == Reach::Alone || self.when_cut_off(reach) == Some(WhenCutOff::Alone)
     }
 
     /// Whether a request of this cost fits beside so much. Nothing is counted.
@@ -305,10 +374,15 @@ impl Counter {
         self.sum(now);
         let slot = &mut self.slots[self.summed_place];
         slot.begin(self.busy.summed_at);
-        slot.own.charged = slot.own.charged.saturating_add(cost);
+        let mut more = cost;
+        if self.id.period.is_at_a_time() {
+            more -= slot.kept().min(cost);
+            self.peak = self.peak.max(slot.open.saturating_add(cost));
+        }
+        slot.own.charged = slot.own.charged.saturating_add(more);
         slot.open = slot.open.saturating_add(cost);
         let number = slot.number;
-        self.busy.own = self.busy.own.saturating_add(cost);
+        self.busy.own = self.busy.own.saturating_add(more);
         if cost > 0 {
             self.busy.last = self.busy.last.max(number);
         }
@@ -316,7 +390,8 @@ impl Counter {
     }
 
     /// Settles what was reserved in a slot against what was used: less comes back, more is a debt that the next requests
-    /// pay. A slot that has been forgotten has no debts.
+    /// pay. A slot that has been forgotten has no debts. What counts at a time is settled against nothing, when it has ended:
+    /// what others may know of is kept for the next request here, and comes back with a report before which it was not needed.
     pub fn settle(&mut self, slot: SlotNumber, reserved: u64, actual: u64) {
         let at = self.place_of(slot);
         let it = &mut self.slots[at];
@@ -332,13 +407,35 @@ impl Counter {
         let refund = reserved.saturating_sub(actual);
         let untold = refund.min(it.own.charged.saturating_sub(it.told));
         it.own.charged -= untold;
-        it.own.returned = it.own.returned.saturating_add(refund - untold);
+        if !self.id.period.is_at_a_time() {
+            it.own.returned = it.own.returned.saturating_add(refund - untold);
+        }
         if it.is_empty() || self.busy.own == u64::MAX {
             self.sum_again();
         } else if self.id.period.counts_at(slot, self.busy.summed_at) {
             // What is known has not changed, nor have other slots.
             let after = it.own_unknown();
             self.busy.own = self.busy.own.saturating_sub(before).saturating_add(after);
+        }
+    }
+
+    /// How the limit stands, as a decision goes by it.
+    #[must_use]
+    pub fn stands(&mut self, reach: Reach, now: Timestamp) -> Standing {
+        if !self.id.period.is_at_a_time() {
+            return self.standing(now);
+        }
+        let (own, known) = self.used_by(reach, now);
+        let kept = if self.keeps_it_by_itself(reach) {
+            0
+        } else {
+            self.slots[0].kept()
+        };
+        let used = own.saturating_add(known).saturating_sub(kept);
+        Standing {
+            most: self.terms.most,
+            remaining: self.terms.most.saturating_sub(used),
+            reset_us: AT_A_TIME_US,
         }
     }
 
@@ -361,6 +458,9 @@ impl Counter {
     #[must_use]
     pub fn retry_after_us(&self, cost: u64, reach: Reach, now: Timestamp) -> Option<u64> {
         let period = self.id.period;
+        if period.is_at_a_time() {
+            return (cost <= self.terms.most).then_some(AT_A_TIME_US);
+        }
         let newest = period.slot_at(now);
         let (own, known) = self.sums(newest);
         let has_room = own.saturating_add(known).saturating_add(cost) <= self.terms.most;
@@ -378,6 +478,10 @@ impl Counter {
     /// Whether nothing counts any more in the window of `now`, nor is anything under way.
     #[must_use]
     pub fn is_idle(&self, now: Timestamp) -> bool {
+        if self.id.period.is_at_a_time() {
+            let slot = &self.slots[0];
+            return slot.open == 0 && slot.own.net() == 0 && slot.others == 0;
+        }
         let newest = self.id.period.slot_at(now);
         self.slots.iter().all(|slot| {
             slot.is_empty() || (slot.open == 0 && !self.id.period.counts_at(slot.number, newest))
@@ -385,6 +489,26 @@ impl Counter {
     }
 
     // --- reports and broadcasts
+
+    /// Of what counts at a time, gives back what was kept since it was called last and not needed, and what is beyond this
+    /// gateway's part.
+    pub fn give_back(&mut self) {
+        if !self.id.period.is_at_a_time() {
+            return;
+        }
+        let part = self.part();
+        let slot = &mut self.slots[0];
+        let needed = self.peak.min(part).max(slot.open);
+        let spare = slot.own.net().saturating_sub(needed);
+        slot.own.returned = slot.own.returned.saturating_add(spare);
+        self.peak = slot.open;
+    }
+
+    /// Of what counts at a time, gives back all that is not under way.
+    pub(super) fn give_back_all_that_is_free(&mut self) {
+        self.peak = 0;
+        self.give_back();
+    }
 
     /// What is to be reported of it. From now on others may know of what was charged.
     pub fn report(&mut self) -> ReportRow {
@@ -410,26 +534,31 @@ impl Counter {
         }
     }
 
-    /// Takes over what a broadcast says of it. An aggregator that is new in office may lack what others counted: then what
-    /// was known stays known.
-    pub fn hear(&mut self, row: &BroadcastRow, adopting: bool) {
+    /// Takes over what a broadcast says of it that includes this gateway's reports up to a number. An aggregator that is new in
+    /// office may lack what others counted: then what was known stays known.
+    pub fn hear(&mut self, row: &BroadcastRow, includes: u64, adopting: bool) {
+        let is_of_before = includes < self.told_from;
         for said in &row.slots {
             let BroadcastSlot {
                 number,
                 total,
-                included,
+                mut included,
             } = *said;
             let slot = self.slot_for(number);
             if slot.number != number {
                 continue;
             }
             let others = total.saturating_sub(included.net());
+            if is_of_before {
+                included = Amounts::default();
+            }
             slot.others = if adopting {
                 slot.others.max(others)
             } else {
                 others
             };
-            if !adopting || included.charged > slot.included.charged {
+            let later = |it: Amounts| (it.charged, it.returned);
+            if !adopting || later(included) > later(slot.included) {
                 slot.included = included;
             }
         }

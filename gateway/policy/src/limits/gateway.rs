@@ -14,6 +14,11 @@ use super::{
 /// time that as long a while has passed.
 pub const SHARE_LIFETIME_US: u64 = 5_000_000;
 
+/// How long a gateway's part of what counts at a time is remembered after it was heard last, in microseconds; then whatever
+/// it held is free. A gateway that is there, and was not heard for two lifetimes of a share, keeps each limit by itself by
+/// then; the second beyond is for clocks that do not run alike.
+pub const HELD_US: u64 = 2 * SHARE_LIFETIME_US + 1_000_000;
+
 /// The counters of one incarnation of a gateway.
 #[derive(Debug, Clone)]
 pub struct Gateway {
@@ -77,8 +82,10 @@ impl Gateway {
             return place;
         }
         let place = self.counters.len();
+        let base = self.base[id.period.index()];
+        let first = self.reports + 1;
         self.counters
-            .push(Counter::new(id, terms, self.base[id.period.index()]));
+            .push(Counter::new(id, terms, base).told_from(first));
         let counters = &self.counters;
         self.places
             .insert_unique(id.spread(), place, |place| counters[*place].id().spread());
@@ -117,6 +124,10 @@ impl Gateway {
         self.owes_report = false;
         let halvings = self.halvings(now);
         let rows = self.counters.iter_mut().map(|counter| {
+            // What nobody takes is better kept.
+            if halvings == 0 {
+                counter.give_back();
+            }
             let mut row = counter.report();
             row.share = row.share.halved(halvings);
             row
@@ -141,6 +152,9 @@ impl Gateway {
     /// Its last report: from now on it admits nothing.
     pub fn leave(&mut self, now: Steady) -> Report {
         self.left = true;
+        self.counters
+            .iter_mut()
+            .for_each(Counter::give_back_all_that_is_free);
         self.report(now)
     }
 
@@ -149,7 +163,7 @@ impl Gateway {
         let Broadcast {
             id,
             to,
-            includes: _,
+            includes,
             sent_at,
             adopting,
             base,
@@ -176,7 +190,7 @@ impl Gateway {
             let terms = known.map_or(told, Counter::terms);
             let place = self.place(row.counter, terms);
             let counter = &mut self.counters[place];
-            counter.hear(row, *adopting);
+            counter.hear(row, *includes, *adopting);
             if let Some(share) = row.share {
                 counter.set_share(share);
             }
@@ -188,8 +202,8 @@ impl Gateway {
     pub fn sweep(&mut self, now: Timestamp) {
         let base = self.base;
         self.counters.retain(|counter| {
-            let period = counter.id().period.index();
-            !counter.is_idle(now) || counter.share() != base[period]
+            let base = base[counter.id().period.index()];
+            !counter.is_idle(now) || counter.share() != base
         });
         let counters = &self.counters;
         let spread = |place: &usize| counters[*place].id().spread();

@@ -15,6 +15,10 @@
 //!   are in `G`, before another is raised;
 //! - the share of a gateway that says nothing any more halves itself; what that frees is dealt out again for windows that
 //!   began after it was free, since nobody knows what it admitted in those before.
+//!
+//! Of what is under way at a time ([`period::Period::AtATime`]) the same is the bound at any moment, over the gateways that have not been
+//! silent for too long, since each holds at most what the last to be charged knew of it, and `u`; whoever was silent for
+//! [`gateway::HELD_US`] counts for nothing any more, and keeps the limit by itself.
 
 pub mod admission;
 pub mod aggregator;

@@ -46,10 +46,12 @@ pub enum Period {
     Month,
     /// A quarter of a year, UTC.
     Quarter,
+    /// No time: what is under way counts, for as long as it is. One slot that never ends.
+    AtATime,
 }
 
 impl Period {
-    /// All of them.
+    /// All that end.
     pub const ALL: [Self; 8] = [
         Self::SlidingMinute,
         Self::WholeMinute,
@@ -61,11 +63,18 @@ impl Period {
         Self::Quarter,
     ];
 
-    /// Its place in [`Self::ALL`].
+    /// Whether what is under way counts, and nothing that has ended.
+    #[must_use]
+    pub const fn is_at_a_time(self) -> bool {
+        matches!(self, Self::AtATime)
+    }
+
+    /// Its place in [`Self::ALL`], and that of its base share. What counts at a time goes by the base share of the minute, of
+    /// which what silence frees is dealt again soonest.
     #[must_use]
     pub const fn index(self) -> usize {
         match self {
-            Self::SlidingMinute => 0,
+            Self::SlidingMinute | Self::AtATime => 0,
             Self::WholeMinute => 1,
             Self::Minute => 2,
             Self::Hour => 3,
@@ -76,13 +85,34 @@ impl Period {
         }
     }
 
+    /// A number that no other has.
+    pub(super) const fn tag(self) -> u64 {
+        match self {
+            Self::AtATime => Self::ALL.len() as u64,
+            Self::SlidingMinute
+            | Self::WholeMinute
+            | Self::Minute
+            | Self::Hour
+            | Self::Day
+            | Self::Week
+            | Self::Month
+            | Self::Quarter => self.index() as u64,
+        }
+    }
+
     /// How many slots a window has.
     #[must_use]
     pub const fn slots(self) -> u64 {
         match self {
             Self::SlidingMinute => 6,
             Self::WholeMinute => 7,
-            Self::Minute | Self::Hour | Self::Day | Self::Week | Self::Month | Self::Quarter => 1,
+            Self::Minute
+            | Self::Hour
+            | Self::Day
+            | Self::Week
+            | Self::Month
+            | Self::Quarter
+            | Self::AtATime => 1,
         }
     }
 
@@ -94,7 +124,7 @@ impl Period {
             Self::Hour => Some(3_600 * SECOND_US),
             Self::Day => Some(DAY_US),
             Self::Week => Some(7 * DAY_US),
-            Self::Month | Self::Quarter => None,
+            Self::Month | Self::Quarter | Self::AtATime => None,
         }
     }
 
@@ -108,7 +138,8 @@ impl Period {
             | Self::Hour
             | Self::Day
             | Self::Month
-            | Self::Quarter => 0,
+            | Self::Quarter
+            | Self::AtATime => 0,
         }
     }
 
@@ -119,6 +150,9 @@ impl Period {
     /// The slot in which a moment lies.
     #[must_use]
     pub fn slot_at(self, now: Timestamp) -> SlotNumber {
+        if self.is_at_a_time() {
+            return SlotNumber(0);
+        }
         let micros = now.micros().unsigned_abs();
         match self.slot_us() {
             Some(slot_us) => SlotNumber((micros + self.before_1970_us()) / slot_us),
@@ -129,6 +163,13 @@ impl Period {
     /// When a slot begins; one that begins past the year 9999 begins at its end.
     #[must_use]
     pub fn slot_begins(self, slot: SlotNumber) -> Timestamp {
+        if self.is_at_a_time() {
+            return if slot.0 == 0 {
+                Timestamp::MIN
+            } else {
+                Timestamp::MAX
+            };
+        }
         match self.slot_us() {
             Some(slot_us) => {
                 let micros = slot.0.saturating_mul(slot_us);

@@ -240,6 +240,7 @@ fn rate_limit(limit: &ArchivedRateLimitEntry) -> RuleLimit {
             ArchivedLimitWindowEntry::Minute => Period::SlidingMinute,
             ArchivedLimitWindowEntry::Hour => Period::Hour,
             ArchivedLimitWindowEntry::Day => Period::Day,
+            ArchivedLimitWindowEntry::AtATime => Period::AtATime,
         },
         most: limit.most.to_native(),
     }

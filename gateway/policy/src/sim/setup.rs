@@ -115,6 +115,33 @@ impl Setup {
         }
     }
 
+    /// Anything at all, with a limit on what is under way at a time: alone, or beside another.
+    #[must_use]
+    pub fn random_at_a_time(seed: u64) -> Self {
+        let mut setup = Self::random(seed);
+        let mut dice = Dice::new(seed ^ 0xa7_a7);
+        // It is simulated until the last request has ended: more of them would take long.
+        setup.gateways = setup.gateways.min(30);
+        let gateways = setup.gateways as u64;
+        let fits = dice.choose(&[1, 3, 10]);
+        let at_a_time = LimitSetup {
+            period: Period::AtATime,
+            most: 1 + dice.between(0, 10 + gateways * fits),
+            cost_max: 1,
+            settles: true,
+        };
+        if dice.per_mille(300) {
+            setup.limits.truncate(1);
+            setup.limits.push(at_a_time);
+        } else {
+            setup.limits = vec![at_a_time];
+        }
+        // A request lasts about two seconds: from half of the limit to ten times as much.
+        let all = at_a_time.most * dice.choose(&[5, 12, 40, 100]) / 20;
+        setup.rate = all.clamp(1, 60 + gateways);
+        setup
+    }
+
     /// Anything at all: small, since thousands are run.
     #[must_use]
     pub fn random(seed: u64) -> Self {

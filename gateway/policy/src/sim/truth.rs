@@ -56,6 +56,24 @@ pub(super) struct Truth {
     slots: BTreeMap<SlotNumber, Admitted>,
 }
 
+/// What is under way of a limit that counts at a time.
+#[derive(Debug, Clone)]
+pub(super) struct UnderWay {
+    limit: LimitSetup,
+    lives: BTreeMap<u32, AtOne>,
+    /// The most that was at once.
+    pub(super) peak: u64,
+}
+
+/// What is under way at one incarnation.
+#[derive(Debug, Clone, Default)]
+struct AtOne {
+    /// Each by its number: whether it counts beyond the limit, since the incarnation kept that by itself meanwhile.
+    open: BTreeMap<u64, bool>,
+    /// How it saw the counter when it was charged last.
+    view: Option<View>,
+}
+
 /// What has been admitted in a window, and what the bounds on it follow from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InWindow {
@@ -132,6 +150,65 @@ impl Truth {
     }
 }
 
+// === impl UnderWay ===
+
+impl UnderWay {
+    pub(super) const fn new(limit: LimitSetup) -> Self {
+        Self {
+            limit,
+            lives: BTreeMap::new(),
+            peak: 0,
+        }
+    }
+
+    /// `view`: `None`, where it took the room of one that has ended.
+    pub(super) fn admitted(&mut self, by: u32, number: u64, view: Option<View>) {
+        let it = self.lives.entry(by).or_default();
+        it.open.insert(number, false);
+        it.view = view.or(it.view);
+        let all = self.lives.values().map(|it| it.open.len() as u64).sum();
+        self.peak = self.peak.max(all);
+    }
+
+    pub(super) fn ended(&mut self, by: u32, number: u64) {
+        if let Some(it) = self.lives.get_mut(&by) {
+            it.open.remove(&number);
+        }
+    }
+
+    /// An incarnation is no more.
+    pub(super) fn died(&mut self, life: u32) {
+        self.lives.remove(&life);
+    }
+
+    /// An incarnation keeps the limit by itself.
+    pub(super) fn is_by_itself(&mut self, life: u32) {
+        if let Some(it) = self.lives.get_mut(&life) {
+            it.open.values_mut().for_each(|is_beyond| *is_beyond = true);
+        }
+    }
+
+    pub(super) fn now(&self) -> InWindow {
+        let open = || self.lives.values().flat_map(|it| it.open.values());
+        let shares = self
+            .lives
+            .values()
+            .filter(|it| it.open.values().any(|is_beyond| !is_beyond));
+        let views: Vec<View> = shares.filter_map(|it| it.view).collect();
+        let known_most = views.iter().map(|view| view.known).max().unwrap_or(0);
+        let unseen = views
+            .iter()
+            .map(|view| view.share.of(known_most - view.known) + 1);
+        InWindow {
+            most: self.limit.most,
+            total: open().count() as u64,
+            debts: open().filter(|is_beyond| **is_beyond).count() as u64,
+            in_flight: views.len() as u64,
+            unseen: unseen.sum(),
+        }
+    }
+}
+
 // === the properties ===
 
 /// Less than twice the limit is admitted in any window, and one request each.
@@ -188,6 +265,15 @@ pub(super) fn nothing_is_lost_after_convergence(
         Ok(())
     } else {
         Err(format!("{total} known, {expected} counted"))
+    }
+}
+
+/// When everything has ended, and whoever died is forgotten, nothing is counted as under way anywhere.
+pub(super) fn nothing_is_held_after_all_has_ended(total: u64, counted: &[(u64, u64)]) -> Verdict {
+    if total == 0 && counted.iter().all(|it| *it == (0, 0)) {
+        Ok(())
+    } else {
+        Err(format!("{total} in all, at gateways {counted:?}"))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The simulated world: events in the order of their times, and what each does.
 
+mod at_a_time;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -8,11 +10,12 @@ use std::{
 
 use events_schema::time::Timestamp;
 
+use self::at_a_time::{CUT_OFF, LONGEST_US, keeps_limits_alone};
 use super::{
     dice::Dice,
     setup::{LimitSetup, Load, SECOND_US, Setup},
     truth::{
-        Breach, InWindow, Truth, Verdict, View, never_twice_the_limit,
+        Breach, InWindow, Truth, UnderWay, Verdict, View, never_twice_the_limit,
         nothing_is_lost_after_convergence, remaining_is_never_negative, shares_never_sum_above_one,
         within_the_stated_bound,
     },
@@ -22,7 +25,7 @@ use crate::limits::{
     admission::{Charge, admit},
     aggregator::{Aggregator, OFFICE_US},
     counter::{Mode, Terms},
-    gateway::Gateway,
+    gateway::{Gateway, HELD_US},
     message::{Broadcast, CounterId, Incarnation, Report, Steady},
     period::SlotNumber,
     share::Share,
@@ -51,6 +54,8 @@ pub struct Outcome {
     pub windows: Vec<Vec<WindowOutcome>>,
     /// For each limit the shares of the gateways that were cut off, when that began.
     pub cut_shares: Vec<f64>,
+    /// For each limit that counts at a time, the most that was under way at once.
+    pub peaks: Vec<u64>,
 }
 
 /// What was admitted in a window.
@@ -89,6 +94,8 @@ struct Open {
     slot: SlotNumber,
     reserved: u64,
     actual: u64,
+    /// The number of its admission.
+    number: u64,
 }
 
 /// A gateway, in one of its lives.
@@ -122,6 +129,7 @@ struct World<'s> {
     /// Who holds the office: the key that is compared and set.
     office: (u64, usize, u64),
     truths: Vec<Truth>,
+    under_way: Vec<UnderWay>,
     orders: u64,
     admitted: u64,
     refused: u64,
@@ -138,7 +146,14 @@ pub fn run(setup: &Setup) -> Result<Outcome, Breach> {
     let mut world = World::new(setup);
     world.go_until(setup.run_us)?;
     world.calm_down();
-    world.go_until(setup.run_us + CALM_US + 2 * (setup.report_us + setup.broadcast_us))?;
+    let counts_at_a_time = |it: &LimitSetup| it.period.is_at_a_time();
+    let end_us = if setup.limits.iter().any(counts_at_a_time) {
+        LONGEST_US + HELD_US
+    } else {
+        0
+    };
+    let calm_us = CALM_US + end_us + 2 * (setup.report_us + setup.broadcast_us);
+    world.go_until(setup.run_us + calm_us)?;
     world.is_converged()?;
     let windows = world.truths.iter().map(|truth| {
         let windows = truth.windows().map(|(end, window)| WindowOutcome {
@@ -152,6 +167,12 @@ pub fn run(setup: &Setup) -> Result<Outcome, Breach> {
         refused: world.refused,
         windows: windows.collect(),
         cut_shares: world.cut_shares.clone(),
+        peaks: world
+            .under_way
+            .iter()
+            .filter(|it| it.peak > 0)
+            .map(|it| it.peak)
+            .collect(),
     })
 }
 
@@ -168,7 +189,7 @@ fn terms(limit: &LimitSetup) -> Terms {
     Terms {
         most: limit.most,
         mode: Mode::Enforce,
-        cut_off: None,
+        cut_off: limit.period.is_at_a_time().then_some(CUT_OFF),
     }
 }
 
@@ -198,6 +219,7 @@ impl<'s> World<'s> {
             centres: std::iter::repeat_with(centre).take(AGGREGATORS).collect(),
             office: (1, 0, 0),
             truths: setup.limits.iter().map(|it| Truth::new(*it)).collect(),
+            under_way: setup.limits.iter().map(|it| UnderWay::new(*it)).collect(),
             orders: 0,
             admitted: 0,
             refused: 0,
@@ -341,9 +363,16 @@ impl<'s> World<'s> {
         if self.is_calm || !self.nodes[at].is_alive {
             return;
         }
-        self.nodes[at].is_alive = false;
+        self.dies(at);
         let down = self.dice.between(0, 3 * SECOND_US);
         self.after(down, Event::Start(at));
+    }
+
+    /// With a gateway ends what is under way there.
+    fn dies(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        node.is_alive = false;
+        self.under_way.iter_mut().for_each(|it| it.died(node.life));
     }
 
     fn start(&mut self, at: usize) {
@@ -361,7 +390,7 @@ impl<'s> World<'s> {
         }
         let now = self.steady();
         let last = self.nodes[at].gateway.leave(now);
-        self.nodes[at].is_alive = false;
+        self.dies(at);
         self.nodes[at].has_left = true;
         self.send_report(at, last);
     }
@@ -438,6 +467,7 @@ impl<'s> World<'s> {
         if !self.nodes[at].is_alive {
             return Ok(());
         }
+        self.note_who_keeps_limits_alone();
         let (now, setup) = (self.steady(), self.setup);
         let wall = self.wall(self.nodes[at].skew_us);
         let node = &mut self.nodes[at];
@@ -451,18 +481,25 @@ impl<'s> World<'s> {
         // How each saw its counter, for the bound: what it admits changes that.
         let views = charges.iter().map(|charge| {
             let counter = &mut node.gateway.counters()[charge.counter];
-            let (_, known) = counter.used(wall);
-            (reach.of(counter.share()), known)
+            let (own, known) = counter.used(wall);
+            (reach.of(counter.share()), own, known)
         });
-        let views: Vec<(Share, u64)> = views.collect();
+        let views: Vec<(Share, u64, u64)> = views.collect();
         let decided = admit(node.gateway.counters(), &mut charges, reach, wall);
         let standings = charges.iter().map(|charge| {
             let counter = &mut node.gateway.counters()[charge.counter];
             let (own, known) = counter.used(wall);
-            (counter.standing(wall), own + known)
+            let standing = counter.stands(reach, wall);
+            let used = if counter.id().period.is_at_a_time() {
+                standing.most.saturating_sub(standing.remaining)
+            } else {
+                own + known
+            };
+            (standing, used, own)
         });
         let standings: Vec<_> = standings.collect();
-        for (standing, used) in standings {
+        for (standing, used, _) in &standings {
+            let (standing, used) = (*standing, *used);
             let verdict = remaining_is_never_negative(standing.most, standing.remaining, used);
             self.check("remaining_is_never_negative", verdict)?;
         }
@@ -471,8 +508,14 @@ impl<'s> World<'s> {
             return Ok(());
         }
         self.admitted += 1;
-        for (limit, (charge, (share, known))) in charges.iter().zip(views).enumerate() {
-            self.admitted_by(at, limit, charge.cost, wall, share, known)?;
+        let all = charges.iter().zip(views).zip(standings);
+        for (limit, ((charge, (share, before, known)), (_, _, own))) in all.enumerate() {
+            if setup.limits[limit].period.is_at_a_time() {
+                let view = (own > before).then_some((share, known));
+                self.is_under_way(at, limit, view)?;
+            } else {
+                self.admitted_by(at, limit, charge.cost, wall, share, known)?;
+            }
         }
         Ok(())
     }
@@ -509,6 +552,7 @@ impl<'s> World<'s> {
                 slot,
                 reserved: cost,
                 actual,
+                number: self.orders,
             };
             let lasts = self.dice.between(1_000, 3 * SECOND_US);
             self.after(lasts, Event::Settle(open));
@@ -529,6 +573,7 @@ impl<'s> World<'s> {
             slot,
             reserved,
             actual,
+            number,
         } = open;
         let node = &mut self.nodes[node];
         if node.life != life || !node.is_alive {
@@ -537,7 +582,11 @@ impl<'s> World<'s> {
         let setup = self.setup.limits[limit];
         let at = node.gateway.place(counter_id(limit, &setup), terms(&setup));
         node.gateway.counters()[at].settle(slot, reserved, actual);
-        self.truths[limit].settled(slot, reserved, actual);
+        if setup.period.is_at_a_time() {
+            self.under_way[limit].ended(life, number);
+        } else {
+            self.truths[limit].settled(slot, reserved, actual);
+        }
     }
 
     // --- messages
@@ -628,15 +677,21 @@ impl<'s> World<'s> {
     }
 
     fn hear(&mut self, at: usize, broadcast: &Broadcast) -> Result<(), Breach> {
+        let now = self.steady();
+        self.note_if_it_keeps_limits_alone(at, now);
         let node = &mut self.nodes[at];
         if node.cut_until_us > self.now_us || !node.is_alive {
             return Ok(());
         }
         node.gateway.hear(broadcast);
-        let now = self.steady();
-        for limit in 0..self.setup.limits.len() {
+        for (limit, setup) in self.setup.limits.iter().enumerate() {
             let alive = self.nodes.iter().filter(|node| node.is_alive);
-            let shares = alive.map(|node| self.share(node, limit, now));
+            // Whoever keeps it alone goes by no share of it.
+            let shared = alive.filter(|node| {
+                let is_alone = keeps_limits_alone(node.gateway.reach(now));
+                !(is_alone && setup.period.is_at_a_time())
+            });
+            let shares = shared.map(|node| self.share(node, limit, now));
             let verdict = shares_never_sum_above_one(shares);
             self.check("shares_never_sum_above_one", verdict)?;
         }
@@ -717,13 +772,13 @@ impl<'s> World<'s> {
         let skew = i64::try_from(self.setup.trouble.skew_us).unwrap_or(0);
         let wall = self.wall(skew);
         for ((id, slot), expected) in counted {
-            if !id.period.counts_at(slot, id.period.slot_at(wall)) {
+            if id.period.is_at_a_time() || !id.period.counts_at(slot, id.period.slot_at(wall)) {
                 continue;
             }
             let total = self.centres[holder].aggregator.total(&id, slot);
             let verdict = nothing_is_lost_after_convergence(total, expected, term == 1);
             self.check("nothing_is_lost_after_convergence", verdict)?;
         }
-        Ok(())
+        self.nothing_is_under_way(holder, wall)
     }
 }

@@ -56,6 +56,36 @@ fn a_decision_over_twenty_counters_allocates_nothing() {
     assert!(admitted > 100 && refused > 100, "{admitted} and {refused}");
 }
 
+#[test]
+fn what_counts_as_long_as_it_is_under_way_allocates_nothing() {
+    let mut counters: Vec<Counter> = twenty::counters(10).0;
+    for counter in &mut counters {
+        let id = CounterId {
+            period: Period::AtATime,
+            ..counter.id()
+        };
+        *counter = Counter::new(id, counter.terms(), counter.share());
+    }
+    let (_, mut charges) = twenty::counters(10);
+    let (mut admitted, mut refused) = (0, 0);
+    let many = taken(|| {
+        for nth in 0..2_000 {
+            let now = twenty::at(nth);
+            match admit(&mut counters[..], &mut charges, Reach::Alone, now) {
+                Ok(_) => admitted += 1,
+                Err(_) => {
+                    refused += 1;
+                    for (counter, charge) in counters.iter_mut().zip(&charges) {
+                        (0..10).for_each(|_| counter.settle(charge.slot, charge.cost, 0));
+                    }
+                }
+            }
+        }
+    });
+    assert_eq!(many, 0);
+    assert!(admitted > 100 && refused > 100, "{admitted} and {refused}");
+}
+
 /// A gateway where a request finds all counters and purses.
 struct All(Gateway);
 

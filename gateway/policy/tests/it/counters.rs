@@ -234,11 +234,11 @@ fn an_audit_refuses_nothing_and_says_what_it_would_have() {
 #[test]
 fn a_gateway_admits_its_share_of_what_the_others_left() {
     let mut counter = Counter::new(id(Period::Hour), limit(100), half());
-    counter.hear(&told(Period::Hour, noon(), None, 60, 0), false);
+    counter.hear(&told(Period::Hour, noon(), None, 60, 0), 1, false);
     assert!(ask(&mut counter, 20, TOGETHER, noon()).is_ok());
     assert!(ask(&mut counter, 1, TOGETHER, noon()).is_err());
     // Heard of by all, its own part no longer counts against its share.
-    counter.hear(&told(Period::Hour, noon(), None, 80, 20), false);
+    counter.hear(&told(Period::Hour, noon(), None, 80, 20), 1, false);
     assert!(ask(&mut counter, 10, TOGETHER, noon()).is_ok());
     assert!(ask(&mut counter, 1, TOGETHER, noon()).is_err());
     assert_eq!(counter.standing(noon()).remaining, 10);
@@ -247,12 +247,12 @@ fn a_gateway_admits_its_share_of_what_the_others_left() {
 #[test]
 fn one_request_is_in_flight_where_the_share_is_too_small() {
     let mut counter = Counter::new(id(Period::Hour), limit(100), Share::NONE);
-    counter.hear(&told(Period::Hour, noon(), None, 98, 0), false);
+    counter.hear(&told(Period::Hour, noon(), None, 98, 0), 1, false);
     assert!(ask(&mut counter, 2, TOGETHER, noon()).is_ok());
     assert!(ask(&mut counter, 1, TOGETHER, noon()).is_err());
-    counter.hear(&told(Period::Hour, noon(), None, 99, 2), false);
+    counter.hear(&told(Period::Hour, noon(), None, 99, 2), 1, false);
     assert!(ask(&mut counter, 1, TOGETHER, noon()).is_ok());
-    counter.hear(&told(Period::Hour, noon(), None, 100, 3), false);
+    counter.hear(&told(Period::Hour, noon(), None, 100, 3), 1, false);
     assert!(ask(&mut counter, 1, TOGETHER, noon()).is_err());
 }
 
@@ -282,7 +282,7 @@ fn what_comes_back_is_free_at_once_only_while_nobody_knows_of_it() {
         }],
         ..told(Period::Hour, noon(), None, 0, 0)
     };
-    counter.hear(&heard, false);
+    counter.hear(&heard, 1, false);
     assert_eq!(remaining(&mut counter), 6);
 }
 
@@ -363,7 +363,7 @@ fn where_only_the_share_is_used_up_there_is_room_soon() {
         (refusal.remaining, refusal.retry_after_us),
         (5, Some(300_000))
     );
-    counter.hear(&told(Period::Hour, noon(), None, 10, 5), false);
+    counter.hear(&told(Period::Hour, noon(), None, 10, 5), 1, false);
     let refusal = ask(&mut counter, 1, TOGETHER, noon()).expect_err("all is used");
     assert_eq!(refusal.retry_after_us, Some(3_600 * SECOND));
 }
@@ -389,10 +389,10 @@ fn a_broadcast_that_is_older_or_for_another_is_not_obeyed() {
 #[test]
 fn an_aggregator_that_is_new_in_office_makes_nobody_forget() {
     let mut counter = Counter::new(id(Period::Hour), limit(100), Share::WHOLE);
-    counter.hear(&told(Period::Hour, noon(), None, 90, 0), false);
-    counter.hear(&told(Period::Hour, noon(), None, 5, 0), true);
+    counter.hear(&told(Period::Hour, noon(), None, 90, 0), 1, false);
+    counter.hear(&told(Period::Hour, noon(), None, 5, 0), 1, true);
     assert_eq!(counter.standing(noon()).remaining, 10);
-    counter.hear(&told(Period::Hour, noon(), None, 70, 0), false);
+    counter.hear(&told(Period::Hour, noon(), None, 70, 0), 1, false);
     assert_eq!(counter.standing(noon()).remaining, 30);
 }
 

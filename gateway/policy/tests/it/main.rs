@@ -2,6 +2,7 @@
 
 mod access;
 mod aggregator;
+mod at_a_time;
 mod budgets;
 mod caller;
 mod counters;

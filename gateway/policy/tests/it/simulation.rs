@@ -1,4 +1,4 @@
-//! The properties of limits and budgets, in two thousand simulated worlds.
+//! The properties of limits and budgets, in three thousand simulated worlds.
 //!
 //! Code that breaks a rule is caught. Tried, each alone, and caught in so many of the thousand worlds of its test:
 //!
@@ -11,10 +11,16 @@
 //! | a lease that is given back is lent again before that is durable | `leases_and_spent_never_above_the_budget` | 14 |
 //! | the same with a dead gateway's lease | `leases_and_spent_never_above_the_budget` | 83 |
 
-use gateway_policy::sim::{Breach, MoneySetup, Setup, figures, run, run_money};
+use gateway_policy::{
+    limits::period::Period,
+    sim::{Breach, LimitSetup, Load, MoneySetup, Setup, figures, run, run_money},
+};
 
 /// Worlds with limits; each takes some milliseconds.
 const WORLDS: u64 = 1_000;
+
+/// Worlds with a limit on what is under way at a time; each takes some milliseconds.
+const AT_A_TIME: u64 = 1_000;
 
 /// Worlds with a budget; each takes a few.
 const BUDGETS: u64 = 1_000;
@@ -57,6 +63,36 @@ fn budgets_hold_in_every_world() {
     check("budgets_hold_in_every_world", BUDGETS, |seed| {
         run_money(MoneySetup::random(seed)).map(drop)
     });
+}
+
+#[test]
+fn what_is_under_way_at_a_time_holds_in_every_world() {
+    let test = "what_is_under_way_at_a_time_holds_in_every_world";
+    check(test, AT_A_TIME, |seed| {
+        run(&Setup::random_at_a_time(seed)).map(drop)
+    });
+}
+
+#[test]
+fn all_of_a_limit_at_a_time_is_used_and_at_most_one_more_each_wherever_the_requests_arrive() {
+    for (gateways, load) in [(1, Load::Uniform), (10, Load::Uniform), (10, Load::Skewed)] {
+        let limit = LimitSetup {
+            period: Period::AtATime,
+            most: 100,
+            cost_max: 1,
+            settles: true,
+        };
+        let setup = Setup {
+            load,
+            ..Setup::calm(gateways, limit, 300)
+        };
+        let outcome = run(&setup).expect("every property holds");
+        let [peak] = outcome.peaks[..] else {
+            panic!("one limit: {outcome:?}")
+        };
+        let most = 100 + gateways as u64;
+        assert!((98..=most).contains(&peak), "{gateways}, {load:?}: {peak}");
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(crate) const TEAM_KEY: &str = "sk-sluice-team";
 
 const TEAM: [u8; 16] = [61; 16];
 const USER: [u8; 16] = [32; 16];
-const ACCOUNT: [u8; 16] = [1; 16];
+pub(crate) const ACCOUNT: [u8; 16] = [1; 16];
 pub(crate) const OTHER_ACCOUNT: [u8; 16] = [2; 16];
 pub(crate) const FIRST: [u8; 16] = [11; 16];
 pub(crate) const SECOND: [u8; 16] = [12; 16];

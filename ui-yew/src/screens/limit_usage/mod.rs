@@ -131,7 +131,10 @@ fn part(
 }
 
 fn line(item: &LimitUsageItem) -> Html {
-    let key = format!("{}{:?}{}", item.segment, item.of, item.began_at);
+    let at_a_time = item.period == LimitPeriod::AtATime;
+    // Each window is a line of its own; what is under way has none.
+    let began_at = (!at_a_time).then_some(item.began_at);
+    let key = format!("{}{:?}{:?}{began_at:?}", item.segment, item.of, item.period);
     html!(
         <li key={key}>
             <div class="sl-usage-head">
@@ -152,7 +155,11 @@ fn line(item: &LimitUsageItem) -> Html {
                 if !nothing_of(item.refused) {
                     <Label label={format!("{} refused", amount_and_unit(item.refused))} color={Color::Orange} compact={true} />
                 }
-                <span>{ format!("Free again {}", format::time(item.ends_at.to_chrono())) }</span>
+                if at_a_time {
+                    <span>{ "Under way now" }</span>
+                } else {
+                    <span>{ format!("Free again {}", format::time(item.ends_at.to_chrono())) }</span>
+                }
             </div>
         </li>
     )
@@ -250,6 +257,7 @@ const fn window(period: LimitPeriod) -> &'static str {
         LimitPeriod::Week => "a week",
         LimitPeriod::Month => "a month",
         LimitPeriod::Quarter => "a quarter",
+        LimitPeriod::AtATime => "at a time",
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn told(limit: &LimitSeen) -> String {
         LimitPeriod::Week => "a week",
         LimitPeriod::Month => "a month",
         LimitPeriod::Quarter => "a quarter",
+        LimitPeriod::AtATime => "at a time",
     };
     let whose = match limit.of {
         LimitOf::Key(_) => "The key's limit",
@@ -31,8 +32,13 @@ pub(super) fn told(limit: &LimitSeen) -> String {
     let stood = match limit.counter {
         CounterSeen::Shared { own, known, share } => {
             let percent = u128::from(share) * 100 / (1 << 32);
+            let used = if limit.period == LimitPeriod::AtATime {
+                "under way"
+            } else {
+                "used"
+            };
             format!(
-                "all gateways were known to have used {}, this one {} more, and its share of the rest was {percent} %",
+                "all gateways were known to have {used} {}, this one {} more, and its share of the rest was {percent} %",
                 amount(known),
                 amount(own)
             )

@@ -42,6 +42,7 @@ impl Limit for RateLimit {
         ("minute", "a minute"),
         ("hour", "an hour"),
         ("day", "a day"),
+        ("at_a_time", "at a time"),
     ];
     const EXAMPLE: &'static str = "600";
 
@@ -54,6 +55,7 @@ impl Limit for RateLimit {
             LimitWindow::Minute => "minute",
             LimitWindow::Hour => "hour",
             LimitWindow::Day => "day",
+            LimitWindow::AtATime => "at_a_time",
         };
         LimitDraft::new(self.limit.to_string(), unit, window)
     }
@@ -69,6 +71,7 @@ impl Limit for RateLimit {
                 "minute" => LimitWindow::Minute,
                 "hour" => LimitWindow::Hour,
                 "day" => LimitWindow::Day,
+                "at_a_time" => LimitWindow::AtATime,
                 _ => return None,
             },
             limit: without_separators(&draft.amount).parse().ok()?,
@@ -240,6 +243,10 @@ mod tests {
         check(
             rate(LimitUnit::Tokens, LimitWindow::Day, 1_000_000),
             "1,000,000 tokens a day",
+        );
+        check(
+            rate(LimitUnit::Requests, LimitWindow::AtATime, 20),
+            "20 requests at a time",
         );
         let budget = |amount, window| BudgetLimit { amount, window };
         let cost = BudgetAmount::Cost(NanoUsd::new(2_500_500_000_000));

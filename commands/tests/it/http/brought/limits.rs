@@ -333,7 +333,8 @@ rate_limit_policies:
   applies_per: [user, model]
   limits: [{unit: requests, window: day, limit: 3}]
   overrides: [{of: [{user: bob@example.com}, {model: local/llama}], limits: [{unit: requests, window: day, limit: 4}]}]
-- {name: plain, order: 4, when: {models: {in: [{virtual_model: openai-main/small}]}}, limits: [{unit: requests, window: day, limit: 5}]}
+- {name: at-once, order: 4, limits: [{unit: requests, window: at_a_time, limit: 6}]}
+- {name: plain, order: 5, when: {models: {in: [{virtual_model: openai-main/small}]}}, limits: [{unit: requests, window: day, limit: 5}]}
 ";
     apply(&owner, own).await;
     let taken = exported(&owner).await;
@@ -344,6 +345,7 @@ rate_limit_policies:
 # - 'asleep': it is switched off
 # - 'behind': it names the model 'openai-main/small', and not the virtual model that is called the same
 # - 'pairs': it has other limits for some pairs of what has a counter of its own
+# - 'at-once': it limits how many requests are under way at a time
 # Applied with --prune, the document deletes policies that it does not name.
 "
     );

@@ -147,6 +147,12 @@ impl Book {
         self.shares.remove(&incarnation);
     }
 
+    /// Of what an earlier term dealt, nothing is in use any more at incarnations that have not been heard of in this one.
+    pub(super) fn disinherit(&mut self) {
+        self.has_ancestors = false;
+        self.inherited.clear();
+    }
+
     /// The share that an incarnation is to have now.
     pub(super) fn share(&self, incarnation: Incarnation) -> Share {
         let shares = self.shares.get(&incarnation);

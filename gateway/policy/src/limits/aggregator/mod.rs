@@ -26,7 +26,7 @@ pub use self::{
 };
 use super::period::SlotNumber;
 use super::{
-    gateway::SHARE_LIFETIME_US,
+    gateway::{HELD_US, SHARE_LIFETIME_US},
     message::{
         BaseShares, Broadcast, BroadcastId, BroadcastRow, CounterId, Incarnation, Report, Steady,
     },
@@ -147,7 +147,7 @@ impl Aggregator {
         let is_earlier = obeyed.is_none() && term > 1;
         for row in &report.rows {
             let tally = self.tallies.entry(row.counter).or_default();
-            tally.merge(from, row, is_earlier);
+            tally.merge(from, report.number, row, is_earlier);
         }
         self.members.insert(
             from,
@@ -303,6 +303,7 @@ impl Aggregator {
 
     /// Forgets what counts no more, and whoever left or has been silent until nothing was left to it.
     fn forget(&mut self, now: Steady, wall: Timestamp) {
+        self.free_what_is_held_no_more(now);
         for (id, tally) in &mut self.tallies {
             tally.forget(id.period, id.period.slot_at(wall));
         }
@@ -325,6 +326,32 @@ impl Aggregator {
         for gone in gone.collect::<Vec<Incarnation>>() {
             self.members.remove(&gone);
             self.books().for_each(|book| book.release(gone));
+        }
+    }
+
+    /// What counts at a time is held by those that say so in their last report, as long as they are heard: whoever has been
+    /// silent for [`HELD_US`] is dead, or keeps each limit by itself and shares none. So has, that long after the beginning of a
+    /// term, whoever was not heard in it.
+    fn free_what_is_held_no_more(&mut self, now: Steady) {
+        let members = &self.members;
+        let is_heard = |member: &Member| now.us_since(member.received_at) <= HELD_US;
+        let silent = members.iter().filter(|(_, member)| !is_heard(member));
+        let silent: Vec<Incarnation> = silent.map(|(incarnation, _)| *incarnation).collect();
+        let holds = |incarnation: &Incarnation, told: u64| {
+            let member = members.get(incarnation);
+            member.is_some_and(|it| is_heard(it) && it.last.number == told)
+        };
+        let since = self.office.map(|office| office.since);
+        let is_settled = since.is_some_and(|since| now.us_since(since) > HELD_US);
+        let at_a_time = self.tallies.iter_mut();
+        for (_, tally) in at_a_time.filter(|(id, _)| id.period.is_at_a_time()) {
+            tally.parts.retain(|it, part| holds(it, part.told));
+            if is_settled {
+                tally.disinherit();
+            }
+            if let Some(book) = &mut tally.book {
+                silent.iter().for_each(|it| book.release(*it));
+            }
         }
     }
 

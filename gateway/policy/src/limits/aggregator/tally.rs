@@ -27,6 +27,8 @@ const FINER: u64 = 256;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Part {
     slots: Vec<PartSlot>,
+    /// The number of the report that told of it last.
+    pub(super) told: u64,
     pub(super) asked: u64,
     pub(super) refused: u64,
     /// What was asked for before the last broadcast, when this incarnation's counter was younger.
@@ -108,14 +110,32 @@ impl Part {
 impl Tally {
     /// Takes a report's row over. `of_an_earlier_term`: the gateway does not obey this term yet, and tells what it knows from
     /// the one before.
-    pub(super) fn merge(&mut self, from: Incarnation, row: &ReportRow, of_an_earlier_term: bool) {
+    pub(super) fn merge(
+        &mut self,
+        from: Incarnation,
+        number: u64,
+        row: &ReportRow,
+        of_an_earlier_term: bool,
+    ) {
         self.most = row.most;
         let part = self.parts.entry(from).or_insert_with(|| Part {
             // What was asked for before it came up here says nothing of what is asked for now.
             asked_before: row.asked,
             ..Part::default()
         });
+        part.told = number;
         part.merge(row, of_an_earlier_term);
+    }
+
+    /// Nobody is left of whom only an earlier term heard.
+    pub(super) fn disinherit(&mut self) {
+        let slots = self.parts.values_mut().flat_map(|part| &mut part.slots);
+        for slot in slots {
+            slot.inherited = None;
+        }
+        if let Some(book) = &mut self.book {
+            book.disinherit();
+        }
     }
 
     /// A term begins: what gateways know is from an earlier one.
@@ -197,8 +217,12 @@ impl Tally {
         totals.iter().map(tell).collect()
     }
 
-    /// Forgets slots that count for no window any more, not even at gateways whose clocks lag by one slot.
+    /// Forgets slots that count for no window any more, not even at gateways whose clocks lag by one slot. What counts at a time
+    /// has no window: its parts go with those whose they are.
     pub(super) fn forget(&mut self, period: Period, newest: SlotNumber) {
+        if period.is_at_a_time() {
+            return;
+        }
         for part in self.parts.values_mut() {
             part.slots
                 .retain(|it| period.counts_at(it.said.number.plus(1), newest));

@@ -14,3 +14,4 @@ mod rules;
 mod simulation;
 mod spending;
 mod strangers;
+mod supposed;

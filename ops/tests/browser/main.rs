@@ -11,6 +11,7 @@ mod by_keyboard;
 mod keyboard;
 mod looking_back;
 mod reference;
+mod refusals;
 mod stack;
 #[path = "../../src/webdriver.rs"]
 mod webdriver;
@@ -54,6 +55,7 @@ async fn first_quarter_of_an_hour(browser: &Browser, stack: &Stack) -> Outcome {
     the_theme_is_remembered(browser).await?;
     a_document_is_applied(browser).await?;
     budgets::a_budget_is_made_changed_and_taken_away(browser).await?;
+    refusals::what_a_policy_would_refuse_is_told(browser).await?;
     what_is_not_needed_goes_away(browser).await?;
     sign_out(browser).await
 }

@@ -21,6 +21,8 @@ pub(crate) enum Screen {
         /// Its id.
         id: String,
     },
+    /// What was refused, and by what.
+    Refusals,
     /// Chat with a model.
     Playground,
     /// Accounts at providers.
@@ -93,6 +95,7 @@ pub(crate) const NAVIGATION: [Group; 4] = [
         screens: &[
             Screen::Dashboard,
             Screen::Requests,
+            Screen::Refusals,
             Screen::LimitUsage,
             Screen::Playground,
         ],
@@ -140,6 +143,7 @@ impl Screen {
             Self::Dashboard => "Dashboard",
             Self::Requests => "Requests",
             Self::Request { .. } => "Request",
+            Self::Refusals => "Refusals",
             Self::Playground => "Playground",
             Self::ProviderAccounts => "Provider accounts",
             Self::Models => "Models",
@@ -174,6 +178,9 @@ impl Screen {
                 "Every request that passed through the gateways: who asked, what answered, what it took."
             }
             Self::Request { .. } => "Everything that the ledger knows of one request.",
+            Self::Refusals => {
+                "What was refused, by which policy, for whom and how often; and what policies would have refused that only audit."
+            }
             Self::Playground => {
                 "Talk to a model through the gateway, exactly as your applications do."
             }
@@ -229,6 +236,7 @@ impl Screen {
         match self {
             Self::Dashboard => Icon::TachometerAlt,
             Self::Requests | Self::Request { .. } => Icon::List,
+            Self::Refusals => Icon::Ban,
             Self::Playground => Icon::Play,
             Self::ProviderAccounts => Icon::Cubes,
             Self::Models => Icon::Microchip,
@@ -259,6 +267,7 @@ impl Screen {
             Self::Request { .. } => Some(Self::Requests),
             Self::Dashboard
             | Self::Requests
+            | Self::Refusals
             | Self::State
             | Self::Reference
             | Self::Playground

@@ -76,6 +76,7 @@ fn may_see(role: Role, screen: &Screen) -> bool {
         Screen::Dashboard
         | Screen::Requests
         | Screen::Request { .. }
+        | Screen::Refusals
         | Screen::ProviderAccounts
         | Screen::Models
         | Screen::VirtualModels
@@ -143,5 +144,6 @@ mod tests {
         assert_eq!(seeing(Screen::history_of("key.00")), seeing(Screen::State));
         assert_eq!(seeing(Screen::Playground), [true, true, false, false]);
         assert_eq!(seeing(Screen::Requests), [true; 4]);
+        assert_eq!(seeing(Screen::Refusals), [true; 4]);
     }
 }

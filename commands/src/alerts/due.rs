@@ -98,7 +98,7 @@ pub fn budget_use(total: &LimitTotal, now: Timestamp) -> Option<(BudgetPolicyId,
         LimitPeriod::Week => (BudgetWindow::Week, Period::Week),
         LimitPeriod::Month => (BudgetWindow::Month, Period::Month),
         LimitPeriod::Quarter => (BudgetWindow::Quarter, Period::Quarter),
-        LimitPeriod::Minute | LimitPeriod::Hour => return None,
+        LimitPeriod::Minute | LimitPeriod::Hour | LimitPeriod::AtATime => return None,
     };
     let amount = match total.measure {
         LimitMeasure::Cost => BudgetAmount::Cost(NanoUsd::new(total.most)),

@@ -6,6 +6,7 @@
 //!
 //! Names of people are not in ClickHouse; whoever answers a client adds them.
 
+mod refusals;
 mod requests;
 mod sql;
 mod sums;
@@ -17,7 +18,10 @@ use events_schema::{address::Address, time::Timestamp};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use tokio::time::timeout;
 
-pub use self::requests::{RequestFilter, RequestPage, RequestRecord};
+pub use self::{
+    refusals::RefusalFilter,
+    requests::{RequestFilter, RequestPage, RequestRecord},
+};
 use crate::trust::{self, Trust, TrustError};
 
 /// A question that takes longer is given up: someone looks at an empty chart meanwhile.

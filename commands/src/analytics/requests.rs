@@ -1,6 +1,6 @@
 //! Single requests, newest first, page by page.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use clickhouse::{Row, query::Query};
 use events_schema::{
@@ -45,6 +45,12 @@ pub struct RequestFilter {
     pub outcome: Option<Outcome>,
     /// That did not end well, or did.
     pub failed: Option<bool>,
+    /// Refused with this code.
+    pub error_code: Option<String>,
+    /// Of which a limit of this policy, or key, was exceeded: `rate_limit_policy:<id>`, `budget_policy:<id>` or `key:<id>`.
+    pub exceeded: Option<String>,
+    /// That a policy would have refused that only audits, or that none would have.
+    pub audited: Option<bool>,
     /// Answered with this HTTP status.
     pub status: Option<u16>,
     /// For which a stream was asked, or was not.
@@ -149,7 +155,7 @@ struct Condition {
     /// The name of its parameter.
     name: &'static str,
     /// The condition, which names the parameter.
-    sql: &'static str,
+    sql: Cow<'static, str>,
     /// The parameter's value.
     value: String,
 }
@@ -246,6 +252,11 @@ impl RequestFilter {
                 text(self.failed),
             ),
             (
+                "error_code",
+                "error_code = {error_code:String}",
+                self.error_code.clone(),
+            ),
+            (
                 "status",
                 "status = {status:UInt16}",
                 self.status.map(|status| status.to_string()),
@@ -266,7 +277,14 @@ impl RequestFilter {
                 request,
             ),
         ];
-        let wanted = all.into_iter().filter_map(|(name, sql, value)| {
+        let of_limits = [
+            ("exceeded", sql::was_exceeded(), self.exceeded.clone()),
+            ("audited", sql::was_audited(), text(self.audited)),
+        ];
+        let all = all.map(|(name, sql, value)| (name, Cow::Borrowed(sql), value));
+        let of_limits = of_limits.map(|(name, sql, value)| (name, Cow::Owned(sql), value));
+        let wanted = all.into_iter().chain(of_limits);
+        let wanted = wanted.filter_map(|(name, sql, value)| {
             Some(Condition {
                 name,
                 sql,
@@ -283,7 +301,7 @@ impl RequestFilter {
         cursor: Option<Cursor>,
     ) -> Result<Query, AnalyticsError> {
         let conditions = self.conditions()?;
-        let mut all: Vec<&str> = conditions.iter().map(|it| it.sql).collect();
+        let mut all: Vec<&str> = conditions.iter().map(|it| &*it.sql).collect();
         if cursor.is_some() {
             all.push(
                 "(received_at, request) < (fromUnixTimestamp64Micro({last_time:Int64}, 'UTC'), {last_request:UUID})",
@@ -506,6 +524,9 @@ mod tests {
             target: None,
             outcome: None,
             failed: None,
+            error_code: None,
+            exceeded: None,
+            audited: None,
             status: None,
             streamed: None,
             gateway: None,
@@ -523,7 +544,10 @@ mod tests {
             owner: nasty.clone(),
             key: nasty.clone(),
             requested_model: nasty.clone(),
-            target: nasty,
+            target: nasty.clone(),
+            error_code: nasty.clone(),
+            exceeded: nasty,
+            audited: Some(true),
             outcome: Some(Outcome::StreamCut),
             failed: Some(true),
             status: Some(503),
@@ -533,7 +557,7 @@ mod tests {
             ..filter()
         };
         let conditions = everything.conditions().expect("conditions");
-        assert_eq!(conditions.len(), 10);
+        assert_eq!(conditions.len(), 13);
         for Condition { name, sql, value } in conditions {
             assert!(sql.contains(&format!("{{{name}:")), "{sql}");
             assert!(!value.is_empty() && !sql.contains("OR 1"), "{sql}");

@@ -57,13 +57,98 @@ fn key(by: GroupBy) -> String {
 /// That it is one request: parameter `request`.
 pub(super) const IS_REQUEST: &str = "request = {request:UUID}";
 
+/// That a request arrived in the range: parameters `from` and `to`, in microseconds.
+const ARRIVED: &str = "received_at >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') \
+     AND received_at < fromUnixTimestamp64Micro({to:Int64}, 'UTC')";
+
+/// Whose limits did not let a request through, or would not have: `<kind>:<id>`.
+const EXCEEDED: &str = "arrayDistinct(arrayMap(it -> concat(mapKeys(it.1)[1], ':', mapValues(it.1)[1]), \
+     arrayFilter(it -> it.2, JSONExtract(limits, 'Array(Tuple(of Map(String, String), exceeded Bool))'))))";
+
+/// Whose policy would have refused a request that only audits: `<kind>:<id>`.
+const AUDITED: &str = "arrayDistinct(arrayMap(it -> substring(it, length('audit:') + 1), \
+     arrayFilter(it -> startsWith(it, 'audit:'), rules)))";
+
+/// That a limit of one policy, or key, was exceeded: parameter `exceeded`.
+pub(super) fn was_exceeded() -> String {
+    format!("(limits != '' AND has({EXCEEDED}, {{exceeded:String}}))")
+}
+
+/// That a policy would have refused it that only audits, or that none would have: parameter `audited`.
+pub(super) fn was_audited() -> String {
+    format!("notEmpty({AUDITED}) = {{audited:Bool}}")
+}
+
+/// That a request was refused by a gateway itself.
+const WAS_REFUSED: &str =
+    "outcome IN ('limit_exceeded', 'unauthenticated', 'forbidden', 'unknown_model')";
+
+/// The requests of a range in whose way something stood, once for each such thing: `(by, effect)`. Parameters `from` and `to`,
+/// and that of the owner.
+///
+/// Who refused is who the caller was told of. What else was exceeded at the same time refused nothing, since no more than
+/// one refusal is told; whether it only audits is known of those alone that were let through.
+fn hits(of_owner: bool) -> String {
+    let owner = owner(of_owner);
+    let told = "multiIf(outcome != 'limit_exceeded', '-', \
+         error_code = 'rate_limit_exceeded', \
+         if(hasAny(rules, ['key:requests_per_minute', 'key:tokens_per_minute']), 'key:', 'rate_limit_policy:'), \
+         error_code IN ('insufficient_quota', 'budget_lease_pending', 'budget_unavailable'), 'budget_policy:', '-')";
+    let refusing = format!("arrayFilter(it -> startsWith(it, {told}), stood)");
+    let code = "[if(error_code = '', toString(outcome), toString(error_code))]";
+    format!(
+        "SELECT owner, received_at, request, arrayJoin(arrayConcat(\
+         arrayMap(it -> (it, 'audited'), audited), \
+         arrayMap(it -> (it, 'diverted'), if({WAS_REFUSED}, emptyArrayString(), stood)), \
+         arrayMap(it -> (it, 'refused'), multiIf(NOT {WAS_REFUSED}, emptyArrayString(), \
+         notEmpty({refusing}), {refusing}, {code})))) AS hit \
+         FROM (SELECT owner, received_at, request, outcome, error_code, rules, {AUDITED} AS audited, \
+         arrayFilter(it -> NOT has(audited, it), {EXCEEDED}) AS stood FROM requests \
+         WHERE {ARRIVED}{owner} AND ({WAS_REFUSED} OR limits != '' OR notEmpty({AUDITED})))"
+    )
+}
+
+const fn owner(of_owner: bool) -> &'static str {
+    if of_owner {
+        " AND owner = {owner:String}"
+    } else {
+        ""
+    }
+}
+
+/// What stood in the way of requests, by what, how and whose: parameters `from` and `to` in microseconds, `limit`, and those
+/// that are asked for of `owner`, `by` and `effect`.
+pub(super) fn refusals(of_owner: bool, by: bool, effect: bool) -> String {
+    let by = if by { " AND hit.1 = {by:String}" } else { "" };
+    let effect = if effect {
+        " AND hit.2 = {effect:String}"
+    } else {
+        ""
+    };
+    format!(
+        "SELECT hit.1 AS by_what, hit.2 AS did, owner AS whose, count() AS counted, \
+         toUnixTimestamp64Micro(max(received_at)) AS last_at, argMax(request, (received_at, request)) AS last_request \
+         FROM ({hits}) WHERE 1{by}{effect} GROUP BY by_what, did, whose \
+         ORDER BY counted DESC, by_what, did, whose LIMIT {{limit:UInt32}}",
+        hits = hits(of_owner)
+    )
+}
+
+/// How many requests there were in a range, and how many of them something stood in the way of: parameters `from` and `to` in
+/// microseconds, and `owner` where one is asked for.
+pub(super) fn refused_in_all(of_owner: bool) -> String {
+    let owner = owner(of_owner);
+    format!(
+        "SELECT count() AS counted, countIf({WAS_REFUSED}) AS refused, countIf(notEmpty({AUDITED})) AS audited, \
+         countIf(NOT {WAS_REFUSED} AND limits != '' AND notEmpty(arrayFilter(it -> NOT has({AUDITED}, it), {EXCEEDED}))) \
+         AS diverted FROM requests WHERE {ARRIVED}{owner}"
+    )
+}
+
 /// Requests of a range, newest first: parameters `from` and `to` in microseconds, `limit`, and those of
 /// the conditions.
 pub(super) fn requests(conditions: &[&str]) -> String {
-    let mut sql = "SELECT ?fields FROM requests \
-         WHERE received_at >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') \
-         AND received_at < fromUnixTimestamp64Micro({to:Int64}, 'UTC')"
-        .to_owned();
+    let mut sql = format!("SELECT ?fields FROM requests WHERE {ARRIVED}");
     for condition in conditions {
         sql.push_str(" AND ");
         sql.push_str(condition);

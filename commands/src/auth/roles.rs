@@ -186,6 +186,11 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
     ),
     (
         Method::GET,
+        "/api/v1/analytics/refusals",
+        Right::ReadDashboard,
+    ),
+    (
+        Method::GET,
         "/api/v1/analytics/requests",
         Right::ReadDashboard,
     ),

@@ -5,6 +5,7 @@ use events_schema::{
     events::Aggregate,
     names::{Label, Slug, VirtualModelName},
 };
+use gateway_policy::rules::fault::Fault;
 
 /// Why a command is refused. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -261,55 +262,15 @@ pub enum PolicyFault {
     /// There are as many as there may be.
     #[error("There are at most 10,000 {0}")]
     TooMany(&'static str),
-    /// A limit that no request passes.
-    #[error("A limit is at least 1")]
-    NoLimit,
-    /// A list that is too long.
-    #[error("A policy names at most 1,000 of them, and this one names {count}")]
-    Listed {
-        /// How many it lists.
-        count: usize,
-        /// Where.
-        field: &'static str,
-    },
-    /// Too many counters.
-    #[error("A policy applies per two things at most, and this one per {0}")]
-    Segments(usize),
-    /// More conditions than a request can meet.
-    #[error("A policy has at most 16 conditions on metadata, and this one has {0}")]
-    Conditions(usize),
-    /// A value that no request can have.
-    #[error("A value of metadata has at most 128 characters")]
-    LongValue,
-    /// No limit, or more than are looked at.
-    #[error("There are 1 to 8 limits, and here are {0}")]
-    Limits(usize),
-    /// What is under way is requests.
-    #[error("At a time only requests are limited: tokens need a minute, an hour or a day")]
-    TokensAtATime,
-    /// Which of them holds?
-    #[error("There is one limit of each unit and window, and here are two of {0}")]
-    LimitTwice(String),
-    /// Too many exceptions.
-    #[error("A policy has other limits for at most 1,000, and this one for {0}")]
-    Overrides(usize),
-    /// It is for no counter of the rule.
-    #[error("Other limits are for one of each that the policy applies per: {0}")]
-    OverrideOf(String),
-    /// Which of them holds?
-    #[error("There are two other limits for one counter")]
-    OverrideTwice,
-    /// It is no model that has a counter.
-    #[error(
-        "A model that has a counter of its own is a model or a virtual model, not a provider account"
-    )]
-    OverrideOfAccount,
-    /// More than operators would read.
-    #[error("A budget has at most 8 thresholds, and this one has {0}")]
-    Alerts(usize),
-    /// It is no part of a limit.
-    #[error("A threshold is 1 to 100 percent, and this one is {0}")]
-    Threshold(u8),
+    /// Its rule cannot be followed.
+    #[error(transparent)]
+    Rule(Fault),
+}
+
+impl From<PolicyFault> for Rejection {
+    fn from(fault: PolicyFault) -> Self {
+        Self::Policy(fault)
+    }
 }
 
 /// What is wrong with a setting.
@@ -370,17 +331,7 @@ impl PolicyFault {
     const fn field(&self) -> &'static str {
         match self {
             Self::TooMany(_) => "rule",
-            Self::NoLimit | Self::Limits(_) | Self::LimitTwice(_) | Self::TokensAtATime => {
-                "rule.limits"
-            }
-            Self::Listed { field, .. } => field,
-            Self::Segments(_) => "rule.applies_per",
-            Self::Conditions(_) | Self::LongValue => "rule.when.metadata",
-            Self::Overrides(_)
-            | Self::OverrideOf(_)
-            | Self::OverrideTwice
-            | Self::OverrideOfAccount => "rule.overrides",
-            Self::Alerts(_) | Self::Threshold(_) => "rule.alerts",
+            Self::Rule(fault) => fault.field(),
         }
     }
 }

@@ -195,3 +195,78 @@ pub struct FiredRule {
     /// The thing that it is a rule of, where there is one; a grant is called after whom it is made to.
     pub of: Option<NamedThing>,
 }
+
+/// What a limit that stood in a request's way did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalEffect {
+    /// It refused the request.
+    Refused,
+    /// It would have refused it, if its policy did more than audit.
+    Audited,
+    /// It refused an attempt at a target, and another target was tried.
+    Diverted,
+}
+
+impl RefusalEffect {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Refused, Self::Audited, Self::Diverted];
+
+    /// Its name in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Audited => "audited",
+            Self::Diverted => "diverted",
+        }
+    }
+}
+
+/// What was refused in a time, and what would have been: answer of `GET /analytics/refusals`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Refusals {
+    /// From when.
+    pub from: Timestamp,
+    /// Until when.
+    pub to: Timestamp,
+    /// Requests in that time, of the owner that was asked for.
+    pub requests: u64,
+    /// Of these, refused before any model was asked or since none could be: by a limit, for want of a key or a grant, or for a
+    /// model that there is not.
+    pub refused: u64,
+    /// Of these, such that a policy would have refused that only audits.
+    pub audited: u64,
+    /// Of these, led to another target since a limit refused an attempt.
+    pub diverted: u64,
+    /// By what, for whom, how often: the most frequent first; at most 200.
+    pub items: Vec<RefusalItem>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// How often one thing stood in the way of one owner's requests: item of `GET /analytics/refusals`. A request that several
+/// things refused counts for each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RefusalItem {
+    /// What it did.
+    pub effect: RefusalEffect,
+    /// What stood in the way: `rate_limit_policy:<id>`, `budget_policy:<id>`, `key:<id>` for a key's own limit; or the code of
+    /// the error that the caller got, where it was no limit of these.
+    pub by: String,
+    /// The policy or the key, as it is called now; `None`: it was neither.
+    pub of: Option<NamedThing>,
+    /// The owner: `user:<id>` or `virtual_account:<id>`; `None`: the key was not known.
+    pub owner: Option<String>,
+    /// The owner's name as far as it is known now.
+    pub owner_name: Option<String>,
+    /// How many requests.
+    pub requests: u64,
+    /// When the last of them arrived.
+    pub last_at: Timestamp,
+    /// The last of them.
+    pub last_request: Uuid,
+}

@@ -102,6 +102,13 @@ pub struct BudgetOverrideEntry {
     pub limits: Vec<BudgetLimitEntry>,
 }
 
+impl From<&BudgetPolicy> for BudgetPolicyEntry {
+    /// As it is published.
+    fn from(policy: &BudgetPolicy) -> Self {
+        budget_policy(policy)
+    }
+}
+
 pub(super) fn budget_policy(policy: &BudgetPolicy) -> BudgetPolicyEntry {
     let BudgetPolicy {
         id,

@@ -149,6 +149,13 @@ pub enum SegmentValueEntry {
     Team([u8; 16]),
 }
 
+impl From<&RateLimitPolicy> for RateLimitPolicyEntry {
+    /// As it is published.
+    fn from(policy: &RateLimitPolicy) -> Self {
+        rate_limit_policy(policy)
+    }
+}
+
 pub(super) fn rate_limit_policy(policy: &RateLimitPolicy) -> RateLimitPolicyEntry {
     let RateLimitPolicy {
         id,

@@ -23,4 +23,4 @@ pub use limits::{Measure, Share, SlotNumber, Standing};
 pub use plan::{Asking, Ended, Next, Order, Plan, Progress, Step, plan, takes};
 pub use price::price_at;
 pub use routed::{Routed, RoutedTarget};
-pub use rules::{Facts, Matching, Rule, RuleLimit, Rules, Segments};
+pub use rules::{Facts, Matching, ModelIds, Rule, RuleLimit, Rules, Segments, Wanted};

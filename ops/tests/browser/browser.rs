@@ -73,6 +73,11 @@ impl Browser {
         self.wait(Locator::Css(css), css).await
     }
 
+    /// The same, by an XPath.
+    pub(crate) async fn see_path(&self, path: &str) -> Outcome<Element> {
+        self.wait(Locator::XPath(path), path).await
+    }
+
     /// Waits until one of these elements holds the text.
     pub(crate) async fn until_text(&self, css: &str, text: &str) -> Outcome {
         let deadline = tokio::time::Instant::now() + PATIENCE;

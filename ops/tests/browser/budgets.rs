@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::browser::Browser;
+use crate::refusals;
 
 /// A phone's screen, in pixels.
 const PHONE: (u32, u32) = (390, 844);
@@ -23,6 +24,7 @@ pub(crate) async fn a_budget_is_made_changed_and_taken_away(browser: &Browser) -
         .see("[data-field='rule.alerts'] .pf-v6-c-helper-text__item.pf-m-error")
         .await?;
     browser.fill("rule.alerts", "75, 100").await?;
+    refusals::a_budget_is_tried_in_its_form(browser).await?;
     browser.picture("budget-form").await?;
     browser.submit().await?;
     let row = "tr[data-name='browser-budget']";

@@ -11,6 +11,7 @@ mod by_keyboard;
 mod keyboard;
 mod looking_back;
 mod reference;
+mod refusals;
 mod stack;
 #[path = "../../src/webdriver.rs"]
 mod webdriver;
@@ -55,6 +56,7 @@ async fn first_quarter_of_an_hour(browser: &Browser, stack: &Stack) -> Outcome {
     a_document_is_applied(browser).await?;
     budgets::a_budget_is_made_changed_and_taken_away(browser).await?;
     budgets::a_budget_that_is_used_up_is_told_of(browser).await?;
+    refusals::what_a_policy_would_refuse_is_told(browser).await?;
     what_is_not_needed_goes_away(browser).await?;
     sign_out(browser).await
 }

@@ -26,6 +26,7 @@ mod load;
 mod outages;
 mod permissions;
 mod rebuild;
+mod refusals;
 mod requests;
 mod restore;
 mod sdk;

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::stack::{Session, Stack, block_on, chat, chat_as, wait_until};
 
 /// The day before the test and the day after.
-fn range() -> String {
+pub(crate) fn range() -> String {
     const DAY_US: i64 = 86_400_000_000;
     let now = i64::try_from(clock::now_us()).expect("it is no such time");
     let told = |micros| Timestamp::from_micros(micros).expect("a time");

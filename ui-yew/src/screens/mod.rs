@@ -15,6 +15,7 @@ mod playground;
 mod policies;
 mod provider_accounts;
 mod reference;
+mod refusals;
 mod requests;
 mod rules;
 mod settings;
@@ -45,6 +46,7 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
         Screen::Dashboard => html!(<dashboard::Dashboard />),
         Screen::Requests => html!(<requests::Requests />),
         Screen::Request { id } => html!(<requests::one::One id={id.clone()} />),
+        Screen::Refusals => html!(<refusals::RefusalsScreen />),
         Screen::Playground => html!(<playground::Playground />),
         Screen::ProviderAccounts => html!(<provider_accounts::ProviderAccounts />),
         Screen::Models => html!(<models::Models />),

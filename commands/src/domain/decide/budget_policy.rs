@@ -1,29 +1,22 @@
 //! What commands for budget policies do.
 
-use std::collections::BTreeSet;
-
 use events_schema::{
-    events::{
-        Aggregate, BudgetAmount, BudgetLimit, BudgetPolicyEvent as E, BudgetRule, BudgetWindow,
-        Event, Stream,
-    },
+    events::{Aggregate, BudgetPolicyEvent as E, BudgetRule, Event, Stream},
     id::BudgetPolicyId,
     names::Slug,
     state::Organisation,
 };
+use gateway_policy::rules::fault::check_budget;
 
 use super::{
     Decision, is_fresh,
-    rules::{Limit, MOST_POLICIES, Rule},
+    rules::{MOST_POLICIES, names_what_exists},
     when,
 };
 use crate::domain::{
     command::BudgetPolicyCommand as C,
     rejection::{PolicyFault, Rejection},
 };
-
-/// Each is told to operators by itself.
-const MOST_ALERTS: usize = 8;
 
 pub(super) fn decide(state: &Organisation, id: BudgetPolicyId, command: &C) -> Decision {
     let event = |event| Event::BudgetPolicy(id, event);
@@ -87,58 +80,6 @@ fn name_is_free(state: &Organisation, id: BudgetPolicyId, name: &Slug) -> Result
 }
 
 fn can_be_followed(state: &Organisation, rule: &BudgetRule) -> Result<(), Rejection> {
-    let BudgetRule {
-        when,
-        applies_per,
-        limits,
-        overrides,
-        mode: _,
-        when_cut_off: _,
-        alerts,
-    } = rule;
-    thresholds_hold(alerts)?;
-    Rule {
-        when,
-        applies_per,
-        limits,
-        overrides,
-    }
-    .can_be_followed(state)
-}
-
-fn thresholds_hold(alerts: &BTreeSet<u8>) -> Result<(), Rejection> {
-    if alerts.len() > MOST_ALERTS {
-        return Err(Rejection::Policy(PolicyFault::Alerts(alerts.len())));
-    }
-    match alerts.iter().find(|percent| !(1..=100).contains(*percent)) {
-        Some(percent) => Err(Rejection::Policy(PolicyFault::Threshold(*percent))),
-        None => Ok(()),
-    }
-}
-
-impl Limit for BudgetLimit {
-    fn kind(&self) -> (&'static str, &'static str) {
-        let amount = match self.amount {
-            BudgetAmount::Cost(_) => "cost",
-            BudgetAmount::Tokens(_) => "tokens",
-        };
-        let window = match self.window {
-            BudgetWindow::Day => "a day",
-            BudgetWindow::Week => "a week",
-            BudgetWindow::Month => "a month",
-            BudgetWindow::Quarter => "a quarter",
-        };
-        (amount, window)
-    }
-
-    fn most(&self) -> u64 {
-        match self.amount {
-            BudgetAmount::Cost(cost) => cost.nanos(),
-            BudgetAmount::Tokens(tokens) => tokens,
-        }
-    }
-
-    fn can_be_counted(&self) -> bool {
-        true
-    }
+    check_budget(rule).map_err(PolicyFault::Rule)?;
+    names_what_exists(state, &rule.when, &rule.overrides)
 }

@@ -1,18 +1,16 @@
 //! What commands for rate-limit policies do.
 
 use events_schema::{
-    events::{
-        Aggregate, Event, LimitUnit, LimitWindow, RateLimit, RateLimitPolicyEvent as E,
-        RateLimitRule, Stream,
-    },
+    events::{Aggregate, Event, RateLimitPolicyEvent as E, RateLimitRule, Stream},
     id::RateLimitPolicyId,
     names::Slug,
     state::Organisation,
 };
+use gateway_policy::rules::fault::check_rate_limit;
 
 use super::{
     Decision, is_fresh,
-    rules::{Limit, MOST_POLICIES, Rule},
+    rules::{MOST_POLICIES, names_what_exists},
     when,
 };
 use crate::domain::{
@@ -86,46 +84,6 @@ fn name_is_free(state: &Organisation, id: RateLimitPolicyId, name: &Slug) -> Res
 }
 
 fn can_be_followed(state: &Organisation, rule: &RateLimitRule) -> Result<(), Rejection> {
-    let RateLimitRule {
-        when,
-        applies_per,
-        limits,
-        overrides,
-        mode: _,
-    } = rule;
-    Rule {
-        when,
-        applies_per,
-        limits,
-        overrides,
-    }
-    .can_be_followed(state)
-}
-
-impl Limit for RateLimit {
-    fn kind(&self) -> (&'static str, &'static str) {
-        let unit = match self.unit {
-            LimitUnit::Requests => "requests",
-            LimitUnit::Tokens => "tokens",
-        };
-        let window = match self.window {
-            LimitWindow::Minute => "a minute",
-            LimitWindow::Hour => "an hour",
-            LimitWindow::Day => "a day",
-            LimitWindow::AtATime => "at a time",
-        };
-        (unit, window)
-    }
-
-    fn can_be_counted(&self) -> bool {
-        match (self.window, self.unit) {
-            (LimitWindow::Minute | LimitWindow::Hour | LimitWindow::Day, _)
-            | (LimitWindow::AtATime, LimitUnit::Requests) => true,
-            (LimitWindow::AtATime, LimitUnit::Tokens) => false,
-        }
-    }
-
-    fn most(&self) -> u64 {
-        self.limit
-    }
+    check_rate_limit(rule).map_err(PolicyFault::Rule)?;
+    names_what_exists(state, &rule.when, &rule.overrides)
 }

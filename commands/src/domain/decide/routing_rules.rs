@@ -12,11 +12,9 @@ use events_schema::{
     names::MetadataKey,
     state::Organisation,
 };
+use gateway_policy::rules::fault::{LONGEST_VALUE, MOST_CONDITIONS};
 
-use super::{
-    full_name,
-    rules::{LONGEST_VALUE, MOST_CONDITIONS},
-};
+use super::full_name;
 use crate::domain::rejection::{Rejection, RoutingFault};
 
 /// Shares in parts per million; the sum over all targets stays far below what 32 bits hold.

@@ -17,6 +17,7 @@ mod operators;
 mod playground;
 mod provider_accounts;
 mod rate_limit_policies;
+mod refusals;
 mod requests;
 mod served;
 mod sessions;
@@ -91,6 +92,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(served::served))
         .routes(routes!(analytics::summary))
         .routes(routes!(analytics::series))
+        .routes(routes!(refusals::list))
         .routes(routes!(requests::list))
         .routes(routes!(requests::one))
         .routes(routes!(playground::chat_completions));

@@ -18,7 +18,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::{analytics::unanswered, virtual_models};
+use super::{
+    analytics::unanswered,
+    refusals::{as_written, limiting},
+    virtual_models,
+};
 use crate::{
     analytics::{RequestFilter, RequestPage, RequestRecord},
     auth::{
@@ -56,6 +60,12 @@ pub(super) struct RequestParams {
     outcome: Option<Outcome>,
     /// That did not end well, for whatever reason (`true`), or that did (`false`).
     failed: Option<bool>,
+    /// Refused with this code.
+    error_code: Option<String>,
+    /// Of which a limit of this policy, or key, was exceeded: `rate_limit_policy:<id>`, `budget_policy:<id>` or `key:<id>`.
+    exceeded: Option<String>,
+    /// That a policy would have refused that only audits (`true`), or that none would have (`false`).
+    audited: Option<bool>,
     /// Answered with this HTTP status.
     status: Option<u16>,
     /// For which a stream was asked, or was not.
@@ -159,6 +169,9 @@ impl RequestParams {
             target,
             outcome,
             failed,
+            error_code,
+            exceeded,
+            audited,
             status,
             streamed,
             gateway,
@@ -172,6 +185,14 @@ impl RequestParams {
             Some(Err(error)) => return Err(ApiError::invalid("owner", error.to_string())),
             None => None,
         };
+        let exceeded = match exceeded.map(|it| limiting(&it)) {
+            Some(Some(it)) => Some(as_written(it)),
+            Some(None) => {
+                let what = "a limit is of rate_limit_policy:<id>, budget_policy:<id> or key:<id>";
+                return Err(ApiError::invalid("exceeded", what));
+            }
+            None => None,
+        };
         let limit = u32::try_from(list::read_limit(limit)?).unwrap_or(list::MOST);
         Ok(RequestFilter {
             from,
@@ -182,6 +203,9 @@ impl RequestParams {
             target,
             outcome,
             failed,
+            error_code,
+            exceeded,
+            audited,
             status,
             streamed,
             gateway,
@@ -205,11 +229,11 @@ fn owner_name(names: &Names<'_>, item: &RequestItem) -> Option<String> {
 }
 
 /// The thing that the ledger, or a rule, writes as `<aggregate>:<id>`.
-fn stream_of(text: &str) -> Option<Stream> {
+pub(super) fn stream_of(text: &str) -> Option<Stream> {
     text.replacen(':', ".", 1).parse().ok()
 }
 
-fn named(names: &Names<'_>, stream: Stream) -> NamedThing {
+pub(super) fn named(names: &Names<'_>, stream: Stream) -> NamedThing {
     NamedThing {
         stream: stream.to_string(),
         name: names.stream(stream),

@@ -265,7 +265,9 @@ fn question(method: &str, path: &str) -> (&'static str, Option<Value>) {
         ),
         ("GET", "/used-by") => ("?stream=user.USER", None),
         ("GET", "/served") => ("?position=1&timeout_ms=0", None),
-        ("GET", "/analytics/summary" | "/analytics/requests") => (RANGE, None),
+        ("GET", "/analytics/summary" | "/analytics/refusals" | "/analytics/requests") => {
+            (RANGE, None)
+        }
         ("GET", "/analytics/series") => (
             "?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&step_seconds=3600",
             None,

@@ -79,6 +79,12 @@ async fn a_bad_path_method_or_parameter_is_a_problem() {
         (&asked_of_the_ledger("key=bob"), "key"),
         (&asked_of_the_ledger("outcome=sideways"), "outcome"),
         (&asked_of_the_ledger("failed=perhaps"), "failed"),
+        (&asked_of_the_ledger("exceeded=overloaded"), "exceeded"),
+        (&asked_of_the_ledger("exceeded=user:00"), "exceeded"),
+        (&asked_of_the_ledger("audited=perhaps"), "audited"),
+        (&refused_in_a_day("owner=bob"), "owner"),
+        (&refused_in_a_day("effect=sideways"), "effect"),
+        (&refused_in_a_day("limit=1"), "limit"),
         (&asked_of_the_ledger("status=70000"), "status"),
         (&asked_of_the_ledger("streamed=2"), "streamed"),
         (&asked_of_the_ledger("gateway=here"), "gateway"),
@@ -104,6 +110,11 @@ fn asked_of_the_ledger(filter: &str) -> String {
     format!("/analytics/requests?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&{filter}")
 }
 
+/// What was refused in a day.
+fn refused_in_a_day(filter: &str) -> String {
+    format!("/analytics/refusals?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&{filter}")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_away_is_said_so_and_the_rest_goes_on() {
     let mut service = Service::start().await;
@@ -112,6 +123,8 @@ async fn what_is_away_is_said_so_and_the_rest_goes_on() {
         let owner = service.owner().await;
         // Nothing listens at the ledger's and the gateway's URLs.
         let answer = owner.get(&format!("/analytics/summary?{range}")).await;
+        answer.refuses(503, "ledger_unavailable");
+        let answer = owner.get(&format!("/analytics/refusals?{range}")).await;
         answer.refuses(503, "ledger_unavailable");
         let request = format!("/analytics/requests/{}", "0".repeat(32));
         owner.get(&request).await.refuses(503, "ledger_unavailable");

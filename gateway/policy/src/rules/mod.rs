@@ -6,29 +6,30 @@
 //! and all that match count.
 
 mod compile;
+pub mod fault;
 mod find;
 mod index;
 mod segment;
+mod supposed;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use events_schema::{
     snapshot::{
-        EntryKind, EntrySubject, budgets::ArchivedBudgetPolicyEntry,
-        limits::ArchivedRateLimitPolicyEntry,
+        budgets::ArchivedBudgetPolicyEntry, entries::Entry, limits::ArchivedRateLimitPolicyEntry,
     },
-    state::Organisation,
+    state::{BudgetPolicy, Organisation, RateLimitPolicy},
 };
 use rkyv::{rancor::Error, util::AlignedVec};
 
 use self::{compile::Policy, index::Index};
 pub use self::{
     find::{MOST_MATCHING, Matching},
-    segment::{MOST_TEAMS, Segment, Segments},
+    segment::{Counter, MOST_TEAMS, Segment, Segments, Value},
+    supposed::{ModelIds, Wanted},
 };
 use crate::{
     Caller, Configuration, EntryId, Resolved, Target,
-    access::behind,
     limits::{Measure, counter::WhenCutOff, period::Period},
 };
 
@@ -123,22 +124,11 @@ impl<'r> Facts<'r> {
         resolved: Resolved<'_>,
         metadata: &'r BTreeMap<String, String>,
     ) -> Self {
-        let models = match resolved {
-            Resolved::Direct(target) => [Some(model(target)), Some(account(target)), None],
-            Resolved::Virtual(it) => {
-                let before = match behind(config, resolved) {
-                    Some(Resolved::Direct(target)) => Some(target),
-                    Some(Resolved::Virtual(_)) | None => None,
-                };
-                let own = Some((VIRTUAL_MODEL, it.id));
-                [own, before.map(model), before.map(account)]
-            }
-        };
         let (owner, teams) = whose(config, caller);
         Self {
             owner,
             teams,
-            models,
+            models: Wanted::of(config, resolved).models(),
             metadata,
         }
     }
@@ -146,10 +136,7 @@ impl<'r> Facts<'r> {
     /// An attempt of the same request at a target.
     #[must_use]
     pub const fn at(self, target: Target<'_>) -> Self {
-        Self {
-            models: [Some(model(target)), Some(account(target)), None],
-            ..self
-        }
+        self.led_to(ModelIds::of(target))
     }
 
     fn subjects(&self) -> impl Iterator<Item = Tagged> {
@@ -172,14 +159,6 @@ fn whose<'r>(config: &'r impl Configuration, caller: Caller<'r>) -> (Tagged, &'r
         }
         Owner::VirtualAccount(id) => ((VIRTUAL_ACCOUNT, *id), &[]),
     }
-}
-
-const fn model(target: Target<'_>) -> Tagged {
-    (MODEL, target.model.id)
-}
-
-const fn account(target: Target<'_>) -> Tagged {
-    (ACCOUNT, target.account.id)
 }
 
 // === impl Choice ===
@@ -221,6 +200,13 @@ impl Rule {
     pub fn limits(&self, segment: &EntryId) -> &[RuleLimit] {
         let other = self.overrides.binary_search_by(|(of, _)| of.cmp(segment));
         other.map_or(&self.limits, |at| &self.overrides[at].1)
+    }
+
+    /// Whether one of its counters has other limits than the others.
+    #[must_use]
+    pub fn has_other_limits(&self, segment: &EntryId) -> bool {
+        let found = self.overrides.binary_search_by(|(of, _)| of.cmp(segment));
+        found.is_ok()
     }
 
     /// Whether each request that the other one matches is matched by this one, as far as can be seen without knowing who is
@@ -279,8 +265,18 @@ impl Rules {
     /// Compiles the rate-limit policies of a state, as a gateway does that serves it.
     #[must_use]
     pub fn of_rate_limits(state: &Organisation) -> Self {
-        let ids = state.rate_limit_policies().keys().map(|id| id.bytes());
-        let archives = archives(state, EntryKind::RateLimitPolicy, ids);
+        Self::of_rate_limit_policies(state.rate_limit_policies().values())
+    }
+
+    /// Compiles rate-limit policies, as a gateway does that serves them; those that are disabled are left out.
+    #[must_use]
+    pub fn of_rate_limit_policies<'p>(
+        policies: impl IntoIterator<Item = &'p RateLimitPolicy>,
+    ) -> Self {
+        let entries = policies
+            .into_iter()
+            .map(|it| Entry::RateLimitPolicy(it.into()));
+        let archives: Vec<AlignedVec> = entries.map(|it| it.archive()).collect();
         let policies = archives.iter();
         Self::compile(
             policies.filter_map(|it| rkyv::access::<ArchivedRateLimitPolicyEntry, Error>(it).ok()),
@@ -290,8 +286,16 @@ impl Rules {
     /// Compiles the budget policies of a state, as a gateway does that serves it.
     #[must_use]
     pub fn of_budgets(state: &Organisation) -> Self {
-        let ids = state.budget_policies().keys().map(|id| id.bytes());
-        let archives = archives(state, EntryKind::BudgetPolicy, ids);
+        Self::of_budget_policies(state.budget_policies().values())
+    }
+
+    /// Compiles budget policies, as a gateway does that serves them; those that are disabled are left out.
+    #[must_use]
+    pub fn of_budget_policies<'p>(policies: impl IntoIterator<Item = &'p BudgetPolicy>) -> Self {
+        let entries = policies
+            .into_iter()
+            .map(|it| Entry::BudgetPolicy(it.into()));
+        let archives: Vec<AlignedVec> = entries.map(|it| it.archive()).collect();
         let policies = archives.iter();
         Self::compile_budgets(
             policies.filter_map(|it| rkyv::access::<ArchivedBudgetPolicyEntry, Error>(it).ok()),
@@ -351,18 +355,4 @@ impl Rules {
     fn at(&self, at: u32) -> &Rule {
         &self.rules[at as usize]
     }
-}
-
-/// Policies of a kind, as they are published.
-fn archives(
-    state: &Organisation,
-    kind: EntryKind,
-    ids: impl Iterator<Item = EntryId>,
-) -> Vec<AlignedVec> {
-    let archives = ids.filter_map(|id| {
-        // No policy has a credential.
-        let (_, entry) = state.entry(EntrySubject { kind, id }, |_| None)?;
-        Some(entry.archive())
-    });
-    archives.collect()
 }

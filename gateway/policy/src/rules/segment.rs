@@ -32,9 +32,18 @@ pub struct Segments {
     pub are_cut: bool,
 }
 
+/// One of a rule's counters, and what it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counter<'r> {
+    /// Which of the rule's counters: zeros where all requests share one.
+    pub segment: EntryId,
+    /// What the request has of each that has a counter of its own at the rule; empty: all requests share one.
+    pub of: Vec<(&'r Segment, Value<'r>)>,
+}
+
 /// What a request has of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Value<'r> {
+pub enum Value<'r> {
     /// Nothing: all that have nothing share a counter.
     Absent,
     /// Something with an id.
@@ -68,15 +77,36 @@ impl Rule {
         };
         let counter = |team| of(&self.per, |segment| facts.value(segment, team));
         if self.per.contains(&Segment::Team) {
-            let mut teams = facts.teams.iter().filter(|team| self.has_team(team));
+            let mut teams = self.teams(facts);
             let first = teams.by_ref().take(MOST_TEAMS);
-            segments.of.extend(first.map(|team| counter(Some(*team))));
+            segments.of.extend(first.map(|team| counter(Some(team))));
             segments.are_cut = teams.next().is_some();
         }
         if segments.is_empty() {
             segments.of.push(counter(None));
         }
         segments
+    }
+
+    /// The same counters, each with what it is of: for people. Where a request has no team, a rule per team has one for all such.
+    #[must_use]
+    pub fn counters<'r>(&'r self, facts: &Facts<'r>) -> Vec<Counter<'r>> {
+        let mut teams = self.teams(facts);
+        let counter = |segment: &EntryId| {
+            let team = teams.next();
+            let of = self.per.iter().map(|it| (it, facts.value(it, team)));
+            Counter {
+                segment: *segment,
+                of: of.collect(),
+            }
+        };
+        self.segments(facts).iter().map(counter).collect()
+    }
+
+    /// The teams of the caller that have a counter, if teams have one.
+    fn teams<'f>(&'f self, facts: &Facts<'f>) -> impl Iterator<Item = EntryId> + use<'f> {
+        let teams = facts.teams.iter().filter(move |team| self.has_team(team));
+        teams.copied()
     }
 
     /// Whether it has a counter for a team.

@@ -15,3 +15,4 @@ mod rules;
 mod simulation;
 mod spending;
 mod strangers;
+mod supposed;

@@ -27,7 +27,7 @@ pub(crate) const TEAM: EntryId = id(61);
 pub(crate) const OTHER_TEAM: EntryId = id(62);
 
 /// A policy for everything: of those made with a lower number, the older.
-fn policy(number: u8) -> RateLimitPolicyEntry {
+pub(crate) fn policy(number: u8) -> RateLimitPolicyEntry {
     RateLimitPolicyEntry {
         id: id(number),
         name: format!("policy-{number}"),
@@ -449,7 +449,7 @@ fn a_rule_that_names_a_model_is_reached_by_attempts_behind_one_that_names_none()
 
 // === however many there are ===
 
-fn any_policy() -> impl Strategy<Value = RateLimitPolicyEntry> {
+pub(crate) fn any_policy() -> impl Strategy<Value = RateLimitPolicyEntry> {
     let subject = || {
         select(vec![
             Subject::User(BOB),

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::BudgetPolicyItem;
 use events_schema::events::{BudgetLimit, BudgetRule, WhenCutOff};
+use gateway_policy::rules::fault::check_budget;
 
-use crate::screens::rules::{HasRule, Parts, RuleDraft};
+use crate::api::Rejection;
+use crate::screens::rules::{Edited, HasRule, Parts, RuleDraft, refused};
 
 /// What has been filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +83,8 @@ impl BudgetDraft {
             .collect()
     }
 
-    /// The command, when enough is filled in to send it; `existing` is the budget whose rule changes.
-    pub(super) fn command(&self, existing: Option<&BudgetPolicyItem>) -> Option<NewCommand> {
+    /// The rule, when enough of it is filled in.
+    fn whole_rule(&self) -> Option<BudgetRule> {
         let Parts {
             when,
             applies_per,
@@ -90,7 +92,7 @@ impl BudgetDraft {
             overrides,
             mode,
         } = self.rule.parts()?;
-        let rule = Box::new(BudgetRule {
+        Some(BudgetRule {
             when,
             applies_per,
             limits,
@@ -98,7 +100,22 @@ impl BudgetDraft {
             mode,
             when_cut_off: self.when_cut_off,
             alerts: self.thresholds()?,
-        });
+        })
+    }
+
+    /// What is wrong with the rule, before anybody was asked.
+    pub(super) fn fault(&self) -> Option<Rejection> {
+        refused(check_budget(&self.whole_rule()?))
+    }
+
+    /// The budget as it stands in the form, when enough of it is filled in.
+    pub(super) fn edited(&self, existing: Option<&BudgetPolicyItem>) -> Option<Edited> {
+        Edited::budget(existing, &self.name, &self.order, self.whole_rule()?)
+    }
+
+    /// The command, when enough is filled in to send it; `existing` is the budget whose rule changes.
+    pub(super) fn command(&self, existing: Option<&BudgetPolicyItem>) -> Option<NewCommand> {
+        let rule = Box::new(self.whole_rule()?);
         if let Some(policy) = existing {
             let policy = policy.id;
             return Some(NewCommand::ChangeBudgetRule { policy, rule });
@@ -154,6 +171,10 @@ mod tests {
         assert_eq!(alerts(&draft), Some(BTreeSet::new()));
         "half".clone_into(&mut draft.alerts);
         assert_eq!(alerts(&draft), None);
+        assert_eq!(draft.fault(), None, "it is no rule yet");
+        "75, 101".clone_into(&mut draft.alerts);
+        let fault = draft.fault().expect("it is no part of a limit");
+        assert!(fault.of_field("rule.alerts").is_some());
     }
 
     #[test]

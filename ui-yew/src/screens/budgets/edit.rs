@@ -10,7 +10,7 @@ use yew::prelude::*;
 use super::draft::BudgetDraft;
 use crate::api::Rejection;
 use crate::command::use_command;
-use crate::screens::rules::{FIELDS, choices, limit_fields, rule_fields};
+use crate::screens::rules::{FIELDS, Sort, TryEdited, choices, limit_fields, rule_fields};
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
 use crate::widgets::draft::{Draft, use_draft};
@@ -59,6 +59,9 @@ pub(super) fn EditBudget(props: &Props) -> Html {
     let known = known.map_or((&[][..], &[][..]), |it| (&it.subjects[..], &it.models[..]));
     let rejection = commander.rejection;
     let complete = draft.command(props.policy.as_deref()).is_some();
+    let edited = draft.edited(props.policy.as_deref());
+    // What was refused is told first; else what would be.
+    let of_rule = rejection.clone().or_else(|| draft.fault());
     html!(
         <FormDialog {title} {action} wide={true} busy={commander.busy} {complete} rejection={rejection.clone()} fields={FIELDS}
             {onsubmit} onclose={props.onclose.clone()}>
@@ -71,9 +74,10 @@ pub(super) fn EditBudget(props: &Props) -> Html {
                         onchange={draft.edit(|draft, text| draft.order = text)} rejection={rejection.clone()} />
                 </div>
             }
-            { limit_fields(&draft, rejection.as_ref()) }
-            { rule_fields(&draft, known, rejection.as_ref()) }
-            { budget_fields(&draft, rejection.as_ref()) }
+            { limit_fields(&draft, of_rule.as_ref()) }
+            { rule_fields(&draft, known, of_rule.as_ref()) }
+            { budget_fields(&draft, of_rule.as_ref()) }
+            <TryEdited sort={Sort::Budgets} {edited} />
             <WhyField {why} {rejection} />
         </FormDialog>
     )

@@ -14,7 +14,7 @@ use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
 use super::limit_usage::alerts::badge;
-use super::rules::{Orders, Policy, all_but, limits_told, never, state};
+use super::rules::{Orders, Policy, Sort, TryPolicies, all_but, limits_told, never, state};
 use crate::format;
 use crate::route::Screen;
 use crate::session::use_session;
@@ -51,6 +51,7 @@ pub(super) const COLUMNS: &[&str] = &[
 #[derive(Clone, PartialEq)]
 enum Open {
     Create,
+    Try,
     Rule(Rc<BudgetPolicyItem>),
     OneText(OneText),
     Confirm(Question),
@@ -62,6 +63,7 @@ pub(crate) fn Budgets() -> Html {
     let may_change = use_session().may_change();
     let Dialogs { open, show, close } = use_dialogs::<Open>();
     let create = show.reform(|()| Open::Create);
+    let try_them = show.reform(|_: MouseEvent| Open::Try);
     let row = {
         let show = show.clone();
         Callback::from(move |policy: BudgetPolicyItem| {
@@ -76,6 +78,7 @@ pub(crate) fn Budgets() -> Html {
     html!(
         <>
             <Heading screen={Screen::Budgets}>
+                <Button variant={Variant::Secondary} icon={Icon::Play} label="Try on a request" onclick={try_them} />
                 if may_change {
                     <Button variant={Variant::Primary} icon={Icon::Plus} label="Create budget" onclick={create.reform(|_| ())} />
                 }
@@ -101,6 +104,7 @@ fn empty(may_change: bool, create: Callback<()>) -> Html {
 fn dialog(open: Open, onclose: Callback<()>) -> Html {
     match open {
         Open::Create => html!(<EditBudget {onclose} />),
+        Open::Try => html!(<TryPolicies sort={Sort::Budgets} {onclose} />),
         Open::Rule(policy) => html!(<EditBudget {policy} {onclose} />),
         Open::OneText(asked) => html!(<Rename {asked} {onclose} />),
         Open::Confirm(question) => html!(<Confirm {question} {onclose} />),

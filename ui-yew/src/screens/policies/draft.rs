@@ -3,8 +3,10 @@
 use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::RateLimitPolicyItem;
 use events_schema::events::{RateLimit, RateLimitRule};
+use gateway_policy::rules::fault::check_rate_limit;
 
-use crate::screens::rules::{HasRule, Parts, RuleDraft};
+use crate::api::Rejection;
+use crate::screens::rules::{Edited, HasRule, Parts, RuleDraft, refused};
 
 /// What has been filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +61,8 @@ impl PolicyDraft {
         }
     }
 
-    /// The command, when enough is filled in to send it; `existing` is the policy whose rule changes.
-    pub(super) fn command(&self, existing: Option<&RateLimitPolicyItem>) -> Option<NewCommand> {
+    /// The rule, when enough of it is filled in.
+    fn whole_rule(&self) -> Option<RateLimitRule> {
         let Parts {
             when,
             applies_per,
@@ -68,13 +70,28 @@ impl PolicyDraft {
             overrides,
             mode,
         } = self.rule.parts()?;
-        let rule = Box::new(RateLimitRule {
+        Some(RateLimitRule {
             when,
             applies_per,
             limits,
             overrides,
             mode,
-        });
+        })
+    }
+
+    /// What is wrong with the rule, before anybody was asked.
+    pub(super) fn fault(&self) -> Option<Rejection> {
+        refused(check_rate_limit(&self.whole_rule()?))
+    }
+
+    /// The policy as it stands in the form, when enough of it is filled in.
+    pub(super) fn edited(&self, existing: Option<&RateLimitPolicyItem>) -> Option<Edited> {
+        Edited::rate_limit(existing, &self.name, &self.order, self.whole_rule()?)
+    }
+
+    /// The command, when enough is filled in to send it; `existing` is the policy whose rule changes.
+    pub(super) fn command(&self, existing: Option<&RateLimitPolicyItem>) -> Option<NewCommand> {
+        let rule = Box::new(self.whole_rule()?);
         if let Some(policy) = existing {
             let policy = policy.id;
             return Some(NewCommand::ChangeRateLimitRule { policy, rule });
@@ -104,5 +121,26 @@ mod tests {
         assert_eq!(rule.limits.first().map(|it| it.limit), Some(1_000));
         draft.order = "first".to_owned();
         assert!(draft.command(None).is_none());
+    }
+
+    #[test]
+    fn what_the_control_plane_would_refuse_is_told_at_its_field_before_it_is_asked() {
+        let mut draft = PolicyDraft::default();
+        assert_eq!(draft.fault(), None, "nothing is filled in");
+        draft.rule.limits[0].amount = "0".to_owned();
+        let fault = draft.fault().expect("nothing passes");
+        assert_eq!(
+            fault.of_field("rule.limits"),
+            Some("A limit is at least 1.")
+        );
+        draft.rule.limits[0].amount = "5".to_owned();
+        assert_eq!(draft.fault(), None);
+        (
+            draft.rule.per_user,
+            draft.rule.per_team,
+            draft.rule.per_model,
+        ) = (true, true, true);
+        let fault = draft.fault().expect("too many counters");
+        assert!(fault.of_field("rule.applies_per").is_some());
     }
 }

@@ -8,7 +8,7 @@ use yew::prelude::*;
 
 use super::draft::PolicyDraft;
 use crate::command::use_command;
-use crate::screens::rules::{FIELDS, limit_fields, rule_fields};
+use crate::screens::rules::{FIELDS, Sort, TryEdited, limit_fields, rule_fields};
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
 use crate::widgets::draft::use_draft;
@@ -57,6 +57,9 @@ pub(super) fn EditPolicy(props: &Props) -> Html {
     let known = known.map_or((&[][..], &[][..]), |it| (&it.subjects[..], &it.models[..]));
     let rejection = commander.rejection;
     let complete = draft.command(props.policy.as_deref()).is_some();
+    let edited = draft.edited(props.policy.as_deref());
+    // What was refused is told first; else what would be.
+    let of_rule = rejection.clone().or_else(|| draft.fault());
     html!(
         <FormDialog {title} {action} wide={true} busy={commander.busy} {complete} rejection={rejection.clone()} fields={FIELDS}
             {onsubmit} onclose={props.onclose.clone()}>
@@ -69,8 +72,9 @@ pub(super) fn EditPolicy(props: &Props) -> Html {
                         onchange={draft.edit(|draft, text| draft.order = text)} rejection={rejection.clone()} />
                 </div>
             }
-            { limit_fields(&draft, rejection.as_ref()) }
-            { rule_fields(&draft, known, rejection.as_ref()) }
+            { limit_fields(&draft, of_rule.as_ref()) }
+            { rule_fields(&draft, known, of_rule.as_ref()) }
+            <TryEdited sort={Sort::RateLimits} {edited} />
             <WhyField {why} {rejection} />
         </FormDialog>
     )

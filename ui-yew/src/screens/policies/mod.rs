@@ -12,7 +12,7 @@ use events_schema::events::Aggregate;
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
-use super::rules::{Orders, Policy, all_but, limits_told, never, state};
+use super::rules::{Orders, Policy, Sort, TryPolicies, all_but, limits_told, never, state};
 use crate::route::Screen;
 use crate::session::use_session;
 use crate::widgets::button::{Button, Variant};
@@ -46,6 +46,7 @@ pub(super) const COLUMNS: &[&str] = &[
 #[derive(Clone, PartialEq)]
 enum Open {
     Create,
+    Try,
     Rule(Rc<RateLimitPolicyItem>),
     OneText(OneText),
     Confirm(Question),
@@ -57,6 +58,7 @@ pub(crate) fn Policies() -> Html {
     let may_change = use_session().may_change();
     let Dialogs { open, show, close } = use_dialogs::<Open>();
     let create = show.reform(|()| Open::Create);
+    let try_them = show.reform(|_: MouseEvent| Open::Try);
     let row = {
         let show = show.clone();
         Callback::from(move |policy: RateLimitPolicyItem| {
@@ -71,6 +73,7 @@ pub(crate) fn Policies() -> Html {
     html!(
         <>
             <Heading screen={Screen::Policies}>
+                <Button variant={Variant::Secondary} icon={Icon::Play} label="Try on a request" onclick={try_them} />
                 if may_change {
                     <Button variant={Variant::Primary} icon={Icon::Plus} label="Create policy" onclick={create.reform(|_| ())} />
                 }
@@ -96,6 +99,7 @@ fn empty(may_change: bool, create: Callback<()>) -> Html {
 fn dialog(open: Open, onclose: Callback<()>) -> Html {
     match open {
         Open::Create => html!(<EditPolicy {onclose} />),
+        Open::Try => html!(<TryPolicies sort={Sort::RateLimits} {onclose} />),
         Open::Rule(policy) => html!(<EditPolicy {policy} {onclose} />),
         Open::OneText(asked) => html!(<Rename {asked} {onclose} />),
         Open::Confirm(question) => html!(<Confirm {question} {onclose} />),

@@ -13,7 +13,7 @@ use crate::query::Query;
 use crate::range::Range;
 use crate::remote::use_remote;
 use crate::widgets::button::{Button, Variant};
-use crate::widgets::chooser::{ChooserFilter, List, OWNERS, Source};
+use crate::widgets::chooser::{ChooserFilter, LIMITS, List, OWNERS, Source};
 use crate::widgets::field::{Choice, Select};
 use crate::widgets::filter::{FilterInput, offered};
 use crate::widgets::reference;
@@ -22,7 +22,16 @@ use crate::widgets::reference;
 const FAILED: &str = "failed";
 
 /// The filters that are out of sight until they are wanted.
-const MORE: [&str; 5] = ["key", "requested_model", "status", "streamed", "gateway"];
+const MORE: [&str; 8] = [
+    "key",
+    "requested_model",
+    "status",
+    "streamed",
+    "gateway",
+    "exceeded",
+    "audited",
+    "error_code",
+];
 
 /// What can have answered.
 const TARGETS: Source = Source {
@@ -94,6 +103,11 @@ fn More(props: &Props) -> Html {
         }
     });
     let streamed = [("true", "Streamed"), ("false", "In one piece")].map(choice);
+    let audited = [
+        ("true", "Would be refused"),
+        ("false", "Would not be refused"),
+    ]
+    .map(choice);
     let select =
         |name: &'static str, label: &'static str, any: &'static str, choices: Vec<Choice>| {
             let value = query.get(name).to_owned();
@@ -127,6 +141,11 @@ fn More(props: &Props) -> Html {
                     value={query.get("status").to_owned()} onchange={edit("status")} />
                 { select("streamed", "Answer", "Either way", streamed.into()) }
                 { select("gateway", "Gateway", "Any", gateways.collect()) }
+                <ChooserFilter name="exceeded" label="Limit reached" any="Any, or none" source={LIMITS}
+                    value={query.get("exceeded").to_owned()} onchange={edit("exceeded")} />
+                { select("audited", "Audits", "Either way", audited.into()) }
+                <FilterInput name="error_code" label="Error code" placeholder="model_not_found"
+                    value={query.get("error_code").to_owned()} onchange={edit("error_code")} />
             </div>
         </details>
     )

@@ -19,7 +19,7 @@ pub(super) const BETWEEN: &str = "between";
 const FARTHEST_DAYS: i64 = 399;
 
 /// The filters that go to the control plane under the names that they have in the address.
-const PASSED_ON: [&str; 10] = [
+const PASSED_ON: [&str; 13] = [
     "owner",
     "key",
     "target",
@@ -30,6 +30,9 @@ const PASSED_ON: [&str; 10] = [
     "streamed",
     "gateway",
     "request",
+    "error_code",
+    "exceeded",
+    "audited",
 ];
 
 /// What filters, besides the time.

@@ -6,8 +6,10 @@ use events_schema::events::{
     Choice, LimitMode, LimitSegment, LimitedSubject, ModelRef, Override, SegmentValue, When,
 };
 use events_schema::names::MetadataKey;
+use gateway_policy::rules::fault::Fault;
 
 use super::limits::Limit;
+use crate::api::Rejection;
 use crate::widgets::reference;
 
 /// A form's draft with a rule in it.
@@ -67,6 +69,16 @@ pub(crate) struct OverrideDraft {
     /// Values of metadata, by their keys.
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) limits: Vec<LimitDraft>,
+}
+
+/// What is wrong with a rule, as its form shows it; `None`: nothing that the rule alone tells.
+pub(crate) fn refused(checked: Result<(), Fault>) -> Option<Rejection> {
+    let fault = checked.err()?;
+    Some(Rejection {
+        detail: format!("{fault}."),
+        field: Some(fault.field().to_owned()),
+        faults: Vec::new(),
+    })
 }
 
 /// What rules of both sorts have.

@@ -46,8 +46,8 @@ const VIRTUAL_ACCOUNTS: Source = Source {
     lists: &[List::VirtualAccounts],
 };
 
-/// See [`USERS`].
-const MODELS: Source = Source {
+/// What can have a counter of its own, and be asked for.
+pub(super) const MODELS: Source = Source {
     fixed: &[],
     lists: &[List::VirtualModels, List::Models],
 };

@@ -6,10 +6,12 @@ mod draft;
 mod fields;
 mod limits;
 mod orders;
+mod preview;
 mod told;
 
-pub(crate) use self::draft::{HasRule, Parts, RuleDraft};
+pub(crate) use self::draft::{HasRule, Parts, RuleDraft, refused};
 pub(crate) use self::fields::{FIELDS, rule_fields};
 pub(crate) use self::limits::{Limit, choices, limit_fields};
 pub(crate) use self::orders::{Orders, Policy};
+pub(crate) use self::preview::{Edited, Sort, TryEdited, TryPolicies};
 pub(crate) use self::told::{all_but, limits_told, never, state};

@@ -15,7 +15,7 @@ use gloo_timers::callback::Timeout;
 use name::use_name;
 use patternfly_yew::prelude::Icon;
 use place::use_placed;
-pub(crate) use source::{Fixed, Found, List, OPENED, OWNERS, Offer, Question, Source};
+pub(crate) use source::{Fixed, Found, LIMITS, List, OPENED, OWNERS, Offer, Question, Source};
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlElement, HtmlInputElement};
 use yew::prelude::*;

@@ -2,8 +2,8 @@
 
 use events_schema::api::Page;
 use events_schema::api::resources::{
-    KeyItem, ModelItem, OperatorItem, ProviderAccountItem, TeamItem, UserItem, VirtualAccountItem,
-    VirtualModelItem,
+    BudgetPolicyItem, KeyItem, ModelItem, OperatorItem, ProviderAccountItem, RateLimitPolicyItem,
+    TeamItem, UserItem, VirtualAccountItem, VirtualModelItem,
 };
 use events_schema::events::{Aggregate, ModelType};
 use futures_util::future::join_all;
@@ -70,6 +70,10 @@ pub(crate) enum List {
     ChatModels,
     /// Virtual models that are not disabled, by their names.
     ChatVirtualModels,
+    /// Rate-limit policies.
+    RateLimitPolicies,
+    /// Budgets.
+    BudgetPolicies,
 }
 
 /// Where choices come from.
@@ -91,6 +95,12 @@ pub(crate) const OWNERS: Source = Source {
 pub(crate) const OPENED: Source = Source {
     fixed: &[],
     lists: &[List::VirtualModels, List::WholeAccounts, List::Models],
+};
+
+/// What has limits.
+pub(crate) const LIMITS: Source = Source {
+    fixed: &[],
+    lists: &[List::RateLimitPolicies, List::BudgetPolicies, List::Keys],
 };
 
 /// What is asked of a source.
@@ -208,6 +218,8 @@ impl List {
             Self::ProviderAccounts | Self::WholeAccounts => "/provider-accounts",
             Self::Models | Self::ModelNames | Self::ChatModels => "/models",
             Self::VirtualModels | Self::ChatVirtualModels => "/virtual-models",
+            Self::RateLimitPolicies => "/rate-limit-policies",
+            Self::BudgetPolicies => "/budget-policies",
         }
     }
 
@@ -222,6 +234,8 @@ impl List {
             Self::ProviderAccounts | Self::WholeAccounts => Some("provider_account"),
             Self::Models => Some("model"),
             Self::VirtualModels => Some("virtual_model"),
+            Self::RateLimitPolicies => Some("rate_limit_policy"),
+            Self::BudgetPolicies => Some("budget_policy"),
             Self::ModelNames | Self::ChatModels | Self::ChatVirtualModels => None,
         }
     }
@@ -238,6 +252,8 @@ impl List {
                 &[Aggregate::Model, Aggregate::ProviderAccount]
             }
             Self::VirtualModels | Self::ChatVirtualModels => &[Aggregate::VirtualModel],
+            Self::RateLimitPolicies => &[Aggregate::RateLimitPolicy],
+            Self::BudgetPolicies => &[Aggregate::BudgetPolicy],
         }
     }
 
@@ -286,6 +302,8 @@ impl List {
             Self::ModelNames => read(client, path, part, model_name).await,
             Self::ChatModels => read(client, path, part, chat_model).await,
             Self::ChatVirtualModels => read(client, path, part, chat_virtual_model).await,
+            Self::RateLimitPolicies => read(client, path, part, rate_limit_policy).await,
+            Self::BudgetPolicies => read(client, path, part, budget_policy).await,
         }
     }
 }
@@ -382,6 +400,16 @@ fn model(it: ModelItem) -> Option<Offer> {
 fn virtual_model(it: VirtualModelItem) -> Option<Offer> {
     let value = reference::of("virtual_model", it.id);
     Some(offer(value, it.name, "Virtual model"))
+}
+
+fn rate_limit_policy(it: RateLimitPolicyItem) -> Option<Offer> {
+    let value = reference::of("rate_limit_policy", it.id);
+    Some(offer(value, it.name, "Rate limit"))
+}
+
+fn budget_policy(it: BudgetPolicyItem) -> Option<Offer> {
+    let value = reference::of("budget_policy", it.id);
+    Some(offer(value, it.name, "Budget"))
 }
 
 fn model_name(it: ModelItem) -> Option<Offer> {

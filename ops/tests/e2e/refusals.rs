@@ -94,10 +94,9 @@ fn what_was_refused_is_told_by_whom_for_whom_and_how_often() {
             found.expect("the example has it").id.to_string()
         };
         let (fast, slow) = (model("mock/fast"), model("mock/slow"));
-        let routing = json!({
-            "strategy": "priority_based",
-            "targets": [{ "model": fast, "priority": 0 }, { "model": slow, "priority": 1 }],
-        });
+        let target = |model: &str, priority: u8| json!({ "model": model, "priority": priority, "fallback_candidate": true });
+        let targets = [target(&fast, 0), target(&slow, 1)];
+        let routing = json!({ "strategy": "priority_based", "targets": targets });
         let first_fast =
             json!({ "type": "create_virtual_model", "name": "first-fast", "routing": routing });
         make(&session, 1, first_fast).await;
@@ -109,13 +108,16 @@ fn what_was_refused_is_told_by_whom_for_whom_and_how_often() {
         let served = format!("/served?position={position}&timeout_ms=30000");
         session.get::<Value>(&served).await;
 
-        // Two a day, and the third is refused.
-        let asked = [
-            ask(&stack, "chat", "strict").await,
-            ask(&stack, "chat", "strict").await,
-        ];
-        assert_eq!(asked, [200, 200]);
-        assert_eq!(ask(&stack, "chat", "strict").await, 429);
+        // Two a day at most, of four: the second may have to wait until the first is known to all.
+        let mut over = 0;
+        for _ in 0..4 {
+            match ask(&stack, "chat", "strict").await {
+                200 => {}
+                429 => over += 1,
+                other => panic!("{other}"),
+            }
+        }
+        assert!((2..4).contains(&over), "{over} of four are refused");
         // Whoever only audits lets all of them through.
         for _ in 0..3 {
             assert_eq!(ask(&stack, "mock/fast", "loose").await, 200);
@@ -130,24 +132,24 @@ fn what_was_refused_is_told_by_whom_for_whom_and_how_often() {
 
         let all = wait_until("the ledger has them all", || async {
             let all = refusals(&session, "").await;
-            if all.requests == 11 {
+            if all.requests == 12 {
                 Ok(all)
             } else {
-                Err(format!("{} of 11", all.requests))
+                Err(format!("{} of 12", all.requests))
             }
         })
         .await;
         let [strict, tried, few] = [strict, tried, few].map(|id| format!("rate_limit_policy:{id}"));
         let of = |effect, by: &str, times: u64| ((effect, by.to_owned()), times);
         let expected = BTreeMap::from([
-            of(RefusalEffect::Refused, &strict, 1),
+            of(RefusalEffect::Refused, &strict, over),
             of(RefusalEffect::Refused, "model_not_found", 1),
             of(RefusalEffect::Refused, "invalid_api_key", 1),
             of(RefusalEffect::Audited, &tried, 2),
             of(RefusalEffect::Diverted, &few, 2),
         ]);
         assert_eq!(counted(&all), expected, "{all:?}");
-        assert_eq!((all.refused, all.audited, all.diverted), (3, 2, 2));
+        assert_eq!((all.refused, all.audited, all.diverted), (over + 2, 2, 2));
         assert!(
             !all.more
                 && all
@@ -161,7 +163,7 @@ fn what_was_refused_is_told_by_whom_for_whom_and_how_often() {
         assert_eq!((name(unknown), &unknown.owner), (None, &None));
 
         by_filters(&session, &all, [&strict, &tried]).await;
-        in_the_log(&session, [&strict, &tried, &few]).await;
+        in_the_log(&session, [&strict, &tried, &few], over).await;
     });
 }
 
@@ -175,13 +177,13 @@ async fn by_filters(session: &Session, all: &Refusals, [strict, tried]: [&str; 2
         format!("{kind}:{id}")
     };
     for (filter, groups, requests) in [
-        (format!("&owner={owner}"), 4, 10),
-        ("&effect=audited".to_owned(), 1, 11),
-        (format!("&by={strict}"), 1, 11),
-        (format!("&by={}", hyphenated(tried)), 1, 11),
-        ("&by=invalid_api_key".to_owned(), 1, 11),
-        (format!("&by={strict}&effect=audited"), 0, 11),
-        ("&by=%27%20OR%201%3D1".to_owned(), 0, 11),
+        (format!("&owner={owner}"), 4, 11),
+        ("&effect=audited".to_owned(), 1, 12),
+        (format!("&by={strict}"), 1, 12),
+        (format!("&by={}", hyphenated(tried)), 1, 12),
+        ("&by=invalid_api_key".to_owned(), 1, 12),
+        (format!("&by={strict}&effect=audited"), 0, 12),
+        ("&by=%27%20OR%201%3D1".to_owned(), 0, 12),
     ] {
         let found = refusals(session, &filter).await;
         let told = (found.items.len(), found.requests);
@@ -190,9 +192,9 @@ async fn by_filters(session: &Session, all: &Refusals, [strict, tried]: [&str; 2
 }
 
 /// The requests behind the groups.
-async fn in_the_log(session: &Session, [strict, tried, few]: [&str; 3]) {
+async fn in_the_log(session: &Session, [strict, tried, few]: [&str; 3], over: u64) {
     for (filter, expected) in [
-        (format!("&exceeded={strict}&outcome=limit_exceeded"), 1),
+        (format!("&exceeded={strict}&outcome=limit_exceeded"), over),
         (format!("&exceeded={tried}&audited=true"), 2),
         ("&audited=true".to_owned(), 2),
         (format!("&exceeded={few}&audited=false"), 2),
@@ -201,6 +203,6 @@ async fn in_the_log(session: &Session, [strict, tried, few]: [&str; 3]) {
     ] {
         let path = format!("/analytics/requests?{}{filter}", range());
         let page: Page<RequestItem> = session.get(&path).await;
-        assert_eq!(page.items.len(), expected, "{filter}");
+        assert_eq!(page.items.len() as u64, expected, "{filter}");
     }
 }

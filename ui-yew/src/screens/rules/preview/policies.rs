@@ -233,6 +233,7 @@ fn budget_policy(item: BudgetPolicyItem) -> Option<BudgetPolicy> {
         models: _,
         disabled,
         unreachable_behind: _,
+        alerted: _,
         life,
     } = item;
     Some(BudgetPolicy {

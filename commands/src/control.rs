@@ -313,6 +313,9 @@ pub struct Head {
     pub epoch: Option<Epoch>,
     /// When the last event was recorded.
     pub recorded_at: Option<Timestamp>,
+    /// The position of the last event that is more than a note of the system's own, as far as this process knows; never one before
+    /// the last such event.
+    pub configured_at: u64,
 }
 
 /// State and head as of one moment.

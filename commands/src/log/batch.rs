@@ -156,19 +156,24 @@ async fn append_at_once(
             *committing = false;
             Ok(AtOnce::Overtaken)
         }
-        // An answer to the same command was given by another replica since.
-        Err(BatchError::Database { source, .. }) if is_taken(&source) => {
-            *committing = false;
-            Ok(AtOnce::Overtaken)
+        Err(BatchError::Database { source, doing }) => {
+            let cause = source.as_database_error();
+            *committing = cause.is_none_or(|it| may_be_written(it));
+            // An answer to the same command was given by another replica since.
+            if cause.is_some_and(|it| it.is_unique_violation()) {
+                return Ok(AtOnce::Overtaken);
+            }
+            Err(BatchError::Database { doing, source })
         }
-        Err(error) => Err(error),
+        Err(error @ (BatchError::Log(_) | BatchError::Head(_))) => Err(error),
     }
 }
 
-fn is_taken(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+/// Whether a statement may have been committed that ended with this error: a server that is shutting down, or lost who it
+/// replicates to, may say so after it has written.
+fn may_be_written(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let code = error.code().unwrap_or_default();
+    code.is_empty() || code.starts_with("08") || code.starts_with("57")
 }
 
 /// Locks the head, folds in what other replicas wrote, decides and writes.
@@ -268,7 +273,13 @@ fn push(overlay: &mut Overlay, envelope: Envelope, event: Event) {
     overlay
         .state
         .evolve(&DecodedEnvelope::new(&envelope, &event));
+    let is_a_note = matches!(event, Event::BudgetAlert(..));
     overlay.head = Head {
+        configured_at: if is_a_note {
+            overlay.head.configured_at
+        } else {
+            envelope.position
+        },
         position: envelope.position,
         hash: envelope.hash,
         epoch: overlay.state.epoch(),
@@ -416,7 +427,10 @@ fn decide_all(
     envelopes: &mut Vec<Envelope>,
 ) -> Result<(Vec<EventSummary>, Vec<usize>), SubmitError> {
     let now = overlay.head.position;
-    if submission.made_at.is_some_and(|position| position != now) {
+    // What the system notes by itself changes nothing that somebody looked at.
+    let since = overlay.head.configured_at;
+    let is_as_seen = |position: u64| (since..=now).contains(&position);
+    if submission.made_at.is_some_and(|it| !is_as_seen(it)) {
         return Err(SubmitError::Moved { now });
     }
     let (mut summaries, mut effective) = (Vec::new(), Vec::new());
@@ -515,6 +529,7 @@ async fn write(
         hash,
         epoch,
         recorded_at,
+        configured_at: _,
     } = overlay.head;
     let query = kept
         .bound(rows::bound(sqlx::query(WRITE), &draft.envelopes))

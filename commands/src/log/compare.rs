@@ -285,6 +285,7 @@ pub async fn restore(
                 hash: row.hash,
                 epoch: Some(epoch),
                 recorded_at: Some(row.recorded_at),
+                configured_at: row.position,
             };
             batch.push(row);
         }

@@ -142,6 +142,7 @@ async fn load(pool: &PgPool) -> Result<Live, LogError> {
         hash,
         epoch: state.epoch(),
         recorded_at: recorded_at.or(head.recorded_at),
+        configured_at: state.position(),
     };
     Ok(Live {
         state,

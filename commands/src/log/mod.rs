@@ -131,6 +131,7 @@ pub(crate) const EMPTY: Head = Head {
     hash: GENESIS,
     epoch: None,
     recorded_at: None,
+    configured_at: 0,
 };
 
 /// How the service connects: never waits long for a lock, never sits on one.

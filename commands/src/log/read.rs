@@ -186,6 +186,7 @@ async fn read_head<'c, E: Executor<'c, Database = Postgres>>(
     let recorded: Option<i64> = row.try_get(3).map_err(|_| bad("recorded_at"))?;
     Ok(Head {
         position,
+        configured_at: position,
         hash: rows::hash(row.try_get(1).map_err(|_| bad("hash"))?).ok_or_else(|| bad("hash"))?,
         epoch: epoch
             .map(str::parse)

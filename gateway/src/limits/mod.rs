@@ -422,8 +422,10 @@ impl Limits {
     pub(crate) fn hear(&self, parts: &[(usize, Broadcast)]) {
         for (shard, broadcast) in parts {
             self.lock(*shard).hear(broadcast);
-            // Of every limit that nobody has used much yet. Less than what any newcomer has is a remainder of a division.
-            if broadcast.base.iter().all(|it| *it >= JOINER_SHARE) {
+            // Of every limit that nobody has used much yet. Less than what any newcomer has is a remainder of a division. What a
+            // gateway that was killed had of longer windows stays its own until they end: that is not waited for.
+            let soonest = broadcast.base[Period::SlidingMinute.index()];
+            if soonest >= JOINER_SHARE {
                 self.shares.fetch_or(1 << *shard, Relaxed);
             }
         }

@@ -56,7 +56,12 @@ pub(super) fn of(
             known,
             share: counter.share_of(reach).parts(),
         };
-        let exceeded = !counter.fits(own, known, it.cost, reach);
+        // Of a request that is charged, a limit that enforces was not exceeded.
+        let exceeded = if is_charged {
+            it.mode == Mode::Audit && !counter.fits(own, known, it.cost, reach)
+        } else {
+            !counter.admits(it.cost, reach, now)
+        };
         seen.push(limit_seen(of, id, (it.most, it.cost), state, exceeded));
     }
     for (place, it) in asked.budgets().iter().enumerate() {
@@ -68,6 +73,7 @@ pub(super) fn of(
         let exceeded = match it.role {
             Role::Tracks => false,
             Role::Audits => purse.exceeds(it.cost, most),
+            Role::Decides { .. } if is_charged => false,
             Role::Decides { closed } => match purse.stands(it.cost, most, lender, steady) {
                 Stands::Suffices => false,
                 Stands::CutOff => closed,

@@ -385,25 +385,32 @@ impl<'v> Call<'v> {
             self.exchange.attempt_given_up(late.at, found_out);
             return (early, outcome);
         }
+        // What has come to nothing is over while the other goes on.
+        let outcome = outcome.map_err(|missed| self.missed(early, &missed));
         let other = if late.at == first.at {
             one.await
         } else {
             two.await
         };
         // An error that could be passed on is better than nothing, and anything good better than that.
-        let takes_other = is_good(&other) || outcome.is_err();
-        let (taken, left, answer, failed) = if takes_other {
-            (late, early, other, outcome)
-        } else {
-            (early, late, outcome, other)
-        };
-        match failed {
-            Ok(answered) => {
+        let (taken, answer) = match outcome {
+            Err(()) => (late, other),
+            Ok(answered) if is_good(&other) => {
                 let status = Some(answered.status);
-                self.exchange.attempt_failed(left.at, status, None);
+                self.exchange.attempt_failed(early.at, status, None);
+                (late, other)
             }
-            Err(missed) => self.missed(left, &missed),
-        }
+            Ok(answered) => {
+                match other {
+                    Ok(other) => {
+                        let status = Some(other.status);
+                        self.exchange.attempt_failed(late.at, status, None);
+                    }
+                    Err(missed) => self.missed(late, &missed),
+                }
+                (early, Ok(answered))
+            }
+        };
         let taken = Attempting {
             progress: second.progress,
             ..taken

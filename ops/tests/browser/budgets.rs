@@ -62,6 +62,7 @@ pub(crate) async fn a_budget_that_is_used_up_is_told_of(browser: &Browser) -> Ou
         .await?;
     browser.fill("rule.alerts", "75, 100").await?;
     browser.submit().await?;
+    crate::until_served(browser).await?;
     let row = "tr[data-name='browser-alert']";
     browser.until_text(row, "1 tokens a day").await?;
     crate::chat(browser).await?;

@@ -150,10 +150,18 @@ async fn issue_a_key(browser: &Browser) -> Outcome {
     browser.picture("keys").await
 }
 
+/// What tells for some seconds that a change is served, in front of everything else.
+const TOAST: &str = ".pf-m-toast .pf-v6-c-alert";
+
+/// Waits until the gateway serves what was changed last.
+async fn until_served(browser: &Browser) -> Outcome {
+    browser.until_text(TOAST, "The gateway serves it.").await?;
+    browser.until_gone(TOAST).await
+}
+
 async fn chat(browser: &Browser) -> Outcome {
     browser.go("Playground").await?;
-    // That the key is served by every gateway is told for some seconds, in front of the fields.
-    browser.until_gone(".pf-m-toast .pf-v6-c-alert").await?;
+    browser.until_gone(TOAST).await?;
     browser.find_and_choose("model", "browser/fast").await?;
     browser.fill("question", "What is a sluice?").await?;
     browser.press("Send").await?;

@@ -62,6 +62,7 @@ pub(crate) async fn what_a_policy_would_refuse_is_told(browser: &Browser) -> Out
         .choose("rule.mode", "Only note what would have been refused")
         .await?;
     browser.submit().await?;
+    crate::until_served(browser).await?;
     let row = "tr[data-name='browser-limit']";
     browser.until_text(row, "Audit only").await?;
 
@@ -110,7 +111,7 @@ pub(crate) async fn what_a_policy_would_refuse_is_told(browser: &Browser) -> Out
 /// Two requests: the second is more than one a day.
 async fn two_questions(browser: &Browser) -> Outcome {
     browser.go("Playground").await?;
-    browser.until_gone(".pf-m-toast .pf-v6-c-alert").await?;
+    browser.until_gone(crate::TOAST).await?;
     browser.find_and_choose("model", "browser/fast").await?;
     for question in ["The first?", "The second?"] {
         browser.fill("question", question).await?;

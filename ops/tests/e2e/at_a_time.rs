@@ -24,12 +24,12 @@ const OF_THE_KILLED: u64 = 6;
 const LATE: &str = "latency=100s";
 /// Between two tries of a request that was refused.
 const AGAIN: Duration = Duration::from_millis(50);
-/// Nobody is refused any more when nobody was for so long: ten tries.
-const QUIET: Duration = Duration::from_millis(500);
+/// Nobody is refused any more when nobody was for so long: longer than a machine that has much to do stands still.
+const QUIET: Duration = Duration::from_secs(3);
 /// How long at least after its last report a gateway is not taken for dead.
 const NOT_BEFORE: Duration = Duration::from_secs(9);
 /// How long at most until what it held is free.
-const NOT_AFTER: Duration = Duration::from_secs(16);
+const NOT_AFTER: Duration = Duration::from_secs(20);
 
 /// Requests that are sent to a gateway again and again until each is under way there.
 struct Pressing {

@@ -32,7 +32,9 @@ pub(super) fn decide(state: &Organisation, id: BudgetPolicyId, command: &C) -> V
     let told = state
         .budget_alert(&reached.key(id))
         .map(|it| &it.thresholds);
-    if told.is_none() && !state.has_room_for_alerts(at) {
+    // Of counters that a policy has one of there are no more than policies.
+    let is_for_all = segment.is_nil();
+    if told.is_none() && !is_for_all && !state.has_room_for_alerts(at) {
         return Vec::new();
     }
     let is_told = |percent: &u8| told.is_some_and(|it: &BTreeSet<u8>| it.contains(percent));

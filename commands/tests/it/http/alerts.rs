@@ -208,6 +208,27 @@ async fn a_threshold_is_told_of_once_though_two_processes_tell_and_all_else_is_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alert_does_not_get_between_a_difference_and_its_being_applied() {
+    let service = Service::start_with_nats().await;
+    let owner = service.owner().await;
+    let budget = make(&owner, create("all", &json!([]), &json!([75]))).await;
+    let document = "teams:\n  - name: astronomy\n";
+    let dry = json!({ "document": document, "dry_run": true });
+    let seen = owner.post("/apply", &dry).await.position();
+    let _raising = raising(&service, &service.control, Alerts::default()).await;
+    let used = [total(budget, Uuid::nil(), 76)];
+    until_told(&service, &owner, &used, (budget, &[75])).await;
+    assert!(service.control.head().position > seen);
+    let body = json!({ "document": document, "position": seen });
+    let done = owner.post("/apply", &body).await;
+    assert!(done.position() > seen, "{}", done.json());
+    // But whatever else was changed does.
+    let other = "teams:\n  - name: chemistry\n";
+    let late = json!({ "document": other, "position": seen });
+    owner.post("/apply", &late).await.refuses(409, "moved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn alerts_are_listed_the_highest_first_and_stand_with_their_budgets() {
     let service = Service::start_with_nats().await;
     let owner = service.owner().await;

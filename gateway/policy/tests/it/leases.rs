@@ -106,6 +106,31 @@ fn no_lease_is_told_before_it_is_written_down() {
 }
 
 #[test]
+fn an_answer_is_decided_when_what_was_asked_for_is_written_down_or_not_to_be_had() {
+    let (mut bank, mut purse) = (treasury(100), Purse::default());
+    let is_decided = |bank: &Bank| {
+        let mut leases = bank.treasury.leases(ONE);
+        leases.next().expect("it has reported").is_decided
+    };
+    let _ = purse.reserve(70, Steady(1));
+    bank.merge(ONE, &mut purse, Steady(1));
+    assert!(!is_decided(&bank), "nothing is planned");
+    let records = bank.treasury.plan(Steady(1));
+    assert!(!is_decided(&bank), "it is not written down");
+    bank.write(&records);
+    assert!(is_decided(&bank));
+    // All there is.
+    let _ = purse.reserve(200, Steady(2));
+    round(&mut bank, &mut purse, ONE, Steady(2));
+    assert_eq!(bank.committed(), 100);
+    let _ = purse.reserve(200, Steady(3));
+    bank.merge(ONE, &mut purse, Steady(3));
+    assert!(!is_decided(&bank));
+    assert_eq!(bank.treasury.plan(Steady(3)), []);
+    assert!(is_decided(&bank), "there is no more");
+}
+
+#[test]
 fn what_is_lent_never_passes_the_budget() {
     let mut treasury = treasury(100);
     let mut purses = [(ONE, Purse::default()), (OTHER, Purse::default())];

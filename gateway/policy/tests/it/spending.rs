@@ -127,11 +127,24 @@ impl World {
 
     /// Reports, and is told that it may spend so much, of so much that is committed.
     fn told(&mut self, id: CounterId, version: u64, ceiling: u64, committed: u64) {
+        self.told_as(id, version, ceiling, committed, true);
+    }
+
+    /// The same; `is_decided`: no more comes for what was asked for.
+    fn told_as(
+        &mut self,
+        id: CounterId,
+        version: u64,
+        ceiling: u64,
+        committed: u64,
+        is_decided: bool,
+    ) {
         let report = self.gateway.wallet.report(self.steady);
         let row = LeaseRow {
             budget: self.budget(id),
             lease: Lease { version, ceiling },
             committed,
+            is_decided,
         };
         let heard = self.gateway.wallet.hear(&Leases {
             to: GATEWAY,
@@ -324,6 +337,8 @@ fn what_nobody_has_answered_open_budgets_let_through_and_closed_ones_do_not() {
     assert_eq!(why(closed), Some(Why::Lacks));
     let too_much = world.ask(&[(month, DECIDES)], 51, last);
     assert_eq!(why(too_much), Some(Why::UsedUp), "as far as is known");
+    // An answer that says nothing of what was asked for is none.
+    world.told_as(month, 1, 60, 80, false);
     assert_eq!(world.ask(&[(month, DECIDES)], 40, last), ADMITTED);
     assert_eq!(world.said(month).open, 70, "and it counts");
     world.told(month, 1, 60, 80);
@@ -424,6 +439,7 @@ fn an_answer_to_an_older_report_or_for_another_changes_nothing() {
                 ceiling: 99,
             },
             committed: 99,
+            is_decided: true,
         }],
     };
     let wallet = &mut world.gateway.wallet;

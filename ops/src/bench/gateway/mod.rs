@@ -66,7 +66,6 @@ struct Servers {
     gateway: Server,
     without_nats: Server,
     small: Server,
-    peers: Vec<(Peer, Proxy)>,
 }
 
 /// Sets everything up and lets them take turns.
@@ -105,18 +104,7 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
         let folder = stack.scratch("proxies");
         program.start(&folder, cores.server, address, upstream.address)
     });
-    let peers = if args.peers { &Peer::ALL[..] } else { &[] };
-    let models = [provider::MODEL, provider::PACED_MODEL];
-    let peers = peers.iter().map(|peer| {
-        say(&format!("starting {} {}", peer.name(), peer.version()));
-        let address = provider::free_address()?;
-        let folder = stack.scratch(peer.name());
-        let upstream = (upstream.address, &models[..]);
-        let started = peer.start(&cache()?, &folder, cores.server, address, upstream);
-        Ok((*peer, started?))
-    });
     let servers = Servers {
-        peers: peers.collect::<Outcome<_>>()?,
         nginx: nginx?,
         haproxy: haproxy?,
         gateway: starting.with_stream("measured").await?,
@@ -125,14 +113,18 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
     };
     cpu::pin(&stack.processes()?, cores.load)?;
     cpu::pin(&[upstream.pid()], cores.load)?;
-    let field = servers.field(cores, &upstream, &key.secret);
+    let mut field = servers.field(cores, &upstream, &key.secret);
     let paused = stack.pause("clickhouse")?;
     let time = Duration::from_secs_f64(args.seconds);
     let mut figures = figures::compare(&field, args.rounds, time, &servers.gateway).await?;
-    figures.extend(figures::beside_peers(&field, args.rounds, time).await?);
     if args.soak_seconds > 0 {
         let time = Duration::from_secs(args.soak_seconds);
         figures.extend(soak::soak(&field, &servers.gateway, time).await?);
+    }
+    if args.peers {
+        // Not before: what they do while nobody asks them would be in the others' figures.
+        let _peers = with_peers(&mut field, &stack, &upstream)?;
+        figures.extend(figures::beside_peers(&field, args.rounds, time).await?);
     }
     drop(paused);
     let report = own_report(&mut api).await?;
@@ -142,6 +134,32 @@ pub(super) async fn run(args: Args) -> Outcome<Figures> {
     drop(servers);
     figures.extend(open::streams(&stack, &upstream, &key.secret, args.open_streams).await?);
     Ok(figures)
+}
+
+/// Starts LLM gateways of others, and lets them take turns.
+fn with_peers(field: &mut Field, stack: &Stack, upstream: &Provider) -> Outcome<Vec<Proxy>> {
+    let models = Models {
+        at_once: provider::MODEL,
+        paced: provider::PACED_MODEL,
+    };
+    let mut proxies = Vec::new();
+    for peer in Peer::ALL {
+        say(&format!("starting {} {}", peer.name(), peer.version()));
+        let address = provider::free_address()?;
+        let folder = stack.scratch(peer.name());
+        let behind = (upstream.address, &[models.at_once, models.paced][..]);
+        let proxy = peer.start(&cache()?, &folder, field.cores.server, address, behind)?;
+        let candidate = Candidate {
+            pids: proxy.pids(),
+            address,
+            key: peers::KEY.to_owned(),
+            headers: peer.headers(upstream.address),
+            models,
+        };
+        field.candidates.insert(Who::Peer(peer), candidate);
+        proxies.push(proxy);
+    }
+    Ok(proxies)
 }
 
 /// How gateways are started for the measurement.
@@ -200,7 +218,7 @@ impl Servers {
         };
         let proxy = |it: &Proxy| candidate(it.pids(), it.address, plain);
         let gateway = |it: &Server| candidate(vec![it.pid()], it.address, virtually);
-        let mut candidates = BTreeMap::from([
+        let candidates = BTreeMap::from([
             (Who::Direct, candidate(Vec::new(), upstream.address, plain)),
             (Who::Nginx, proxy(&self.nginx)),
             (Who::Haproxy, proxy(&self.haproxy)),
@@ -208,14 +226,6 @@ impl Servers {
             (Who::WithoutNats, gateway(&self.without_nats)),
             (Who::Small, gateway(&self.small)),
         ]);
-        candidates.extend(self.peers.iter().map(|(peer, proxy)| {
-            let asked = Candidate {
-                key: peers::KEY.to_owned(),
-                headers: peer.headers(upstream.address),
-                ..candidate(proxy.pids(), proxy.address, plain)
-            };
-            (Who::Peer(*peer), asked)
-        }));
         Field { cores, candidates }
     }
 }

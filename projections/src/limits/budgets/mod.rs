@@ -223,7 +223,7 @@ impl<'c> Work<'c> {
             return;
         };
         let (now, wall) = (self.steady(), (self.config.now)());
-        let mut told = BTreeMap::<Incarnation, Vec<(usize, Leases)>>::new();
+        let mut heard = Vec::with_capacity(parts.len());
         for (at, purses) in parts {
             let Purses {
                 incarnation,
@@ -242,9 +242,14 @@ impl<'c> Work<'c> {
                     self.unasked.insert(row.budget, Instant::now());
                 }
             }
-            told.entry(incarnation)
-                .or_default()
-                .push((at, shard.leases(incarnation, |_| true)));
+            heard.push((at, incarnation));
+        }
+        // What is to be lent to it is known when it is answered.
+        self.plan();
+        let mut told = BTreeMap::<Incarnation, Vec<(usize, Leases)>>::new();
+        for (at, incarnation) in heard {
+            let leases = self.shards[at].leases(incarnation, |_| true);
+            told.entry(incarnation).or_default().push((at, leases));
         }
         tell(self.client, told).await;
     }

@@ -134,7 +134,13 @@ fn line(item: &LimitUsageItem) -> Html {
     let at_a_time = item.period == LimitPeriod::AtATime;
     // Each window is a line of its own; what is under way has none.
     let began_at = (!at_a_time).then_some(item.began_at);
-    let key = format!("{}{:?}{:?}{began_at:?}", item.segment, item.of, item.period);
+    let key = format!(
+        "{}{:?}{:?}{:?}{began_at:?}",
+        item.segment,
+        item.of,
+        item.period,
+        std::mem::discriminant(&item.limit)
+    );
     html!(
         <li key={key}>
             <div class="sl-usage-head">

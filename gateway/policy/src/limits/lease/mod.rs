@@ -137,6 +137,8 @@ pub struct LeaseRow {
     pub lease: Lease,
     /// What is spent of the budget, or lent, by and to all gateways: what is left of it is lent to whoever asks.
     pub committed: u64,
+    /// Whether that is all the gateway gets for what it has asked for; else more may come.
+    pub is_decided: bool,
 }
 
 /// What is written down of a budget: all its leases.

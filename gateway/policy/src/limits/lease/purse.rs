@@ -21,6 +21,8 @@ pub struct Purse {
     /// What had been asked for when it reported last, and what was asked for between the two reports before.
     asked_until: u64,
     asked_lately: u64,
+    /// When the last report was sent whose answer decided on all that had been asked for.
+    decided_at: Steady,
 }
 
 /// What a lease lacks for a request.
@@ -142,10 +144,10 @@ impl Purse {
         }
     }
 
-    /// Whether a report that was sent at `since` or later has been answered.
+    /// Whether a report that was sent at `since` or later has been answered with a decision.
     #[must_use]
     pub fn is_answered_since(&self, since: Steady) -> bool {
-        self.ends_at >= since.plus_us(LEASE_LIFETIME_US)
+        self.decided_at >= since
     }
 
     /// Whether less remains than was asked for since the last report, or between the two before: at this pace the next requests
@@ -216,6 +218,9 @@ impl Purse {
             return;
         }
         self.hear(row.lease, sent_at);
+        if row.is_decided {
+            self.decided_at = self.decided_at.max(sent_at);
+        }
         // What was given back meanwhile is committed no more.
         let back = row.lease.ceiling.saturating_sub(self.said.lease.ceiling);
         self.committed = Some(row.committed.saturating_sub(back));

@@ -163,6 +163,13 @@ impl Budget {
         changes
     }
 
+    /// Whether all that was asked for is lent, or is not lent for good: not while the ledger has not said what was spent, nor while
+    /// a record is being written.
+    const fn has_decided(&self, loan: &Loan) -> bool {
+        let is_planned = loan.said.asked == loan.asked_before;
+        is_planned && !self.awaits_ledger && loan.planned.version <= loan.told.version
+    }
+
     fn record(&self, budget: BudgetId) -> BudgetRecord {
         let leases = self.loans.iter();
         let leases = leases.filter(|(_, loan)| loan.planned.version > 0);
@@ -277,21 +284,18 @@ impl Treasury {
         }
     }
 
-    /// The leases of an incarnation, as they may be told: nothing of a budget of which nothing can be lent, until the ledger has
-    /// said what was spent of it.
+    /// The leases of an incarnation, as they may be told after [`Self::plan`].
     pub fn leases(&self, to: Incarnation) -> impl Iterator<Item = LeaseRow> {
         self.budgets.iter().filter_map(move |(id, budget)| {
             let loan = budget
                 .loans
                 .get(&to)
                 .filter(|it| it.received_at.is_some())?;
-            if budget.awaits_ledger && loan.told.version == 0 {
-                return None;
-            }
             Some(LeaseRow {
                 budget: *id,
                 lease: loan.told,
                 committed: budget.committed(),
+                is_decided: budget.has_decided(loan),
             })
         })
     }

@@ -212,7 +212,7 @@ async fn an_alert_does_not_get_between_a_difference_and_its_being_applied() {
     let service = Service::start_with_nats().await;
     let owner = service.owner().await;
     let budget = make(&owner, create("all", &json!([]), &json!([75]))).await;
-    let document = "teams:\n  - name: astronomy\n";
+    let document = "sluice: v1\nteams:\n  - name: astronomy\n";
     let dry = json!({ "document": document, "dry_run": true });
     let seen = owner.post("/apply", &dry).await.position();
     let _raising = raising(&service, &service.control, Alerts::default()).await;
@@ -223,7 +223,7 @@ async fn an_alert_does_not_get_between_a_difference_and_its_being_applied() {
     let done = owner.post("/apply", &body).await;
     assert!(done.position() > seen, "{}", done.json());
     // But whatever else was changed does.
-    let other = "teams:\n  - name: chemistry\n";
+    let other = "sluice: v1\nteams:\n  - name: chemistry\n";
     let late = json!({ "document": other, "position": seen });
     owner.post("/apply", &late).await.refuses(409, "moved");
 }

@@ -8,6 +8,7 @@ use gateway_policy::{
     Measure,
     limits::{
         admission::{Counters as _, Decision, Moment},
+        counter::Mode,
         lease::{Lender, Role, Stands},
         message::CounterId,
         period::Period,

@@ -158,7 +158,7 @@ async fn append_at_once(
         }
         Err(BatchError::Database { source, doing }) => {
             let cause = source.as_database_error();
-            *committing = cause.is_none_or(|it| may_be_written(it));
+            *committing = cause.is_none_or(may_be_written);
             // An answer to the same command was given by another replica since.
             if cause.is_some_and(|it| it.is_unique_violation()) {
                 return Ok(AtOnce::Overtaken);

@@ -1,6 +1,6 @@
 //! The gateway's process.
 
-use std::{pin::pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser as _;
 use gateway::{
@@ -23,7 +23,7 @@ use gateway::{
 use gateway_policy::limits::message::Incarnation;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix,
     task::spawn_blocking,
     time::{MissedTickBehavior, interval, sleep},
@@ -33,6 +33,10 @@ use tracing_subscriber::EnvFilter;
 
 /// How often counters are forgotten of which nothing counts any more.
 const FORGET: Duration = Duration::from_secs(10);
+
+/// How many connections may wait to be taken, as far as the system lets them: when a gateway starts again under load, all callers
+/// come at once, and one that finds no room waits for seconds before it tries again.
+const BACKLOG: u32 = 4_096;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -75,6 +79,19 @@ fn log_to_stdout(config: &Config) -> Result<(), AnyError> {
     Ok(())
 }
 
+/// Begins to listen.
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if at.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // Connections of its former life may not be forgotten yet.
+    socket.set_reuseaddr(true)?;
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
+}
+
 /// Starts the parts, and stops them in the order in which they need each other: first whoever makes records, then the
 /// recorder and the view.
 fn run(config: &Config) -> Result<(), AnyError> {
@@ -90,7 +107,7 @@ fn run(config: &Config) -> Result<(), AnyError> {
         .enable_all()
         .build()?;
     let listener = runtime
-        .block_on(TcpListener::bind(config.listen))
+        .block_on(async { listen(config.listen) })
         .map_err(|error| format!("listening on {}: {error}", config.listen))?;
     let _lock = identity::lock_folder(&config.data_dir)?;
     let started_at = clock::now();

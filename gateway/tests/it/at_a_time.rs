@@ -8,15 +8,18 @@ use events_schema::{
     },
     usage::{CounterSeen, LimitMeasure, LimitPeriod, Outcome, UsageRecord},
 };
+use http::{Method, Response};
+use hyper::body::Incoming;
 use tokio::task::JoinSet;
 
 use crate::{
-    places::Held,
+    places::{CHAT, Held, STREAM, end_in_every_way},
     policies::{limit, policy, scene},
     routing::{by_priority, change, target},
     support::{
-        client::Answer,
+        client::{Answer, Client},
         eventually,
+        gateway::Scene,
         provider::{End, Reply, answer, error, word},
         snapshots::{ACCOUNT, FIRST, KEY, LIMITED_KEY, OTHER_ACCOUNT},
     },
@@ -48,6 +51,19 @@ fn told(answer: &Answer) -> (u16, String, &str) {
 
 fn too_many() -> (u16, String, &'static str) {
     (429, "\"rate_limit_exceeded\"".to_owned(), "1")
+}
+
+/// A stream that the second target has begun and does not end, and its caller.
+async fn begun_at_the_second(scene: &Scene) -> (Client, Response<Incoming>) {
+    scene
+        .two
+        .replies(Reply::Stream(vec![word("Hello")], End::Never));
+    let bearer = format!("Bearer {KEY}");
+    let headers = [("authorization", bearer.as_str())];
+    let mut client = scene.gateway.client().await;
+    let begun = client.begin(Method::POST, CHAT, &headers, STREAM).await;
+    assert_eq!(begun.headers()["x-sluice-target"], "two/second");
+    (client, begun)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,20 +125,7 @@ async fn so_many_are_under_way_at_a_time_and_another_one_once_one_has_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn however_a_request_ends_it_is_not_under_way_any_more() {
     let scene = scene([policy(71, vec![at_a_time(1)])]).await;
-    let stream = |end| Reply::Stream(vec![word("Hello")], end);
-    for reply in [
-        answer(),
-        error(500),
-        error(401),
-        Reply::Break,
-        stream(End::Well),
-        stream(End::Cut),
-    ] {
-        scene.one.replies(reply);
-        let asked = scene.one.requests().len();
-        let answer = scene.gateway.chat(FIRST_QUESTION).await;
-        assert!(scene.one.requests().len() > asked, "{}", answer.body);
-    }
+    end_in_every_way(&scene, FIRST_QUESTION).await;
     let held = Held::begin(&scene, KEY).await;
     assert_eq!(told(&scene.gateway.chat(QUESTION).await), too_many());
     held.vanishes();
@@ -198,18 +201,7 @@ async fn a_request_that_tries_a_target_again_is_one_and_one_that_leaves_it_is_no
     routing.targets[0] = again;
     change(&mut scene, routing).await;
     scene.one.replies(error(503));
-    scene
-        .two
-        .replies(Reply::Stream(vec![word("Hello")], End::Never));
-    let bearer = format!("Bearer {KEY}");
-    let headers = [("authorization", bearer.as_str())];
-    let mut client = scene.gateway.client().await;
-    let path = "/v1/chat/completions";
-    let stream = r#"{"model":"both","stream":true,"messages":[]}"#;
-    let begun = client
-        .begin(http::Method::POST, path, &headers, stream)
-        .await;
-    assert_eq!(begun.headers()["x-sluice-target"], "two/second");
+    let (_client, begun) = begun_at_the_second(&scene).await;
     assert_eq!(scene.one.requests().len(), 3, "no try was refused");
     scene.one.replies(answer());
     let other = scene.gateway.chat(QUESTION).await;
@@ -227,18 +219,7 @@ async fn two_attempts_beside_each_other_are_one_request_until_both_are_over() {
     change(&mut scene, routing).await;
     // The first one, which was charged, is given up once the second one answers.
     scene.one.replies(Reply::Silence);
-    scene
-        .two
-        .replies(Reply::Stream(vec![word("Hello")], End::Never));
-    let bearer = format!("Bearer {KEY}");
-    let headers = [("authorization", bearer.as_str())];
-    let mut client = scene.gateway.client().await;
-    let path = "/v1/chat/completions";
-    let stream = r#"{"model":"both","stream":true,"messages":[]}"#;
-    let begun = client
-        .begin(http::Method::POST, path, &headers, stream)
-        .await;
-    assert_eq!(begun.headers()["x-sluice-target"], "two/second");
+    let (client, begun) = begun_at_the_second(&scene).await;
     let refused = scene.gateway.chat(FIRST_QUESTION).await;
     assert_eq!(told(&refused), too_many());
     drop(begun);

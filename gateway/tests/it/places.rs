@@ -17,8 +17,8 @@ use crate::support::{
 };
 
 const QUESTION: &str = r#"{"model":"both","messages":[]}"#;
-const STREAM: &str = r#"{"model":"both","stream":true,"messages":[]}"#;
-const CHAT: &str = "/v1/chat/completions";
+pub(crate) const STREAM: &str = r#"{"model":"both","stream":true,"messages":[]}"#;
+pub(crate) const CHAT: &str = "/v1/chat/completions";
 
 /// A stream under way: its caller's connection, the answer that has begun, and what ends it.
 pub(crate) struct Held {
@@ -117,11 +117,8 @@ async fn a_caller_that_has_gone_leaves_its_place() {
     scene.record("the record of who has gone", gone).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn however_a_request_ends_it_leaves_its_place() {
-    let flags = ["--max-requests", "1", "--max-requests-per-key", "1"];
-    let scene = Scene::set(&flags).await;
-    let question = r#"{"model":"one/first","messages":[]}"#;
+/// One request after another reaches the first provider, whose answers end in each of the ways that there are.
+pub(crate) async fn end_in_every_way(scene: &Scene, question: &str) {
     let stream = |end| Reply::Stream(vec![word("Hello")], end);
     for reply in [
         answer(),
@@ -136,6 +133,14 @@ async fn however_a_request_ends_it_leaves_its_place() {
         let answer = scene.gateway.chat(question).await;
         assert!(scene.one.requests().len() > asked, "{}", answer.body);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn however_a_request_ends_it_leaves_its_place() {
+    let flags = ["--max-requests", "1", "--max-requests-per-key", "1"];
+    let scene = Scene::set(&flags).await;
+    let question = r#"{"model":"one/first","messages":[]}"#;
+    end_in_every_way(&scene, question).await;
     scene.one.replies(answer());
     for (key, body, status) in [
         (KEY, "{", 400),

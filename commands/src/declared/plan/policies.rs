@@ -11,6 +11,7 @@ use events_schema::{
     id::{RateLimitPolicyId, UserId},
     names::Slug,
 };
+use gateway_policy::rules::fault::segment_name;
 
 use super::{Fields, Planner, Wrong, access::model_told, twice, word};
 use crate::{
@@ -293,7 +294,7 @@ pub(super) fn told<D, L: Ord>(
         ("metadata", in_order(metadata, ", ")),
         (
             "applies_per",
-            in_order(rule.applies_per.iter().map(segment_told), ", "),
+            in_order(rule.applies_per.iter().map(segment_name), ", "),
         ),
         ("overrides", in_order(overrides, "; ")),
         ("mode", word(&rule.mode)),
@@ -373,16 +374,6 @@ fn choice_told<T>(choice: &document::Choice<T>, told: impl Fn(&T) -> String) -> 
         within
     } else {
         format!("{within} but {}", list(&choice.not_in))
-    }
-}
-
-fn segment_told(segment: &LimitSegment) -> String {
-    match segment {
-        LimitSegment::User => "user".to_owned(),
-        LimitSegment::VirtualAccount => "virtual account".to_owned(),
-        LimitSegment::Model => "model".to_owned(),
-        LimitSegment::Metadata(key) => key.to_string(),
-        LimitSegment::Team => "team".to_owned(),
     }
 }
 

@@ -218,7 +218,9 @@ fn is_of_a_counter(
     })
 }
 
-fn segment_name(segment: &LimitSegment) -> String {
+/// What has a counter of its own, in words: of metadata the key.
+#[must_use]
+pub fn segment_name(segment: &LimitSegment) -> String {
     match segment {
         LimitSegment::User => "user".to_owned(),
         LimitSegment::VirtualAccount => "virtual account".to_owned(),

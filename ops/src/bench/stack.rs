@@ -370,7 +370,9 @@ impl Server {
 
     async fn wait_for_200(&mut self, request: &[u8]) -> Outcome {
         let mut last = String::from("nothing");
-        while self.started.elapsed() < READY_TIME {
+        // It may have been started long ago, and be asked once more.
+        let asked_since = Instant::now();
+        while asked_since.elapsed() < READY_TIME {
             if let Ok(Some(status)) = self.child.try_wait() {
                 let what = self.what;
                 return Err(Failure::new(format!(

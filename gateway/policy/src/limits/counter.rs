@@ -289,6 +289,7 @@ impl Counter {
 
     /// Whether a request of this cost fits. Nothing is counted.
     #[must_use]
+    #[inline]
     pub fn admits(&mut self, cost: u64, reach: Reach, now: Timestamp) -> bool {
         if self.id.period.is_at_a_time() {
             return self.admits_at_a_time(cost, reach, now);
@@ -332,14 +333,15 @@ impl Counter {
 
     /// Whether a request of this cost fits beside so much. Nothing is counted.
     #[must_use]
+    #[inline]
     pub fn fits(&self, own: u64, known: u64, cost: u64, reach: Reach) -> bool {
-        match (self.when_cut_off(reach), reach) {
-            (_, Reach::Left) | (Some(WhenCutOff::Closed), _) => false,
-            (Some(WhenCutOff::Open), _) => true,
-            (Some(WhenCutOff::Alone) | None, _) => {
-                fits(own, known, cost, self.terms.most, self.share_of(reach))
-            }
-        }
+        let share = match (self.when_cut_off(reach), reach) {
+            (_, Reach::Left) | (Some(WhenCutOff::Closed), _) => return false,
+            (Some(WhenCutOff::Open), _) => return true,
+            (Some(WhenCutOff::Alone), _) => Share::WHOLE,
+            (None, _) => reach.of(self.share),
+        };
+        fits(own, known, cost, self.terms.most, share)
     }
 
     /// The share of what is left by which it goes.
@@ -352,6 +354,7 @@ impl Counter {
     }
 
     /// What it does since the aggregator has been silent for too long; `None`: it has not.
+    #[inline]
     fn when_cut_off(&self, reach: Reach) -> Option<WhenCutOff> {
         let silent_us = match reach {
             Reach::Left | Reach::Alone => 0,
@@ -362,6 +365,7 @@ impl Counter {
     }
 
     /// Notes that a request asked for so much, and whether it was refused.
+    #[inline]
     pub const fn note(&mut self, cost: u64, refused: bool) {
         self.busy.asked = self.busy.asked.saturating_add(cost);
         if refused {
@@ -370,6 +374,7 @@ impl Counter {
     }
 
     /// Counts a request; returns the slot in which it counts, for its settlement.
+    #[inline]
     pub fn charge(&mut self, cost: u64, now: Timestamp) -> SlotNumber {
         self.sum(now);
         let slot = &mut self.slots[self.summed_place];
@@ -595,10 +600,15 @@ impl Counter {
     }
 
     /// Sums up the window of `now`, unless that was done.
+    #[inline]
     fn sum(&mut self, now: Timestamp) {
-        if self.busy.summed_from <= now && now < self.busy.summed_until {
-            return;
+        if now < self.busy.summed_from || self.busy.summed_until <= now {
+            self.sum_anew(now);
         }
+    }
+
+    #[cold]
+    fn sum_anew(&mut self, now: Timestamp) {
         let period = self.id.period;
         let newest = period.slot_at(now);
         self.busy.summed_from = period.slot_begins(newest);

@@ -56,6 +56,7 @@ impl Share {
 
     /// This share of an amount, rounded down.
     #[must_use]
+    #[inline]
     pub fn of(self, amount: u64) -> u64 {
         u64::try_from((u128::from(amount) * u128::from(self.0)) >> 32).unwrap_or(u64::MAX)
     }
@@ -79,6 +80,7 @@ impl Share {
 /// Whether a request of cost `cost` fits under a limit of `most`: `own` is what this gateway has admitted that is not in
 /// `known`.
 #[must_use]
+#[inline]
 pub fn fits(own: u64, known: u64, cost: u64, most: u64, share: Share) -> bool {
     let within_share = own.saturating_add(cost) <= share.of(most.saturating_sub(known));
     let alone = own == 0 && known.saturating_add(cost) <= most;

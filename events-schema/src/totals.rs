@@ -50,6 +50,9 @@ pub struct LimitTotal {
     pub held: u64,
     /// What requests asked for and were refused, at gateways that are known, since each first counted here.
     pub refused: u64,
+    /// Whether more may be used than is known: records of requests may be under way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_lower_bound: bool,
 }
 
 impl LimitTotal {
@@ -97,6 +100,7 @@ mod tests {
             used,
             held: 0,
             refused: 0,
+            is_lower_bound: false,
         }
     }
 

@@ -11,7 +11,7 @@ use events_schema::{
 };
 
 /// The fold as of a position.
-pub(super) struct Fold {
+pub(crate) struct Fold {
     organisation: Organisation,
     hash: [u8; 32],
     /// The highest epoch under which a row was published.
@@ -22,7 +22,7 @@ pub(super) struct Fold {
 
 /// Why the history cannot be followed. Nothing more is published until it can.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FoldError {
+pub(crate) enum FoldError {
     #[error("EVENTS holds something else at sequence {sequence}")]
     Row {
         sequence: u64,
@@ -51,7 +51,7 @@ pub(super) enum FoldError {
 
 impl Fold {
     /// Before the first event.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             organisation: Organisation::default(),
             hash: GENESIS,
@@ -62,32 +62,32 @@ impl Fold {
     }
 
     /// The state.
-    pub(super) const fn organisation(&self) -> &Organisation {
+    pub(crate) const fn organisation(&self) -> &Organisation {
         &self.organisation
     }
 
     /// The position of the last event; 0 before the first.
-    pub(super) const fn position(&self) -> u64 {
+    pub(crate) const fn position(&self) -> u64 {
         self.organisation.position()
     }
 
     /// The hash of the last event.
-    pub(super) const fn hash(&self) -> [u8; 32] {
+    pub(crate) const fn hash(&self) -> [u8; 32] {
         self.hash
     }
 
     /// The command that caused the last event.
-    pub(super) const fn cause(&self) -> Option<CommandId> {
+    pub(crate) const fn cause(&self) -> Option<CommandId> {
         self.cause
     }
 
     /// How many things were touched since the last [`Fold::take_touched`].
-    pub(super) fn touched(&self) -> usize {
+    pub(crate) fn touched(&self) -> usize {
         self.touched.len()
     }
 
     /// What was touched, in order; nothing is touched afterwards.
-    pub(super) fn take_touched(&mut self) -> BTreeSet<EntrySubject> {
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<EntrySubject> {
         mem::take(&mut self.touched)
     }
 
@@ -95,7 +95,7 @@ impl Fold {
     ///
     /// # Errors
     /// When it is not the next event of this history; see [`FoldError`].
-    pub(super) fn read(&mut self, sequence: u64, message: &[u8]) -> Result<Envelope, FoldError> {
+    pub(crate) fn read(&mut self, sequence: u64, message: &[u8]) -> Result<Envelope, FoldError> {
         let (epoch, envelope) =
             EventRow::parse(message).map_err(|source| FoldError::Row { sequence, source })?;
         let position = envelope.position;
@@ -118,7 +118,7 @@ impl Fold {
     ///
     /// # Errors
     /// When this version cannot read what happened: whoever folds must stop.
-    pub(super) fn apply(&mut self, envelope: &Envelope) -> Result<(), FoldError> {
+    pub(crate) fn apply(&mut self, envelope: &Envelope) -> Result<(), FoldError> {
         let position = envelope.position;
         let event = envelope
             .event()

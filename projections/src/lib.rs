@@ -4,6 +4,7 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 mod feed;
+mod fold;
 pub mod ledger;
 pub mod limits;
 pub mod log_head;

@@ -212,6 +212,7 @@ mod tests {
             used,
             held: 50,
             refused: 0,
+            is_lower_bound: false,
         }
     }
 

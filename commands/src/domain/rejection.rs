@@ -265,6 +265,16 @@ pub enum PolicyFault {
     /// Its rule cannot be followed.
     #[error(transparent)]
     Rule(Fault),
+    /// Requests are kept for less than a window.
+    #[error(
+        "It has a window of up to {window} days, and request records, from which a budget is added up again, are kept for {kept}: keep them for longer first"
+    )]
+    KeptTooShort {
+        /// The days of the longest window.
+        window: u32,
+        /// For how many days requests are kept.
+        kept: u32,
+    },
 }
 
 impl From<PolicyFault> for Rejection {
@@ -279,6 +289,11 @@ pub enum SettingFault {
     /// Too short or too long.
     #[error("Request records are kept for 14 to 3,650 days")]
     RequestsDays,
+    /// Shorter than a budget's window.
+    #[error(
+        "Request records are kept at least as long as the longest window of a budget, which is added up from them: that is {0} days"
+    )]
+    RequestsShorter(u32),
     /// Too short or too long.
     #[error("Sums by the minute are kept for 14 to 3,650 days")]
     SumsDays,
@@ -300,7 +315,7 @@ impl SettingFault {
     /// The field of the request that it belongs to.
     const fn field(self) -> &'static str {
         match self {
-            Self::RequestsDays => "requests_days",
+            Self::RequestsDays | Self::RequestsShorter(_) => "requests_days",
             Self::SumsDays | Self::SumsShorter => "sums_days",
             Self::Idle | Self::IdleLonger => "idle_minutes",
             Self::Longest => "longest_hours",
@@ -330,7 +345,7 @@ impl PolicyFault {
     /// The field of the request that it belongs to.
     const fn field(&self) -> &'static str {
         match self {
-            Self::TooMany(_) => "rule",
+            Self::TooMany(_) | Self::KeptTooShort { .. } => "rule",
             Self::Rule(fault) => fault.field(),
         }
     }

@@ -52,6 +52,9 @@ pub struct LimitUsageItem {
     pub limit: LimitAmount,
     /// How much is used.
     pub used: LimitAmount,
+    /// Whether more may be used than is known: after a loss, until the records of all requests have been counted, and of gateways
+    /// that died or are cut off, until theirs have.
+    pub is_lower_bound: bool,
     /// How much more is lent to gateways, or may be used by requests under way.
     pub held: LimitAmount,
     /// What requests asked for and were refused.

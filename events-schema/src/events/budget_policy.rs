@@ -30,10 +30,23 @@ pub struct BudgetRule {
 }
 
 impl BudgetRule {
+    /// Its limits, for all and for some.
+    pub fn all_limits(&self) -> impl Iterator<Item = &BudgetLimit> {
+        let others = self.overrides.iter().flat_map(|it| &it.limits);
+        self.limits.iter().chain(others)
+    }
+
     /// Whether it has this limit, for all or for some.
     #[must_use]
     pub fn has_limit(&self, limit: &BudgetLimit) -> bool {
-        self.limits.contains(limit) || self.overrides.iter().any(|it| it.limits.contains(limit))
+        self.all_limits().any(|it| it == limit)
+    }
+
+    /// For how many days requests must be kept so that what was used in any of its windows can be added up from them.
+    #[must_use]
+    pub fn longest_days(&self) -> u32 {
+        let days = self.all_limits().map(|it| it.window.longest_days());
+        days.max().unwrap_or(0)
     }
 }
 
@@ -95,6 +108,19 @@ pub enum BudgetWindow {
     Month,
     /// Three months, from the first of January, April, July or October.
     Quarter,
+}
+
+impl BudgetWindow {
+    /// How many days the longest of its windows has.
+    #[must_use]
+    pub const fn longest_days(self) -> u32 {
+        match self {
+            Self::Day => 1,
+            Self::Week => 7,
+            Self::Month => 31,
+            Self::Quarter => 92,
+        }
+    }
 }
 
 /// What a gateway does once it may use nothing more of a budget only because nobody deals out any more of it: the aggregator

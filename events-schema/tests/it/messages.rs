@@ -299,6 +299,7 @@ fn how_limits_and_budgets_stand_is_written_as_it_always_was() {
         used: 80,
         held: 5,
         refused: 1,
+        is_lower_bound: false,
     };
     let totals = LimitTotals {
         at: a_time(),

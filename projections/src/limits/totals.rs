@@ -69,6 +69,7 @@ pub(super) fn of_budget(budget: &BudgetId, standing: &BudgetStanding) -> LimitTo
         used: standing.spent,
         held: standing.committed.saturating_sub(standing.spent),
         refused: standing.refused,
+        is_lower_bound: standing.is_lower_bound,
         ..of(counter)
     }
 }
@@ -97,5 +98,6 @@ fn of(id: &CounterId) -> LimitTotal {
         used: 0,
         held: 0,
         refused: 0,
+        is_lower_bound: false,
     }
 }

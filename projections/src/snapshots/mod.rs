@@ -13,7 +13,6 @@
 
 mod book;
 mod credentials;
-mod fold;
 mod outbox;
 mod term;
 

@@ -26,11 +26,11 @@ use super::{
     PublisherConfig, PublisherStatus, Republished, Rivals, Role, Stopped,
     book::{Book, Change},
     credentials::{Credentials, Known},
-    fold::{Fold, FoldError},
     outbox::{Outbox, SendError},
 };
 use crate::{
     clock,
+    fold::{Fold, FoldError},
     reader::{Delivered, ReadError, Reader, look},
 };
 

@@ -81,5 +81,12 @@ fn name_is_free(state: &Organisation, id: BudgetPolicyId, name: &Slug) -> Result
 
 fn can_be_followed(state: &Organisation, rule: &BudgetRule) -> Result<(), Rejection> {
     check_budget(rule).map_err(PolicyFault::Rule)?;
+    let (window, kept) = (
+        rule.longest_days(),
+        state.settings().retention.requests_days,
+    );
+    if kept < window {
+        return Err(PolicyFault::KeptTooShort { window, kept }.into());
+    }
     names_what_exists(state, &rule.when, &rule.overrides)
 }

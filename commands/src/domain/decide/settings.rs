@@ -30,6 +30,7 @@ pub(super) fn decide(state: &Organisation, command: &C) -> Decision {
         })),
         C::ChangeRetention { retention } => {
             is_kept_long_enough(*retention).map_err(Rejection::Setting)?;
+            outlives_budgets(state, *retention).map_err(Rejection::Setting)?;
             let Retention {
                 requests_days,
                 sums_days,
@@ -67,6 +68,16 @@ fn is_kept_long_enough(retention: Retention) -> Result<(), SettingFault> {
     }
     if retention.sums_days < retention.requests_days {
         return Err(SettingFault::SumsShorter);
+    }
+    Ok(())
+}
+
+/// What was spent of a budget is added up from requests when all else is lost, and when a gateway has died.
+fn outlives_budgets(state: &Organisation, retention: Retention) -> Result<(), SettingFault> {
+    let policies = state.budget_policies().values();
+    let longest = policies.map(|it| it.rule.longest_days()).max().unwrap_or(0);
+    if retention.requests_days < longest {
+        return Err(SettingFault::RequestsShorter(longest));
     }
     Ok(())
 }

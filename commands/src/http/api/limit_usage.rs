@@ -145,6 +145,7 @@ fn item<'p>(
         ends_at: total.ends_at,
         limit: amount(total.most),
         used: amount(total.used),
+        is_lower_bound: total.is_lower_bound,
         held: amount(total.held),
         refused: amount(total.refused),
         percent: total.fraction() / 100,

@@ -4,7 +4,7 @@ use commands::domain::{Command, SettingsCommand as S};
 use events_schema::state::{Retention, SessionBounds};
 
 use super::check;
-use crate::support::world::name;
+use crate::support::world::{create_budget, dollars_per_month, name};
 
 fn rename(to: Option<&str>) -> Command {
     let name = to.map(name);
@@ -55,6 +55,24 @@ fn sums_are_kept_at_least_as_long_as_what_they_add_up_and_that_for_two_weeks_to_
         "422 bad_setting at sums_days: Sums by the minute are kept at least as long as the request records.",
     );
     check(&[keep(30, 30)], keep(400, 1_200), "retention_changed");
+}
+
+#[test]
+fn requests_are_kept_as_long_as_the_longest_window_of_a_budget_which_is_added_up_from_them() {
+    let month = create_budget(1, "all", dollars_per_month(60));
+    check(
+        std::slice::from_ref(&month),
+        keep(31, 400),
+        "retention_changed",
+    );
+    check(
+        std::slice::from_ref(&month),
+        keep(30, 400),
+        "422 bad_setting at requests_days: Request records are kept at least as long as the longest window of a budget, which is added up from them: that is 31 days.",
+    );
+    let too_short = "422 bad_policy at rule: It has a window of up to 31 days, and request records, from which a budget is added up again, are kept for 30: keep them for longer first.";
+    check(&[keep(30, 400)], month.clone(), too_short);
+    check(&[keep(31, 400)], month, "budget_policy_created");
 }
 
 #[test]

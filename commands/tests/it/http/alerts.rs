@@ -57,6 +57,7 @@ fn total(policy: Uuid, segment: Uuid, used: u64) -> LimitTotal {
         used,
         held: 0,
         refused: 0,
+        is_lower_bound: false,
     }
 }
 

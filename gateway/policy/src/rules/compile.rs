@@ -1,15 +1,18 @@
 //! From the entries of policies to rules that are ready to be looked up.
 
-use events_schema::snapshot::{
-    budgets::{
-        ArchivedBudgetLimitEntry, ArchivedBudgetPolicyEntry, ArchivedBudgetUnitEntry,
-        ArchivedBudgetWindowEntry,
-    },
-    entries::ArchivedModelRefEntry,
-    limits::{
-        ArchivedLimitUnitEntry, ArchivedLimitWindowEntry, ArchivedLimitedSubjectEntry,
-        ArchivedMetadataConditionEntry, ArchivedRateLimitEntry, ArchivedRateLimitPolicyEntry,
-        ArchivedSegmentEntry, ArchivedSegmentValueEntry,
+use events_schema::{
+    events::{BudgetAmount, BudgetLimit, BudgetWindow},
+    snapshot::{
+        budgets::{
+            ArchivedBudgetLimitEntry, ArchivedBudgetPolicyEntry, ArchivedBudgetUnitEntry,
+            ArchivedBudgetWindowEntry,
+        },
+        entries::ArchivedModelRefEntry,
+        limits::{
+            ArchivedLimitUnitEntry, ArchivedLimitWindowEntry, ArchivedLimitedSubjectEntry,
+            ArchivedMetadataConditionEntry, ArchivedRateLimitEntry, ArchivedRateLimitPolicyEntry,
+            ArchivedSegmentEntry, ArchivedSegmentValueEntry,
+        },
     },
 };
 use rkyv::{string::ArchivedString, vec::ArchivedVec};
@@ -259,6 +262,24 @@ fn budget(limit: &ArchivedBudgetLimitEntry) -> RuleLimit {
             ArchivedBudgetWindowEntry::Quarter => Period::Quarter,
         },
         most: limit.most.to_native(),
+    }
+}
+
+impl From<BudgetLimit> for RuleLimit {
+    fn from(limit: BudgetLimit) -> Self {
+        Self {
+            measure: match limit.amount {
+                BudgetAmount::Cost(_) => Measure::Cost,
+                BudgetAmount::Tokens(_) => Measure::Tokens,
+            },
+            period: match limit.window {
+                BudgetWindow::Day => Period::Day,
+                BudgetWindow::Week => Period::Week,
+                BudgetWindow::Month => Period::Month,
+                BudgetWindow::Quarter => Period::Quarter,
+            },
+            most: limit.amount.number(),
+        }
     }
 }
 

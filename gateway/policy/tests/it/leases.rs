@@ -291,6 +291,107 @@ fn without_its_records_a_treasury_takes_over_what_gateways_obey_and_what_the_led
 }
 
 #[test]
+fn what_was_used_before_anybody_counted_is_not_lent_and_is_written_down_with_the_leases() {
+    let (mut bank, mut purse) = (treasury(100), Purse::default());
+    let _ = purse.reserve(30, Steady(1));
+    bank.merge(ONE, &mut purse, Steady(1));
+    bank.treasury.adjusted(&budget(), 80, Steady(1));
+    assert_eq!(bank.committed(), 80);
+    let records = bank.treasury.plan(Steady(1));
+    assert_eq!(lent_to(ONE, &records), Some(20));
+    bank.write(&records);
+    assert_eq!(bank.committed(), 100);
+    let (_, standing) = bank.treasury.standings(Steady(1)).next().expect("one");
+    assert_eq!((standing.spent, standing.committed), (80, 100));
+    assert_eq!(
+        bank.treasury.silent(Steady(u64::MAX)).count(),
+        1,
+        "ONE alone"
+    );
+    // Whoever takes office next.
+    let next = bank_of(&records);
+    let (_, standing) = next.treasury.standings(Steady(1)).next().expect("one");
+    assert_eq!((standing.spent, standing.committed), (80, 100));
+    assert_eq!(
+        next.treasury.silent(Steady(u64::MAX)).count(),
+        1,
+        "ONE alone"
+    );
+}
+
+#[test]
+fn what_is_known_is_a_lower_bound_while_somebody_who_has_spent_is_not_heard() {
+    let (mut bank, mut purse) = (treasury(100), Purse::default());
+    let is_lower_bound = |bank: &Bank, now| {
+        let mut standings = bank.treasury.standings(now);
+        standings.next().expect("one").1.is_lower_bound
+    };
+    let row = PurseRow {
+        budget: budget(),
+        most: 100,
+        said: purse.report(Steady(1)),
+    };
+    assert!(bank.treasury.merge(ONE, &row, Steady(1)), "it is new");
+    assert!(
+        is_lower_bound(&bank, Steady(1)),
+        "the ledger has not answered"
+    );
+    bank.treasury
+        .ledger_said(&budget(), [(OTHER, 7)], Steady(1));
+    assert!(is_lower_bound(&bank, Steady(1)), "more of OTHER may arrive");
+    let over = Steady(2 + LEASE_LIFETIME_US);
+    let _ = bank.treasury.records_arrived(OTHER, &budget(), 9, over);
+    assert!(is_lower_bound(&bank, over), "ONE is not heard any more");
+    bank.merge(ONE, &mut purse, over);
+    assert!(!is_lower_bound(&bank, over));
+}
+
+#[test]
+fn an_adjustment_replaces_the_one_before_and_a_lower_one_frees_when_it_is_written_down() {
+    let (mut bank, mut purse) = (treasury(100), Purse::default());
+    let _ = purse.reserve(90, Steady(1));
+    bank.merge(ONE, &mut purse, Steady(1));
+    bank.treasury.adjusted(&budget(), 80, Steady(1));
+    let records = bank.treasury.plan(Steady(1));
+    bank.write(&records);
+    bank.treasury.adjusted(&budget(), 10, Steady(2));
+    assert_eq!(bank.committed(), 100, "the records say 80");
+    let records = bank.treasury.plan(Steady(2));
+    bank.write(&records);
+    assert_eq!(bank.committed(), 30);
+    round(&mut bank, &mut purse, ONE, Steady(3));
+    let _ = purse.reserve(90, Steady(4));
+    round(&mut bank, &mut purse, ONE, Steady(5));
+    assert_eq!((bank.committed(), purse.remaining(Steady(5))), (100, 90));
+}
+
+#[test]
+fn what_was_charged_too_much_is_lent_again_and_forgotten_with_the_office() {
+    let (mut bank, mut purse) = (treasury(100), Purse::default());
+    let _ = purse.reserve(100, Steady(1));
+    round(&mut bank, &mut purse, ONE, Steady(1));
+    assert_eq!(purse.reserve(100, Steady(2)), Ok(()));
+    purse.settle(100, 100);
+    bank.treasury.adjusted(&budget(), -60, Steady(2));
+    assert_eq!(bank.committed(), 40);
+    let _ = purse.reserve(60, Steady(3));
+    bank.merge(ONE, &mut purse, Steady(3));
+    let records = bank.treasury.plan(Steady(3));
+    assert_eq!(lent_to(ONE, &records), Some(160));
+    bank.write(&records);
+    assert_eq!(bank.committed(), 100);
+    let mut next = bank_of(&records);
+    assert_eq!(next.committed(), 160, "until it is said again");
+    next.treasury.adjusted(&budget(), -60, Steady(4));
+    assert_eq!(next.committed(), 100);
+}
+
+/// Whoever begins with these records.
+fn bank_of(records: &[BudgetRecord]) -> Bank {
+    bank(100, Treasury::restore(records.to_vec(), Steady(0)))
+}
+
+#[test]
 fn while_a_budget_changes_the_least_that_a_gateway_knows_of_holds() {
     let (mut all, mut purse) = (treasury(1_000), Purse::default());
     let _ = purse.reserve(10, Steady(1));

@@ -2,8 +2,11 @@
 //!
 //! Only whoever is in office for limits lends, and begins with what is written down on `BUDGETS`. A gateway is answered each
 //! time that it reports, and again when what it asked for is durable. Of a budget of which nothing is written down the ledger
-//! is asked first: so totals outlive all that NATS and this process know.
+//! is asked first: so totals outlive all that NATS and this process know. What requests used before a policy counted them is
+//! asked for as well.
 
+mod arrived;
+mod before;
 mod spent;
 mod store;
 mod turns;
@@ -15,7 +18,7 @@ use std::{
 };
 
 use async_nats::{Client, jetstream};
-use events_schema::{subjects, time::Timestamp, totals::LimitTotals};
+use events_schema::{id::BudgetPolicyId, subjects, time::Timestamp, totals::LimitTotals};
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use gateway_policy::limits::{
     lease::{BudgetId, BudgetRecord, LeaseRow, Leases, Purses, Treasury},
@@ -29,7 +32,8 @@ use tokio::{
 use uuid::Uuid;
 
 use self::{
-    spent::Spent,
+    before::Before,
+    spent::{Asked, Said, Spent},
     store::{Error, Store},
     turns::Turns,
 };
@@ -106,7 +110,13 @@ struct Work<'c> {
     /// What the ledger is to be asked for, and since when.
     unasked: BTreeMap<BudgetId, Instant>,
     /// The question that is under way.
-    asking: Option<BoxFuture<'static, Result<Spent, WarehouseError>>>,
+    asking: Option<BoxFuture<'static, Result<Said, WarehouseError>>>,
+    /// What was used before gateways counted it.
+    before: Before,
+    /// Waits until all records have been counted that lay on `USAGE` when this began; `None`: they have been.
+    arriving: Option<BoxFuture<'static, ()>>,
+    /// What requests used that counted at budgets when these had no such limit; those of which nothing was are not named.
+    counted_before: BTreeMap<BudgetId, u64>,
     /// When the ledger may be asked again.
     ask_at: Instant,
     /// When it was asked last.
@@ -123,7 +133,8 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
     let Ok(Ok(mut purses)) = subscribed else {
         return Err(Error::Deaf);
     };
-    let (store, records) = Store::open(jetstream::new(client.clone()), config.replicas).await?;
+    let context = jetstream::new(client.clone());
+    let (store, records) = Store::open(context, config.replicas).await?;
     let mut work = Work::begin(config, client, store, records);
     let [mut tick, mut tell] = [TICK, totals::EVERY].map(|time| {
         let mut interval = interval(time);
@@ -137,8 +148,10 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
                 None => return Err(Error::Deaf),
             },
             Some((record, written)) = work.writes.next() => work.written(&record, written?).await,
-            spent = pending(&mut work.asking) => work.ledger_said(spent),
+            said = pending(&mut work.asking) => work.ledger_said(said),
+            policies = work.before.answered((config.now)()) => work.used_before(&policies),
             spent = pending(&mut work.settling) => work.records_arrived(spent),
+            () = pending(&mut work.arriving) => tracing::info!("all records have been counted that were there before"),
             _ = tick.tick() => work.tick(),
             _ = tell.tick() => {
                 let (totals, used) = work.totals();
@@ -204,6 +217,11 @@ impl<'c> Work<'c> {
             writes: FuturesUnordered::new(),
             unasked,
             asking: None,
+            before: Before::begin(jetstream::new(client.clone()), config.warehouse.clone()),
+            arriving: Some(
+                arrived::all(jetstream::new(client.clone()), config.warehouse.clone()).boxed(),
+            ),
+            counted_before: BTreeMap::new(),
             ask_at: begin,
             asked_at: begin,
             settling: None,
@@ -276,7 +294,11 @@ impl<'c> Work<'c> {
     fn totals(&mut self) -> (LimitTotals, LimitTotals) {
         let (now, wall) = (self.steady(), (self.config.now)());
         let all = self.shards.iter().flat_map(|it| it.treasury.standings(now));
-        let all = all.map(|(budget, standing)| (budget, totals::of_budget(&budget, &standing)));
+        let is_arriving = self.arriving.is_some();
+        let all = all.map(|(budget, mut standing)| {
+            standing.is_lower_bound |= is_arriving;
+            (budget, totals::of_budget(&budget, &standing))
+        });
         let all: Vec<_> = all.collect();
         let used = LimitTotals {
             at: wall,
@@ -300,20 +322,29 @@ impl<'c> Work<'c> {
         self.ask();
     }
 
-    /// Asks the ledger, where something is to be asked and nothing is being asked.
+    /// Asks the ledger, where something is to be asked and nothing is being asked. A budget is asked for once it is known what was
+    /// used of it before gateways counted, so that nothing is lent without the one or the other.
     fn ask(&mut self) {
+        self.before.ask((self.config.now)());
         if self.asking.is_some() || self.unasked.is_empty() || Instant::now() < self.ask_at {
             return;
         }
-        let budgets: BTreeSet<BudgetId> = self.unasked.keys().copied().collect();
+        let unasked = self.unasked.iter();
+        let ready = unasked.filter(|(it, since)| self.before.is_ready(it, since.elapsed()));
+        let asked: Asked = ready
+            .map(|(budget, _)| (*budget, self.before.counted_since(budget)))
+            .collect();
+        if asked.is_empty() {
+            return;
+        }
         self.asked_at = Instant::now();
         let warehouse = self.config.warehouse.clone();
-        self.asking = Some(async move { spent::ask(&warehouse, &budgets).await }.boxed());
+        self.asking = Some(async move { spent::ask(&warehouse, &asked).await }.boxed());
     }
 
-    fn ledger_said(&mut self, spent: Result<Spent, WarehouseError>) {
-        let spent = match spent {
-            Ok(spent) => spent,
+    fn ledger_said(&mut self, said: Result<Said, WarehouseError>) {
+        let Said { spent, mut before } = match said {
+            Ok(said) => said,
             Err(error) => {
                 let error = crate::feed::chain(&error);
                 tracing::warn!(error, "what was spent of budgets is not known");
@@ -329,8 +360,39 @@ impl<'c> Work<'c> {
         );
         for (budget, spent) in spent {
             self.unasked.remove(&budget);
+            match before.remove(&budget) {
+                Some(used) => self.counted_before.insert(budget, used),
+                None => self.counted_before.remove(&budget),
+            };
+            self.adjust(&budget, now);
             let shard = &mut self.shards[shard_of(&budget.counter)];
             shard.treasury.ledger_said(&budget, spent, now);
+        }
+    }
+
+    /// What was used before gateways counted it counts as spent.
+    fn adjust(&mut self, budget: &BudgetId, now: Steady) {
+        let Some(used) = self.before.used(budget) else {
+            return;
+        };
+        let counted = self.counted_before.get(budget).copied().unwrap_or(0);
+        let by = i64::try_from(counted.saturating_add(used)).unwrap_or(i64::MAX);
+        let shard = &mut self.shards[shard_of(&budget.counter)];
+        shard.treasury.adjusted(budget, by, now);
+    }
+
+    /// Of these policies it is known what was used before.
+    fn used_before(&mut self, policies: &BTreeSet<BudgetPolicyId>) {
+        let now = self.steady();
+        let known = self.shards.iter().flat_map(|it| it.treasury.budgets());
+        let known = known.filter(|it| policies.contains(&before::policy(it)));
+        let known: Vec<BudgetId> = known.copied().collect();
+        for budget in known {
+            self.adjust(&budget, now);
+            if self.before.is_of_new_limit(&budget) {
+                // More that counted before may have arrived.
+                self.unasked.entry(budget).or_insert_with(Instant::now);
+            }
         }
     }
 
@@ -351,7 +413,11 @@ impl<'c> Work<'c> {
             return;
         }
         let warehouse = self.config.warehouse.clone();
-        let asking = async move { spent::of_the_dead(&warehouse, &silent).await };
+        let asked = silent.keys();
+        let asked: Asked = asked
+            .map(|it| (*it, self.before.counted_since(it)))
+            .collect();
+        let asking = async move { spent::of_the_dead(&warehouse, &silent, asked).await };
         self.settling = Some(asking.boxed());
     }
 
@@ -385,6 +451,7 @@ impl<'c> Work<'c> {
             }
         }
         let (store, unasked, turns) = (&mut self.store, &mut self.unasked, &mut self.turns);
+        let counted_before = &mut self.counted_before;
         let mut known = 0;
         for shard in &mut self.shards {
             let all = shard.treasury.budgets();
@@ -394,6 +461,7 @@ impl<'c> Work<'c> {
                 store.forget(&budget);
                 turns.forget(&budget);
                 unasked.remove(&budget);
+                counted_before.remove(&budget);
             }
             known += shard.treasury.budgets().count();
         }

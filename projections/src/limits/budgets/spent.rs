@@ -21,16 +21,30 @@ use crate::{
 /// What each incarnation has spent of each budget; one that has spent nothing is not named.
 pub(super) type Spent = BTreeMap<BudgetId, Vec<(Incarnation, u64)>>;
 
+/// Budgets that are asked for. Of each, before which position of the history requests that counted there did so when it had no such
+/// limit.
+pub(super) type Asked = BTreeMap<BudgetId, u64>;
+
+/// What the ledger says of budgets.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// What was spent of them.
+    pub(super) spent: Spent,
+    /// What requests used that counted there when they had no such limit; those of which nothing was are not named.
+    pub(super) before: BTreeMap<BudgetId, u64>,
+}
+
 /// How many budgets are asked for in one statement: their names fill 70 KiB.
 const AT_ONCE: usize = 1_000;
 
-/// Of these budgets, what the dead have spent of whom all records have arrived.
+/// Of these budgets, what the dead have spent of whom all records have arrived. `asked` names at least these.
 ///
 /// # Errors
 /// When ClickHouse does not answer.
 pub(super) async fn of_the_dead(
     warehouse: &Warehouse,
     silent: &BTreeMap<BudgetId, BTreeSet<Incarnation>>,
+    mut asked: Asked,
 ) -> Result<Spent, WarehouseError> {
     let all: BTreeSet<Incarnation> = silent.values().flatten().copied().collect();
     let dead = ended(warehouse, &all).await?;
@@ -39,7 +53,8 @@ pub(super) async fn of_the_dead(
         (!dead.is_empty()).then_some((*budget, dead))
     });
     let of_dead: BTreeMap<BudgetId, Vec<Incarnation>> = of_dead.collect();
-    let spent = ask(warehouse, &of_dead.keys().copied().collect()).await?;
+    asked.retain(|budget, _| of_dead.contains_key(budget));
+    let spent = ask(warehouse, &asked).await?.spent;
     let spent_by = |budget: &BudgetId, whose: Incarnation| {
         let mut spent = spent.get(budget).into_iter().flatten();
         spent
@@ -88,24 +103,26 @@ struct EndedRow {
 struct SpentRow {
     budget: String,
     incarnation: (u64, u64),
-    cost: u64,
+    costs: u64,
+    costs_before: u64,
     tokens: u64,
+    tokens_before: u64,
 }
 
 /// Asks the ledger. Requests that it has not heard of yet are lacking: what it says is a lower bound.
 ///
 /// # Errors
 /// When ClickHouse does not answer.
-pub(super) async fn ask(
-    warehouse: &Warehouse,
-    budgets: &BTreeSet<BudgetId>,
-) -> Result<Spent, WarehouseError> {
-    let mut windows = BTreeMap::<(Period, SlotNumber), Vec<&BudgetId>>::new();
-    for budget in budgets {
+pub(super) async fn ask(warehouse: &Warehouse, asked: &Asked) -> Result<Said, WarehouseError> {
+    let mut windows = BTreeMap::<(Period, SlotNumber), Vec<(&BudgetId, u64)>>::new();
+    for (budget, since) in asked {
         let window = (budget.counter.period, budget.slot);
-        windows.entry(window).or_default().push(budget);
+        windows.entry(window).or_default().push((budget, *since));
     }
-    let mut all: Spent = budgets.iter().map(|budget| (*budget, Vec::new())).collect();
+    let mut all = Said {
+        spent: asked.keys().map(|it| (*it, Vec::new())).collect(),
+        before: BTreeMap::new(),
+    };
     for ((period, slot), budgets) in windows {
         for some in budgets.chunks(AT_ONCE) {
             let begins = period.slot_begins(slot);
@@ -119,40 +136,71 @@ pub(super) async fn ask(
 async fn of_window(
     warehouse: &Warehouse,
     (begins, ends): (Timestamp, Timestamp),
-    budgets: &[&BudgetId],
-    all: &mut Spent,
+    budgets: &[(&BudgetId, u64)],
+    all: &mut Said,
 ) -> Result<(), WarehouseError> {
-    let sql = "SELECT budget, incarnation, sum(ifNull(cost, 0)) AS cost, \
-               sum(input_tokens + output_tokens) AS tokens \
-               FROM requests ARRAY JOIN budgets AS budget \
-               WHERE received_at >= fromUnixTimestamp64Micro({begins:Int64}, 'UTC') \
-               AND received_at < fromUnixTimestamp64Micro({ends:Int64}, 'UTC') \
-               AND budget IN {names:Array(String)} \
-               GROUP BY budget, incarnation";
-    let names: BTreeSet<String> = budgets.iter().map(|it| name(&it.counter)).collect();
+    let since = |of: &str| {
+        format!("position >= transform(budget, {{names:Array(String)}}, {{{of}:Array(UInt64)}}, 0)")
+    };
+    let (cost, tokens) = (since("cost_since"), since("tokens_since"));
+    let sql = format!(
+        "SELECT budget, incarnation, \
+         sumIf(ifNull(cost, 0), {cost}) AS costs, sumIf(ifNull(cost, 0), NOT {cost}) AS costs_before, \
+         sumIf(input_tokens + output_tokens, {tokens}) AS tokens, \
+         sumIf(input_tokens + output_tokens, NOT {tokens}) AS tokens_before \
+         FROM requests ARRAY JOIN budgets AS budget \
+         WHERE received_at >= fromUnixTimestamp64Micro({{begins:Int64}}, 'UTC') \
+         AND received_at < fromUnixTimestamp64Micro({{ends:Int64}}, 'UTC') \
+         AND budget IN {{names:Array(String)}} \
+         GROUP BY budget, incarnation"
+    );
+    // Of each name, since when it has its limits.
+    let mut names = BTreeMap::<String, (u64, u64)>::new();
+    for (budget, since) in budgets {
+        let (cost, tokens) = names.entry(name(&budget.counter)).or_default();
+        match budget.counter.measure {
+            Measure::Cost => *cost = *since,
+            Measure::Tokens => *tokens = *since,
+            Measure::Requests => {}
+        }
+    }
     let query = warehouse
         .client()
-        .query(sql)
+        .query(&sql)
         .param("begins", begins.micros())
         .param("ends", ends.micros())
-        .param("names", names.into_iter().collect::<Vec<_>>());
+        .param("names", names.keys().collect::<Vec<_>>())
+        .param(
+            "cost_since",
+            names.values().map(|it| it.0).collect::<Vec<_>>(),
+        )
+        .param(
+            "tokens_since",
+            names.values().map(|it| it.1).collect::<Vec<_>>(),
+        );
     let rows: Vec<SpentRow> = within("adding up what was spent", query.fetch_all()).await?;
     let mut by_name = BTreeMap::<&str, Vec<&SpentRow>>::new();
     for row in &rows {
         by_name.entry(&row.budget).or_default().push(row);
     }
-    for budget in budgets {
+    for (budget, _) in budgets {
         let of = by_name.get(name(&budget.counter).as_str());
-        let spent = of.into_iter().flatten().map(|row| {
-            let amount = match budget.counter.measure {
-                Measure::Cost => row.cost,
-                Measure::Tokens => row.tokens,
+        for row in of.into_iter().flatten() {
+            let (spent, before) = match budget.counter.measure {
+                Measure::Cost => (row.costs, row.costs_before),
+                Measure::Tokens => (row.tokens, row.tokens_before),
                 // No budget counts requests.
-                Measure::Requests => 0,
+                Measure::Requests => (0, 0),
             };
-            (incarnation(row.incarnation), amount)
-        });
-        all.entry(**budget).or_default().extend(spent);
+            if spent > 0 {
+                let by = (incarnation(row.incarnation), spent);
+                all.spent.entry(**budget).or_default().push(by);
+            }
+            if before > 0 {
+                let all_before = all.before.entry(**budget).or_default();
+                *all_before = all_before.saturating_add(before);
+            }
+        }
     }
     Ok(())
 }

@@ -110,6 +110,7 @@ mod tests {
             used,
             held: 0,
             refused: 0,
+            is_lower_bound: false,
         };
         let slot = SlotNumber(1);
         (BudgetId { counter, slot }, total)

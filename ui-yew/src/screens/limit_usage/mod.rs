@@ -132,6 +132,7 @@ fn part(
 
 fn line(item: &LimitUsageItem) -> Html {
     let at_a_time = item.period == LimitPeriod::AtATime;
+    let at_least = if item.is_lower_bound { "at least " } else { "" };
     // Each window is a line of its own; what is under way has none.
     let began_at = (!at_a_time).then_some(item.began_at);
     let key = format!(
@@ -145,7 +146,7 @@ fn line(item: &LimitUsageItem) -> Html {
         <li key={key}>
             <div class="sl-usage-head">
                 <span class="sl-usage-name">{ whose(item) }</span>
-                <span class="sl-mono">{ format!("{} of {} {}", amount(item.used), amount_and_unit(item.limit), window(item.period)) }</span>
+                <span class="sl-mono">{ format!("{at_least}{} of {} {}", amount(item.used), amount_and_unit(item.limit), window(item.period)) }</span>
             </div>
             { bar(item) }
             <div class="sl-usage-foot sl-quiet">
@@ -157,6 +158,9 @@ fn line(item: &LimitUsageItem) -> Html {
                 </span>
                 if let Some(threshold) = item.alert {
                     { alerts::badge(threshold) }
+                }
+                if item.is_lower_bound {
+                    <span>{ "Records are still arriving" }</span>
                 }
                 if !nothing_of(item.refused) {
                     <Label label={format!("{} refused", amount_and_unit(item.refused))} color={Color::Orange} compact={true} />

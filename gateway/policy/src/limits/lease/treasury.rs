@@ -8,6 +8,10 @@ use crate::limits::message::{Incarnation, Steady};
 /// A gateway is lent what it asks for in so many times the time between two plans.
 const AHEAD: u64 = 16;
 
+/// Under which what counts as spent without any gateway's having spent it is written down, like a lease: the nil UUID, which no
+/// gateway has.
+const BESIDE: Incarnation = Incarnation([0; 16]);
+
 /// What is known of one incarnation's lease.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Loan {
@@ -33,6 +37,8 @@ struct Loan {
 #[derive(Debug, Clone, Default)]
 struct Budget {
     loans: BTreeMap<Incarnation, Loan>,
+    /// By how much less is spent than the loans say.
+    credit: u64,
     /// The last that anybody said of how much it is.
     most: u64,
     /// A record of it is being written.
@@ -54,6 +60,9 @@ pub struct BudgetStanding {
     pub committed: u64,
     /// What requests were refused.
     pub refused: u64,
+    /// Whether more may have been spent: the ledger has not answered yet, or somebody has spent who is not heard and of whom records
+    /// may be under way.
+    pub is_lower_bound: bool,
 }
 
 /// All leases of all budgets.
@@ -112,8 +121,22 @@ impl Loan {
 
 impl Budget {
     fn committed(&self) -> u64 {
-        let loans = self.loans.values().map(Loan::committed);
-        loans.fold(0, u64::saturating_add)
+        self.sum(Loan::committed).saturating_sub(self.credit)
+    }
+
+    fn spent(&self) -> u64 {
+        self.sum(Loan::spent).saturating_sub(self.credit)
+    }
+
+    /// Whether more may be spent than is known.
+    fn is_lower_bound(&self, now: Steady) -> bool {
+        let is_known =
+            |loan: &Loan| loan.is_over || (loan.received_at.is_some() && loan.is_alive(now));
+        self.awaits_ledger || !self.loans.values().all(is_known)
+    }
+
+    fn sum(&self, of: impl Fn(&Loan) -> u64) -> u64 {
+        self.loans.values().map(of).fold(0, u64::saturating_add)
     }
 
     /// How much the budget is: while it changes, and gateways know of it one after another, the least that one of them knows.
@@ -133,7 +156,7 @@ impl Budget {
         let living = self
             .loans
             .values()
-            .filter(|loan| loan.is_alive(now))
+            .filter(|loan| !loan.is_over && loan.is_alive(now))
             .count();
         let parts = 2 * (living as u64).max(1);
         let mut changes = false;
@@ -192,6 +215,9 @@ impl Treasury {
             for (incarnation, lease) in record.leases {
                 let loan = budget.loans.entry(incarnation).or_default();
                 (loan.told, loan.planned, loan.known_since) = (lease, lease, now);
+                if incarnation == BESIDE {
+                    (loan.is_over, loan.recorded) = (true, lease.ceiling);
+                }
             }
         }
         treasury
@@ -246,6 +272,26 @@ impl Treasury {
                 ..Loan::default()
             });
             loan.recorded = loan.recorded.max(spent);
+        }
+    }
+
+    /// So much more, or less, counts as spent of a budget than gateways have spent: what was used before they counted for it, and
+    /// what corrected prices make of it. Replaces what was said before. What is more is written down with the leases; what is
+    /// less is to be said again to whoever takes office next, who lends too little until then.
+    pub fn adjusted(&mut self, id: &BudgetId, by: i64, now: Steady) {
+        let Some(budget) = self.budgets.get_mut(id) else {
+            return;
+        };
+        self.stirred.insert(*id);
+        let more = u64::try_from(by).unwrap_or(0);
+        budget.credit = if by < 0 { by.unsigned_abs() } else { 0 };
+        if more > 0 || budget.loans.contains_key(&BESIDE) {
+            let beside = budget.loans.entry(BESIDE).or_insert(Loan {
+                is_over: true,
+                known_since: now,
+                ..Loan::default()
+            });
+            beside.recorded = more;
         }
     }
 
@@ -343,14 +389,13 @@ impl Treasury {
     /// How all budgets stand.
     pub fn standings(&self, now: Steady) -> impl Iterator<Item = (BudgetId, BudgetStanding)> {
         self.budgets.iter().map(move |(id, budget)| {
-            let sum =
-                |of: fn(&Loan) -> u64| budget.loans.values().map(of).fold(0, u64::saturating_add);
             let standing = BudgetStanding {
                 most: budget.most(now),
-                spent: sum(Loan::spent),
-                open: sum(|loan| loan.said.open),
+                spent: budget.spent(),
+                open: budget.sum(|loan| loan.said.open),
                 committed: budget.committed(),
-                refused: sum(|loan| loan.said.refused),
+                refused: budget.sum(|loan| loan.said.refused),
+                is_lower_bound: budget.is_lower_bound(now),
             };
             (*id, standing)
         })

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod corrections;
 mod feed;
 pub mod ledger;
 pub mod limits;
@@ -14,5 +15,6 @@ pub mod rebuild;
 pub mod retention;
 pub mod snapshots;
 pub mod status;
+mod trail;
 pub mod trust;
 pub mod warehouse;

@@ -8,6 +8,7 @@ pub mod events;
 pub mod id;
 pub mod json;
 pub mod keyring;
+pub mod ledger;
 pub mod money;
 pub mod names;
 #[cfg(feature = "openapi")]

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod corrections;
 mod feed;
 mod fold;
 pub mod ledger;
@@ -15,5 +16,6 @@ pub mod rebuild;
 pub mod retention;
 pub mod snapshots;
 pub mod status;
+mod trail;
 pub mod trust;
 pub mod warehouse;

@@ -7,6 +7,7 @@ use projections::{
     audit::{self, AuditPart},
     clock,
     config::{Command, Config, LogFormat, Places, Rebuild},
+    corrections::{self, CorrectionsPart},
     ledger::{self, LedgerPart},
     limits::{self, LimitsPart},
     log_head::LogHead,
@@ -114,18 +115,29 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
             now: clock::now,
             status: Arc::default(),
         };
+        let log_head = LogHead::new(postgres_options(places, &trust)?);
+        let corrections = corrections::Config {
+            jetstream: jetstream.clone(),
+            warehouse: warehouse.clone(),
+            log_head: log_head.clone(),
+            now: clock::now,
+            worker: random_id()?,
+            status: Arc::default(),
+        };
         let retention = retention::Config {
             jetstream,
             warehouse,
-            log_head: LogHead::new(postgres_options(places, &trust)?),
+            log_head,
             now: clock::now,
         };
         parts.push(Arc::new(LedgerPart(Arc::clone(&ledger.status))));
         parts.push(Arc::new(AuditPart(Arc::clone(&audit.status))));
+        parts.push(Arc::new(CorrectionsPart(Arc::clone(&corrections.status))));
         parts.push(Arc::new(LimitsPart(Arc::clone(&limits.status))));
         workers.spawn(limits::run(limits, shutdown.clone()));
         workers.spawn(ledger::run(ledger, shutdown.clone()));
         workers.spawn(audit::run(audit, shutdown.clone()));
+        workers.spawn(corrections::run(corrections, shutdown.clone()));
         workers.spawn(retention::run(retention, shutdown.clone()));
         let listener = TcpListener::bind(places.listen).await;
         let listener =

@@ -7,6 +7,7 @@
 //! Names of people are not in ClickHouse; whoever answers a client adds them.
 
 mod refusals;
+mod repricing;
 mod requests;
 mod sql;
 mod sums;
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 
 pub use self::{
     refusals::RefusalFilter,
+    repricing::Proposal,
     requests::{RequestFilter, RequestPage, RequestRecord},
 };
 use crate::trust::{self, Trust, TrustError};

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use clickhouse::{Row, query::Query};
 use events_schema::{
-    api::analytics::RequestItem,
+    api::analytics::{CostCorrection, RequestItem},
     envelope::Epoch,
     id::ModelId,
     money::NanoUsd,
@@ -14,7 +14,7 @@ use events_schema::{
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Analytics, AnalyticsError, MAX_PAGE, Range, ask, or_empty, sql};
+use super::{Analytics, AnalyticsError, MAX_PAGE, Range, ask, or_empty, repricing::nanos, sql};
 
 /// The hexadecimal digits of an id.
 const ID_DIGITS: usize = 32;
@@ -149,6 +149,15 @@ struct RestRow {
     seed: u64,
 }
 
+/// What corrections of prices make of a request.
+#[derive(Debug, Clone, Copy, Row, Deserialize)]
+struct CorrectionRow {
+    which: (u64, u64),
+    all_amount: i128,
+    /// That of the correction that holds; 0: none does any more.
+    last_position: u64,
+}
+
 /// One thing that must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Condition {
@@ -195,11 +204,36 @@ impl Analytics {
             .last()
             .filter(|_| has_more)
             .map(|row| Cursor::of(row).to_string());
-        let items = rows
+        let mut items = rows
             .into_iter()
             .map(RequestRow::item)
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        self.correct(&mut items).await?;
         Ok(RequestPage { items, next_cursor })
+    }
+
+    /// Puts in what requests cost by corrections of their prices.
+    async fn correct(&self, items: &mut [RequestItem]) -> Result<(), AnalyticsError> {
+        let times = || items.iter().map(|it| it.received_at);
+        let (Some(first), Some(last)) = (times().min(), times().max()) else {
+            return Ok(());
+        };
+        let these: Vec<String> = items.iter().map(|it| it.request.to_string()).collect();
+        let query = self
+            .client
+            .query(&sql::corrections())
+            .param("from", first.micros())
+            .param("to", last.plus_micros(1).micros())
+            .param("these", these);
+        let rows = or_empty(ask(query.fetch_all::<CorrectionRow>()).await, Vec::new)?;
+        let rows: BTreeMap<Uuid, CorrectionRow> =
+            rows.into_iter().map(|row| (uuid(row.which), row)).collect();
+        for item in items {
+            if let Some(row) = rows.get(&item.request) {
+                row.correct(item);
+            }
+        }
+        Ok(())
     }
 
     /// The request of this id; `None`: the ledger has none, or no longer.
@@ -222,9 +256,29 @@ impl Analytics {
             async { or_empty(ask(row.fetch_optional::<RequestRow>()).await, || None) },
             async { or_empty(ask(rest.fetch_optional::<RestRow>()).await, || None) },
         )?;
-        row.zip(rest)
-            .map(|(row, rest)| rest.record(row))
-            .transpose()
+        let found = row.zip(rest).map(|(row, rest)| rest.record(row));
+        let Some(mut record) = found.transpose()? else {
+            return Ok(None);
+        };
+        self.correct(std::slice::from_mut(&mut record.item)).await?;
+        Ok(Some(record))
+    }
+}
+
+// === impl CorrectionRow ===
+
+impl CorrectionRow {
+    fn correct(&self, item: &mut RequestItem) {
+        if self.last_position == 0 {
+            return;
+        }
+        let first_cost = item.cost;
+        let first = i128::from(first_cost.unwrap_or_default().nanos());
+        item.cost = Some(nanos(first.saturating_add(self.all_amount)));
+        item.correction = Some(CostCorrection {
+            position: self.last_position,
+            first_cost,
+        });
     }
 }
 
@@ -413,6 +467,7 @@ impl RequestRow {
                 audio_output: self.audio_output_tokens,
             },
             cost: self.cost.map(NanoUsd::new),
+            correction: None,
             duration_us: self.duration_us,
             first_byte_us: self.first_byte_us,
             position: self.position,

@@ -1,12 +1,15 @@
 //! The text of the questions. Values go in as bound parameters, never as text.
 
-use events_schema::api::analytics::GroupBy;
+use events_schema::{api::analytics::GroupBy, ledger};
 
 /// The columns of [`super::sums::SumRow`]. The names differ from the columns' own, so that ClickHouse
 /// does not take one for the other. There is no quantile of nothing: it is said to be 0.
 const SUMS: &str = "sum(requests) AS all_requests, sum(errors) AS all_errors, sum(input_tokens) AS all_input, \
      sum(output_tokens) AS all_output, sum(cost) AS all_cost, \
      arrayMap(q -> if(isNaN(q), 0, toUInt64(q)), quantilesTDigestMerge(0.5, 0.95, 0.99)(durations)) AS quantiles";
+
+/// The columns of [`super::sums::CorrectionRow`].
+const CORRECTIONS: &str = "sum(amount) AS all_amount";
 
 const IN_RANGE: &str =
     "minute >= toDateTime({from:UInt32}, 'UTC') AND minute < toDateTime({to:UInt32}, 'UTC')";
@@ -38,6 +41,31 @@ pub(super) fn steps(by: GroupBy) -> String {
         "SELECT {key} AS key, \
          toUInt64(intDiv(toUnixTimestamp(minute) - {{from:UInt32}}, {{step_seconds:UInt32}})) AS step, {SUMS} \
          FROM usage_1m WHERE {IN_RANGE} GROUP BY key, step"
+    )
+}
+
+/// What corrections of prices add to [`total`], with the same parameters.
+pub(super) fn corrections_in_total() -> String {
+    format!(
+        "SELECT '' AS key, toUInt64(0) AS step, {CORRECTIONS} FROM corrections_1m WHERE {IN_RANGE}"
+    )
+}
+
+/// What corrections of prices add to [`groups`], with the same parameters.
+pub(super) fn corrections_in_groups(by: GroupBy) -> String {
+    let key = key(by);
+    format!(
+        "SELECT {key} AS key, toUInt64(0) AS step, {CORRECTIONS} FROM corrections_1m WHERE {IN_RANGE} GROUP BY key"
+    )
+}
+
+/// What corrections of prices add to [`steps`], with the same parameters.
+pub(super) fn corrections_in_steps(by: GroupBy) -> String {
+    let key = key(by);
+    format!(
+        "SELECT {key} AS key, \
+         toUInt64(intDiv(toUnixTimestamp(minute) - {{from:UInt32}}, {{step_seconds:UInt32}})) AS step, {CORRECTIONS} \
+         FROM corrections_1m WHERE {IN_RANGE} GROUP BY key, step"
     )
 }
 
@@ -155,4 +183,44 @@ pub(super) fn requests(conditions: &[&str]) -> String {
     }
     sql.push_str(" ORDER BY received_at DESC, request DESC LIMIT {limit:UInt32}");
     sql
+}
+
+/// The corrections of requests: parameters `from` and `to` in microseconds, and `these`, the requests' ids.
+pub(super) fn corrections() -> String {
+    format!(
+        "SELECT request AS which, sum(amount) AS all_amount, argMax(position, ordinal) AS last_position \
+         FROM corrections WHERE {ARRIVED} AND request IN {{these:Array(UUID)}} GROUP BY which"
+    )
+}
+
+/// The requests that a correction of a price would change, each with what it costs before and after: parameters `from` and `to` in
+/// microseconds, `model`, the three parts of the price, and the lists of [`ledger::RepricedLists`].
+fn repriced() -> String {
+    let before = ledger::corrected_cost_sql("place");
+    let after = ledger::cost_sql("{input:UInt64}", "{cached_input:UInt64}", "{output:UInt64}");
+    format!(
+        "SELECT received_at, owner, {before} AS before, {after} AS after, \
+         isNull(cost) AND place = 0 AND after > 0 AS no_price, input_tokens = 0 AND output_tokens = 0 AS no_tokens \
+         FROM (SELECT *, {which} AS place FROM requests WHERE answered_by = {{model:String}} AND {ARRIVED})",
+        which = ledger::WHICH
+    )
+}
+
+/// What a correction of a price would change in all: the columns of [`super::repricing::TotalRow`].
+pub(super) fn repricing() -> String {
+    format!(
+        "SELECT count() AS counted, sum(before) AS all_before, sum(after) AS all_after, \
+         countIf(no_price) AS without_price, countIf(no_tokens) AS without_tokens FROM ({})",
+        repriced()
+    )
+}
+
+/// What a correction of a price would change in each part: the columns of [`super::repricing::PartRow`].
+pub(super) fn repricing_by(part: &str, order: &str, bounded: bool) -> String {
+    let limit = if bounded { " LIMIT {limit:UInt32}" } else { "" };
+    format!(
+        "SELECT {part} AS part, count() AS counted, sum(before) AS all_before, sum(after) AS all_after \
+         FROM ({}) GROUP BY part ORDER BY {order}{limit}",
+        repriced()
+    )
 }

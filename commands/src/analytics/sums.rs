@@ -10,7 +10,7 @@ use events_schema::{
 };
 use serde::Deserialize;
 
-use super::{Analytics, AnalyticsError, MAX_STEPS, Range, ask, or_empty, sql};
+use super::{Analytics, AnalyticsError, MAX_STEPS, Range, ask, or_empty, repricing::nanos, sql};
 
 /// The rollup's own step.
 const MINUTE_SECONDS: u64 = 60;
@@ -26,6 +26,14 @@ struct SumRow {
     all_output: u64,
     all_cost: u64,
     quantiles: Vec<u64>,
+}
+
+/// What corrections of prices add to one group's cost, over the whole range or one step of it.
+#[derive(Debug, Clone, PartialEq, Eq, Row, Deserialize)]
+struct CorrectionRow {
+    key: String,
+    step: u64,
+    all_amount: i128,
 }
 
 /// A time range in whole steps, in seconds since 1970.
@@ -71,8 +79,8 @@ impl Analytics {
     ) -> Result<Series, AnalyticsError> {
         let steps = Steps::new(Range::new(from, to)?, step_seconds)?;
         let (groups, rows) = tokio::try_join!(
-            self.sums(sql::groups(by), steps),
-            self.sums(sql::steps(by), steps)
+            self.sums(sql::groups(by), sql::corrections_in_groups(by), steps),
+            self.sums(sql::steps(by), sql::corrections_in_steps(by), steps)
         )?;
         Ok(Series {
             step_seconds,
@@ -82,7 +90,8 @@ impl Analytics {
     }
 
     async fn total(&self, steps: Steps) -> Result<Figures, AnalyticsError> {
-        let rows = self.sums(sql::total(), steps).await?;
+        let rows = self.sums(sql::total(), sql::corrections_in_total(), steps);
+        let rows = rows.await?;
         Ok(rows
             .into_iter()
             .next()
@@ -90,14 +99,26 @@ impl Analytics {
             .unwrap_or_default())
     }
 
-    async fn sums(&self, sql: String, steps: Steps) -> Result<Vec<SumRow>, AnalyticsError> {
-        let query = self
-            .client
-            .query(&sql)
-            .param("from", steps.begin)
-            .param("to", steps.end())
-            .param("step_seconds", steps.step);
-        or_empty(ask(query.fetch_all()).await, Vec::new)
+    /// The sums, with what `corrections` add to them.
+    async fn sums(
+        &self,
+        sql: String,
+        corrections: String,
+        steps: Steps,
+    ) -> Result<Vec<SumRow>, AnalyticsError> {
+        let asked = |sql: &str| {
+            self.client
+                .query(sql)
+                .param("from", steps.begin)
+                .param("to", steps.end())
+                .param("step_seconds", steps.step)
+        };
+        let (sums, corrections) = (asked(&sql), asked(&corrections));
+        let (sums, corrections) = tokio::try_join!(
+            async { or_empty(ask(sums.fetch_all()).await, Vec::new) },
+            async { or_empty(ask(corrections.fetch_all()).await, Vec::new) },
+        )?;
+        Ok(corrected(sums, corrections))
     }
 }
 
@@ -192,6 +213,27 @@ impl Steps {
 
 fn floor(seconds: u64, step: u64) -> u64 {
     seconds - seconds % step
+}
+
+/// Sums with what corrections add to them.
+fn corrected(mut sums: Vec<SumRow>, corrections: Vec<CorrectionRow>) -> Vec<SumRow> {
+    let amounts = corrections.into_iter().map(|row| {
+        let CorrectionRow {
+            key,
+            step,
+            all_amount,
+        } = row;
+        ((key, step), all_amount)
+    });
+    let amounts: HashMap<(String, u64), i128> = amounts.collect();
+    for sum in &mut sums {
+        // A key is cloned for the look, since pairs are looked up by pairs.
+        if let Some(amount) = amounts.get(&(sum.key.clone(), sum.step)) {
+            let cost = i128::from(sum.all_cost).saturating_add(*amount);
+            sum.all_cost = nanos(cost).nanos();
+        }
+    }
+    sums
 }
 
 /// Puts each group's steps in their places; steps without requests are zero.
@@ -305,6 +347,30 @@ mod tests {
             field("2026-10-22T12:00:00Z", "2026-11-22T12:00:00Z", 60),
             "step_seconds"
         );
+    }
+
+    #[test]
+    fn a_correction_is_added_to_the_sum_that_it_belongs_to() {
+        let sum = |key: &str, step, all_cost| SumRow {
+            all_cost,
+            ..row(key, step, 1)
+        };
+        let correction = |key: &str, step, all_amount| CorrectionRow {
+            key: key.to_owned(),
+            step,
+            all_amount,
+        };
+        let sums = vec![sum("a", 0, 10), sum("a", 1, 10), sum("b", 0, 10)];
+        let corrections = vec![
+            correction("a", 0, -7),
+            correction("b", 0, 5),
+            correction("gone", 0, 1),
+        ];
+        let costs: Vec<u64> = corrected(sums, corrections)
+            .into_iter()
+            .map(|it| it.all_cost)
+            .collect();
+        assert_eq!(costs, [3, 10, 15]);
     }
 
     #[test]

@@ -107,6 +107,11 @@ pub const ROUTES: &[(Method, &str, Right)] = &[
     (Method::GET, "/api/v1/models/{id}", Right::ReadConfiguration),
     (
         Method::GET,
+        "/api/v1/models/{id}/repricing",
+        Right::ReadDashboard,
+    ),
+    (
+        Method::GET,
         "/api/v1/virtual-models",
         Right::ReadConfiguration,
     ),
@@ -251,6 +256,7 @@ pub const fn right_of_command(command: &NewCommand) -> Right {
         | C::RenameModel { .. }
         | C::ChangeModelUpstreamName { .. }
         | C::SetModelPrice { .. }
+        | C::RepriceUsage { .. }
         | C::DisableModel { .. }
         | C::EnableModel { .. }
         | C::DeleteModel { .. }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use events_schema::{
     envelope::Epoch,
     events::{
-        BudgetLimit, BudgetRule, GrantedModels, KeyLimits, ModelType, Owner, Provider,
-        RateLimitRule, Role, Routing, Subject, TeamRole,
+        BudgetLimit, BudgetRule, CostDifference, GrantedModels, KeyLimits, ModelType, Owner,
+        Provider, RateLimitRule, Role, Routing, Subject, TeamRole,
     },
     id::{
         BudgetPolicyId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId,
@@ -172,6 +172,23 @@ pub enum ModelCommand {
         price: Price,
         /// From when on.
         effective_at: Timestamp,
+    },
+    /// Correct what it cost in a time that is past.
+    RepriceUsage {
+        /// From when on, inclusive.
+        from: Timestamp,
+        /// Until when, exclusive.
+        until: Timestamp,
+        /// The price.
+        price: Price,
+        /// The difference that the sender was shown.
+        shown: CostDifference,
+        /// The difference as the ledger tells it now.
+        found: CostDifference,
+        /// How many corrections that takes into account.
+        known: usize,
+        /// The time now.
+        now: Timestamp,
     },
     /// Let it take no requests.
     Disable,

@@ -8,7 +8,7 @@ mod decide;
 mod rejection;
 mod uses;
 
-pub(crate) use self::decide::{full_name, routing_fault};
+pub(crate) use self::decide::{can_be_repriced, full_name, routing_fault};
 pub use self::{
     command::{
         BudgetAlertCommand, BudgetPolicyCommand, BudgetUse, Command, Fingerprints, GrantCommand,
@@ -17,6 +17,9 @@ pub use self::{
         TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand,
     },
     decide::decide,
-    rejection::{PolicyFault, Rejection, RejectionOutcome, RoutingFault, SettingFault, UsedBy},
+    rejection::{
+        PolicyFault, Rejection, RejectionOutcome, RepricingFault, RoutingFault, SettingFault,
+        UsedBy,
+    },
     uses::{Relation, Use, uses},
 };

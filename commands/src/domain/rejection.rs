@@ -2,7 +2,7 @@
 //! wording for people.
 
 use events_schema::{
-    events::Aggregate,
+    events::{Aggregate, CostDifference},
     names::{Label, Slug, VirtualModelName},
 };
 use gateway_policy::rules::fault::Fault;
@@ -82,6 +82,9 @@ pub enum Rejection {
     /// A price above what any model costs.
     #[error("A price is at most 1,000,000 dollars per million tokens.")]
     PriceTooHigh(&'static str),
+    /// A correction of a price that cannot be made.
+    #[error("{0}.")]
+    Repricing(#[from] RepricingFault),
     /// A limit that no request passes.
     #[error("A limit is at least 1. To let a key not work at all, disable it.")]
     LimitTooLow(&'static str),
@@ -283,6 +286,41 @@ impl From<PolicyFault> for Rejection {
     }
 }
 
+/// What is wrong with a correction of a price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RepricingFault {
+    /// No time at all.
+    #[error("The range must end after it begins")]
+    Empty,
+    /// A time that is not over.
+    #[error("A range ends now at the latest: what is to come gets its price by setting it")]
+    ToCome,
+    /// Too long a time.
+    #[error("A range has at most {most} days: correct a longer one in parts")]
+    TooLong {
+        /// The longest, in days.
+        most: u64,
+    },
+    /// The price was corrected too often.
+    #[error("The price of a model is corrected at most {most} times")]
+    TooMany {
+        /// How often.
+        most: usize,
+    },
+    /// Another correction came first.
+    #[error("The price was corrected otherwise meanwhile. Look at the difference again")]
+    Meanwhile,
+    /// The ledger tells something else than was shown.
+    #[error(
+        "By now the difference is another: {requests} requests cost ${before}, and ${after} after the correction. Look at it again",
+        requests = .found.requests, before = .found.cost_before.to_dollars(), after = .found.cost_after.to_dollars()
+    )]
+    Differs {
+        /// What it tells.
+        found: CostDifference,
+    },
+}
+
 /// What is wrong with a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SettingFault {
@@ -403,6 +441,18 @@ impl Rejection {
             Self::NoModelType => row("no_model_type", 422, Some("model_types")),
             Self::GrantSize { .. } => row("bad_grant", 422, Some("models")),
             Self::PriceTooHigh(field) => row("price_too_high", 422, Some(*field)),
+            Self::Repricing(RepricingFault::Differs { .. } | RepricingFault::Meanwhile) => {
+                row("difference_changed", 409, Some("shown"))
+            }
+            Self::Repricing(RepricingFault::Empty | RepricingFault::ToCome) => {
+                row("bad_repricing", 422, Some("until"))
+            }
+            Self::Repricing(RepricingFault::TooLong { .. }) => {
+                row("bad_repricing", 422, Some("from"))
+            }
+            Self::Repricing(RepricingFault::TooMany { .. }) => {
+                row("too_many_repricings", 409, None)
+            }
             Self::LimitTooLow(field) => row("limit_too_low", 422, Some(*field)),
             Self::GraceTooLong => row("grace_too_long", 422, Some("grace_seconds")),
             Self::ExpiryInPast => row("expiry_in_past", 422, Some("expires_at")),

@@ -203,14 +203,16 @@ fn the_strategies_reach_every_kind_of_event_and_every_rejection() {
 /// Within this many sequences each rule must have had its turn.
 const ENOUGH: u32 = 2_000;
 
-/// Every code that a rejection has, but for those of teams that are full: the world here is small.
-const CODES: [&str; 24] = [
+/// Every code that a rejection has, but for those of teams and of models that are full: the world here is small.
+const CODES: [&str; 26] = [
     "bad_grant",
     "bad_policy",
+    "bad_repricing",
     "bad_routing",
     "bad_setting",
     "credential_for_elsewhere",
     "credential_needed",
+    "difference_changed",
     "email_taken",
     "epoch_not_higher",
     "expiry_in_past",
@@ -232,7 +234,7 @@ const CODES: [&str; 24] = [
 ];
 
 /// How many kinds of events there are.
-const KINDS: usize = 86;
+const KINDS: usize = 87;
 
 /// A password or a name: whether it is the same again is not to be seen in the state.
 fn changes_what_lies_beside_the_log(command: &Command) -> bool {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     api::resources::TargetItem,
     envelope::Epoch,
-    events::Routing,
+    events::{CostDifference, Routing},
     money::NanoUsd,
     time::Timestamp,
     usage::{Attempt, Endpoint, LimitSeen, Outcome, RoutingGrounds, Tokens},
@@ -124,8 +124,10 @@ pub struct RequestItem {
     pub error_code: Option<String>,
     /// Tokens.
     pub tokens: Tokens,
-    /// Cost.
+    /// What it costs, by the price of its time, or by a correction of that.
     pub cost: Option<NanoUsd>,
+    /// The correction of its price, if there is one.
+    pub correction: Option<CostCorrection>,
     /// Time to the last byte.
     pub duration_us: u64,
     /// Time to the first byte of the body.
@@ -136,6 +138,59 @@ pub struct RequestItem {
     pub gateway: Uuid,
     /// What the caller said about it.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// That a request costs something else than was written down at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CostCorrection {
+    /// The position of the event that corrected the price.
+    pub position: u64,
+    /// What was written down at first; `None`: there was no price.
+    pub first_cost: Option<NanoUsd>,
+}
+
+/// What a correction of a model's price would change: answer of `GET /models/{id}/repricing`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RepricingPreview {
+    /// From when on requests change: not earlier than the range, and not earlier than since when the ledger has all of them. What
+    /// arrived earlier is gone, or going, and its sums stay as they are.
+    pub corrects_from: Timestamp,
+    /// The difference in all, as `reprice_usage` takes it.
+    pub total: CostDifference,
+    /// Of the requests, those that had no price until now.
+    pub without_price: u64,
+    /// Of the requests, those that used no tokens: they cost nothing.
+    pub without_tokens: u64,
+    /// By day (UTC), the earliest first; days without requests are left out.
+    pub days: Vec<RepricedDay>,
+    /// By owner, whom it concerns most first; at most 20.
+    pub owners: Vec<RepricedOwner>,
+    /// Whether there are more owners.
+    pub more_owners: bool,
+}
+
+/// What a correction of a price would change in one day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RepricedDay {
+    /// When the day begins, UTC.
+    pub day: Timestamp,
+    /// The difference.
+    pub difference: CostDifference,
+}
+
+/// What a correction of a price would change for one owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RepricedOwner {
+    /// The owner: `user:<id>` or `virtual_account:<id>`; `None`: the key was not known.
+    pub owner: Option<String>,
+    /// The owner's name as far as it is known now.
+    pub owner_name: Option<String>,
+    /// The difference.
+    pub difference: CostDifference,
 }
 
 /// A request with everything that its record holds: answer of `GET /analytics/requests/{id}`.

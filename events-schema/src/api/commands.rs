@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     events::{
-        BudgetRule, GrantedModels, KeyLimits, ModelType, Owner, Provider, RateLimitRule, Role,
-        Routing, Subject, TeamRole,
+        BudgetRule, CostDifference, GrantedModels, KeyLimits, ModelType, Owner, Provider,
+        RateLimitRule, Role, Routing, Subject, TeamRole,
     },
     id::{
         BudgetPolicyId, CommandId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId,
@@ -140,6 +140,20 @@ pub enum NewCommand {
         price: Price,
         /// From when on; `null`: from now on.
         effective_at: Option<Timestamp>,
+    },
+    /// Correct what a model cost in a time that is past. Requests that it answered then cost what the price says; what they cost
+    /// until now stays known.
+    RepriceUsage {
+        /// Which.
+        model: ModelId,
+        /// From when on, inclusive.
+        from: Timestamp,
+        /// Until when, exclusive; not later than now.
+        until: Timestamp,
+        /// What it cost in that time.
+        price: Price,
+        /// The difference as `GET /models/{id}/repricing` has told it: the correction is refused when it is another by now.
+        shown: CostDifference,
     },
     /// Let a model take no requests.
     DisableModel {

@@ -14,7 +14,7 @@ use crate::{
         TeamId, UserId, VirtualAccountId, VirtualModelId,
     },
     money::Price,
-    state::{Life, PricePoint, Retention, SessionBounds},
+    state::{Life, PricePoint, Repricing, Retention, SessionBounds},
     time::Timestamp,
 };
 
@@ -66,6 +66,8 @@ pub struct ModelItem {
     pub price: Option<Price>,
     /// All prices, past and to come.
     pub prices: Vec<PricePoint>,
+    /// Corrections of what it cost in times that are past, in the order of the history: of two that overlap, the later holds.
+    pub repricings: Vec<Repricing>,
     /// Whether it takes no requests.
     pub disabled: bool,
     /// Where it stands in the history.

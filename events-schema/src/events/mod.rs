@@ -36,7 +36,7 @@ pub use self::{
     },
     codec::{DecodeError, Encoded},
     log::LogEvent,
-    model::{ModelEvent, ModelType, VirtualModelEvent},
+    model::{CostDifference, ModelEvent, ModelType, VirtualModelEvent},
     operator::{OperatorEvent, Role},
     policy::{
         Choice, LimitMode, LimitSegment, LimitedSubject, Named, Override, SegmentValue, When,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Routing;
 use crate::{
     id::ProviderAccountId,
-    money::Price,
+    money::{NanoUsd, Price},
     names::{ModelName, VirtualModelName},
     time::Timestamp,
 };
@@ -23,6 +23,19 @@ pub enum ModelType {
     Embedding,
     /// `/v1/completions`.
     Completion,
+}
+
+/// What requests cost before a correction of their price, and after it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CostDifference {
+    /// How many requests.
+    pub requests: u64,
+    /// What they cost together, by what was known until then.
+    pub cost_before: NanoUsd,
+    /// What they cost together from then on.
+    pub cost_after: NanoUsd,
 }
 
 /// What happens to a model.
@@ -56,6 +69,18 @@ pub enum ModelEvent {
         price: Price,
         /// From when on it applies to requests.
         effective_at: Timestamp,
+    },
+    /// The price of a time was wrong: what the model answered of the requests that arrived in it costs what this one says. Of two
+    /// such that overlap, the later in the log holds.
+    UsageRepriced {
+        /// From when on, inclusive.
+        from: Timestamp,
+        /// Until when, exclusive.
+        until: Timestamp,
+        /// The price.
+        price: Price,
+        /// The difference that was shown before it was decided.
+        shown: CostDifference,
     },
     /// It takes no requests any more.
     ModelDisabled {},

@@ -730,6 +730,8 @@ fn model(it: &Model) -> ModelEntry {
         upstream_name,
         model_types,
         prices,
+        // Gateways charge for what is to come.
+        repricings: _,
         disabled,
     } = it;
     let price = |point: &crate::state::PricePoint| PriceEntry {

@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     events::{
-        BudgetRule, GrantedModels, KeyLimits, ModelType, Owner, Provider, RateLimitRule, Role,
-        Routing, Subject, TeamRole,
+        BudgetRule, CostDifference, GrantedModels, KeyLimits, ModelType, Owner, Provider,
+        RateLimitRule, Role, Routing, Subject, TeamRole,
     },
     id::{
         BudgetPolicyId, GrantId, KeyId, ModelId, OperatorId, ProviderAccountId, RateLimitPolicyId,
         TeamId, TokenId, UserId, VirtualAccountId, VirtualModelId,
     },
+    ledger::Repriced,
     money::Price,
     names::{BaseUrl, Label, ModelName, Slug, VirtualModelName},
     secrets::{KeyedHash, SealedRef},
@@ -66,6 +67,24 @@ pub struct PricePoint {
     pub price: Price,
 }
 
+/// That the price of a time was wrong, and what it was instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Repricing {
+    /// The position of its event: of two that overlap, the one with the higher position holds.
+    pub position: u64,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// From when on, inclusive.
+    pub from: Timestamp,
+    /// Until when, exclusive.
+    pub until: Timestamp,
+    /// What the model cost in that time.
+    pub price: Price,
+    /// The difference that was shown before it was decided.
+    pub shown: CostDifference,
+}
+
 /// A model of a provider account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Model {
@@ -83,6 +102,8 @@ pub struct Model {
     pub model_types: BTreeSet<ModelType>,
     /// Its prices, by the time from which they apply, one for each time.
     pub prices: Vec<PricePoint>,
+    /// Corrections of what it cost, by their positions.
+    pub repricings: Vec<Repricing>,
     /// Whether it takes no requests.
     pub disabled: bool,
 }
@@ -96,6 +117,17 @@ impl Model {
             .rev()
             .find(|point| point.effective_at <= time)
             .map(|point| point.price)
+    }
+
+    /// The corrections of what it cost, as the ledger's arithmetic takes them.
+    pub fn repriced(&self) -> impl Iterator<Item = Repriced> {
+        self.repricings.iter().map(|it| Repriced {
+            position: it.position,
+            model: self.id,
+            from: it.from,
+            until: it.until,
+            price: it.price,
+        })
     }
 }
 

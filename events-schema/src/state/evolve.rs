@@ -7,7 +7,7 @@ use imbl::OrdMap;
 
 use super::{
     FormerSecret, Grant, Key, Life, Model, Operator, OperatorToken, Organisation, PricePoint,
-    ProviderAccount, User, VirtualAccount, VirtualModel,
+    ProviderAccount, Repricing, User, VirtualAccount, VirtualModel,
 };
 use crate::{
     envelope::{DecodedEnvelope, Envelope},
@@ -217,6 +217,7 @@ impl Organisation {
                 upstream_name: upstream_name.clone(),
                 model_types: model_types.clone(),
                 prices: Vec::new(),
+                repricings: Vec::new(),
                 disabled: false,
             }),
             E::ModelRenamed { name } => {
@@ -245,6 +246,22 @@ impl Organisation {
                     price: *price,
                 });
                 it.prices.sort_by_key(|point| point.effective_at);
+            }),
+            E::UsageRepriced {
+                from,
+                until,
+                price,
+                shown,
+            } => change(&mut self.models, id, |it| {
+                it.life = now.lived(it.life);
+                it.repricings.push(Repricing {
+                    position: now.position,
+                    recorded_at: now.at,
+                    from: *from,
+                    until: *until,
+                    price: *price,
+                    shown: *shown,
+                });
             }),
             E::ModelDisabled {} => {
                 change(&mut self.models, id, |it| {

@@ -28,7 +28,8 @@ pub use self::{
     digest::{StateDigest, StateHasher},
     entities::{
         BudgetPolicy, FormerSecret, Grant, Key, Life, Membership, Model, Operator, OperatorToken,
-        PricePoint, ProviderAccount, RateLimitPolicy, Team, User, VirtualAccount, VirtualModel,
+        PricePoint, ProviderAccount, RateLimitPolicy, Repricing, Team, User, VirtualAccount,
+        VirtualModel,
     },
     settings::{Retention, SessionBounds, Settings},
 };
@@ -45,7 +46,7 @@ use crate::{
 };
 
 /// The version of the fold.
-pub const FOLD_VERSION: u16 = 10;
+pub const FOLD_VERSION: u16 = 11;
 
 /// The whole configuration as of one position.
 #[derive(Debug, Clone, Default, PartialEq)]

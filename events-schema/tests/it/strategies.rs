@@ -7,13 +7,13 @@ use events_schema::{
     envelope::Epoch,
     events::{
         BudgetAlertEvent, BudgetAmount, BudgetLimit, BudgetPolicyEvent, BudgetRule, BudgetWindow,
-        Choice, Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LimitMode,
-        LimitSegment, LimitUnit, LimitWindow, LimitedSubject, LogEvent, ModelEvent, ModelRef,
-        ModelType, OperatorEvent, Override, Owner, Provider, ProviderAccountEvent, RateLimit,
-        RateLimitPolicyEvent, RateLimitRule, Retry, Role, Routing, RoutingStrategy, RoutingTarget,
-        SegmentValue, SessionIdentifier, SessionSource, SettingsEvent, SlaCutoff, StickySessions,
-        Subject, TeamEvent, TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent, When,
-        WhenCutOff,
+        Choice, CostDifference, Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent,
+        KeyLimits, LimitMode, LimitSegment, LimitUnit, LimitWindow, LimitedSubject, LogEvent,
+        ModelEvent, ModelRef, ModelType, OperatorEvent, Override, Owner, Provider,
+        ProviderAccountEvent, RateLimit, RateLimitPolicyEvent, RateLimitRule, Retry, Role, Routing,
+        RoutingStrategy, RoutingTarget, SegmentValue, SessionIdentifier, SessionSource,
+        SettingsEvent, SlaCutoff, StickySessions, Subject, TeamEvent, TeamRole, UserEvent,
+        VirtualAccountEvent, VirtualModelEvent, When, WhenCutOff,
     },
     id::Id,
     money::{NanoUsd, Price},
@@ -119,6 +119,15 @@ fn model() -> impl Strategy<Value = ModelEvent> {
         1 => model_name().prop_map(|name| E::ModelRenamed { name }),
         1 => model_name().prop_map(|upstream_name| E::ModelUpstreamNameChanged { upstream_name }),
         2 => (price(), time()).prop_map(|(price, effective_at)| E::ModelPriced { price, effective_at }),
+        1 => (time(), time(), price(), any::<(u64, u64, u64)>()).prop_map(|(from, until, price, shown)| {
+            let (requests, before, after) = shown;
+            let shown = CostDifference {
+                requests,
+                cost_before: NanoUsd::new(before),
+                cost_after: NanoUsd::new(after),
+            };
+            E::UsageRepriced { from, until, price, shown }
+        }),
         1 => Just(E::ModelDisabled {}),
         1 => Just(E::ModelEnabled {}),
         1 => Just(E::ModelDeleted {}),

@@ -38,7 +38,7 @@ use self::store::{Intent, Store};
 use crate::feed::{Feed, FeedError, Limits, Turn, acknowledge, chain, sequence, stand_by};
 use crate::warehouse::{Warehouse, WarehouseError};
 
-pub(crate) use self::row::budget_text;
+pub(crate) use self::row::{as_pair, budget_text};
 pub use self::status::{LedgerPart, Status};
 pub(crate) use self::streams::{UsageKept, keep_usage_for};
 

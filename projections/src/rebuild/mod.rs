@@ -3,7 +3,7 @@
 //! | what | from | put in place by |
 //! |---|---|---|
 //! | `audit` | `EVENTS` | exchanging `admin_events` |
-//! | `ledger` | `requests`, of which the rollup `usage_1m` follows | exchanging `usage_1m` |
+//! | `ledger` | `requests` and `cost_corrections`, of which the rollups follow | exchanging `usage_1m` and `cost_corrections_1m` |
 //! | `snapshots` | `EVENTS`, and the sealed credentials in Postgres | sending every entry again, fenced like any publisher |
 //!
 //! `requests` itself follows from `USAGE`, for as long as that holds its messages: 90 days and 8 GiB. Without the table
@@ -41,6 +41,9 @@ pub enum RebuildError {
     /// The history cannot be read.
     #[error("the history cannot be followed: {0}")]
     History(String),
+    /// The worker that corrects costs could not be stopped.
+    #[error("letting corrections of prices begin anew: {0}")]
+    Corrections(String),
     /// A worker did not come to rest.
     #[error("the worker does not come to rest: nothing was changed")]
     Restless,

@@ -2,7 +2,7 @@
 
 use super::{
     Warehouse, WarehouseError,
-    migrations::{BY_MINUTE, SUMS},
+    migrations::{BY_MINUTE, CORRECTION_SUMS, CORRECTIONS_BY_MINUTE, SUMS},
     within,
 };
 
@@ -45,14 +45,36 @@ impl Warehouse {
         within("adding up a day", query.param("since", since).execute()).await
     }
 
-    /// Copies the live rollup's minutes before the second `since`.
+    /// Adds up what corrections of prices have changed in a day, as `YYYYMMDD`, from the second `since` on, into a table like
+    /// `cost_corrections_1m`.
+    pub(crate) async fn roll_up_corrections(
+        &self,
+        into: &str,
+        day: u32,
+        since: u32,
+    ) -> Result<(), WarehouseError> {
+        let add = format!(
+            "INSERT INTO {into} {CORRECTION_SUMS} FROM cost_corrections \
+             WHERE toYYYYMMDD(received_at) = {{day:UInt32}} AND received_at >= toDateTime({{since:UInt32}}, 'UTC') \
+             AND pass IN (SELECT pass FROM correction_passes) {CORRECTIONS_BY_MINUTE} SETTINGS insert_deduplicate = 0"
+        );
+        let query = self.client().query(&add).param("day", day);
+        within(
+            "adding up a day's corrections",
+            query.param("since", since).execute(),
+        )
+        .await
+    }
+
+    /// Copies the minutes of the live rollup `live` before the second `since`.
     pub(crate) async fn take_over_before(
         &self,
+        live: &str,
         into: &str,
         since: u32,
     ) -> Result<(), WarehouseError> {
         let copy = format!(
-            "INSERT INTO {into} SELECT * FROM usage_1m WHERE minute < toDateTime({{since:UInt32}}, 'UTC') \
+            "INSERT INTO {into} SELECT * FROM {live} WHERE minute < toDateTime({{since:UInt32}}, 'UTC') \
              SETTINGS insert_deduplicate = 0"
         );
         let query = self.client().query(&copy).param("since", since);

@@ -8,10 +8,14 @@
 use std::borrow::Cow;
 
 /// All statements, in order.
-pub(super) fn statements() -> [Cow<'static, str>; 12] {
+pub(super) fn statements() -> [Cow<'static, str>; 18] {
     let to_usage_1m = format!(
         "CREATE MATERIALIZED VIEW IF NOT EXISTS requests_to_usage_1m TO usage_1m AS \
          {SUMS} FROM requests {BY_MINUTE}"
+    );
+    let to_cost_corrections_1m = format!(
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS cost_corrections_to_1m TO cost_corrections_1m AS \
+         {CORRECTION_SUMS} FROM cost_corrections {CORRECTIONS_BY_MINUTE}"
     );
     [
         REQUESTS.into(),
@@ -26,6 +30,12 @@ pub(super) fn statements() -> [Cow<'static, str>; 12] {
         REQUESTS_TOKENS.into(),
         REQUESTS_LIMITS.into(),
         LEDGER_ENDS.into(),
+        COST_CORRECTIONS.into(),
+        COST_CORRECTIONS_1M.into(),
+        to_cost_corrections_1m.into(),
+        CORRECTION_PASSES.into(),
+        CORRECTIONS.into(),
+        CORRECTIONS_1M.into(),
     ]
 }
 
@@ -181,6 +191,82 @@ CREATE TABLE IF NOT EXISTS ledger_retention (
 )
 ENGINE = ReplacingMergeTree(until)
 ORDER BY (days, toDate(until))";
+
+/// What corrections of prices change of requests' costs: one row each time that a request's cost changes, with what is added to what
+/// was known before, so that whoever adds up the cost of requests adds these rows. What was written down first stays in
+/// `requests`. A row holds once its pass stands in `correction_passes`; read the view `corrections`. `position` is that of the
+/// correction from then on, 0: there is none any more. Amounts are signed, and hold whatever two costs differ by.
+const COST_CORRECTIONS: &str = "
+CREATE TABLE IF NOT EXISTS cost_corrections (
+    request UUID,
+    received_at DateTime64(6, 'UTC'),
+    owner String,
+    key String,
+    target LowCardinality(String),
+    model String,
+    incarnation UUID,
+    budgets Array(String) CODEC(ZSTD(1)),
+    amount Int128,
+    position UInt64,
+    pass UUID,
+    ordinal UInt64
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMMDD(received_at)
+ORDER BY (owner, received_at, request)
+TTL toDateTime(received_at) + INTERVAL 400 DAY";
+
+/// The same, by minute, for as long as the sums of requests are kept; read the view `corrections_1m`.
+const COST_CORRECTIONS_1M: &str = "
+CREATE TABLE IF NOT EXISTS cost_corrections_1m (
+    minute DateTime('UTC'),
+    owner String,
+    target LowCardinality(String),
+    pass UUID,
+    amount SimpleAggregateFunction(sum, Int128)
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(minute)
+ORDER BY (minute, owner, target, pass)
+TTL minute + INTERVAL 1200 DAY";
+
+/// The columns of `cost_corrections_1m`, out of `cost_corrections`.
+pub(super) const CORRECTION_SUMS: &str = "
+SELECT
+    toStartOfMinute(toDateTime(received_at)) AS minute,
+    owner,
+    target,
+    pass,
+    sum(amount) AS amount";
+
+/// What stands after [`CORRECTION_SUMS`] and the rows that it adds up.
+pub(super) const CORRECTIONS_BY_MINUTE: &str = "GROUP BY minute, owner, target, pass";
+
+/// The passes whose rows hold: a row here is written after all of them. It also says which corrections of prices hold by then, as JSON,
+/// and up to which batch of the ledger requests were compared with them.
+const CORRECTION_PASSES: &str = "
+CREATE TABLE IF NOT EXISTS correction_passes (
+    ordinal UInt64,
+    pass UUID,
+    through_batch UInt64,
+    repricings String CODEC(ZSTD(1)),
+    made_at DateTime64(6, 'UTC') DEFAULT now64(6)
+)
+ENGINE = MergeTree
+ORDER BY ordinal
+SETTINGS non_replicated_deduplication_window = 1000";
+
+/// What corrections of prices change, as far as they are complete.
+const CORRECTIONS: &str = "
+CREATE VIEW IF NOT EXISTS corrections AS
+SELECT request, received_at, owner, key, target, model, incarnation, budgets, amount, position, ordinal
+FROM cost_corrections WHERE pass IN (SELECT pass FROM correction_passes)";
+
+/// The same, by minute.
+const CORRECTIONS_1M: &str = "
+CREATE VIEW IF NOT EXISTS corrections_1m AS
+SELECT minute, owner, target, amount
+FROM cost_corrections_1m WHERE pass IN (SELECT pass FROM correction_passes)";
 
 /// The audit trail, kept for ever: the log's events as rows. An insert that is repeated because its answer was lost
 /// replaces what it wrote before.

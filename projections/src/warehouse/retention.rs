@@ -7,6 +7,7 @@
 use clickhouse::Row;
 use events_schema::{
     events::{DecodeError, Event, SettingsEvent, Stream, codec},
+    ledger::KEPT_DAYS,
     state::Retention,
     time::Timestamp,
 };
@@ -51,10 +52,6 @@ struct EventRow {
 /// All changes of settings up to a position, the newest first. A row may stand twice until ClickHouse merges the two.
 const DECISIONS: &str = "SELECT position, kind, schema_version, payload \
     FROM admin_events WHERE aggregate = 'settings' AND position <= {end:UInt64} ORDER BY position DESC LIMIT 1 BY position";
-
-/// After how many days a table's rows are deleted; nothing for a table that is not there.
-const KEPT_DAYS: &str = "SELECT toUInt32OrZero(extract(engine_full, 'toIntervalDay[(]([0-9]+)[)]')) \
-    FROM system.tables WHERE database = currentDatabase() AND name = {table:String}";
 
 impl Warehouse {
     /// What was decided last about retention, up to the position `end`.
@@ -133,6 +130,8 @@ impl Warehouse {
         for (table, time, days) in [
             ("requests", "toDateTime(received_at)", requests_days),
             ("usage_1m", "minute", sums_days),
+            ("cost_corrections", "toDateTime(received_at)", requests_days),
+            ("cost_corrections_1m", "minute", sums_days),
         ] {
             let before = self.kept_days(table).await?;
             if let Some(before) = before.filter(|before| *before != days) {

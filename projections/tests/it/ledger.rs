@@ -74,11 +74,11 @@ pub(crate) async fn config(nats: &Nats, clickhouse: &ClickHouse, id: u128) -> Co
 }
 
 /// Today, to the minute: rows of long ago would be removed.
-fn a_time() -> Timestamp {
+pub(crate) fn a_time() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().expect("a time")
 }
 
-fn record(number: u64) -> UsageRecord {
+pub(crate) fn record(number: u64) -> UsageRecord {
     UsageRecord {
         request: Uuid::from_u128(u128::from(number)),
         received_at: a_time(),
@@ -120,12 +120,23 @@ fn record(number: u64) -> UsageRecord {
 
 /// Publishes records as a gateway does, and waits until they are stored.
 pub(crate) async fn publish(jetstream: &Context, incarnation: u128, numbers: std::ops::Range<u64>) {
+    let records = numbers.clone().map(record).collect();
+    publish_these(jetstream, incarnation, numbers.start, records).await;
+}
+
+/// The same of records of one's own.
+pub(crate) async fn publish_these(
+    jetstream: &Context,
+    incarnation: u128,
+    first_number: u64,
+    records: Vec<UsageRecord>,
+) {
     let usage = UsageBatch {
         gateway: Uuid::from_u128(1),
         incarnation: Uuid::from_u128(incarnation),
         region: "default".to_owned(),
-        first_number: numbers.start,
-        records: numbers.map(record).collect(),
+        first_number,
+        records,
     };
     let subject = subjects::usage(usage.incarnation);
     let payload = serde_json::to_vec(&usage).expect("JSON");

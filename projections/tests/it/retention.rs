@@ -33,7 +33,7 @@ const OLD: &str = "SELECT count() FROM requests WHERE received_at < now() - INTE
 const YOUNG: &str = "SELECT count() FROM requests WHERE received_at > now() - INTERVAL 10 DAY";
 
 /// Audit trail and retention, working inside the test.
-struct Workers {
+pub(crate) struct Workers {
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -48,7 +48,7 @@ impl Workers {
     }
 
     /// The audit trail alone: the test looks by itself.
-    async fn start_audit(nats: &Nats, clickhouse: &ClickHouse) -> Self {
+    pub(crate) async fn start_audit(nats: &Nats, clickhouse: &ClickHouse) -> Self {
         let stop = CancellationToken::new();
         let audit = audit::Config {
             jetstream: nats.jetstream().await,
@@ -59,7 +59,7 @@ impl Workers {
         Self { stop, tasks }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         for task in self.tasks {
             task.await.expect("it ends in order");
@@ -76,19 +76,20 @@ async fn config(nats: &Nats, clickhouse: &ClickHouse, log: &Log) -> retention::C
     }
 }
 
-/// A log of settings: its head in Postgres as `commands` keeps it, its events published as the relay does.
-struct Log {
+/// A log of settings, and what else tests append: its head in Postgres as `commands` keeps it, its events published as the relay
+/// does.
+pub(crate) struct Log {
     jetstream: Context,
     postgres: PgConnection,
-    url: String,
-    position: u64,
-    hash: [u8; 32],
+    pub(crate) url: String,
+    pub(crate) position: u64,
+    pub(crate) hash: [u8; 32],
     /// What was published, to be published again.
     rows: Vec<(String, Vec<u8>)>,
 }
 
 impl Log {
-    async fn new(nats: &Nats) -> Self {
+    pub(crate) async fn new(nats: &Nats) -> Self {
         let url = new_database().await;
         let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../commands/migrations");
         let all = fs::read_to_string(migrations.join("0001_log.sql")).expect("the log's tables");
@@ -137,7 +138,7 @@ impl Log {
     }
 
     /// Lets the log end there.
-    async fn end_at(&mut self, position: u64, hash: [u8; 32]) {
+    pub(crate) async fn end_at(&mut self, position: u64, hash: [u8; 32]) {
         let update = sqlx::query("UPDATE log_head SET position = $1, hash = $2")
             .bind(i64::try_from(position).expect("few"))
             .bind(hash.as_slice());
@@ -153,7 +154,10 @@ impl Log {
     }
 
     async fn append(&mut self, event: SettingsEvent) {
-        let event = Event::Settings(event);
+        self.append_event(Event::Settings(event)).await;
+    }
+
+    pub(crate) async fn append_event(&mut self, event: Event) {
         let encoded = codec::encode(&event);
         let mut envelope = Envelope {
             position: self.position + 1,
@@ -222,6 +226,11 @@ async fn rows_are_kept_as_the_settings_say_and_what_is_older_goes() {
     log.keep(30, 365).await;
     clickhouse.becomes(REQUESTS_KEPT, 30).await;
     clickhouse.becomes(SUMS_KEPT, 365).await;
+    let of_corrections = |kept: &str, of: &str, table: &str| kept.replace(of, table);
+    let kept = of_corrections(REQUESTS_KEPT, "'requests'", "'cost_corrections'");
+    clickhouse.becomes(&kept, 30).await;
+    let kept = of_corrections(SUMS_KEPT, "'usage_1m'", "'cost_corrections_1m'");
+    clickhouse.becomes(&kept, 365).await;
     clickhouse.becomes(OLD, 0).await;
     assert_eq!(clickhouse.number(YOUNG).await, Some(1));
     clickhouse

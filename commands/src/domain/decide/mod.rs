@@ -15,7 +15,7 @@ mod rules;
 mod settings;
 mod team;
 
-pub(crate) use self::routing_rules::routing_fault;
+pub(crate) use self::{model::can_be_repriced, routing_rules::routing_fault};
 
 use events_schema::{
     events::{Aggregate, Event, LogEvent, Stream},

@@ -6,18 +6,26 @@ use events_schema::{
     money::{NanoUsd, Price},
     names::ModelName,
     state::{Model, Organisation, PricePoint},
+    time::Timestamp,
 };
 use std::collections::BTreeSet;
 
 use super::{Decision, full_name, is_fresh, no_policy_names, quoted, when};
 use crate::domain::{
     command::ModelCommand as C,
-    rejection::{Rejection, UsedBy},
+    rejection::{Rejection, RepricingFault, UsedBy},
 };
 
 /// A million dollars per million tokens: a thousand times what the dearest model costs, and small enough that no
 /// request's cost comes near to what a [`NanoUsd`] holds.
 const HIGHEST_PRICE: NanoUsd = NanoUsd::new(1_000_000_000_000_000);
+
+/// The longest time whose price is corrected at once, in days: a year.
+const MOST_REPRICED_DAYS: u64 = 366;
+
+/// How often the price of a model is corrected: once a day for more than a year. They are shown with the model, and each
+/// request is compared with all of them.
+const MOST_REPRICINGS: usize = 500;
 
 pub(super) fn decide(state: &Organisation, id: ModelId, command: &C) -> Decision {
     let event = |event| Event::Model(id, event);
@@ -73,6 +81,37 @@ pub(super) fn decide(state: &Organisation, id: ModelId, command: &C) -> Decision
                     effective_at: *effective_at,
                 })
             }))
+        }
+        C::RepriceUsage {
+            from,
+            until,
+            price,
+            shown,
+            found,
+            known: corrections,
+            now,
+        } => {
+            let it = known()?;
+            can_be_repriced(*from, *until, price, *now)?;
+            if is_repriced_so(it, *from, *until, *price) {
+                return Ok(Vec::new());
+            }
+            if it.repricings.len() >= MOST_REPRICINGS {
+                let most = MOST_REPRICINGS;
+                return Err(RepricingFault::TooMany { most }.into());
+            }
+            if it.repricings.len() != *corrections {
+                return Err(RepricingFault::Meanwhile.into());
+            }
+            if shown != found {
+                return Err(RepricingFault::Differs { found: *found }.into());
+            }
+            Ok(vec![event(E::UsageRepriced {
+                from: *from,
+                until: *until,
+                price: *price,
+                shown: *shown,
+            })])
         }
         C::Disable => Ok(when(!known()?.disabled, || event(E::ModelDisabled {}))),
         C::Enable => Ok(when(known()?.disabled, || event(E::ModelEnabled {}))),
@@ -140,6 +179,37 @@ fn price_is_plausible(price: &Price) -> Result<(), Rejection> {
         Some((field, _)) => Err(Rejection::PriceTooHigh(field)),
         None => Ok(()),
     }
+}
+
+/// Whether such a correction is one that can be made at all: of a time that is past and bounded, to a plausible price.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn can_be_repriced(
+    from: Timestamp,
+    until: Timestamp,
+    price: &Price,
+    now: Timestamp,
+) -> Result<(), Rejection> {
+    price_is_plausible(price)?;
+    let most = MOST_REPRICED_DAYS;
+    if until <= from {
+        return Err(RepricingFault::Empty.into());
+    }
+    if until > now {
+        return Err(RepricingFault::ToCome.into());
+    }
+    if until.micros_since(from) > most * 86_400_000_000 {
+        return Err(RepricingFault::TooLong { most }.into());
+    }
+    Ok(())
+}
+
+/// Whether the last correction that has to do with the range is this very one.
+fn is_repriced_so(it: &Model, from: Timestamp, until: Timestamp, price: Price) -> bool {
+    let mut overlapping = it.repricings.iter().rev();
+    let last = overlapping.find(|other| other.from < until && from < other.until);
+    last.is_some_and(|last| (last.from, last.until, last.price) == (from, until, price))
 }
 
 fn is_unused(state: &Organisation, it: &Model) -> Result<(), Rejection> {

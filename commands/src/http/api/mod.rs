@@ -18,6 +18,7 @@ mod playground;
 mod provider_accounts;
 mod rate_limit_policies;
 mod refusals;
+mod repricing;
 mod requests;
 mod served;
 mod sessions;
@@ -57,6 +58,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(provider_accounts::one))
         .routes(routes!(models::list))
         .routes(routes!(models::one))
+        .routes(routes!(repricing::preview))
         .routes(routes!(virtual_models::list))
         .routes(routes!(virtual_models::one))
         .routes(routes!(users::list))

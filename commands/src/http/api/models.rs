@@ -127,6 +127,7 @@ fn item(state: &Organisation, model: &Model, now: Timestamp) -> ModelItem {
         upstream_name,
         model_types,
         prices,
+        repricings,
         disabled,
     } = model;
     ModelItem {
@@ -139,6 +140,7 @@ fn item(state: &Organisation, model: &Model, now: Timestamp) -> ModelItem {
         model_types: model_types.clone(),
         price: model.price_at(now),
         prices: prices.clone(),
+        repricings: repricings.clone(),
         disabled: *disabled,
         life: *life,
     }

@@ -5,7 +5,7 @@ use commands::domain::{
 };
 use events_schema::{
     events::{
-        HeadersOverride,
+        CostDifference, HeadersOverride,
         ModelRef::{self, ProviderAccount as AllOf},
         ModelType::{Chat, Embedding},
         Retry, Routing, RoutingStrategy, RoutingTarget, SessionIdentifier, SessionSource,
@@ -243,6 +243,91 @@ fn a_price_is_set_once_for_each_moment_and_is_plausible() {
     check(&priced, set(1, 2, None, NOW), "nothing");
     check(&priced, set(1, 2, None, NOW.plus_micros(1)), "model_priced");
     check(&priced, set(1, 3, None, NOW), "model_priced");
+}
+
+#[test]
+fn what_a_model_cost_is_corrected_for_a_time_that_is_past_and_as_it_was_shown() {
+    const HOUR: i64 = 3_600_000_000;
+    const DIFFERS: &str = "409 difference_changed at shown: By now the difference is another: 8 requests cost $0.00000001, and \
+        $0.00000002 after the correction. Look at it again.";
+    let given = providers();
+    let shown = |requests| CostDifference {
+        requests,
+        cost_before: NanoUsd::new(10),
+        cost_after: NanoUsd::new(20),
+    };
+    let of = |(from, until), input, found, known| {
+        model(
+            1,
+            M::RepriceUsage {
+                from: NOW.plus_micros(from),
+                until: NOW.plus_micros(until),
+                price: Price {
+                    input: NanoUsd::new(input),
+                    output: NanoUsd::new(2),
+                    cached_input: None,
+                },
+                shown: shown(7),
+                found: shown(found),
+                known,
+                now: NOW,
+            },
+        )
+    };
+    let day = (-24 * HOUR, 0);
+    check(&given, of(day, 1, 7, 0), "usage_repriced");
+    check(
+        &given,
+        of((0, 0), 1, 7, 0),
+        "422 bad_repricing at until: The range must end after it begins.",
+    );
+    check(
+        &given,
+        of((-1, 1), 1, 7, 0),
+        "422 bad_repricing at until: A range ends now at the latest: what is to come gets its price by setting it.",
+    );
+    check(&given, of((-366 * 24 * HOUR, 0), 1, 7, 0), "usage_repriced");
+    check(
+        &given,
+        of((-366 * 24 * HOUR - 1, 0), 1, 7, 0),
+        "422 bad_repricing at from: A range has at most 366 days: correct a longer one in parts.",
+    );
+    check(
+        &given,
+        of(day, 1_000_000_000_000_001, 7, 0),
+        "422 price_too_high at price.input: A price is at most 1,000,000 dollars per million tokens.",
+    );
+    check(&given, of(day, 1, 8, 0), DIFFERS);
+    let corrected = and(given, [of(day, 1, 7, 0)]);
+    // The very same is so already, whatever was shown; parts of it, other prices and other times are not.
+    check(&corrected, of(day, 1, 8, 0), "nothing");
+    check(
+        &corrected,
+        of(day, 2, 7, 0),
+        "409 difference_changed at shown: The price was corrected otherwise meanwhile. Look at the difference again.",
+    );
+    check(&corrected, of(day, 2, 7, 1), "usage_repriced");
+    check(&corrected, of((-HOUR, 0), 1, 7, 1), "usage_repriced");
+    let twice = and(corrected, [of((-HOUR, 0), 3, 7, 1)]);
+    check(&twice, of(day, 1, 7, 2), "usage_repriced");
+    check(
+        &twice,
+        model(
+            9,
+            match of(day, 1, 7, 0) {
+                Command::Model(_, order) => order,
+                other => panic!("{other:?}"),
+            },
+        ),
+        "404 not_found: There is no model with this id.",
+    );
+    let often = (0..500).map(|at: usize| of((-HOUR, -1), 10 + at as u64, 7, at));
+    let full = and(providers(), often);
+    check(
+        &full,
+        of(day, 1, 7, 500),
+        "409 too_many_repricings: The price of a model is corrected at most 500 times.",
+    );
 }
 
 #[test]

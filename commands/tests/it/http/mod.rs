@@ -11,6 +11,7 @@ mod openapi;
 mod problems;
 mod program;
 mod reading;
+mod repricing;
 mod roles;
 mod schema;
 mod searching;

@@ -13,9 +13,9 @@ use commands::domain::{
 use events_schema::{
     envelope::Epoch,
     events::{
-        BudgetRule, Choice, GrantedModels, KeyLimits, LimitSegment, LimitedSubject, ModelRef,
-        ModelType, Override, Owner, Provider, RateLimitRule, Role, Routing, RoutingStrategy,
-        RoutingTarget, SegmentValue, Subject, TeamRole, When,
+        BudgetRule, Choice, CostDifference, GrantedModels, KeyLimits, LimitSegment, LimitedSubject,
+        ModelRef, ModelType, Override, Owner, Provider, RateLimitRule, Role, Routing,
+        RoutingStrategy, RoutingTarget, SegmentValue, Subject, TeamRole, When,
     },
     id::{Id, ModelId},
     money::{NanoUsd, Price},
@@ -139,6 +139,10 @@ fn model() -> impl Strategy<Value = ModelCommand> {
         1 => model_name().prop_map(|upstream_name| C::ChangeUpstreamName { upstream_name }),
         2 => (price(), time())
             .prop_map(|(price, effective_at)| C::SetPrice { price, effective_at }),
+        3 => (price(), lately(), time(), 0..2_usize, 0..3_u64).prop_map(|(price, from, until, known, requests)| {
+            let found = CostDifference { requests: requests / 2, ..CostDifference::default() };
+            C::RepriceUsage { from, until, price, shown: CostDifference::default(), found, known, now: NOW }
+        }),
         2 => Just(C::Disable),
         3 => Just(C::Enable),
         1 => Just(C::Delete),
@@ -475,6 +479,10 @@ fn price() -> impl Strategy<Value = Price> {
 }
 
 /// Around now, a microsecond and a day away, and at the ends of time.
+fn lately() -> impl Strategy<Value = Timestamp> {
+    (-3_i64..1).prop_map(|micros| NOW.plus_micros(micros))
+}
+
 fn time() -> impl Strategy<Value = Timestamp> {
     select(vec![
         Timestamp::MIN,

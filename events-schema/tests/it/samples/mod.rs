@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use events_schema::{
     envelope::Epoch,
     events::{
-        Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits, LogEvent,
-        ModelEvent, ModelRef, ModelType, OperatorEvent, Owner, Provider, ProviderAccountEvent,
-        Retry, Role, Routing, RoutingStrategy, RoutingTarget, SessionIdentifier, SessionSource,
-        SettingsEvent, SlaCutoff, StickySessions, Subject, TeamEvent, TeamRole, UserEvent,
-        VirtualAccountEvent, VirtualModelEvent,
+        CostDifference, Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent, KeyLimits,
+        LogEvent, ModelEvent, ModelRef, ModelType, OperatorEvent, Owner, Provider,
+        ProviderAccountEvent, Retry, Role, Routing, RoutingStrategy, RoutingTarget,
+        SessionIdentifier, SessionSource, SettingsEvent, SlaCutoff, StickySessions, Subject,
+        TeamEvent, TeamRole, UserEvent, VirtualAccountEvent, VirtualModelEvent,
     },
     id::{
         GrantId, Id, KeyId, ModelId, OperatorId, ProviderAccountId, SecretId, TeamId, TokenId,
@@ -49,7 +49,7 @@ const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 13] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 14] {
     [
         ("first", history()),
         ("rotation", rotation()),
@@ -64,6 +64,7 @@ pub(crate) fn histories() -> [(&'static str, Vec<Event>); 13] {
         ("budgets", policies::budgets()),
         ("alerts", alerts::alerts()),
         ("at_a_time", policies::at_a_time()),
+        ("repricing", repricing()),
     ]
 }
 
@@ -89,6 +90,61 @@ fn addresses() -> Vec<Event> {
     let begin = [Event::Log(LogEvent::LogInitialised { epoch: EPOCH })];
     let accounts = of(Event::ProviderAccount, ACCOUNT, open, SPARE_ACCOUNT, closed);
     begin.into_iter().chain(accounts).collect()
+}
+
+/// A model whose price was wrong for a day, and then for an hour of it otherwise.
+fn repricing() -> Vec<Event> {
+    use ModelEvent as E;
+    let at = |text: &str| text.parse().expect("a time");
+    let price = |input, output, cached_input: Option<u64>| Price {
+        input: NanoUsd::new(input),
+        output: NanoUsd::new(output),
+        cached_input: cached_input.map(NanoUsd::new),
+    };
+    let shown = |requests, before, after| CostDifference {
+        requests,
+        cost_before: NanoUsd::new(before),
+        cost_after: NanoUsd::new(after),
+    };
+    let its = [
+        E::ModelAdded {
+            account: ACCOUNT,
+            name: name("large"),
+            upstream_name: name("large"),
+            model_types: BTreeSet::from([ModelType::Chat]),
+        },
+        E::ModelPriced {
+            price: price(25_000_000_000, 100_000_000_000, None),
+            effective_at: at("2026-11-01T00:00:00Z"),
+        },
+        E::UsageRepriced {
+            from: at("2026-11-20T00:00:00Z"),
+            until: at("2026-11-21T00:00:00Z"),
+            price: price(2_500_000_000, 10_000_000_000, Some(1_250_000_000)),
+            shown: shown(1_200, 30_000_000_000, 2_900_000_000),
+        },
+        E::UsageRepriced {
+            from: at("2026-11-20T13:00:00Z"),
+            until: at("2026-11-20T14:00:00Z"),
+            price: price(5_000_000_000, 20_000_000_000, None),
+            shown: shown(50, 120_000_000, 240_000_000),
+        },
+    ];
+    let begin = [
+        Event::Log(LogEvent::LogInitialised { epoch: EPOCH }),
+        Event::ProviderAccount(
+            ACCOUNT,
+            ProviderAccountEvent::ProviderAccountRegistered {
+                name: name("openai"),
+                provider: Provider::OpenaiCompatible,
+                base_url: name("https://api.example.com/v1"),
+                credential: None,
+                allows_private_addresses: false,
+            },
+        ),
+    ];
+    let its = its.into_iter().map(|event| Event::Model(MODEL, event));
+    begin.into_iter().chain(its).collect()
 }
 
 /// A virtual model that chooses by everything that there is, and then by weights alone.

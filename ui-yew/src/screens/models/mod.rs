@@ -1,12 +1,17 @@
 //! Models on provider accounts.
 
 mod add;
+mod correct;
+mod corrections;
+mod dollars;
 mod price;
 
 use std::rc::Rc;
 
 use add::AddModel;
 use chrono::{DateTime, Utc};
+use correct::CorrectPrice;
+use corrections::Corrections;
 use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::ModelItem;
 use events_schema::events::{Aggregate, ModelType};
@@ -45,6 +50,8 @@ pub(super) const COLUMNS: &[&str] = &[
 enum Open {
     Add,
     SetPrice(Rc<ModelItem>),
+    CorrectPrice(Rc<ModelItem>),
+    Corrections(Rc<ModelItem>),
     OneText(OneText),
     Confirm(Question),
 }
@@ -58,12 +65,16 @@ pub(crate) fn Models() -> Html {
     let row = {
         let show = show.clone();
         Callback::from(move |model: ModelItem| {
-            let actions = if may_change {
+            let mut items = if may_change {
                 actions(&model, &show)
             } else {
                 Vec::new()
             };
-            row(model, actions, browser::now())
+            if !model.repricings.is_empty() {
+                let corrections = Open::Corrections(Rc::new(model.clone()));
+                items.push(item("Corrections of its price", &show, corrections));
+            }
+            row(model, items, browser::now())
         })
     };
     html!(
@@ -98,6 +109,8 @@ fn dialog(open: Open, onclose: Callback<()>) -> Html {
     match open {
         Open::Add => html!(<AddModel {onclose} />),
         Open::SetPrice(model) => html!(<SetPrice {model} {onclose} />),
+        Open::CorrectPrice(model) => html!(<CorrectPrice {model} {onclose} />),
+        Open::Corrections(model) => html!(<Corrections {model} {onclose} />),
         Open::OneText(asked) => html!(<Rename {asked} {onclose} />),
         Open::Confirm(question) => html!(<Confirm {question} {onclose} />),
     }
@@ -219,6 +232,11 @@ fn actions(model: &ModelItem, show: &Callback<Open>) -> Vec<MenuItem> {
     };
     vec![
         item("Set price", show, Open::SetPrice(Rc::new(model.clone()))),
+        item(
+            "Correct a price",
+            show,
+            Open::CorrectPrice(Rc::new(model.clone())),
+        ),
         item("Rename", show, Open::OneText(rename)),
         item("Change upstream name", show, Open::OneText(upstream)),
         item(on_off.action, show, Open::Confirm(on_off)),

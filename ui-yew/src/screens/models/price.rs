@@ -5,9 +5,9 @@ use std::rc::Rc;
 use events_schema::api::commands::{CommandAnswer, NewCommand};
 use events_schema::api::resources::ModelItem;
 use events_schema::id::ModelId;
-use events_schema::money::{NanoUsd, Price};
 use yew::prelude::*;
 
+use super::dollars::{Dollars, PriceFields};
 use crate::command::use_command;
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
@@ -24,12 +24,10 @@ const FIELDS: &[&str] = &[
     "why",
 ];
 
-/// What has been filled in: dollars per million tokens, and from when on.
+/// What has been filled in: the price, and from when on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Dollars {
-    input: String,
-    output: String,
-    cached_input: String,
+struct Priced {
+    price: Dollars,
     effective_at: String,
 }
 
@@ -45,7 +43,10 @@ pub(super) struct Props {
 /// The form.
 #[component]
 pub(super) fn SetPrice(props: &Props) -> Html {
-    let draft = use_draft(|| props.model.price.map(Dollars::of).unwrap_or_default());
+    let draft = use_draft(|| Priced {
+        price: props.model.price.map(Dollars::of).unwrap_or_default(),
+        effective_at: String::new(),
+    });
     let why = use_state_eq(String::new);
     let onclose = props.onclose.clone();
     let commander = use_command(Callback::from(move |_: CommandAnswer| onclose.emit(())));
@@ -68,15 +69,8 @@ pub(super) fn SetPrice(props: &Props) -> Html {
             description="In US dollars per million tokens. Earlier requests keep what they cost."
             busy={commander.busy} complete={draft.command(props.model.id).is_some()} rejection={rejection.clone()} fields={FIELDS}
             {onsubmit} onclose={props.onclose.clone()}>
-            <TextField name="price.input" label="Input" required={true} placeholder="2.50"
-                value={draft.input.clone()} onchange={draft.edit(|draft, text| draft.input = text)}
-                rejection={rejection.clone()} />
-            <TextField name="price.output" label="Output" required={true} placeholder="10.00"
-                value={draft.output.clone()} onchange={draft.edit(|draft, text| draft.output = text)}
-                rejection={rejection.clone()} />
-            <TextField name="price.cached_input" label="Input that the provider has cached" placeholder="As input"
-                value={draft.cached_input.clone()} onchange={draft.edit(|draft, text| draft.cached_input = text)}
-                rejection={rejection.clone()} />
+            <PriceFields value={draft.price.clone()} rejection={rejection.clone()}
+                onchange={draft.edit(|draft: &mut Priced, price| draft.price = price)} />
             <TextField name="effective_at" label="From" kind="datetime-local" hint="In UTC. Empty: from now on."
                 value={draft.effective_at.clone()} onchange={draft.edit(|draft, text| draft.effective_at = text)}
                 rejection={rejection.clone()} />
@@ -85,48 +79,17 @@ pub(super) fn SetPrice(props: &Props) -> Html {
     )
 }
 
-// === impl Dollars ===
+// === impl Priced ===
 
-impl Dollars {
-    /// A price as people write it.
-    fn of(price: Price) -> Self {
-        let text = NanoUsd::to_dollars;
-        Self {
-            input: text(price.input),
-            output: text(price.output),
-            cached_input: price.cached_input.map(text).unwrap_or_default(),
-            effective_at: String::new(),
-        }
-    }
-
+impl Priced {
     /// The command, when everything can be read.
     fn command(&self, model: ModelId) -> Option<NewCommand> {
         Some(NewCommand::SetModelPrice {
             model,
-            price: self.price()?,
+            price: self.price.price()?,
             effective_at: moment::parse(&self.effective_at)?,
         })
     }
-
-    /// The price, when every amount can be read.
-    fn price(&self) -> Option<Price> {
-        let cached = self.cached_input.trim();
-        let cached_input = if cached.is_empty() {
-            None
-        } else {
-            Some(nanos(cached)?)
-        };
-        Some(Price {
-            input: nanos(&self.input)?,
-            output: nanos(&self.output)?,
-            cached_input,
-        })
-    }
-}
-
-/// What was typed, as an amount.
-fn nanos(text: &str) -> Option<NanoUsd> {
-    NanoUsd::from_dollars(text).ok()
 }
 
 #[cfg(test)]
@@ -136,10 +99,13 @@ mod tests {
     #[test]
     fn a_price_applies_from_now_on_unless_a_moment_is_named() {
         let model = ModelId::from_bytes([1; 16]);
-        let mut draft = Dollars {
-            input: "1".to_owned(),
-            output: "2".to_owned(),
-            ..Dollars::default()
+        let mut draft = Priced {
+            price: Dollars {
+                input: "1".to_owned(),
+                output: "2".to_owned(),
+                cached_input: String::new(),
+            },
+            effective_at: String::new(),
         };
         assert!(matches!(
             draft.command(model),

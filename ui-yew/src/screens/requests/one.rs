@@ -7,7 +7,7 @@ use yew::prelude::*;
 
 use super::super::virtual_models::told::part;
 use super::seen;
-use super::told::{cost, fared, outcome, owner, rule, stood_for, why_tried};
+use super::told::{cost, fared, first_cost, outcome, owner, rule, stood_for, why_tried};
 use super::tried::tried;
 use crate::api::Client;
 use crate::format;
@@ -126,8 +126,21 @@ fn result(detail: &RequestDetail) -> Html {
                 { fact("Of these reasoning", count(tokens.reasoning)) }
                 { stated("Of the output audio", tokens.audio_output) }
                 { fact("Cost", html!(cost(item))) }
+                if let Some(correction) = &item.correction {
+                    { fact("Cost before its price was corrected", html!(first_cost(correction))) }
+                }
                 { fact("Asked for", html!(format!("{}{}", format::words(item.endpoint.as_str()), if item.streamed { ", streamed" } else { "" }))) }
             </dl>
+            if let Some(correction) = &item.correction {
+                <p class="sl-quiet sl-note">
+                    <Label label="Corrected" color={Color::Blue} compact={true} />
+                    { format!(" The price was corrected at position #{} of the history", correction.position) }
+                    if let Some(model) = &detail.answered_by {
+                        { ", of " }{ thing(model) }
+                    }
+                    { "." }
+                </p>
+            }
             if tokens.estimated {
                 <p class="sl-quiet sl-note">
                     <Label label="Estimated" color={Color::Orange} compact={true} />

@@ -1,6 +1,6 @@
 //! A request in words and signs.
 
-use events_schema::api::analytics::{FiredRule, RequestDetail, RequestItem};
+use events_schema::api::analytics::{CostCorrection, FiredRule, RequestDetail, RequestItem};
 use events_schema::events::{Aggregate, RoutingStrategy};
 use events_schema::id::ModelId;
 use events_schema::usage::{Attempt, Circuit, Outcome};
@@ -21,6 +21,13 @@ pub(crate) fn cost(item: &RequestItem) -> String {
         || format::NOTHING.to_owned(),
         |cost| format::usd(cost.nanos()),
     )
+}
+
+/// What was written down of its cost at first.
+pub(super) fn first_cost(correction: &CostCorrection) -> String {
+    correction
+        .first_cost
+        .map_or_else(|| "no price".to_owned(), |cost| format::usd(cost.nanos()))
 }
 
 /// How it ended, in the colour that it deserves.
@@ -201,6 +208,7 @@ mod tests {
                 ..Tokens::default()
             },
             cost: None,
+            correction: None,
             duration_us: 1,
             first_byte_us: None,
             position: 1,

@@ -21,7 +21,7 @@ use crate::{
         SettingsCommand, TeamCommand, UserCommand, VirtualAccountCommand, VirtualModelCommand,
     },
     fresh,
-    http::{App, app::Answer, names::unreadable, problem::ApiError},
+    http::{App, api::repricing, app::Answer, names::unreadable, problem::ApiError},
     secrets::{BadCredential, SecretText, seal_credential},
 };
 
@@ -165,6 +165,28 @@ pub(super) async fn prepare(
                 },
             )
             .into()
+        }
+        N::RepriceUsage {
+            model,
+            from,
+            until,
+            price,
+            shown,
+        } => {
+            let now = clock::now();
+            let order = ModelCommand::RepriceUsage {
+                from,
+                until,
+                price,
+                shown,
+                found: repricing::difference(app, state, model, (from, until), price, now).await?,
+                known: state
+                    .models()
+                    .get(&model)
+                    .map_or(0, |it| it.repricings.len()),
+                now,
+            };
+            Command::Model(model, order).into()
         }
         N::DisableModel { model } => Command::Model(model, ModelCommand::Disable).into(),
         N::EnableModel { model } => Command::Model(model, ModelCommand::Enable).into(),

@@ -1,6 +1,7 @@
 //! Limits on how many requests are under way at a time, as callers meet them.
 
 use events_schema::{
+    events::LimitMode,
     snapshot::{
         entries::{Entry, ModelRefEntry},
         limits::{LimitUnitEntry, LimitWindowEntry, RateLimitEntry, RateLimitPolicyEntry},
@@ -179,7 +180,8 @@ async fn an_audit_lets_all_through_and_notes_those_that_were_too_many() {
     let noted = "audit:rate_limit_policy:47474747474747474747474747474747".to_owned();
     let record = scene.record_of(&second).await;
     assert!(record.rules.contains(&noted), "{:?}", record.rules);
-    assert!(record.limits.expect("noted")[0].exceeded);
+    let seen = record.limits.expect("noted")[0];
+    assert_eq!((seen.exceeded, seen.mode), (true, Some(LimitMode::Audit)));
     held.ends().await;
     let third = scene.gateway.chat(QUESTION).await;
     let record = scene.record_of(&third).await;

@@ -320,6 +320,12 @@ impl Rules {
         !self.by_target.is_empty()
     }
 
+    /// The rule of a policy; `None`: there is none, or it is disabled.
+    #[must_use]
+    pub fn of(&self, policy: &EntryId) -> Option<&Rule> {
+        self.rules.iter().find(|it| it.id == *policy)
+    }
+
     /// The rules that are the first for no request and no attempt, each with the first before it that matches all that they
     /// match.
     pub fn unreachable(&self) -> impl Iterator<Item = (&Rule, &Rule)> {

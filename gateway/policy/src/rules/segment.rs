@@ -103,6 +103,13 @@ impl Rule {
         self.segments(facts).iter().map(counter).collect()
     }
 
+    /// What one of its counters is of, if the request has it.
+    #[must_use]
+    pub fn counter<'r>(&'r self, segment: &EntryId, facts: &Facts<'r>) -> Option<Counter<'r>> {
+        let mut counters = self.counters(facts).into_iter();
+        counters.find(|it| it.segment == *segment)
+    }
+
     /// The teams of the caller that have a counter, if teams have one.
     fn teams<'f>(&'f self, facts: &Facts<'f>) -> impl Iterator<Item = EntryId> + use<'f> {
         let teams = facts.teams.iter().filter(move |team| self.has_team(team));

@@ -21,6 +21,8 @@ pub struct CountedRow {
     pub counter: String,
     /// Whose it was: `user:<id>` or `virtual_account:<id>`.
     pub whose: String,
+    /// With which key.
+    pub with_key: String,
     /// What it asked for: `<aggregate>:<id>`.
     pub wanted: String,
     /// The model that answered, or was tried last.
@@ -36,6 +38,8 @@ pub struct CountedPer {
     pub rule: String,
     /// Whether it matters whose a request is.
     pub owner: bool,
+    /// Whether it matters with which key.
+    pub key: bool,
     /// Whether it matters what for.
     pub model: bool,
     /// Which keys of the metadata matter.
@@ -90,6 +94,7 @@ impl Analytics {
             .param("to", range.to.micros())
             .param("policies", those(|_| true))
             .param("by_owner", those(|it| it.owner))
+            .param("by_key", those(|it| it.key))
             .param("by_model", those(|it| it.model))
             .param("by_metadata", keys.collect::<Vec<_>>())
             .param("limit", MOST_VALUES);
@@ -98,7 +103,7 @@ impl Analytics {
 }
 
 /// Parameters `from` and `to` in microseconds, `wanted` and how many those are.
-const AT_BUDGETS: &str = "SELECT counter, owner AS whose, resolved AS wanted, answered_by AS answered, \
+const AT_BUDGETS: &str = "SELECT counter, owner AS whose, key AS with_key, resolved AS wanted, answered_by AS answered, \
      arrayMap(it -> (it, metadata[it]), mapKeys(metadata)) AS said \
      FROM requests ARRAY JOIN budgets AS counter \
      WHERE received_at >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') \
@@ -109,6 +114,7 @@ const AT_BUDGETS: &str = "SELECT counter, owner AS whose, resolved AS wanted, an
 /// Parameters `from` and `to` in microseconds, `policies` and which of them depend on what, `limit`. Stops at so many values.
 const AT_RATE_LIMITS: &str = "SELECT DISTINCT counter, \
      if(has({by_owner:Array(String)}, counter), owner, '') AS whose, \
+     if(has({by_key:Array(String)}, counter), key, '') AS with_key, \
      if(has({by_model:Array(String)}, counter), resolved, '') AS wanted, \
      if(has({by_model:Array(String)}, counter), answered_by, '') AS answered, \
      arrayMap(it -> (it, metadata[it]), \

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events_schema::{
     events::{LimitSegment, ModelRef, Owner, Stream},
-    id::{BudgetPolicyId, RateLimitPolicyId, UserId},
+    id::{BudgetPolicyId, KeyId, RateLimitPolicyId, UserId},
     state::{BudgetPolicy, Organisation, RateLimitPolicy},
 };
 use gateway_policy::{
@@ -68,7 +68,8 @@ impl Hidden {
                 LimitSegment::User
                 | LimitSegment::VirtualAccount
                 | LimitSegment::Model
-                | LimitSegment::Team,
+                | LimitSegment::Team
+                | LimitSegment::Key,
             ) => per.len() > 1,
         };
         let is_of_values = !STANDS_FOR_NONE.contains(segment.as_bytes());
@@ -98,7 +99,8 @@ impl Hidden {
             LimitSegment::User
             | LimitSegment::VirtualAccount
             | LimitSegment::Model
-            | LimitSegment::Team => None,
+            | LimitSegment::Team
+            | LimitSegment::Key => None,
         });
         CountedPer {
             rule: rate_text(self.counter.0),
@@ -108,6 +110,7 @@ impl Hidden {
                 LimitSegment::VirtualAccount,
                 LimitSegment::Team,
             ]),
+            key: has(&[LimitSegment::Key]),
             model: has(&[LimitSegment::Model]),
             metadata: metadata.collect(),
         }
@@ -188,6 +191,7 @@ fn rules(state: &Organisation, hidden: &[Hidden]) -> Rules {
 struct Request {
     owner: Owner,
     teams: Vec<EntryId>,
+    key: EntryId,
     /// What it can have counted as: what was asked for, or the target of an attempt.
     models: Vec<Asked>,
     metadata: BTreeMap<String, String>,
@@ -198,6 +202,7 @@ impl Request {
         let CountedRow {
             counter: _,
             whose,
+            with_key,
             wanted,
             answered,
             said,
@@ -212,6 +217,7 @@ impl Request {
                 .collect(),
             Owner::VirtualAccount(_) => Vec::new(),
         };
+        let key: Option<KeyId> = with_key.parse().ok();
         let wanted = wanted.replacen(':', ".", 1).parse().ok();
         let wanted = wanted.and_then(|it| model_of(state, it));
         let answered = answered.parse().ok();
@@ -223,6 +229,7 @@ impl Request {
         Self {
             owner,
             teams,
+            key: key.map(KeyId::bytes).unwrap_or_default(),
             models,
             metadata: said.iter().cloned().collect(),
         }
@@ -234,6 +241,7 @@ impl Request {
         let rule = rules.of(policy.as_bytes())?;
         self.models.iter().find_map(|model| {
             let facts = Facts::supposed(self.owner, &self.teams, *model, &self.metadata);
+            let facts = facts.with_key(self.key);
             let counter = rule.counter(segment.as_bytes(), &facts)?;
             Some(told(&hidden.per, &counter))
         })
@@ -314,6 +322,7 @@ mod tests {
     const BUDGET: BudgetPolicyId = BudgetPolicyId::from_bytes([2; 16]);
     const USER: UserId = UserId::from_bytes([3; 16]);
     const MODEL: ModelId = ModelId::from_bytes([4; 16]);
+    const KEY: KeyId = KeyId::from_bytes([5; 16]);
 
     fn project() -> LimitSegment {
         LimitSegment::Metadata("project".parse().expect("a key"))
@@ -374,6 +383,7 @@ mod tests {
             account: [9; 16],
         });
         let facts = Facts::supposed(Owner::User(USER), &[], model, &metadata);
+        let facts = facts.with_key(KEY.bytes());
         let rule = rules.of(policy.as_bytes()).expect("it is there");
         (policy, Uuid::from_bytes(rule.segments(&facts)[0]))
     }
@@ -383,6 +393,7 @@ mod tests {
         CountedRow {
             counter: counter.to_owned(),
             whose: Owner::User(USER).to_string(),
+            with_key: KEY.to_string(),
             wanted: "virtual_model:07070707070707070707070707070707".to_owned(),
             answered: MODEL.to_string(),
             said: said.iter().map(own).collect(),
@@ -414,13 +425,13 @@ mod tests {
 
     #[test]
     fn a_counter_of_two_things_is_found_also_of_the_target_that_answered() {
-        let state = state(&[], &[LimitSegment::User, LimitSegment::Model]);
+        let state = state(&[], &[LimitSegment::Key, LimitSegment::Model]);
         let counter = counter_at(&Rules::of_budgets(&state), BUDGET.uuid(), &[]);
         let hidden = hidden(&state, counter).expect("it is a hash");
         let rows = [row(&hidden.budget_text(), &[])];
         let of = vec![
-            (LimitSegment::User, CounterValue::Id(USER.uuid())),
             (LimitSegment::Model, CounterValue::Id(MODEL.uuid())),
+            (LimitSegment::Key, CounterValue::Id(KEY.uuid())),
         ];
         let expected = BTreeMap::from([(counter, of)]);
         assert_eq!(find(&state, &[hidden], &rows), expected);
@@ -439,6 +450,7 @@ mod tests {
         let per = CountedPer {
             rule: format!("rate_limit_policy:{RATE}"),
             owner: false,
+            key: false,
             model: false,
             metadata: vec!["project".to_owned()],
         };

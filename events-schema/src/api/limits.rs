@@ -39,7 +39,7 @@ pub struct LimitUsageItem {
     pub name: Option<String>,
     /// Which of its counters; zeros: it has one for all.
     pub segment: Uuid,
-    /// Whose counter that is, or what of: of a user, a team, a virtual account or a model its name, of the metadata `key=value`, of
+    /// Whose counter that is, or what of: of a user, a team, a virtual account, a model or a key its name, of the metadata `key=value`, of
     /// two things both. `None`: it is that of all requests, or nobody knows: no request that counted there was found in the ledger.
     pub segment_name: Option<String>,
     /// In which time it counts.
@@ -73,7 +73,7 @@ pub struct BudgetAlertItem {
     pub policy_name: String,
     /// Which of its counters; zeros: it has one for all.
     pub segment: Uuid,
-    /// Whose counter that is, or what of: of a user, a team, a virtual account or a model its name, of the metadata `key=value`, of
+    /// Whose counter that is, or what of: of a user, a team, a virtual account, a model or a key its name, of the metadata `key=value`, of
     /// two things both. `None`: it is that of all requests, or nobody knows: no request that counted there was found in the ledger.
     pub segment_name: Option<String>,
     /// Of which limit.

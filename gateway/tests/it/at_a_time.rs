@@ -4,7 +4,9 @@ use events_schema::{
     events::LimitMode,
     snapshot::{
         entries::{Entry, ModelRefEntry},
-        limits::{LimitUnitEntry, LimitWindowEntry, RateLimitEntry, RateLimitPolicyEntry},
+        limits::{
+            LimitUnitEntry, LimitWindowEntry, RateLimitEntry, RateLimitPolicyEntry, SegmentEntry,
+        },
         routing::{RetryEntry, RoutedTargetEntry, RoutingEntry},
     },
     usage::{CounterSeen, LimitMeasure, LimitPeriod, Outcome, UsageRecord},
@@ -121,6 +123,23 @@ async fn so_many_are_under_way_at_a_time_and_another_one_once_one_has_ended() {
     second.ends().await;
     third.ends().await;
     assert_eq!(scene.gateway.chat(QUESTION).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_key_has_so_many_under_way_at_a_time_whatever_the_others_do() {
+    let per_key = RateLimitPolicyEntry {
+        applies_per: vec![SegmentEntry::Key],
+        ..policy(71, vec![at_a_time(1)])
+    };
+    let scene = scene([per_key]).await;
+    let of_one = Held::begin(&scene, KEY).await;
+    assert_eq!(of_one.header("x-sluice-concurrency-limit"), "1");
+    assert_eq!(told(&scene.gateway.chat(QUESTION).await), too_many());
+    let of_another = Held::begin(&scene, LIMITED_KEY).await;
+    assert_eq!(of_another.header("x-sluice-concurrency-remaining"), "0");
+    of_one.ends().await;
+    assert_eq!(scene.gateway.chat(QUESTION).await.status, 200);
+    of_another.ends().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::{
 
 use events_schema::{
     events::{LimitSegment, ModelRef, Owner, Subject},
-    id::{ModelId, TeamId, UserId, VirtualAccountId, VirtualModelId},
+    id::{KeyId, ModelId, TeamId, UserId, VirtualAccountId, VirtualModelId},
     state::Organisation,
 };
 use gateway_policy::rules::fault::segment_name;
@@ -94,6 +94,11 @@ impl<'a> CounterNames<'a> {
                 is_known.then(|| names.subject(Subject::Team(team)))
             }
             LimitSegment::Model => model_name(state, id),
+            LimitSegment::Key => {
+                let key = KeyId::from_uuid(id);
+                let is_known = state.keys().contains_key(&key);
+                is_known.then(|| names.subject(Subject::Key(key)))
+            }
             LimitSegment::Metadata(_) => None,
         }
     }
@@ -110,7 +115,8 @@ impl<'a> CounterNames<'a> {
                 LimitSegment::User
                 | LimitSegment::VirtualAccount
                 | LimitSegment::Model
-                | LimitSegment::Team => text.clone(),
+                | LimitSegment::Team
+                | LimitSegment::Key => text.clone(),
             },
         }
     }
@@ -124,6 +130,7 @@ fn person((segment, value): &(LimitSegment, CounterValue)) -> Option<Uuid> {
             | LimitSegment::VirtualAccount
             | LimitSegment::Model
             | LimitSegment::Team
+            | LimitSegment::Key
             | LimitSegment::Metadata(_),
             CounterValue::Nothing | CounterValue::Id(_) | CounterValue::Text(_),
         ) => None,
@@ -137,7 +144,8 @@ fn without(segment: &LimitSegment) -> String {
         LimitSegment::User
         | LimitSegment::VirtualAccount
         | LimitSegment::Model
-        | LimitSegment::Team => format!("without a {}", segment_name(segment)),
+        | LimitSegment::Team
+        | LimitSegment::Key => format!("without a {}", segment_name(segment)),
     }
 }
 

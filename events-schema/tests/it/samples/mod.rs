@@ -49,7 +49,7 @@ const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 13] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 14] {
     [
         ("first", history()),
         ("rotation", rotation()),
@@ -64,6 +64,7 @@ pub(crate) fn histories() -> [(&'static str, Vec<Event>); 13] {
         ("budgets", policies::budgets()),
         ("alerts", alerts::alerts()),
         ("at_a_time", policies::at_a_time()),
+        ("per_key", policies::per_key()),
     ]
 }
 

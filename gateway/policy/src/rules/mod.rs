@@ -50,6 +50,8 @@ pub struct Facts<'r> {
     owner: Tagged,
     /// The teams of the user whose it is.
     teams: &'r [EntryId],
+    /// The key with which it came; `None`: it is only supposed, and nobody knows with which.
+    key: Option<EntryId>,
     /// What it is for: the first is what has a counter of its own, the others are what a rule may call it as well.
     models: [Option<Tagged>; 3],
     /// Its metadata.
@@ -128,6 +130,7 @@ impl<'r> Facts<'r> {
         Self {
             owner,
             teams,
+            key: Some(caller.key.id),
             models: Wanted::of(config, resolved).models(),
             metadata,
         }

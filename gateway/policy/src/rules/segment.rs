@@ -22,6 +22,8 @@ pub enum Segment {
     Metadata(Box<str>),
     /// Each team of the caller that the rule names; where it names none, each of them.
     Team,
+    /// Each key.
+    Key,
 }
 
 /// The counters of a rule at which a request counts: one, but for rules that apply per team.
@@ -143,6 +145,7 @@ impl<'r> Facts<'r> {
                 value.map_or(Value::Absent, |value| Value::Text(value))
             }
             Segment::Team => team.map_or(Value::Absent, Value::Id),
+            Segment::Key => self.key.map_or(Value::Absent, Value::Id),
         }
     }
 }

@@ -149,13 +149,12 @@ fn few_counters(mut budgets: Vec<Hidden>) -> Vec<Hidden> {
 }
 
 /// Those of the first policies.
-fn of_few_policies(rates: Vec<Hidden>) -> Vec<Hidden> {
+fn of_few_policies(mut rates: Vec<Hidden>) -> Vec<Hidden> {
     let mut policies = BTreeSet::new();
     let is_asked = |it: &Hidden| {
         policies.contains(&it.counter.0)
             || (policies.len() < MOST_POLICIES && policies.insert(it.counter.0))
     };
-    let mut rates = rates;
     rates.retain(is_asked);
     rates
 }

@@ -7,6 +7,7 @@ use events_schema::{
     events::{LimitSegment, ModelRef, Owner, Stream},
     id::{BudgetPolicyId, KeyId, RateLimitPolicyId, UserId},
     state::{BudgetPolicy, Organisation, RateLimitPolicy},
+    time::Timestamp,
 };
 use gateway_policy::{
     EntryId, Facts, ModelIds, Rules, Wanted as Asked,
@@ -36,7 +37,7 @@ pub enum CounterValue {
 pub(super) struct Hidden {
     pub(super) counter: CounterName,
     pub(super) is_budget: bool,
-    pub(super) began_at: events_schema::time::Timestamp,
+    pub(super) began_at: Timestamp,
     per: BTreeSet<LimitSegment>,
 }
 
@@ -313,7 +314,6 @@ mod tests {
             When, WhenCutOff,
         },
         id::ModelId,
-        time::Timestamp,
     };
 
     use super::*;

@@ -11,7 +11,9 @@ use super::{Analytics, AnalyticsError, Range, ask, or_empty};
 pub const MOST_BUDGETS: usize = 500;
 /// Of how many rate-limit policies is asked in one question.
 pub const MOST_POLICIES: usize = 100;
-/// How many different values are looked through for the counters of rate limits: beyond, some counters go without a name.
+/// How many requests are looked through for the counters of rate limits, and how many different values of theirs are told: beyond,
+/// some counters go without a name.
+const MOST_REQUESTS: u32 = 1_000_000;
 const MOST_VALUES: u32 = 20_000;
 
 /// What a request had of what may have a counter of its own; empty where it is not asked for, or there is nothing.
@@ -97,6 +99,7 @@ impl Analytics {
             .param("by_key", those(|it| it.key))
             .param("by_model", those(|it| it.model))
             .param("by_metadata", keys.collect::<Vec<_>>())
+            .param("requests", MOST_REQUESTS)
             .param("limit", MOST_VALUES);
         or_empty(ask(query.fetch_all()).await, Vec::new)
     }
@@ -111,7 +114,8 @@ const AT_BUDGETS: &str = "SELECT counter, owner AS whose, key AS with_key, resol
      AND counter IN (SELECT arrayJoin({wanted:Array(String)})) \
      LIMIT 1 BY counter LIMIT {limit:UInt32}";
 
-/// Parameters `from` and `to` in microseconds, `policies` and which of them depend on what, `limit`. Stops at so many values.
+/// Parameters `from` and `to` in microseconds, `policies` and which of them depend on what, `requests` and `limit`: it stops at so many
+/// requests, and values.
 const AT_RATE_LIMITS: &str = "SELECT DISTINCT counter, \
      if(has({by_owner:Array(String)}, counter), owner, '') AS whose, \
      if(has({by_key:Array(String)}, counter), key, '') AS with_key, \
@@ -119,7 +123,9 @@ const AT_RATE_LIMITS: &str = "SELECT DISTINCT counter, \
      if(has({by_model:Array(String)}, counter), answered_by, '') AS answered, \
      arrayMap(it -> (it, metadata[it]), \
      arrayFilter(it -> has({by_metadata:Array(String)}, concat(counter, '/', it)), mapKeys(metadata))) AS said \
-     FROM requests ARRAY JOIN arrayIntersect(rules, {policies:Array(String)}) AS counter \
+     FROM (SELECT rules, owner, key, resolved, answered_by, metadata FROM requests \
      WHERE received_at >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') \
      AND received_at < fromUnixTimestamp64Micro({to:Int64}, 'UTC') \
+     AND hasAny(rules, {policies:Array(String)}) LIMIT {requests:UInt32}) \
+     ARRAY JOIN arrayIntersect(rules, {policies:Array(String)}) AS counter \
      LIMIT {limit:UInt32}";

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod console_key;
 pub mod control;
+pub mod counters;
 pub mod declared;
 pub mod domain;
 pub mod fresh;

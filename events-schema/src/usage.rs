@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     envelope::Epoch,
-    events::{ModelRef, Owner},
+    events::{LimitMode, ModelRef, Owner},
     id::{BudgetPolicyId, KeyId, ModelId, RateLimitPolicyId},
     money::NanoUsd,
     time::Timestamp,
@@ -382,6 +382,9 @@ pub struct LimitSeen {
     pub counter: CounterSeen,
     /// Whether it did not let the request through, or would not have if it did more than audit.
     pub exceeded: bool,
+    /// What happens above it; `None`: the budget does not decide and only counts, or the record is of before this was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<LimitMode>,
 }
 
 /// What became of one request.

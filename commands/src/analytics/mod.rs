@@ -6,6 +6,7 @@
 //!
 //! Names of people are not in ClickHouse; whoever answers a client adds them.
 
+mod counters;
 mod refusals;
 mod repricing;
 mod requests;
@@ -20,6 +21,7 @@ use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use tokio::time::timeout;
 
 pub use self::{
+    counters::{CountedPer, CountedRow, MOST_BUDGETS, MOST_POLICIES},
     refusals::RefusalFilter,
     repricing::Proposal,
     requests::{RequestFilter, RequestPage, RequestRecord},

@@ -17,6 +17,7 @@ use crate::{
     analytics::Analytics,
     auth::{attempts::Attempts, passwords::Passwords, recent::Recent},
     control::Control,
+    counters::Counters,
     gateways::Gateways,
     playground::Playground,
     secrets::Secrets,
@@ -31,6 +32,8 @@ pub struct AppParts {
     pub gateways: Gateways,
     /// How limits and budgets stand.
     pub totals: Totals,
+    /// What counters of limits and budgets are of.
+    pub counters: Counters,
     /// How raising alerts of budgets goes.
     pub alerts: Alerts,
     /// The way to the gateway for the console's playground.

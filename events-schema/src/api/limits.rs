@@ -39,7 +39,8 @@ pub struct LimitUsageItem {
     pub name: Option<String>,
     /// Which of its counters; zeros: it has one for all.
     pub segment: Uuid,
-    /// Whose counter that is, where it can be told: a user, a team, a virtual account or a model.
+    /// Whose counter that is, or what of: of a user, a team, a virtual account, a model or a key its name, of the metadata `key=value`, of
+    /// two things both. `None`: it is that of all requests, or nobody knows: no request that counted there was found in the ledger.
     pub segment_name: Option<String>,
     /// In which time it counts.
     pub period: LimitPeriod,
@@ -75,7 +76,8 @@ pub struct BudgetAlertItem {
     pub policy_name: String,
     /// Which of its counters; zeros: it has one for all.
     pub segment: Uuid,
-    /// Whose counter that is, where it can be told: a user, a team, a virtual account or a model.
+    /// Whose counter that is, or what of: of a user, a team, a virtual account, a model or a key its name, of the metadata `key=value`, of
+    /// two things both. `None`: it is that of all requests, or nobody knows: no request that counted there was found in the ledger.
     pub segment_name: Option<String>,
     /// Of which limit.
     pub limit: BudgetLimit,

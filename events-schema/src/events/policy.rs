@@ -158,6 +158,8 @@ pub enum LimitSegment {
     /// Each team of the caller that the rule names among those whose requests it matches; each of the caller's teams where
     /// it names none. A request counts for all of them.
     Team,
+    /// Each key. There are no other limits for single ones.
+    Key,
 }
 
 /// Whom and what a rule names: in its conditions, and with limits of their own.

@@ -85,6 +85,8 @@ pub enum SegmentEntry {
     /// Each team of the caller that the policy names among those whose requests it matches; each of the caller's teams where
     /// it names none.
     Team,
+    /// Each key.
+    Key,
 }
 
 /// How much of something may be used in a time.
@@ -226,6 +228,7 @@ pub(super) fn segment(segment: &LimitSegment) -> SegmentEntry {
         LimitSegment::Model => SegmentEntry::Model,
         LimitSegment::Metadata(key) => SegmentEntry::Metadata(key.to_string()),
         LimitSegment::Team => SegmentEntry::Team,
+        LimitSegment::Key => SegmentEntry::Key,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use events_schema::{
-    events::{ModelRef, Owner},
+    events::{LimitMode, ModelRef, Owner},
     id::Id,
     money::NanoUsd,
     report::{GatewayReport, ReportedTarget},
@@ -157,6 +157,7 @@ fn limited() -> UsageRecord {
             share: 1 << 31,
         },
         exceeded: false,
+        mode: None,
     };
     let leased = LimitSeen {
         of: LimitOf::BudgetPolicy(budget),
@@ -172,6 +173,7 @@ fn limited() -> UsageRecord {
             cut_off: false,
         },
         exceeded: true,
+        mode: None,
     };
     UsageRecord {
         outcome: Outcome::LimitExceeded,
@@ -227,6 +229,12 @@ fn request_records_are_written_as_they_always_were() {
         seen.period = LimitPeriod::AtATime;
     }
     check("usage_batch_at_a_time", &batch(8, vec![at_a_time]));
+    let mut audited = limited();
+    let modes = [LimitMode::Audit, LimitMode::Enforce];
+    for (seen, mode) in audited.limits.iter_mut().flatten().zip(modes) {
+        seen.mode = Some(mode);
+    }
+    check("usage_batch_with_modes", &batch(8, vec![audited]));
 }
 
 #[test]

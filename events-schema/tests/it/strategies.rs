@@ -549,6 +549,7 @@ fn segments() -> impl Strategy<Value = BTreeSet<LimitSegment>> {
         Just(LimitSegment::Model),
         metadata_key().prop_map(LimitSegment::Metadata),
         Just(LimitSegment::Team),
+        Just(LimitSegment::Key),
     ];
     btree_set(segment, 0..3)
 }

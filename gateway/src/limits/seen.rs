@@ -1,6 +1,7 @@
 //! Limits as they were seen: for the record of a request that one of them refused, or would have if it did more than audit.
 
 use events_schema::{
+    events::LimitMode,
     id::Id,
     usage::{CounterSeen, LimitMeasure, LimitOf, LimitPeriod, LimitSeen},
 };
@@ -63,7 +64,8 @@ pub(super) fn of(
         } else {
             !counter.admits(it.cost, reach, now)
         };
-        seen.push(limit_seen(of, id, (it.most, it.cost), state, exceeded));
+        let verdict = (exceeded, Some(mode(it.mode)));
+        seen.push(limit_seen(of, id, (it.most, it.cost), state, verdict));
     }
     for (place, it) in asked.budgets().iter().enumerate() {
         let kept = locked.kept(place);
@@ -89,9 +91,22 @@ pub(super) fn of(
         };
         let id = kept.budget().counter;
         let of = LimitOf::BudgetPolicy(Id::from_bytes(id.rule));
-        seen.push(limit_seen(of, id, (most, it.cost), state, exceeded));
+        let mode = match it.role {
+            Role::Tracks => None,
+            Role::Audits => Some(LimitMode::Audit),
+            Role::Decides { .. } => Some(LimitMode::Enforce),
+        };
+        let verdict = (exceeded, mode);
+        seen.push(limit_seen(of, id, (most, it.cost), state, verdict));
     }
     Some(seen)
+}
+
+const fn mode(mode: Mode) -> LimitMode {
+    match mode {
+        Mode::Enforce => LimitMode::Enforce,
+        Mode::Audit => LimitMode::Audit,
+    }
 }
 
 fn limit_seen(
@@ -99,7 +114,7 @@ fn limit_seen(
     id: CounterId,
     (most, cost): (u64, u64),
     counter: CounterSeen,
-    exceeded: bool,
+    (exceeded, mode): (bool, Option<LimitMode>),
 ) -> LimitSeen {
     LimitSeen {
         of,
@@ -122,5 +137,6 @@ fn limit_seen(
         cost,
         counter,
         exceeded,
+        mode,
     }
 }

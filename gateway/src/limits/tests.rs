@@ -1,5 +1,6 @@
 //! What limits and budgets decide here, alone and together.
 
+use events_schema::events::LimitMode;
 use gateway_policy::{
     RuleLimit,
     limits::{Estimate, lease::Leases},
@@ -214,8 +215,10 @@ fn the_least_that_is_left_is_told() {
     assert_eq!(first.audited, None);
     let second = decided(&limits, &both, at(0));
     let seen = second.seen.expect("one would have refused");
-    let exceeded: Vec<_> = seen.iter().map(|it| it.exceeded).collect();
-    assert_eq!(exceeded, [false, false, true]);
+    let stood: Vec<_> = seen.iter().map(|it| (it.exceeded, it.mode)).collect();
+    let [enforces, audits] = [LimitMode::Enforce, LimitMode::Audit].map(Some);
+    let expected = [(false, enforces), (false, enforces), (true, audits)];
+    assert_eq!(stood, expected);
     let Outcome::Admitted(second) = second.outcome else {
         panic!("it is admitted")
     };
@@ -396,7 +399,8 @@ fn budgets_that_do_not_decide_count_and_refuse_nothing() {
         panic!("it only audits")
     };
     assert_eq!(admitted.audited_budget, Some([6; 16]));
-    assert!(audited.seen.expect("noted")[0].exceeded);
+    let seen = audited.seen.expect("noted")[0];
+    assert_eq!((seen.exceeded, seen.mode), (true, Some(LimitMode::Audit)));
 }
 
 #[test]

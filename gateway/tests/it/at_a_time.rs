@@ -1,9 +1,12 @@
 //! Limits on how many requests are under way at a time, as callers meet them.
 
 use events_schema::{
+    events::LimitMode,
     snapshot::{
         entries::{Entry, ModelRefEntry},
-        limits::{LimitUnitEntry, LimitWindowEntry, RateLimitEntry, RateLimitPolicyEntry},
+        limits::{
+            LimitUnitEntry, LimitWindowEntry, RateLimitEntry, RateLimitPolicyEntry, SegmentEntry,
+        },
         routing::{RetryEntry, RoutedTargetEntry, RoutingEntry},
     },
     usage::{CounterSeen, LimitMeasure, LimitPeriod, Outcome, UsageRecord},
@@ -123,6 +126,23 @@ async fn so_many_are_under_way_at_a_time_and_another_one_once_one_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_key_has_so_many_under_way_at_a_time_whatever_the_others_do() {
+    let per_key = RateLimitPolicyEntry {
+        applies_per: vec![SegmentEntry::Key],
+        ..policy(71, vec![at_a_time(1)])
+    };
+    let scene = scene([per_key]).await;
+    let of_one = Held::begin(&scene, KEY).await;
+    assert_eq!(of_one.header("x-sluice-concurrency-limit"), "1");
+    assert_eq!(told(&scene.gateway.chat(QUESTION).await), too_many());
+    let of_another = Held::begin(&scene, LIMITED_KEY).await;
+    assert_eq!(of_another.header("x-sluice-concurrency-remaining"), "0");
+    of_one.ends().await;
+    assert_eq!(scene.gateway.chat(QUESTION).await.status, 200);
+    of_another.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn however_a_request_ends_it_is_not_under_way_any_more() {
     let scene = scene([policy(71, vec![at_a_time(1)])]).await;
     end_in_every_way(&scene, FIRST_QUESTION).await;
@@ -179,7 +199,8 @@ async fn an_audit_lets_all_through_and_notes_those_that_were_too_many() {
     let noted = "audit:rate_limit_policy:47474747474747474747474747474747".to_owned();
     let record = scene.record_of(&second).await;
     assert!(record.rules.contains(&noted), "{:?}", record.rules);
-    assert!(record.limits.expect("noted")[0].exceeded);
+    let seen = record.limits.expect("noted")[0];
+    assert_eq!((seen.exceeded, seen.mode), (true, Some(LimitMode::Audit)));
     held.ends().await;
     let third = scene.gateway.chat(QUESTION).await;
     let record = scene.record_of(&third).await;

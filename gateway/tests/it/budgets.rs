@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use events_schema::{
+    events::LimitMode,
     id::Id,
     money::NanoUsd,
     snapshot::{
@@ -475,7 +476,8 @@ async fn an_audit_refuses_nothing_and_is_in_the_record() {
     assert_eq!(record.limits, None);
     let record = scene.record_of(&second).await;
     assert!(record.rules.contains(&noted), "{:?}", record.rules);
-    assert!(record.limits.expect("noted")[0].exceeded);
+    let seen = record.limits.expect("noted")[0];
+    assert_eq!((seen.exceeded, seen.mode), (true, Some(LimitMode::Audit)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

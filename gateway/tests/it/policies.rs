@@ -136,6 +136,24 @@ async fn every_value_has_a_counter_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_key_has_a_counter_of_its_own() {
+    let per_key = RateLimitPolicyEntry {
+        applies_per: vec![SegmentEntry::Key],
+        ..policy(71, vec![requests(LimitWindowEntry::Day, 1)])
+    };
+    let scene = scene([per_key]).await;
+    let with = async |key: &str| {
+        let bearer = format!("Bearer {key}");
+        let headers = [("authorization", bearer.as_str())];
+        let mut client = scene.gateway.client().await;
+        let answer = client.send(http::Method::POST, CHAT, &headers, QUESTION);
+        answer.await.status.as_u16()
+    };
+    let statuses = [with(KEY).await, with(LIMITED_KEY).await, with(KEY).await];
+    assert_eq!(statuses, [200, 200, 429]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_reserved_and_settled_and_the_tightest_limit_is_told() {
     let day = limit(LimitUnitEntry::Tokens, LimitWindowEntry::Day, 1_000_000);
     let hour = limit(LimitUnitEntry::Tokens, LimitWindowEntry::Hour, 2_000);

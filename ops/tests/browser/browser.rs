@@ -215,6 +215,25 @@ impl Browser {
         self.press(action).await
     }
 
+    /// One that is there now, and that a person can see.
+    pub(crate) async fn there_is(&self, css: &str) -> Outcome<Option<Element>> {
+        for element in self.chromium.page.find_all(Locator::Css(css)).await? {
+            if element.is_displayed().await.unwrap_or(false) {
+                return Ok(Some(element));
+            }
+        }
+        Ok(None)
+    }
+
+    /// To a path of the console, as if somebody typed it: the page begins anew.
+    pub(crate) async fn open(&self, path: &str) -> Outcome {
+        let mut address = self.chromium.page.current_url().await?;
+        address.set_path(path);
+        address.set_query(None);
+        self.chromium.page.goto(address.as_str()).await?;
+        Ok(())
+    }
+
     /// Where it is.
     pub(crate) async fn address(&self) -> Outcome<String> {
         Ok(self.chromium.page.current_url().await?.to_string())

@@ -10,8 +10,10 @@ mod budgets;
 mod by_keyboard;
 mod keyboard;
 mod looking_back;
+mod phone;
 mod reference;
 mod refusals;
+mod roles;
 mod stack;
 #[path = "../../src/webdriver.rs"]
 mod webdriver;
@@ -19,10 +21,10 @@ mod webdriver;
 use std::error::Error;
 
 use browser::{Browser, at_text};
-use stack::Stack;
+use stack::{Operator, Stack};
 
 /// How a test ends: any error is worth seeing whole.
-type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[test]
 fn a_newcomer_sets_up_a_model_and_a_key_chats_and_finds_it_all_again() -> Outcome {
@@ -31,7 +33,9 @@ fn a_newcomer_sets_up_a_model_and_a_key_chats_and_finds_it_all_again() -> Outcom
         let browser = Browser::start(&stack.console).await?;
         let outcome = async {
             first_quarter_of_an_hour(&browser, &stack).await?;
-            by_keyboard::everything_goes_without_a_pointer(&browser, &stack).await
+            by_keyboard::everything_goes_without_a_pointer(&browser, &stack).await?;
+            roles::who_may_change_nothing_is_offered_nothing_and_refused(&browser, &stack).await?;
+            phone::every_screen_fits_a_phone(&browser, &stack).await
         }
         .await;
         browser.picture("last").await?;
@@ -67,7 +71,12 @@ async fn sign_in(browser: &Browser, stack: &Stack) -> Outcome {
     browser.press("Sign in").await?;
     browser.see(".pf-v6-c-alert.pf-m-danger").await?;
     browser.picture("sign-in-refused").await?;
-    browser.fill("password", &stack.operator.password).await?;
+    sign_in_as(browser, &stack.operator).await
+}
+
+async fn sign_in_as(browser: &Browser, operator: &Operator) -> Outcome {
+    browser.fill("email", &operator.email).await?;
+    browser.fill("password", &operator.password).await?;
     browser.press("Sign in").await?;
     browser.see(".pf-v6-c-nav").await?;
     Ok(())

@@ -11,6 +11,7 @@ mod client;
 #[expect(dead_code, reason = "the tool itself uses more of it")]
 #[path = "../../src/clock.rs"]
 mod clock;
+mod counters;
 mod crash;
 mod declared;
 #[expect(dead_code, reason = "the tool itself uses more of it")]

@@ -16,7 +16,7 @@ use crate::requests::range;
 use crate::stack::{Session, Stack, block_on, chat_as, wait_until};
 
 /// Makes something; returns its id.
-async fn make(session: &Session, number: u8, command: Value) -> (String, u64) {
+pub(crate) async fn make(session: &Session, number: u8, command: Value) -> (String, u64) {
     let command: NewCommand = serde_json::from_value(command).expect("it is a command");
     let id = format!("{number:02x}").repeat(16);
     let answer = session.try_command(&id, command).await;
@@ -43,7 +43,7 @@ fn policy(name: &str, project: &str, most: u64, mode: &str) -> Value {
 }
 
 /// Asks for a model for a project; returns the status.
-async fn ask(stack: &Stack, model: &str, project: &str) -> u16 {
+pub(crate) async fn ask(stack: &Stack, model: &str, project: &str) -> u16 {
     let bearer = format!("Bearer {}", stack.info.api_key);
     let metadata = json!({ "project": project }).to_string();
     let headers = [

@@ -448,13 +448,14 @@ fn segment(at: &At<'_>) -> Result<LimitSegment, String> {
         "virtualaccount" => Ok(LimitSegment::VirtualAccount),
         "model" => Ok(LimitSegment::Model),
         "team" => Ok(LimitSegment::Team),
+        "key" => Ok(LimitSegment::Key),
         _ => match text.strip_prefix("metadata.") {
             Some(key) => key
                 .parse()
                 .map(LimitSegment::Metadata)
                 .map_err(|error| format!("'{key}': {error}.")),
             None => Err(format!(
-                "'{text}' is none of user, virtualaccount, model, team and metadata.KEY."
+                "'{text}' is none of user, virtualaccount, model, team, key and metadata.KEY."
             )),
         },
     }
@@ -468,6 +469,8 @@ pub(in crate::declared) const fn counted(segment: &LimitSegment) -> (&'static st
         LimitSegment::Model => ("per-model", "models"),
         LimitSegment::Metadata(_) => ("metadata", "metadata_values"),
         LimitSegment::Team => ("per-team", "teams"),
+        // Not a word of `applies_to`, since there are no other limits for single keys.
+        LimitSegment::Key => ("per-key", "keys"),
     }
 }
 
@@ -533,6 +536,7 @@ fn other_limits<'d, U: Copy, L: Clone>(
             LimitSegment::User => user(it).map(BroughtValue::Subject),
             LimitSegment::VirtualAccount => virtual_account(it).map(BroughtValue::Subject),
             LimitSegment::Team => team(it).map(BroughtValue::Subject),
+            LimitSegment::Key => Err("Single keys have no other limits.".to_owned()),
             LimitSegment::Model => parsed(it).map(BroughtValue::Model),
             LimitSegment::Metadata(key) => {
                 text(it).map(|value| BroughtValue::Metadata(key.clone(), value))

@@ -238,6 +238,7 @@ fn segment(segment: &LimitSegment) -> String {
         LimitSegment::Model => "model".to_owned(),
         LimitSegment::Metadata(key) => format!("metadata.{key}"),
         LimitSegment::Team => "team".to_owned(),
+        LimitSegment::Key => "key".to_owned(),
     }
 }
 
@@ -275,7 +276,8 @@ fn applies_to(
             LimitSegment::User
             | LimitSegment::VirtualAccount
             | LimitSegment::Model
-            | LimitSegment::Team => None,
+            | LimitSegment::Team
+            | LimitSegment::Key => None,
         },
         overrides: by_limits.into_values().collect(),
     })

@@ -11,15 +11,15 @@ use events_schema::{
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::limit_usage::segment_name;
+use super::counter_names::CounterNames;
 use crate::{
     clock,
+    counters::Wanted,
     http::{
         App,
         app::Answer,
         extract::{Json, Params},
         list,
-        names::Names,
     },
 };
 
@@ -77,9 +77,12 @@ pub(super) async fn list(
     found.truncate(limit);
     let next = found.last().filter(|_| more);
     let next = next.map(|last| list::write_cursor(&place(last)));
-    // A segment may be a user.
-    let people = found.iter().map(|it| it.segment);
-    let names = Names::read(app.control()?, state, people).await?;
+    let wanted = found.iter().map(|it| Wanted {
+        counter: (it.policy.uuid(), it.segment),
+        began_at: it.began_at,
+    });
+    let wanted: Vec<Wanted> = wanted.collect();
+    let names = CounterNames::read(&app, state, &wanted).await?;
     let items = found.iter().map(|it| item(&names, it)).collect();
     Ok(Json(list::page(&live, (items, next))))
 }
@@ -88,7 +91,7 @@ fn place(alert: &BudgetAlert) -> Place {
     (alert.highest(), alert.position)
 }
 
-fn item(names: &Names<'_>, alert: &BudgetAlert) -> BudgetAlertItem {
+fn item(names: &CounterNames<'_>, alert: &BudgetAlert) -> BudgetAlertItem {
     let threshold = alert.highest();
     let BudgetAlert {
         policy,
@@ -101,13 +104,14 @@ fn item(names: &Names<'_>, alert: &BudgetAlert) -> BudgetAlertItem {
         raised_at,
         position,
     } = alert;
-    let found = names.state().budget_policies().get(policy);
-    let applies_per = found.into_iter().flat_map(|it| &it.rule.applies_per);
+    let found = names.names.state().budget_policies().get(policy);
+    let segment_name =
+        found.and_then(|it| names.name((policy.uuid(), *segment), &it.rule.applies_per));
     BudgetAlertItem {
         policy: *policy,
         policy_name: found.map_or_else(|| policy.to_string(), |it| it.name.to_string()),
         segment: *segment,
-        segment_name: segment_name(names, applies_per, *segment),
+        segment_name,
         limit: *limit,
         began_at: *began_at,
         ends_at: *ends_at,

@@ -1,15 +1,12 @@
 //! `/api/v1/limit-usage`
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::extract::State;
 use events_schema::{
     api::limits::{LimitAmount, LimitUsage, LimitUsageItem},
-    events::{LimitSegment, ModelRef, Owner, Subject},
-    id::{
-        BudgetPolicyId, KeyId, ModelId, RateLimitPolicyId, TeamId, UserId, VirtualAccountId,
-        VirtualModelId,
-    },
+    events::LimitSegment,
+    id::{BudgetPolicyId, KeyId, RateLimitPolicyId},
     money::NanoUsd,
     state::Organisation,
     totals::{LimitTotal, LimitTotals},
@@ -19,16 +16,20 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
+use super::counter_names::CounterNames;
 use crate::{
     alerts::budget_use,
     clock,
+    counters::Wanted,
     http::{
         App,
         app::Answer,
         extract::{Json, Params},
-        names::{self, Names},
     },
 };
+
+/// One counter for all.
+const NOTHING: BTreeSet<LimitSegment> = BTreeSet::new();
 
 /// Which counters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -43,7 +44,8 @@ pub(super) struct LimitUsageParams {
 
 /// How limits and budgets stand
 ///
-/// Over all gateways, as those who deal them out told within the last seconds.
+/// Over all gateways, as those who deal them out told within the last seconds. Counters of values of the metadata, or of two
+/// things, are named after requests of theirs in the ledger, as soon as one is found there.
 #[utoipa::path(get, path = "/limit-usage", tag = "limits", operation_id = "get_limit_usage", params(LimitUsageParams),
     responses((status = 200, description = "How they stand.", body = LimitUsage)))]
 pub(super) async fn usage(
@@ -51,10 +53,10 @@ pub(super) async fn usage(
     params: Params<LimitUsageParams>,
 ) -> Answer<Json<LimitUsage>> {
     let LimitUsageParams { of, percent } = params.0;
-    let (now, control) = (clock::now(), app.control()?);
+    let now = clock::now();
     let totals = &app.parts().totals;
     let (rates, budgets) = (totals.rates(now), totals.budgets(now));
-    let live = control.live();
+    let live = app.control()?.live();
     let wanted = |it: &&LimitTotal| {
         of.is_none_or(|of| it.rule == of)
             && percent.is_none_or(|percent| it.fraction() / 100 >= percent)
@@ -64,9 +66,12 @@ pub(super) async fn usage(
         told.filter(wanted).copied().collect::<Vec<_>>()
     };
     let (of_rates, of_budgets) = (totals_of(&rates), totals_of(&budgets));
-    // A segment may be a user.
-    let people = of_rates.iter().chain(&of_budgets).map(|it| it.segment);
-    let names = Names::read(control, &live.state, people).await?;
+    let wanted = of_rates.iter().chain(&of_budgets).map(|it| Wanted {
+        counter: (it.rule, it.segment),
+        began_at: it.began_at,
+    });
+    let wanted: Vec<Wanted> = wanted.collect();
+    let names = CounterNames::read(&app, &live.state, &wanted).await?;
     let rate_items = of_rates.iter().map(|it| rate(&names, it));
     let budget_items = of_budgets.iter().map(|it| budget(&names, it));
     let mut items: Vec<LimitUsageItem> = rate_items.chain(budget_items).collect();
@@ -80,8 +85,8 @@ pub(super) async fn usage(
     }))
 }
 
-fn rate(names: &Names<'_>, total: &LimitTotal) -> LimitUsageItem {
-    let (state, id) = (names.state(), total.rule);
+fn rate(names: &CounterNames<'_>, total: &LimitTotal) -> LimitUsageItem {
+    let (state, id) = (names.names.state(), total.rule);
     if let Some(policy) = state
         .rate_limit_policies()
         .get(&RateLimitPolicyId::from_uuid(id))
@@ -98,20 +103,20 @@ fn rate(names: &Names<'_>, total: &LimitTotal) -> LimitUsageItem {
     match state.keys().get(&KeyId::from_uuid(id)) {
         Some(key) => {
             let of = LimitOf::Key(key.id);
-            item(names, total, of, Some(key.label.to_string()), [])
+            item(names, total, of, Some(key.label.to_string()), &NOTHING)
         }
         // It was deleted, and its window is not over yet.
         None => {
             let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(id));
-            item(names, total, of, None, [])
+            item(names, total, of, None, &NOTHING)
         }
     }
 }
 
-fn budget(names: &Names<'_>, total: &LimitTotal) -> LimitUsageItem {
+fn budget(names: &CounterNames<'_>, total: &LimitTotal) -> LimitUsageItem {
     let id = BudgetPolicyId::from_uuid(total.rule);
     let of = LimitOf::BudgetPolicy(id);
-    match names.state().budget_policies().get(&id) {
+    match names.names.state().budget_policies().get(&id) {
         Some(policy) => item(
             names,
             total,
@@ -119,16 +124,16 @@ fn budget(names: &Names<'_>, total: &LimitTotal) -> LimitUsageItem {
             Some(policy.name.to_string()),
             &policy.rule.applies_per,
         ),
-        None => item(names, total, of, None, []),
+        None => item(names, total, of, None, &NOTHING),
     }
 }
 
-fn item<'p>(
-    names: &Names<'_>,
+fn item(
+    names: &CounterNames<'_>,
     total: &LimitTotal,
     of: LimitOf,
     name: Option<String>,
-    applies_per: impl IntoIterator<Item = &'p LimitSegment>,
+    applies_per: &BTreeSet<LimitSegment>,
 ) -> LimitUsageItem {
     let amount = |amount: u64| match total.measure {
         LimitMeasure::Requests => LimitAmount::Requests(amount),
@@ -139,7 +144,7 @@ fn item<'p>(
         of,
         name,
         segment: total.segment,
-        segment_name: segment_name(names, applies_per, total.segment),
+        segment_name: names.name((total.rule, total.segment), applies_per),
         period: total.period,
         began_at: total.began_at,
         ends_at: total.ends_at,
@@ -149,7 +154,7 @@ fn item<'p>(
         held: amount(total.held),
         refused: amount(total.refused),
         percent: total.fraction() / 100,
-        alert: alert(names.state(), total),
+        alert: alert(names.names.state(), total),
     }
 }
 
@@ -158,51 +163,4 @@ fn alert(state: &Organisation, total: &LimitTotal) -> Option<u8> {
     let (policy, reached) = budget_use(total, total.began_at)?;
     let alert = state.budget_alert(&reached.key(policy))?;
     Some(alert.highest())
-}
-
-/// Whose counter of a policy it is, where it is somebody's or something's with an id.
-pub(super) fn segment_name<'p>(
-    names: &Names<'_>,
-    applies_per: impl IntoIterator<Item = &'p LimitSegment>,
-    id: Uuid,
-) -> Option<String> {
-    let mut applies_per = applies_per.into_iter();
-    // Of two the counter is a hash of both.
-    let (Some(segment), None) = (applies_per.next(), applies_per.next()) else {
-        return None;
-    };
-    let state = names.state();
-    match segment {
-        LimitSegment::User => {
-            let user = UserId::from_uuid(id);
-            let is_known = state.users().contains_key(&user);
-            is_known.then(|| names.owner(Owner::User(user)))
-        }
-        LimitSegment::VirtualAccount => {
-            let account = VirtualAccountId::from_uuid(id);
-            let is_known = state.virtual_accounts().contains_key(&account);
-            is_known.then(|| names.owner(Owner::VirtualAccount(account)))
-        }
-        LimitSegment::Team => {
-            let team = TeamId::from_uuid(id);
-            let is_known = state.teams().contains_key(&team);
-            is_known.then(|| names.subject(Subject::Team(team)))
-        }
-        LimitSegment::Model => model_name(state, id),
-        LimitSegment::Metadata(_) => None,
-    }
-}
-
-fn model_name(state: &Organisation, id: Uuid) -> Option<String> {
-    let (model, virtual_model) = (ModelId::from_uuid(id), VirtualModelId::from_uuid(id));
-    if state.models().contains_key(&model) {
-        Some(names::model_ref(state, ModelRef::Model(model)))
-    } else if state.virtual_models().contains_key(&virtual_model) {
-        Some(names::model_ref(
-            state,
-            ModelRef::VirtualModel(virtual_model),
-        ))
-    } else {
-        None
-    }
 }

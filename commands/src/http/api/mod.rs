@@ -4,6 +4,7 @@ mod analytics;
 mod budget_alerts;
 mod budget_policies;
 mod commands;
+mod counter_names;
 mod declared;
 pub(super) mod events;
 mod gateways;

@@ -150,6 +150,15 @@ fn a_rule_that_cannot_be_followed_is_refused_with_its_field() {
         "422 missing_reference at rule.overrides: There is no team with the id 07070707070707070707070707070707.",
     );
     with(
+        &|rule| {
+            rule.applies_per = BTreeSet::from([LimitSegment::Key]);
+            let of = BTreeSet::from([SegmentValue::Team(id(7))]);
+            let limits = BTreeSet::from([rate_limit(6)]);
+            rule.overrides = BTreeSet::from([LimitOverride { of, limits }]);
+        },
+        "422 bad_policy at rule.overrides: Single keys have no other limits than those of all keys, and those that are their own.",
+    );
+    with(
         &|rule| rule.when.subjects = Choice::only([LimitedSubject::Team(id(7))]),
         "422 missing_reference at rule.when.subjects: There is no team with the id 07070707070707070707070707070707.",
     );

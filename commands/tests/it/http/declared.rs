@@ -142,6 +142,7 @@ rate_limit_policies:
         limits: [{unit: tokens, window: day, limit: 7000000}]
   - name: everybody
     order: 20
+    applies_per: [key]
     limits: [{unit: requests, window: minute, limit: 500}, {unit: requests, window: at_a_time, limit: 40}]
     mode: audit
 budget_policies:

@@ -375,6 +375,7 @@ fn counted<L: Ord + Clone + std::fmt::Debug>(
         LimitSegment::VirtualAccount,
         LimitSegment::Model,
         LimitSegment::Team,
+        LimitSegment::Key,
     ]);
     let applies_per = collection::btree_set(segment, 0..3);
     let others = move |of: BoxedStrategy<SegmentValue>| {

@@ -65,6 +65,7 @@ pub(crate) fn histories() -> [(&'static str, Vec<Event>); 14] {
         ("alerts", alerts::alerts()),
         ("at_a_time", policies::at_a_time()),
         ("repricing", repricing()),
+        ("per_key", policies::per_key()),
     ]
 }
 

@@ -259,6 +259,43 @@ pub(super) fn budgets() -> Vec<Event> {
     begin.into_iter().chain(budgets).chain([rates]).collect()
 }
 
+/// A rate-limit policy on what is under way at a time with each key, and a budget policy for each key and model.
+pub(super) fn per_key() -> Vec<Event> {
+    let rule = RateLimitRule {
+        when: When::default(),
+        applies_per: BTreeSet::from([LimitSegment::Key]),
+        limits: BTreeSet::from([RateLimit {
+            unit: LimitUnit::Requests,
+            window: LimitWindow::AtATime,
+            limit: 5,
+        }]),
+        overrides: BTreeSet::new(),
+        mode: LimitMode::Enforce,
+    };
+    let budget = BudgetRule {
+        when: When::default(),
+        applies_per: BTreeSet::from([LimitSegment::Model, LimitSegment::Key]),
+        limits: BTreeSet::from([BudgetLimit {
+            amount: BudgetAmount::Tokens(1_000_000),
+            window: BudgetWindow::Day,
+        }]),
+        overrides: BTreeSet::new(),
+        mode: LimitMode::Audit,
+        when_cut_off: WhenCutOff::Open,
+        alerts: BTreeSet::new(),
+    };
+    let budget = BudgetPolicyEvent::BudgetPolicyCreated {
+        name: name("key-daily"),
+        order: 10,
+        rule: budget,
+    };
+    vec![
+        Event::Log(LogEvent::LogInitialised { epoch: EPOCH }),
+        Event::RateLimitPolicy(POLICY, policy_created("few-per-key", 10, &rule)),
+        Event::BudgetPolicy(BUDGET, budget),
+    ]
+}
+
 /// A rate-limit policy on what is under way at a time, beside a limit in a time, and with another limit for one.
 pub(super) fn at_a_time() -> Vec<Event> {
     let at_a_time = |limit| RateLimit {

@@ -230,6 +230,7 @@ fn per(segment: &ArchivedSegmentEntry) -> Segment {
         ArchivedSegmentEntry::Model => Segment::Model,
         ArchivedSegmentEntry::Metadata(key) => Segment::Metadata(text(key)),
         ArchivedSegmentEntry::Team => Segment::Team,
+        ArchivedSegmentEntry::Key => Segment::Key,
     }
 }
 
@@ -307,7 +308,8 @@ fn of_segment<'v>(segment: &Segment, value: &'v ArchivedSegmentValueEntry) -> Op
             | Segment::VirtualAccount
             | Segment::Model
             | Segment::Metadata(_)
-            | Segment::Team,
+            | Segment::Team
+            | Segment::Key,
             V::User(_) | V::VirtualAccount(_) | V::Model(_) | V::Metadata(..) | V::Team(_),
         ) => None,
     }

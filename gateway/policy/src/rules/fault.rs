@@ -70,6 +70,11 @@ pub enum Fault {
         "A model that has a counter of its own is a model or a virtual model, not a provider account"
     )]
     OverrideOfAccount,
+    /// A key is not named in a rule.
+    #[error(
+        "Single keys have no other limits than those of all keys, and those that are their own"
+    )]
+    OverrideOfKey,
     /// More than operators would read.
     #[error("A budget has at most 8 thresholds, and this one has {0}")]
     Alerts(usize),
@@ -106,7 +111,8 @@ impl Fault {
             Self::Overrides(_)
             | Self::OverrideOf(_)
             | Self::OverrideTwice
-            | Self::OverrideOfAccount => "rule.overrides",
+            | Self::OverrideOfAccount
+            | Self::OverrideOfKey => "rule.overrides",
             Self::Alerts(_) | Self::Threshold(_) => "rule.alerts",
         }
     }
@@ -203,6 +209,9 @@ fn is_of_a_counter(
     applies_per: &BTreeSet<LimitSegment>,
     of: &BTreeSet<SegmentValue>,
 ) -> Result<(), Fault> {
+    if applies_per.contains(&LimitSegment::Key) {
+        return Err(Fault::OverrideOfKey);
+    }
     let segments: BTreeSet<_> = of.iter().map(SegmentValue::segment).collect();
     if segments != *applies_per || segments.len() != of.len() || segments.is_empty() {
         let per: Vec<_> = applies_per.iter().map(segment_name).collect();
@@ -227,6 +236,7 @@ pub fn segment_name(segment: &LimitSegment) -> String {
         LimitSegment::Model => "model".to_owned(),
         LimitSegment::Metadata(key) => key.to_string(),
         LimitSegment::Team => "team".to_owned(),
+        LimitSegment::Key => "key".to_owned(),
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Facts<'r> {
     owner: Tagged,
     /// The teams of the user whose it is.
     teams: &'r [EntryId],
+    /// The key with which it came; `None`: it is only supposed, and nobody knows with which.
+    key: Option<EntryId>,
     /// What it is for: the first is what has a counter of its own, the others are what a rule may call it as well.
     models: [Option<Tagged>; 3],
     /// Its metadata.
@@ -128,6 +130,7 @@ impl<'r> Facts<'r> {
         Self {
             owner,
             teams,
+            key: Some(caller.key.id),
             models: Wanted::of(config, resolved).models(),
             metadata,
         }
@@ -318,6 +321,12 @@ impl Rules {
     #[must_use]
     pub const fn name_targets(&self) -> bool {
         !self.by_target.is_empty()
+    }
+
+    /// The rule of a policy; `None`: there is none, or it is disabled.
+    #[must_use]
+    pub fn of(&self, policy: &EntryId) -> Option<&Rule> {
+        self.rules.iter().find(|it| it.id == *policy)
     }
 
     /// The rules that are the first for no request and no attempt, each with the first before it that matches all that they

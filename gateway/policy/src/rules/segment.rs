@@ -22,6 +22,8 @@ pub enum Segment {
     Metadata(Box<str>),
     /// Each team of the caller that the rule names; where it names none, each of them.
     Team,
+    /// Each key.
+    Key,
 }
 
 /// The counters of a rule at which a request counts: one, but for rules that apply per team.
@@ -103,6 +105,13 @@ impl Rule {
         self.segments(facts).iter().map(counter).collect()
     }
 
+    /// What one of its counters is of, if the request has it.
+    #[must_use]
+    pub fn counter<'r>(&'r self, segment: &EntryId, facts: &Facts<'r>) -> Option<Counter<'r>> {
+        let mut counters = self.counters(facts).into_iter();
+        counters.find(|it| it.segment == *segment)
+    }
+
     /// The teams of the caller that have a counter, if teams have one.
     fn teams<'f>(&'f self, facts: &Facts<'f>) -> impl Iterator<Item = EntryId> + use<'f> {
         let teams = facts.teams.iter().filter(move |team| self.has_team(team));
@@ -136,6 +145,7 @@ impl<'r> Facts<'r> {
                 value.map_or(Value::Absent, |value| Value::Text(value))
             }
             Segment::Team => team.map_or(Value::Absent, Value::Id),
+            Segment::Key => self.key.map_or(Value::Absent, Value::Id),
         }
     }
 }

@@ -96,8 +96,18 @@ impl<'r> Facts<'r> {
         Self {
             owner,
             teams,
+            key: None,
             models: wanted.models(),
             metadata,
+        }
+    }
+
+    /// The same request, with this key.
+    #[must_use]
+    pub const fn with_key(self, key: EntryId) -> Self {
+        Self {
+            key: Some(key),
+            ..self
         }
     }
 

@@ -291,6 +291,11 @@ fn what_a_rule_applies_per_has_a_counter_of_its_own() {
     assert_ne!(one, other);
     let [one, other] = counters(&[SegmentEntry::User, project()], &a, &a);
     assert_eq!(one, other);
+    let [one, other] = counters(&[SegmentEntry::Key], &a, &b);
+    assert_eq!((one, other), (KEY, KEY), "whatever it asks for");
+    let [one, other] = counters(&[SegmentEntry::Model, SegmentEntry::Key], &a, &b);
+    assert_eq!(one, other);
+    assert!(one != KEY && one != CHAT);
     // A virtual account's requests share one counter of a rule per user.
     let [one, other] = counters(&[SegmentEntry::VirtualAccount], &a, &b);
     assert_eq!(one, other);

@@ -113,6 +113,7 @@ fn told(applies_per: &[SegmentEntry], teams: &[EntryId], pairs: &[(&str, &str)])
             Segment::Model => format!("model {value}"),
             Segment::Metadata(key) => format!("{key} {value}"),
             Segment::Team => format!("team {value}"),
+            Segment::Key => format!("key {value}"),
         }
     };
     let words = counters.iter().map(|it| it.of.iter().map(word).collect());
@@ -146,6 +147,7 @@ fn a_counter_says_what_it_is_of() {
         ]
     );
     assert_eq!(told(&[SegmentEntry::Team], &[], &[]), ["team none"]);
+    assert_eq!(told(&[SegmentEntry::Key], &[], &[]), ["key none"]);
 }
 
 #[test]
@@ -206,6 +208,16 @@ fn what_is_wrong_with_a_rule_says_the_field() {
         });
     };
     assert_eq!(fault(account), (Fault::OverrideOfAccount, "rule.overrides"));
+    let of_key = |it: &mut RateLimitRule| {
+        let of = SegmentValue::User(UserId::from_bytes(BOB));
+        let limits = it.limits.clone();
+        it.applies_per = [LimitSegment::Key].into();
+        it.overrides.insert(Override {
+            of: [of].into(),
+            limits,
+        });
+    };
+    assert_eq!(fault(of_key), (Fault::OverrideOfKey, "rule.overrides"));
     let long = |it: &mut RateLimitRule| {
         let key = "project".parse().expect("a key");
         it.when
@@ -213,4 +225,25 @@ fn what_is_wrong_with_a_rule_says_the_field() {
             .insert(key, Choice::only(["x".repeat(129)]));
     };
     assert_eq!(fault(long), (Fault::LongValue, "rule.when.metadata"));
+}
+
+#[test]
+fn a_supposed_request_may_have_a_key_and_a_counter_is_found_by_it() {
+    let mut of = policy(1);
+    of.applies_per = vec![SegmentEntry::Model, SegmentEntry::Key];
+    let rules = compiled([of]);
+    let metadata = metadata(&[]);
+    let supposed = Facts::supposed(bob(), &[], VIRTUAL, &metadata);
+    let rule = rules.of(&id(1)).expect("it is there");
+    let [one, other] = [1, 2].map(|key| supposed.with_key([key; 16]));
+    let counter = rule.segments(&one)[0];
+    assert_ne!(counter, rule.segments(&other)[0]);
+    let found = rule.counter(&counter, &one).expect("it is its own");
+    let of = [
+        (&Segment::Model, Value::Id(CHAT)),
+        (&Segment::Key, Value::Id([1; 16])),
+    ];
+    assert_eq!(found.of, of);
+    assert_eq!(rule.counter(&counter, &other), None);
+    assert_eq!(rules.of(&id(2)), None);
 }

@@ -6,7 +6,7 @@ use events_schema::events::BudgetAmount;
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
-use super::counter;
+use super::of_counter;
 use crate::api::Client;
 use crate::format;
 use crate::remote::use_polled;
@@ -75,16 +75,13 @@ fn card(page: &Page<BudgetAlertItem>, brief: bool) -> Html {
 
 fn line(alert: &BudgetAlertItem) -> Html {
     let stream = format!("budget_alert.{}", alert.policy);
-    let of = counter(alert.segment_name.as_deref(), alert.segment);
     html!(
         <li key={alert.position.to_string()}>
             <div class="sl-usage-head">
                 <span class="sl-usage-name">
                     { badge(alert.threshold) }{ " " }
                     <HistoryLink name={alert.policy_name.clone()} {stream} />
-                    if let Some(of) = of {
-                        { " · " }{ of }
-                    }
+                    { of_counter(alert.segment_name.as_deref(), alert.segment) }
                 </span>
                 <span class="sl-mono">{ format!("{} of {}", amount(alert.used), alert.limit.told()) }</span>
             </div>

@@ -182,31 +182,44 @@ fn whose(item: &LimitUsageItem) -> Html {
         LimitOf::BudgetPolicy(id) => format!("budget_policy.{id}"),
     };
     let name = item.name.clone().unwrap_or_else(|| "gone".to_owned());
-    let of = counter(item.segment_name.as_deref(), item.segment);
     html!(
         <>
             <HistoryLink {name} {stream} />
-            if let Some(of) = of {
-                { " · " }{ of }
-            }
+            { of_counter(item.segment_name.as_deref(), item.segment) }
         </>
     )
 }
 
-/// Whose counter it is; `None`: all share one.
-fn counter(name: Option<&str>, segment: Uuid) -> Option<String> {
-    let short = || (!segment.is_nil()).then(|| short(segment));
-    name.map(str::to_owned).or_else(short)
+/// Whose counter it is, after a name; nothing where all share one.
+fn of_counter(name: Option<&str>, segment: Uuid) -> Html {
+    match counter(name, segment) {
+        None => Html::default(),
+        Some(Counter::Called(name)) => html!(<>{ " · " }{ name }</>),
+        Some(Counter::Unknown(id)) => {
+            let title = format!("The counter {id}: no request that counted there was found");
+            html!(<>{ " · " }<span class="sl-quiet" {title}>{ "unknown" }</span></>)
+        }
+    }
 }
 
-/// Of values that only gateways know there is no more than a hash.
-fn short(segment: Uuid) -> String {
-    let id = segment.simple().to_string();
-    let bytes = segment.as_bytes();
-    match bytes {
-        [0xff, ..] if bytes.iter().all(|byte| *byte == 0xff) => "requests without one".to_owned(),
-        [0xfe, ..] if bytes.iter().all(|byte| *byte == 0xfe) => "all others".to_owned(),
-        _ => format!("{}…", format::short_id(&id)),
+/// Whose counter it is.
+#[derive(Debug, PartialEq, Eq)]
+enum Counter {
+    /// It has a name.
+    Called(String),
+    /// There is no more than its id: nobody has found a request that counted there.
+    Unknown(String),
+}
+
+/// `None`: all share one.
+fn counter(name: Option<&str>, segment: Uuid) -> Option<Counter> {
+    let is_all = |byte| segment.as_bytes().iter().all(|it| *it == byte);
+    match name {
+        Some(name) => Some(Counter::Called(name.to_owned())),
+        None if segment.is_nil() => None,
+        None if is_all(0xff) => Some(Counter::Called("requests without one".to_owned())),
+        None if is_all(0xfe) => Some(Counter::Called("all others".to_owned())),
+        None => Some(Counter::Unknown(segment.simple().to_string())),
     }
 }
 
@@ -284,12 +297,15 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_without_a_name_is_told_by_the_beginning_of_its_hash() {
+    fn a_counter_without_a_name_is_unknown_unless_it_stands_for_something() {
+        let called = |name: &str| Some(Counter::Called(name.to_owned()));
         assert_eq!(counter(None, Uuid::nil()), None);
-        assert_eq!(counter(Some("Bob"), Uuid::max()).as_deref(), Some("Bob"));
+        assert_eq!(counter(Some("Bob"), Uuid::max()), called("Bob"));
         let told = |byte| counter(None, Uuid::from_bytes([byte; 16]));
-        assert_eq!(told(0xff).as_deref(), Some("requests without one"));
-        assert_eq!(told(0xab).as_deref(), Some("abababab…"));
+        assert_eq!(told(0xff), called("requests without one"));
+        assert_eq!(told(0xfe), called("all others"));
+        let id = "ab".repeat(16);
+        assert_eq!(told(0xab), Some(Counter::Unknown(id)));
     }
 
     #[test]

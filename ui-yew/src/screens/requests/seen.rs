@@ -1,5 +1,6 @@
-//! In words, how a limit stood that refused a request.
+//! In words, how a limit stood that refused a request, or would have.
 
+use events_schema::events::LimitMode;
 use events_schema::usage::{CounterSeen, LimitMeasure, LimitOf, LimitPeriod, LimitSeen};
 
 use crate::format;
@@ -64,10 +65,12 @@ pub(super) fn told(limit: &LimitSeen) -> String {
             )
         }
     };
-    let verdict = if limit.exceeded {
-        "refused"
-    } else {
-        "let through"
+    // Records of before modes were told of do not say whether a limit that was exceeded refused anything.
+    let verdict = match (limit.exceeded, limit.mode) {
+        (false, _) => "let through",
+        (true, Some(LimitMode::Enforce)) => "refused",
+        (true, Some(LimitMode::Audit)) => "only audits, and would have refused",
+        (true, None) => "had no room for",
     };
     format!(
         "{whose} of {}{unit} {window} {verdict} what this request was taken to need, {}: {stood}.",
@@ -93,7 +96,35 @@ mod tests {
             cost: 1_000_000_000,
             counter,
             exceeded: true,
+            mode: Some(LimitMode::Enforce),
         }
+    }
+
+    #[test]
+    fn what_only_audits_is_not_said_to_have_refused() {
+        let counter = CounterSeen::Shared {
+            own: 3,
+            known: 5,
+            share: 1 << 31,
+        };
+        let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
+        let enforced = seen(of, LimitMeasure::Requests, counter);
+        let says = |exceeded, mode, verdict: &str| {
+            let told = told(&LimitSeen {
+                exceeded,
+                mode,
+                ..enforced
+            });
+            let begins = format!(
+                "The rate limit of 2,000,000,000 requests a day {verdict} what this request"
+            );
+            assert!(told.starts_with(&begins), "{told}");
+        };
+        let [enforces, audits] = [LimitMode::Enforce, LimitMode::Audit].map(Some);
+        says(true, enforces, "refused");
+        says(true, audits, "only audits, and would have refused");
+        says(true, None, "had no room for");
+        says(false, audits, "let through");
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub(crate) struct RuleDraft {
     pub(crate) per_team: bool,
     pub(crate) per_virtual_account: bool,
     pub(crate) per_model: bool,
+    pub(crate) per_key: bool,
     /// Keys of metadata, with commas.
     pub(crate) per_metadata: String,
     pub(crate) overrides: Vec<OverrideDraft>,
@@ -158,6 +159,8 @@ impl OverrideDraft {
         let value = match segment {
             LimitSegment::User => subject(&self.user)?,
             LimitSegment::Team => subject(&self.team)?,
+            // There are no other limits for single keys.
+            LimitSegment::Key => return None,
             LimitSegment::VirtualAccount => subject(&self.virtual_account)?,
             LimitSegment::Model => SegmentValue::Model(reference::model(&self.model)?),
             LimitSegment::Metadata(key) => SegmentValue::Metadata {
@@ -215,6 +218,7 @@ impl RuleDraft {
             per_team: false,
             per_virtual_account: false,
             per_model: false,
+            per_key: false,
             per_metadata: String::new(),
             overrides: Vec::new(),
         }
@@ -243,7 +247,8 @@ impl RuleDraft {
             LimitSegment::User
             | LimitSegment::Team
             | LimitSegment::VirtualAccount
-            | LimitSegment::Model => None,
+            | LimitSegment::Model
+            | LimitSegment::Key => None,
         });
         Self {
             limits: limits.iter().map(Limit::draft).collect(),
@@ -255,6 +260,7 @@ impl RuleDraft {
             per_team: applies_per.contains(&LimitSegment::Team),
             per_virtual_account: applies_per.contains(&LimitSegment::VirtualAccount),
             per_model: applies_per.contains(&LimitSegment::Model),
+            per_key: applies_per.contains(&LimitSegment::Key),
             per_metadata: keys.collect::<Vec<_>>().join(", "),
             overrides: overrides.iter().map(OverrideDraft::of).collect(),
         }
@@ -289,6 +295,7 @@ impl RuleDraft {
             (self.per_team, LimitSegment::Team),
             (self.per_virtual_account, LimitSegment::VirtualAccount),
             (self.per_model, LimitSegment::Model),
+            (self.per_key, LimitSegment::Key),
         ];
         let mut all: BTreeSet<_> = chosen
             .into_iter()

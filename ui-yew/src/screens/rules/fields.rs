@@ -108,6 +108,7 @@ fn counter_fields<D: HasRule>(draft: &Draft<D>, rejection: Option<&Rejection>) -
                 { per("per-team", "Team", rule.per_team, |rule| &mut rule.per_team) }
                 { per("per-virtual-account", "Virtual account", rule.per_virtual_account, |rule| &mut rule.per_virtual_account) }
                 { per("per-model", "Model", rule.per_model, |rule| &mut rule.per_model) }
+                { per("per-key", "Key", rule.per_key, |rule| &mut rule.per_key) }
             </div>
             <TextField name="per-metadata" label="Value of metadata" placeholder="project" value={rule.per_metadata.clone()}
                 onchange={draft.edit(|draft: &mut D, text| draft.rule_mut().per_metadata = text)} />
@@ -119,7 +120,9 @@ fn counter_fields<D: HasRule>(draft: &Draft<D>, rejection: Option<&Rejection>) -
 fn other_limits<D: HasRule>(draft: &Draft<D>, rejection: Option<&Rejection>) -> Html {
     let rule = draft.rule();
     let per = rule.applies_per().unwrap_or_default();
-    if per.is_empty() && rule.overrides.is_empty() {
+    // Single keys have no other limits.
+    let none_can_be = per.is_empty() || per.contains(&LimitSegment::Key);
+    if none_can_be && rule.overrides.is_empty() {
         return html!();
     }
     let add = draft.edit(|draft: &mut D, _: MouseEvent| {
@@ -181,6 +184,7 @@ fn segment_field<D: HasRule>(
             |it, value| it.virtual_account = value,
         ),
         LimitSegment::Model => chooser("Model", MODELS, &other.model, |it, value| it.model = value),
+        LimitSegment::Key => Html::default(),
         LimitSegment::Metadata(key) => {
             let value = other.metadata.get(&key.to_string()).cloned();
             let key = key.to_string();

@@ -48,6 +48,7 @@ fn per(applies_per: &BTreeSet<LimitSegment>) -> Option<String> {
         LimitSegment::Team => "each team".to_owned(),
         LimitSegment::VirtualAccount => "each virtual account".to_owned(),
         LimitSegment::Model => "each model".to_owned(),
+        LimitSegment::Key => "each key".to_owned(),
         LimitSegment::Metadata(key) => format!("each {key}"),
     };
     let each: Vec<_> = applies_per.iter().map(each).collect();

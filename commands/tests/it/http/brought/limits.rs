@@ -144,7 +144,7 @@ async fn the_first_rule_of_the_file_that_matches_applies() {
     let document = config(
         "- {id: ada, when: {subjects: ['user:ada@example.com']}, limit_to: 1, unit: requests_per_minute}
 - {id: nobodys, when: {subjects: ['*'], models: ['local/llama']}, limit_to: 2, unit: requests_per_hour}
-- {id: everybody, when: {}, limit_to: 3, unit: requests_per_day, rate_limit_applies_per: [user, model]}
+- {id: everybody, when: {}, limit_to: 3, unit: requests_per_day, rate_limit_applies_per: [key, model]}
 ",
     );
     apply(&owner, &document).await;
@@ -153,7 +153,7 @@ async fn the_first_rule_of_the_file_that_matches_applies() {
     assert_eq!(asks(BOB, "local/llama").as_deref(), Some("nobodys"));
     assert_eq!(asks(BOB, "chat").as_deref(), Some("everybody"));
     let rule = policy(&service, "everybody").rule;
-    let per = [LimitSegment::User, LimitSegment::Model];
+    let per = [LimitSegment::Key, LimitSegment::Model];
     assert_eq!(rule.applies_per, per.into());
     let limit = RateLimit {
         unit: LimitUnit::Requests,
@@ -221,7 +221,7 @@ const ALL_SHAPES: &str = "- id: newer
     provider_accounts: { in: [local] }
   limit_to: 18446744073709551615
   unit: tokens_per_minute
-  rate_limit_applies_per: [virtualaccount, metadata.project]
+  rate_limit_applies_per: [key, metadata.project]
 - id: models
   when: { models: { not_in: [chat] }, metadata: { tier: { not_in: [gold] } } }
   limit_to: 5

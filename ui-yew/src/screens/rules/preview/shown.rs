@@ -171,6 +171,8 @@ impl Question<'_> {
             }
             (Segment::Team, Value::Absent | Value::Text(_)) => "all without a team".to_owned(),
             (Segment::Model, Value::Id(_) | Value::Absent | Value::Text(_)) => model.to_owned(),
+            // Nobody says with which of the caller's keys: each has a counter of its own.
+            (Segment::Key, Value::Id(_) | Value::Absent | Value::Text(_)) => "its key".to_owned(),
             (Segment::Metadata(key), Value::Text(text)) => format!("{key}={text}"),
             (Segment::Metadata(key), Value::Absent | Value::Id(_)) => format!("all without {key}"),
         }

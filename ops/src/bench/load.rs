@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::cpu::{self, ratio};
-use super::wire::Connection;
+use super::wire::{Connection, Reply};
 use super::{histogram, milliseconds};
 use crate::failure::{Doing as _, Failure, Outcome};
 
@@ -27,6 +27,9 @@ pub(super) struct Target {
     /// The whole request.
     pub(super) request: Arc<[u8]>,
 }
+
+/// How much of a refusal is kept, in bytes.
+const REFUSAL_BYTES: usize = 500;
 
 /// How to send it.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +48,8 @@ pub(super) struct Report {
     pub(super) answers: u64,
     /// Answers with another status.
     pub(super) refused: u64,
+    /// What one of these said.
+    pub(super) refusal: Option<String>,
     /// From the first request to the last answer.
     pub(super) elapsed: Duration,
     times: Histogram<u64>,
@@ -73,20 +78,25 @@ impl Report {
         Self {
             answers: 0,
             refused: 0,
+            refusal: None,
             elapsed: Duration::ZERO,
             times: histogram(),
             first_bytes: histogram(),
         }
     }
 
-    fn record(&mut self, status: u16, first_bytes: Duration, whole: Duration) {
+    fn record(&mut self, reply: &Reply<'_>, first_bytes: Duration, whole: Duration) {
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.times.saturating_record(nanoseconds(whole));
         self.first_bytes.saturating_record(nanoseconds(first_bytes));
-        if status == 200 {
+        if reply.status == 200 {
             self.answers += 1;
         } else {
             self.refused += 1;
+            self.refusal.get_or_insert_with(|| {
+                let said = &reply.body[..reply.body.len().min(REFUSAL_BYTES)];
+                format!("{}: {}", reply.status, String::from_utf8_lossy(said))
+            });
         }
     }
 }
@@ -133,6 +143,7 @@ async fn generate(target: &Target, shape: Shape) -> io::Result<Report> {
         let part = worker.await.map_err(io::Error::other)??;
         whole.answers += part.answers;
         whole.refused += part.refused;
+        whole.refusal = whole.refusal.or(part.refusal);
         whole.times += part.times;
         whole.first_bytes += part.first_bytes;
     }
@@ -168,7 +179,7 @@ impl Worker {
             }
             let reply = self.connection.exchange(&request).await?;
             let first_bytes = reply.first_bytes.saturating_duration_since(sent);
-            report.record(reply.status, first_bytes, sent.elapsed());
+            report.record(&reply, first_bytes, sent.elapsed());
         }
         Ok(report)
     }

@@ -60,8 +60,9 @@ fn check(report: &Report) -> Outcome {
         (0, 0) => Err(Failure::new("no request was answered")),
         (_, 0) => Ok(()),
         (answers, refused) => Err(Failure::new(format!(
-            "{refused} of {} requests were not answered with status 200",
-            answers + refused
+            "{refused} of {} requests were not answered with status 200, one with {}",
+            answers + refused,
+            report.refusal.as_deref().unwrap_or("nothing")
         ))),
     }
 }

@@ -49,7 +49,7 @@ const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 14] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 15] {
     [
         ("first", history()),
         ("rotation", rotation()),

@@ -21,6 +21,7 @@ use async_nats::{Client, jetstream};
 use events_schema::{id::BudgetPolicyId, subjects, time::Timestamp, totals::LimitTotals};
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use gateway_policy::limits::{
+    Measure,
     lease::{BudgetId, BudgetRecord, LeaseRow, Leases, Purses, Treasury},
     message::{Incarnation, Steady},
     wire::{self, SHARDS, shard_of},
@@ -38,7 +39,7 @@ use self::{
     turns::Turns,
 };
 use super::{AGAIN, Config, SEND, totals};
-use crate::warehouse::WarehouseError;
+use crate::{corrections, warehouse::WarehouseError};
 
 /// How often it is looked whether something is left to be planned, or to be asked of the ledger.
 const TICK: Duration = Duration::from_millis(50);
@@ -48,6 +49,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 const GIVE_UP: Duration = Duration::from_secs(5);
 /// How often the ledger is asked whether all records of gateways that have fallen silent have arrived.
 const SETTLE: Duration = Duration::from_secs(5);
+/// How often it is looked whether prices were corrected.
+const LOOK_FOR_CORRECTIONS: Duration = Duration::from_secs(2);
 /// For how long after the end of its window a budget is kept: requests that began in it may still be under way.
 const LATE_US: i64 = 3_600_000_000;
 
@@ -117,6 +120,14 @@ struct Work<'c> {
     arriving: Option<BoxFuture<'static, ()>>,
     /// What requests used that counted at budgets when these had no such limit; those of which nothing was are not named.
     counted_before: BTreeMap<BudgetId, u64>,
+    /// What corrected prices add to what was spent; those to which they add nothing are not named.
+    corrected: BTreeMap<BudgetId, i64>,
+    /// Up to which pass of corrections that is; `None`: it has not been looked.
+    corrected_to: Option<u64>,
+    /// The question which is the newest that is under way.
+    looking: Option<BoxFuture<'static, Result<u64, WarehouseError>>>,
+    /// When it was asked last.
+    looked_at: Instant,
     /// When the ledger may be asked again.
     ask_at: Instant,
     /// When it was asked last.
@@ -151,6 +162,7 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
             said = pending(&mut work.asking) => work.ledger_said(said),
             policies = work.before.answered((config.now)()) => work.used_before(&policies),
             spent = pending(&mut work.settling) => work.records_arrived(spent),
+            newest = pending(&mut work.looking) => work.corrected(newest),
             () = pending(&mut work.arriving) => tracing::info!("all records have been counted that were there before"),
             _ = tick.tick() => work.tick(),
             _ = tell.tick() => {
@@ -218,10 +230,12 @@ impl<'c> Work<'c> {
             unasked,
             asking: None,
             before: Before::begin(jetstream::new(client.clone()), config.warehouse.clone()),
-            arriving: Some(
-                arrived::all(jetstream::new(client.clone()), config.warehouse.clone()).boxed(),
-            ),
+            arriving: Some(arrived::all(jetstream::new(client.clone())).boxed()),
             counted_before: BTreeMap::new(),
+            corrected: BTreeMap::new(),
+            corrected_to: None,
+            looking: None,
+            looked_at: begin,
             ask_at: begin,
             asked_at: begin,
             settling: None,
@@ -343,7 +357,11 @@ impl<'c> Work<'c> {
     }
 
     fn ledger_said(&mut self, said: Result<Said, WarehouseError>) {
-        let Said { spent, mut before } = match said {
+        let Said {
+            spent,
+            mut before,
+            mut corrected,
+        } = match said {
             Ok(said) => said,
             Err(error) => {
                 let error = crate::feed::chain(&error);
@@ -364,19 +382,25 @@ impl<'c> Work<'c> {
                 Some(used) => self.counted_before.insert(budget, used),
                 None => self.counted_before.remove(&budget),
             };
+            match corrected.remove(&budget) {
+                Some(amount) => self.corrected.insert(budget, amount),
+                None => self.corrected.remove(&budget),
+            };
             self.adjust(&budget, now);
             let shard = &mut self.shards[shard_of(&budget.counter)];
             shard.treasury.ledger_said(&budget, spent, now);
         }
     }
 
-    /// What was used before gateways counted it counts as spent.
+    /// What was used before gateways counted it counts as spent, and what corrected prices add.
     fn adjust(&mut self, budget: &BudgetId, now: Steady) {
         let Some(used) = self.before.used(budget) else {
             return;
         };
         let counted = self.counted_before.get(budget).copied().unwrap_or(0);
-        let by = i64::try_from(counted.saturating_add(used)).unwrap_or(i64::MAX);
+        let before = i64::try_from(counted.saturating_add(used)).unwrap_or(i64::MAX);
+        let corrected = self.corrected.get(budget).copied().unwrap_or(0);
+        let by = before.saturating_add(corrected);
         let shard = &mut self.shards[shard_of(&budget.counter)];
         shard.treasury.adjusted(budget, by, now);
     }
@@ -393,6 +417,38 @@ impl<'c> Work<'c> {
                 // More that counted before may have arrived.
                 self.unasked.entry(budget).or_insert_with(Instant::now);
             }
+        }
+    }
+
+    /// Looks whether prices were corrected.
+    fn look_for_corrections(&mut self) {
+        if self.looking.is_some() || self.looked_at.elapsed() < LOOK_FOR_CORRECTIONS {
+            return;
+        }
+        self.looked_at = Instant::now();
+        let warehouse = self.config.warehouse.clone();
+        self.looking = Some(async move { corrections::newest(&warehouse).await }.boxed());
+    }
+
+    /// Where prices were corrected since it was looked last, the ledger is asked for all that is counted in money.
+    fn corrected(&mut self, newest: Result<u64, WarehouseError>) {
+        let newest = match newest {
+            Ok(newest) => newest,
+            Err(error) => {
+                let error = crate::feed::chain(&error);
+                tracing::warn!(error, "whether prices were corrected is not known");
+                return;
+            }
+        };
+        let last = self.corrected_to.replace(newest);
+        // Nothing was corrected since, or ever.
+        if last.unwrap_or(0) == newest {
+            return;
+        }
+        self.before.ask_again();
+        let known = self.shards.iter().flat_map(|it| it.treasury.budgets());
+        for budget in known.filter(|it| it.counter.measure == Measure::Cost) {
+            self.unasked.entry(*budget).or_insert_with(Instant::now);
         }
     }
 
@@ -451,7 +507,7 @@ impl<'c> Work<'c> {
             }
         }
         let (store, unasked, turns) = (&mut self.store, &mut self.unasked, &mut self.turns);
-        let counted_before = &mut self.counted_before;
+        let (counted_before, corrected) = (&mut self.counted_before, &mut self.corrected);
         let mut known = 0;
         for shard in &mut self.shards {
             let all = shard.treasury.budgets();
@@ -462,11 +518,13 @@ impl<'c> Work<'c> {
                 turns.forget(&budget);
                 unasked.remove(&budget);
                 counted_before.remove(&budget);
+                corrected.remove(&budget);
             }
             known += shard.treasury.budgets().count();
         }
         self.config.status.note_budgets(known, self.unasked.len());
         self.settle();
+        self.look_for_corrections();
     }
 }
 

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::{
+    corrections,
     ledger::budget_text,
     warehouse::{Warehouse, WarehouseError, within},
 };
@@ -32,6 +33,8 @@ pub(super) struct Said {
     pub(super) spent: Spent,
     /// What requests used that counted there when they had no such limit; those of which nothing was are not named.
     pub(super) before: BTreeMap<BudgetId, u64>,
+    /// What corrected prices add to that, also less than nothing; those to which they add nothing are not named.
+    pub(super) corrected: BTreeMap<BudgetId, i64>,
 }
 
 /// How many budgets are asked for in one statement: their names fill 70 KiB.
@@ -122,6 +125,7 @@ pub(super) async fn ask(warehouse: &Warehouse, asked: &Asked) -> Result<Said, Wa
     let mut all = Said {
         spent: asked.keys().map(|it| (*it, Vec::new())).collect(),
         before: BTreeMap::new(),
+        corrected: BTreeMap::new(),
     };
     for ((period, slot), budgets) in windows {
         for some in budgets.chunks(AT_ONCE) {
@@ -179,6 +183,14 @@ async fn of_window(
             names.values().map(|it| it.1).collect::<Vec<_>>(),
         );
     let rows: Vec<SpentRow> = within("adding up what was spent", query.fetch_all()).await?;
+    let of_cost = budgets.iter().map(|(budget, _)| *budget);
+    let of_cost = of_cost.filter(|it| it.counter.measure == Measure::Cost);
+    let of_cost: BTreeMap<String, &BudgetId> = of_cost.map(|it| (name(&it.counter), it)).collect();
+    let cost_names = of_cost.keys().cloned().collect();
+    let corrected = corrections::of_budgets(warehouse, (begins, ends), &cost_names).await?;
+    let corrected = corrected.into_iter();
+    let corrected = corrected.filter_map(|(name, amount)| Some((**of_cost.get(&name)?, amount)));
+    all.corrected.extend(corrected);
     let mut by_name = BTreeMap::<&str, Vec<&SpentRow>>::new();
     for row in &rows {
         by_name.entry(&row.budget).or_default().push(row);

@@ -343,6 +343,56 @@ async fn each_that_has_a_budget_of_its_own_has_what_it_used_before() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn corrected_prices_change_what_is_spent_and_what_was_used_before() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    clickhouse.warehouse().migrate().await.expect("tables");
+    let mut history = History::new();
+    created(&mut history, rule());
+    let since = history.position();
+    let before = Request {
+        position: since - 1,
+        ..REQUEST
+    };
+    let counted = Request {
+        position: since,
+        counts: true,
+        ..REQUEST
+    };
+    clickhouse
+        .answered(&[
+            Request { cost: 10, ..before },
+            Request {
+                cost: 500,
+                ..counted
+            },
+        ])
+        .await;
+    history.relay(&nats.jetstream().await).await;
+    let _worker = Worker::start(&nats, &clickhouse, 1).await;
+    let mut gateway = Gateway::start(&nats, 1, of(Period::Day, [0; 16]), MOST).await;
+    assert_eq!(gateway.spent_beside().await, 510);
+    for (ordinal, factor, spent) in [(1, "-0.9", 51), (2, "0.4", 51 + 204)] {
+        clickhouse
+            .execute(&format!(
+                "INSERT INTO cost_corrections (request, received_at, owner, incarnation, budgets, amount, position, pass, ordinal) \
+                 SELECT request, received_at, owner, incarnation, budgets, toInt128(cost * {factor}), 9, \
+                 toUUID('00000000-0000-0000-0000-00000000000{ordinal}'), {ordinal} FROM requests"
+            ))
+            .await;
+        clickhouse
+            .execute(&format!(
+                "INSERT INTO correction_passes (ordinal, pass) \
+                 VALUES ({ordinal}, '00000000-0000-0000-0000-00000000000{ordinal}')"
+            ))
+            .await;
+        eventually("it counts", async || {
+            (gateway.spent_beside().await == spent).then_some(())
+        })
+        .await;
+    }
+}
+
 /// The counter of a project, as gateways find it.
 fn segment(rule: &BudgetRule, project: &str) -> [u8; 16] {
     let policy = BudgetPolicy {

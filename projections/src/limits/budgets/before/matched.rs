@@ -9,7 +9,7 @@ use std::{
 use clickhouse::Row;
 use events_schema::{
     events::{LimitSegment, Owner},
-    id::{BudgetPolicyId, ModelId, VirtualModelId},
+    id::{BudgetPolicyId, KeyId, ModelId, VirtualModelId},
     state::Organisation,
     time::Timestamp,
 };
@@ -39,6 +39,8 @@ struct Alike {
     /// On which day they arrived, counted from 1970.
     day: i64,
     owner: String,
+    /// Empty, where no policy looks at it.
+    with_key: String,
     resolved: String,
     answered_by: String,
     /// The counters of the policies at which they counted.
@@ -66,23 +68,27 @@ pub(super) async fn ask(
     let Some((begins, latest)) = counting.range() else {
         return Ok(counting.matched);
     };
-    let sql = "SELECT toInt64(toRelativeDayNum(received_at)) AS day, owner, resolved, answered_by, \
+    let sql = "SELECT toInt64(toRelativeDayNum(received_at)) AS day, owner, if({by_key:Bool}, key, '') AS with_key, resolved, answered_by, \
                arrayFilter(it -> has({policies:Array(String)}, substring(it, 1, 32)), budgets) AS counted, \
                arrayFilter(it -> has({keys:Array(String)}, it.1), \
                arrayZip(mapKeys(metadata), mapValues(metadata))) AS said, \
                toUInt64(arrayCount(it -> it > position, {positions:Array(UInt64)})) AS younger, \
-               sum(ifNull(cost, 0)) AS costs, sum(input_tokens + output_tokens) AS tokens \
-               FROM requests \
+               toUInt64(greatest(sum(toInt128(ifNull(cost, 0)) + corrected.amount), 0)) AS costs, \
+               sum(input_tokens + output_tokens) AS tokens \
+               FROM requests LEFT JOIN (SELECT request, sum(amount) AS amount FROM corrections \
+               WHERE received_at >= fromUnixTimestamp64Micro({begins:Int64}, 'UTC') GROUP BY request) AS corrected \
+               ON requests.request = corrected.request \
                WHERE received_at >= fromUnixTimestamp64Micro({begins:Int64}, 'UTC') \
                AND position < {latest:UInt64} \
                AND (cost > 0 OR input_tokens + output_tokens > 0) \
-               GROUP BY day, owner, resolved, answered_by, counted, said, younger";
+               GROUP BY day, owner, with_key, resolved, answered_by, counted, said, younger";
     let policies = asked.iter().map(|it| it.uuid().as_simple().to_string());
     let query = warehouse
         .client()
         .query(sql)
         .param("policies", policies.collect::<Vec<_>>())
         .param("keys", keys(&definitions.state))
+        .param("by_key", applies_per_key(&definitions.state))
         .param("positions", &counting.positions)
         .param("begins", begins.micros())
         .param("latest", latest);
@@ -106,12 +112,19 @@ fn keys(state: &Organisation) -> Vec<String> {
             LimitSegment::User
             | LimitSegment::VirtualAccount
             | LimitSegment::Model
-            | LimitSegment::Team => None,
+            | LimitSegment::Team
+            | LimitSegment::Key => None,
         });
         let asked_for = policy.rule.when.metadata.keys();
         keys.extend(per.chain(asked_for).map(ToString::to_string));
     }
     keys.into_iter().collect()
+}
+
+/// Whether any budget policy has a budget for each key.
+fn applies_per_key(state: &Organisation) -> bool {
+    let mut policies = state.budget_policies().values();
+    policies.any(|it| it.rule.applies_per.contains(&LimitSegment::Key))
 }
 
 /// Adds up.
@@ -169,6 +182,8 @@ impl<'d> Counting<'d> {
         };
         let metadata = alike.said.iter().cloned().collect();
         let facts = Facts::supposed(owner, &teams, wanted, &metadata);
+        let key = alike.with_key.parse::<KeyId>().ok();
+        let facts = key.map_or(facts, |key| facts.with_key(key.bytes()));
         for rule in rules.all(&facts).iter() {
             self.count_for(rule, &facts, alike);
         }

@@ -153,6 +153,14 @@ impl Before {
         });
     }
 
+    /// What was used is to be asked for once more: prices were corrected.
+    pub(super) fn ask_again(&mut self) {
+        let now = Instant::now();
+        for known in self.known.values_mut() {
+            known.again_at = now;
+        }
+    }
+
     /// Waits for the answer to what was asked; for ever, where nothing was. Returns the policies of which something is known now.
     pub(super) async fn answered(&mut self, wall: Timestamp) -> BTreeSet<BudgetPolicyId> {
         let Some(asking) = &mut self.asking else {

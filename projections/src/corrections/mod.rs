@@ -142,12 +142,14 @@ pub async fn run(config: Config, stop: CancellationToken) {
     let mut seen = Seen::default();
     while !stop.is_cancelled() {
         match look(&config, &mut seen).await {
-            Ok(Looked::Corrected | Looked::Cleared) => {
+            Ok(Looked::Cleared) => {
                 config.status.set_trouble(None);
-                // There may be more, of batches that came meanwhile.
                 continue;
             }
-            Ok(Looked::Waits | Looked::Agrees | Looked::Another) => config.status.set_trouble(None),
+            // What comes late comes for a while: its passes have as much time between them as looks.
+            Ok(Looked::Waits | Looked::Agrees | Looked::Corrected | Looked::Another) => {
+                config.status.set_trouble(None);
+            }
             Err(error) => {
                 let trouble = chain(&error);
                 if config.status.trouble().as_deref() != Some(&trouble) {

@@ -3,6 +3,7 @@
 
 mod audit;
 mod budgets;
+mod corrections;
 mod credentials;
 mod history;
 mod ledger;

@@ -28,6 +28,7 @@ mod outages;
 mod permissions;
 mod rebuild;
 mod refusals;
+mod repricing;
 mod requests;
 mod restore;
 mod sdk;

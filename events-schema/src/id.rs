@@ -185,7 +185,8 @@ impl<T> hash::Hash for Id<T> {
 
 impl<T> Serialize for Id<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let mut text = [0; uuid::fmt::Simple::LENGTH];
+        serializer.serialize_str(self.uuid.as_simple().encode_lower(&mut text))
     }
 }
 

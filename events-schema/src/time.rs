@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A point in time, to the microsecond, between the years 1970 and 9999.
@@ -80,13 +80,39 @@ impl Timestamp {
     }
 }
 
+/// A time as text: always of one length.
+struct Text([u8; "2026-11-22T12:00:00.000001Z".len()]);
+
+impl Text {
+    fn of(time: Timestamp) -> Self {
+        let of = time.to_chrono();
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        let parts = [
+            (0..4, of.year().unsigned_abs()),
+            (5..7, of.month()),
+            (8..10, of.day()),
+            (11..13, of.hour()),
+            (14..16, of.minute()),
+            (17..19, of.second()),
+            (20..26, of.timestamp_subsec_micros()),
+        ];
+        for (place, mut number) in parts {
+            for digit in text[place].iter_mut().rev() {
+                *digit += u8::try_from(number % 10).unwrap_or(0);
+                number /= 10;
+            }
+        }
+        Self(text)
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            &self
-                .to_chrono()
-                .to_rfc3339_opts(SecondsFormat::Micros, true),
-        )
+        f.write_str(Text::of(*self).as_str())
     }
 }
 
@@ -101,7 +127,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(Text::of(*self).as_str())
     }
 }
 

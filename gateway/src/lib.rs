@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod count;
+pub mod digits;
 pub mod endpoint;
 pub mod exchange;
 pub mod failure;

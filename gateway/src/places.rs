@@ -148,7 +148,7 @@ impl AllKeys {
 #[derive(Debug)]
 pub struct ThreadKeys {
     all: Arc<AllKeys>,
-    known: RefCell<HashMap<EntryId, Arc<UnderWay>>>,
+    known: RefCell<HashMap<EntryId, Arc<UnderWay>, foldhash::fast::RandomState>>,
 }
 
 impl ThreadKeys {

@@ -14,7 +14,7 @@ mod strangers;
 #[path = "../../policy/tests/it/twenty.rs"]
 mod twenty;
 
-use std::{collections::BTreeMap, hint::black_box, sync::Arc};
+use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use events_schema::{
@@ -211,7 +211,7 @@ fn decisions(stopwatch: &mut Stopwatch) {
             output_tokens: 64,
             first_token_us: Some(200_000),
         };
-        health.answered(&model, Some(latency));
+        health.answered(&model, Some(latency), Instant::now());
     });
 }
 

@@ -3,8 +3,7 @@
 
 use std::{
     cell::RefCell,
-    convert::Infallible,
-    future::Future as _,
+    future::{Future as _, pending, poll_fn},
     io,
     pin::{Pin, pin},
     rc::Rc,
@@ -16,25 +15,26 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use events_schema::usage::Endpoint;
 use gateway::{
     endpoint::describe,
-    server::converse::http1_server,
+    server::{
+        http1,
+        incoming::Incoming,
+        response::{self, Answer},
+    },
     upstream::{
         account::Reach,
         addresses::Scope,
         headers::{FromCaller, Outgoing},
     },
 };
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, request::Parts};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::{
-    body::Incoming,
-    rt::{Read, ReadBufCursor, Write},
-    service::service_fn,
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, request::Parts};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    runtime::{Builder, Runtime},
 };
-use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     pieces,
@@ -178,14 +178,14 @@ fn serve(text: &[u8], seed: u8) -> Rc<RefCell<Vec<Served>>> {
     let served = Rc::new(RefCell::new(Vec::new()));
     RUNTIME.with(|runtime| {
         let _clock = runtime.enter();
-        let service = service_fn(|request: Request<Incoming>| answer(Rc::clone(&served), request));
+        let service = |request| answer(Rc::clone(&served), request);
         let wire = Wire {
             pieces: pieces(text, seed)
                 .map(<[u8]>::to_vec)
                 .collect::<Vec<_>>()
                 .into_iter(),
         };
-        let mut connection = pin!(http1_server(PATIENCE).serve_connection(wire, service));
+        let mut connection = pin!(http1::serve(wire, PATIENCE, pending(), service));
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
@@ -201,18 +201,22 @@ fn serve(text: &[u8], seed: u8) -> Rc<RefCell<Vec<Served>>> {
     served
 }
 
-async fn answer(
-    served: Rc<RefCell<Vec<Served>>>,
-    request: Request<Incoming>,
-) -> Result<Response<Empty<Bytes>>, Infallible> {
-    let (head, body) = request.into_parts();
+async fn answer(served: Rc<RefCell<Vec<Served>>>, request: Request<Incoming>) -> Answer {
+    let (head, mut body) = request.into_parts();
     let at = served.borrow().len();
     served.borrow_mut().push(Served { head, body: None });
-    let body = body.collect().await.ok().map(|it| it.to_bytes());
+    let mut whole = BytesMut::new();
+    let is_whole = loop {
+        match poll_fn(|cx| body.poll_piece(cx)).await {
+            None => break true,
+            Some(Err(_)) => break false,
+            Some(Ok(piece)) => whole.extend_from_slice(&piece),
+        }
+    };
     if let Some(it) = served.borrow_mut().get_mut(at) {
-        it.body = body;
+        it.body = is_whole.then(|| whole.freeze());
     }
-    Ok(Response::new(Empty::new()))
+    response::text(StatusCode::OK, String::new())
 }
 
 /// Whether a task was woken.
@@ -230,11 +234,11 @@ struct Wire {
     pieces: std::vec::IntoIter<Vec<u8>>,
 }
 
-impl Read for Wire {
+impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
-        mut buffer: ReadBufCursor<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.pieces.next() {
             // A piece is smaller than any buffer that is read into.
@@ -247,7 +251,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl AsyncWrite for Wire {
     fn poll_write(
         self: Pin<&mut Self>,
         _cx: &mut Context<'_>,

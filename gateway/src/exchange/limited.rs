@@ -6,7 +6,7 @@ use events_schema::{
 };
 use gateway_policy::{EntryId, Measure, limits::message::CounterId};
 
-use super::{Exchange, Tried};
+use super::{Exchange, Tried, named};
 use crate::{
     count::lacking::Lacking,
     limits::{Admitted, Asked, By, Decided, Outcome, Refused, Reservation, Settled},
@@ -144,11 +144,11 @@ impl Exchange {
 }
 
 fn rate_limit_policy(id: EntryId) -> String {
-    format!("rate_limit_policy:{}", RateLimitPolicyId::from_bytes(id))
+    named("rate_limit_policy:", RateLimitPolicyId::from_bytes(id))
 }
 
 fn budget_policy(id: EntryId) -> String {
-    format!("budget_policy:{}", BudgetPolicyId::from_bytes(id))
+    named("budget_policy:", BudgetPolicyId::from_bytes(id))
 }
 
 /// The key's own limit that refused, in the record's words.

@@ -15,10 +15,12 @@ use std::{
 use bytes::Bytes;
 use events_schema::{
     events::{ModelRef, Owner},
-    id::{GrantId, KeyId, ModelId},
-    money::Price,
+    id::{GrantId, Id, KeyId, ModelId},
+    money::{NanoUsd, Price},
     time::Timestamp,
-    usage::{Attempt, Endpoint, LimitSeen, Outcome, RoutingGrounds, Tokens, UsageRecord},
+    usage::{
+        Attempt, BudgetCharge, Endpoint, LimitSeen, Outcome, RoutingGrounds, Tokens, UsageRecord,
+    },
 };
 use gateway_policy::{Caller, Resolved, Served};
 use http::{HeaderMap, StatusCode};
@@ -28,7 +30,7 @@ pub use self::usage::Used;
 use crate::{
     clock,
     count::{
-        lacking::{Gap, Question, Said, cost},
+        lacking::{Gap, Lacking, Question, Said, cost},
         vocabulary::Vocabulary,
     },
     endpoint::{Description, Output, describe},
@@ -93,7 +95,9 @@ pub struct Exchange {
     metadata: BTreeMap<String, String>,
     status: StatusCode,
     first_byte_us: Option<u64>,
-    recorded: bool,
+    has_ended: bool,
+    /// How it has ended, until that is told.
+    ended: Option<Ended>,
 }
 
 /// The attempt that brings the answer.
@@ -101,6 +105,19 @@ struct Answering {
     at: usize,
     model: ModelId,
     target: String,
+}
+
+/// How a request has ended.
+struct Ended {
+    outcome: Outcome,
+    error_code: Option<&'static str>,
+    duration_us: u64,
+    answering: Option<Answering>,
+    attempts: Vec<Tried>,
+    tokens: Tokens,
+    cost: Option<NanoUsd>,
+    lacking: Option<Lacking>,
+    budgets: Vec<BudgetCharge>,
 }
 
 /// An attempt, and what is needed of its model at its end.
@@ -150,11 +167,12 @@ impl Exchange {
         endpoint: Endpoint,
         served: Served,
         headers: &HeaderMap,
-    ) -> Self {
+    ) -> Box<Self> {
         worker.metrics.in_flight.up();
         let sampler = worker.shared.sampler;
         let received_at = clock::now();
-        Self {
+        // Its place in memory does not change: it is large, and goes from hand to hand.
+        Box::new(Self {
             worker: Rc::clone(worker),
             begin: Instant::now(),
             id: clock::uuid_v7(received_at),
@@ -185,8 +203,9 @@ impl Exchange {
             metadata: BTreeMap::new(),
             status: StatusCode::from_u16(499).unwrap_or_default(),
             first_byte_us: None,
-            recorded: false,
-        }
+            has_ended: false,
+            ended: None,
+        })
     }
 
     /// The description of its endpoint.
@@ -265,7 +284,7 @@ impl Exchange {
 
     /// A grant opens the model.
     pub fn granted_by(&mut self, grant: GrantId) {
-        self.rules.get_mut().push(format!("grant:{grant}"));
+        self.rules.get_mut().push(named("grant:", grant));
     }
 
     /// It is one of those that may be under way.
@@ -454,10 +473,13 @@ impl Exchange {
 
     /// A piece of the answer goes to the caller.
     pub fn sends(&mut self) {
-        if self.first_byte_us.is_some() {
-            return;
+        if self.first_byte_us.is_none() {
+            self.sends_at(Instant::now());
         }
-        let now = clock::micros_since(self.begin);
+    }
+
+    fn sends_at(&mut self, now: Instant) {
+        let now = micros_between(self.begin, now);
         self.first_byte_us = Some(now);
         if let Some(attempt) = self.answering_attempt() {
             attempt.first_byte_us = Some(now.saturating_sub(attempt.began_us));
@@ -506,12 +528,25 @@ impl Exchange {
         self.record(row.outcome, Some(row.code));
     }
 
-    fn record(&mut self, outcome: Outcome, error_code: Option<&str>) {
-        if std::mem::replace(&mut self.recorded, true) {
-            return;
+    /// It has ended with all of its answer: what it held is settled, and counted. Its record is made when this is dropped.
+    pub fn closes(&mut self, outcome: Outcome) {
+        let now = Instant::now();
+        self.sends_at(now);
+        self.close(outcome, None, now);
+    }
+
+    fn record(&mut self, outcome: Outcome, error_code: Option<&'static str>) {
+        if !self.has_ended {
+            self.close(outcome, error_code, Instant::now());
         }
+        self.tell();
+    }
+
+    /// It ends now, and nothing more is to be heard of it. Whoever sees its answer finds that it has ended.
+    fn close(&mut self, outcome: Outcome, error_code: Option<&'static str>, now: Instant) {
+        self.has_ended = true;
         self.place = None;
-        let duration_us = clock::micros_since(self.begin);
+        let duration_us = micros_between(self.begin, now);
         let charged = self.account(outcome);
         let tokens = charged.and_then(|at| self.attempts.get_mut().get(at)?.attempt.tokens);
         let tokens = tokens.unwrap_or_default();
@@ -521,7 +556,7 @@ impl Exchange {
         let answering = self.answering.take();
         let mut attempts = std::mem::take(self.attempts.get_mut());
         if let Some(tried) = answering.as_ref().and_then(|it| attempts.get(it.at)) {
-            self.judge_answer(tried, outcome, tokens.output);
+            self.judge_answer(tried, outcome, tokens.output, now);
         }
         let price = charged.and_then(|at| attempts.get(at)?.price);
         let cost = cost(price, tokens);
@@ -541,6 +576,36 @@ impl Exchange {
             metrics.unrecorded.add(1);
             return;
         }
+        self.worker.ring.announce();
+        self.ended = Some(Ended {
+            outcome,
+            error_code,
+            duration_us,
+            answering,
+            attempts,
+            tokens,
+            cost,
+            lacking,
+            budgets,
+        });
+    }
+
+    /// Makes the record of what has ended, once.
+    fn tell(&mut self) {
+        let Some(ended) = self.ended.take() else {
+            return;
+        };
+        let Ended {
+            outcome,
+            error_code,
+            duration_us,
+            answering,
+            attempts,
+            tokens,
+            cost,
+            lacking,
+            budgets,
+        } = ended;
         let record = UsageRecord {
             request: self.id,
             received_at: self.received_at,
@@ -577,7 +642,7 @@ impl Exchange {
     }
 
     /// What an answer that has begun says of its model at its end.
-    fn judge_answer(&self, tried: &Tried, outcome: Outcome, output: u64) {
+    fn judge_answer(&self, tried: &Tried, outcome: Outcome, output: u64, now: Instant) {
         let health = &self.worker.health;
         match outcome {
             Outcome::Success => {
@@ -588,7 +653,7 @@ impl Exchange {
                     output_tokens: output,
                     first_token_us: tried.attempt.first_token_us.filter(|_| self.streamed),
                 });
-                health.answered(&tried.health, latency);
+                health.answered(&tried.health, latency, now);
             }
             Outcome::ClientGone if tried.attempt.first_byte_us.is_some() => {
                 health.judge(&tried.health, Verdict::Well);
@@ -611,6 +676,16 @@ impl Exchange {
             | Outcome::ClientGone => {}
         }
     }
+}
+
+fn micros_between(begin: Instant, end: Instant) -> u64 {
+    u64::try_from(end.duration_since(begin).as_micros()).unwrap_or(u64::MAX)
+}
+
+/// What a rule is called in records: its kind, and its id.
+fn named<T>(kind: &str, id: Id<T>) -> String {
+    let mut digits = [0; uuid::fmt::Simple::LENGTH];
+    [kind, id.uuid().as_simple().encode_lower(&mut digits)].concat()
 }
 
 impl Drop for Exchange {

@@ -24,7 +24,6 @@ use self::{
     circuit::{Breaker, Tolerance},
     latency::{Latency, Means, Sample},
 };
-use crate::clock;
 
 /// How many models the report and the metrics name: the ones that were used last.
 pub const MOST_TOLD: usize = 100;
@@ -76,7 +75,12 @@ impl AllHealth {
     /// The time now, as circuits and latencies count it.
     #[must_use]
     pub fn now_us(&self) -> u64 {
-        clock::micros_since(self.begin) + 1
+        self.us_at(Instant::now())
+    }
+
+    fn us_at(&self, now: Instant) -> u64 {
+        let micros = now.duration_since(self.begin).as_micros();
+        u64::try_from(micros).unwrap_or(u64::MAX - 1) + 1
     }
 
     fn get(&self, model: &EntryId) -> Arc<ModelHealth> {
@@ -233,9 +237,9 @@ impl ThreadHealth {
         }
     }
 
-    /// A model has answered well and whole, with this latency; `None`: it cannot be compared.
-    pub fn answered(&self, model: &ModelHealth, latency: Option<AnswerLatency>) {
-        let now_us = self.now_us();
+    /// A model has answered well and whole at `now`, with this latency; `None`: it cannot be compared.
+    pub fn answered(&self, model: &ModelHealth, latency: Option<AnswerLatency>, now: Instant) {
+        let now_us = self.all.us_at(now);
         self.judge_at(model, Verdict::Well, now_us);
         if let Some(it) = latency {
             model.latency.note(Sample {

@@ -1,7 +1,6 @@
-//! Records numbered without gaps, and written as the messages of `USAGE`: `events_schema::usage::UsageBatch` as JSON.
+//! Records numbered without gaps, and put together as the messages of `USAGE`: `events_schema::usage::UsageBatch` as JSON.
 
 use bytes::Bytes;
-use events_schema::usage::UsageRecord;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -43,7 +42,7 @@ impl Batch {
     }
 }
 
-/// Writes records as messages.
+/// Puts records together as messages.
 ///
 /// Records gather in an open message until it is full, or until it is closed because there is use for it: so a message
 /// whose acknowledgement takes long is followed by one large message, not by many small ones.
@@ -52,6 +51,8 @@ pub struct Batcher {
     identity: Identity,
     next_number: u64,
     open: Option<Open>,
+    /// How long the last message was: the next one is about as long.
+    last_bytes: usize,
 }
 
 /// A message that is not closed yet.
@@ -70,6 +71,7 @@ impl Batcher {
             identity,
             next_number: 1,
             open: None,
+            last_bytes: 0,
         }
     }
 
@@ -89,17 +91,22 @@ impl Batcher {
         self.close()
     }
 
-    /// Numbers the next record; gives the message that is full with it.
-    pub fn write(&mut self, record: &UsageRecord) -> Option<Batch> {
-        let open = self.open.get_or_insert_with(|| Open {
-            first_number: self.next_number,
-            count: 0,
-            text: head(&self.identity, self.identity.incarnation, self.next_number).into(),
+    /// Numbers the next record, which is given as JSON; gives the message that is full with it.
+    pub fn add(&mut self, record: &[u8]) -> Option<Batch> {
+        let open = self.open.get_or_insert_with(|| {
+            let head = head(&self.identity, self.identity.incarnation, self.next_number);
+            let mut text = Vec::with_capacity(head.len() + record.len() + self.last_bytes);
+            text.extend_from_slice(head.as_bytes());
+            Open {
+                first_number: self.next_number,
+                count: 0,
+                text,
+            }
         });
         if open.count > 0 {
             open.text.push(b',');
         }
-        serde_json::to_writer(&mut open.text, record).expect("a record is JSON");
+        open.text.extend_from_slice(record);
         open.count += 1;
         self.next_number += 1;
         if open.text.len() < BATCH_BYTES {
@@ -117,6 +124,7 @@ impl Batcher {
             mut text,
         } = self.open.take()?;
         text.extend_from_slice(b"]}");
+        self.last_bytes = text.len();
         Some(Batch {
             incarnation: self.identity.incarnation,
             first_number,
@@ -140,7 +148,7 @@ pub(crate) mod tests {
 
     use events_schema::{
         time::Timestamp,
-        usage::{Endpoint, Outcome, Tokens, UsageBatch},
+        usage::{Endpoint, Outcome, Tokens, UsageBatch, UsageRecord},
     };
 
     use super::*;
@@ -185,6 +193,10 @@ pub(crate) mod tests {
         }
     }
 
+    fn json(request: u128) -> Vec<u8> {
+        serde_json::to_vec(&record(request)).expect("a record is JSON")
+    }
+
     fn read(batch: &Batch) -> UsageBatch {
         serde_json::from_slice(&batch.payload).expect("what the ledger reads")
     }
@@ -194,11 +206,11 @@ pub(crate) mod tests {
         let mut batcher = Batcher::new(identity());
         let mut batches = Vec::new();
         for number in 1..=3 {
-            assert_eq!(batcher.write(&record(number)), None, "it is not full");
+            assert_eq!(batcher.add(&json(number)), None, "it is not full");
         }
         assert_eq!(batcher.gathered(), 3);
         batches.extend(batcher.skip(5));
-        assert_eq!(batcher.write(&record(4)), None, "it is not full");
+        assert_eq!(batcher.add(&json(4)), None, "it is not full");
         batches.extend(batcher.close());
         assert_eq!((batcher.gathered(), batcher.close()), (0, None));
         let numbers: Vec<_> = batches
@@ -218,7 +230,7 @@ pub(crate) mod tests {
     #[test]
     fn a_message_is_closed_before_it_grows_too_large() {
         let mut batcher = Batcher::new(identity());
-        let written = (0..2_000).filter_map(|number| batcher.write(&record(number)));
+        let written = (0..2_000).filter_map(|number| batcher.add(&json(number)));
         let mut batches: Vec<_> = written.collect();
         batches.extend(batcher.close());
         assert!(batches.len() > 1);

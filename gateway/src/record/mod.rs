@@ -7,10 +7,11 @@
 //!          what lacks tokens: counted┘    spans  spool on disk
 //! ```
 //!
-//! - [`ring`]: where worker threads leave records; a full ring drops and counts.
-//! - [`batch`]: records numbered without gaps and written as messages. Pure.
+//! - [`ring`]: where worker threads leave records, as text; a full ring drops and counts.
+//! - [`batch`]: records numbered without gaps and put together as messages. Pure.
 //! - [`spool`]: messages on disk, oldest first, bounded.
 //! - [`tally`]: how many records each life of this gateway has made, kept where `kill -9` cannot lose it.
+//! - `json`: a record as text. Pure.
 //! - `counting`: a thread that counts what records lack of their tokens.
 //! - `send`: one message to `USAGE`, once, whatever happens to its acknowledgement.
 //! - `recorder`: the task that moves them.
@@ -21,6 +22,7 @@
 
 pub mod batch;
 mod counting;
+mod json;
 mod recorder;
 pub mod ring;
 mod send;

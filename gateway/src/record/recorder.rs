@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     batch::{Batch, Batcher},
     counting::Counting,
-    ring::{Left, Ring},
+    ring::{Left, Ring, Waiting, Written},
     send::{SendError, Usage},
     spool::Spool,
     tally::{Ended, Tally},
@@ -45,7 +45,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) struct Recorder {
     identity: Identity,
     rings: Vec<Arc<Ring>>,
-    room: Vec<Left>,
+    room: Waiting,
     counting: Counting,
     /// `None`: there is no collector of traces.
     exporter: Option<Exporter>,
@@ -95,7 +95,7 @@ impl Recorder {
             batcher: Batcher::new(identity.clone()),
             identity,
             rings,
-            room: Vec::new(),
+            room: Waiting::default(),
             waiting: VecDeque::new(),
             spool,
             metrics,
@@ -195,10 +195,13 @@ impl Recorder {
     fn empty_rings(&mut self) {
         let mut room = std::mem::take(&mut self.room);
         for at in 0..self.rings.len() {
-            let dropped = self.rings[at].swap(&mut room);
-            for left in room.drain(..) {
+            self.rings[at].swap(&mut room);
+            self.add(&room.written);
+            room.written.clear();
+            for left in room.left.drain(..) {
                 self.sort(left);
             }
+            let dropped = std::mem::take(&mut room.dropped);
             self.waiting.extend(self.batcher.skip(dropped));
             self.metrics.record.dropped_ring.add(dropped);
         }
@@ -242,10 +245,19 @@ impl Recorder {
         if let (Some(exporter), Some(traced)) = (&mut self.exporter, traced) {
             exporter.add(spans::count(&record), || spans::of(&record, &traced));
         }
-        if self.batcher.gathered() == 0 {
-            self.gathering_since = Instant::now();
+        let mut written = Written::default();
+        written.add(&record);
+        self.add(&written);
+    }
+
+    /// Numbers records that are written.
+    fn add(&mut self, written: &Written) {
+        for record in written.iter() {
+            if self.batcher.gathered() == 0 {
+                self.gathering_since = Instant::now();
+            }
+            self.waiting.extend(self.batcher.add(record));
         }
-        self.waiting.extend(self.batcher.write(&record));
     }
 
     /// Hands the oldest message to the sender, if that has none.

@@ -1,5 +1,8 @@
 //! Where a worker thread leaves its records. It never waits: the lock is held by the other side only while it swaps two
 //! pointers, 40 times a second.
+//!
+//! A record that is finished is written as text at once, by the thread that made it and still has all of it in its caches: what
+//! is handed over then is one piece of memory, and not a dozen for each record.
 
 use std::{
     mem,
@@ -8,11 +11,15 @@ use std::{
 
 use events_schema::usage::UsageRecord;
 
-use super::tally::Cell;
+use super::{json, tally::Cell};
 use crate::{count::lacking::Lacking, trace::traced::Traced};
 
-/// How many records may wait: a second of a thread's requests at full speed, some 16 MiB.
+/// How many records may wait: a second of a thread's requests at full speed, some 32 MiB.
 pub const CAPACITY: usize = 32_768;
+/// How many bytes of text may wait, however long records are.
+const MAX_TEXT_BYTES: usize = 64 * 1024 * 1024;
+/// How much room for text is kept where so much is not needed.
+const KEPT_TEXT_BYTES: usize = 2 * 1024 * 1024;
 
 /// What a worker thread leaves of a request.
 #[derive(Debug)]
@@ -25,49 +32,102 @@ pub struct Left {
     pub traced: Option<Box<Traced>>,
 }
 
+/// Records as they stand in a message, each by itself.
+#[derive(Debug, Default)]
+pub struct Written {
+    text: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+}
+
+/// What waits in a ring.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// Records that are finished.
+    pub written: Written,
+    /// Those with which something is to be done first.
+    pub left: Vec<Left>,
+    /// How many there was no room for.
+    pub dropped: u64,
+}
+
 /// The records of one worker thread.
 #[derive(Debug)]
 pub struct Ring {
-    held: Mutex<Held>,
+    waiting: Mutex<Waiting>,
     tally: Cell,
 }
 
-#[derive(Debug, Default)]
-struct Held {
-    records: Vec<Left>,
-    dropped: u64,
+// === impl Written ===
+
+impl Written {
+    /// Writes one more.
+    pub fn add(&mut self, record: &UsageRecord) {
+        json::write(record, &mut self.text);
+        self.ends.push(self.text.len());
+    }
+
+    /// The records.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins
+            .zip(&self.ends)
+            .map(|(begin, end)| &self.text[begin..*end])
+    }
+
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(KEPT_TEXT_BYTES);
+        self.ends.clear();
+    }
 }
+
+// === impl Ring ===
 
 impl Ring {
     /// An empty ring that counts its records in `tally`.
     #[must_use]
     pub fn new(tally: Cell) -> Self {
         Self {
-            held: Mutex::default(),
+            waiting: Mutex::default(),
             tally,
         }
     }
 
-    /// Takes a record, or counts it as dropped when there is no room.
-    pub fn put(&self, record: Left) {
+    /// Counts a record that is to be put: from then on a life of this gateway that is killed says that there is one.
+    pub fn announce(&self) {
         self.tally.add_one();
-        let mut held = self.lock();
-        if held.records.len() < CAPACITY {
-            held.records.push(record);
+    }
+
+    /// Takes a record that was announced, or counts it as dropped when there is no room.
+    pub fn put(&self, left: Left) {
+        let mut waiting = self.lock();
+        let Waiting {
+            written,
+            left: others,
+            dropped,
+        } = &mut *waiting;
+        let is_full = written.ends.len() + others.len() >= CAPACITY;
+        if is_full || written.text.len() >= MAX_TEXT_BYTES {
+            *dropped += 1;
+        } else if left.lacking.is_none() && left.traced.is_none() {
+            written.add(&left.record);
         } else {
-            held.dropped += 1;
+            others.push(left);
         }
     }
 
-    /// Gives `room` for new records and takes the old ones in its place; returns how many were dropped since.
-    pub fn swap(&self, room: &mut Vec<Left>) -> u64 {
-        debug_assert!(room.is_empty(), "what was taken before has been seen to");
-        let mut held = self.lock();
-        mem::swap(&mut held.records, room);
-        mem::take(&mut held.dropped)
+    /// Gives `room` for new records and takes the old ones in its place.
+    pub fn swap(&self, room: &mut Waiting) {
+        debug_assert!(
+            room.written.ends.is_empty() && room.left.is_empty() && room.dropped == 0,
+            "what was taken before has been seen to"
+        );
+        mem::swap(&mut *self.lock(), room);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use http::HeaderMap;
 
+use super::are_for_the_gateway;
+
 /// The header, and the name under which another gateway's users know it.
 const NAMES: [&str; 2] = ["x-sluice-metadata", "x-tfy-metadata"];
 
@@ -31,10 +33,12 @@ pub struct InvalidMetadata {
 /// # Errors
 /// See [`InvalidMetadata`].
 pub fn read(headers: &HeaderMap) -> Result<BTreeMap<String, String>, InvalidMetadata> {
-    let Some((header, value)) = NAMES
-        .iter()
-        .find_map(|name| headers.get(*name).map(|value| (*name, value)))
-    else {
+    let find = || {
+        let mut names = NAMES.iter();
+        names.find_map(|name| headers.get(*name).map(|value| (*name, value)))
+    };
+    let found = are_for_the_gateway(headers).then(find).flatten();
+    let Some((header, value)) = found else {
         return Ok(BTreeMap::new());
     };
     let pairs: Option<BTreeMap<String, String>> = serde_json::from_slice(value.as_bytes()).ok();

@@ -11,6 +11,16 @@ pub mod scan;
 mod weight;
 pub mod wish;
 
+use http::HeaderMap;
+
 pub use rewrite::{Body, rewrite};
 pub use scan::{Malformed, Scan, UsageWish, scan};
 pub use weight::weight;
+
+/// Whether a header is addressed to the gateway itself. Most requests have none, and need not be asked for each of them.
+fn are_for_the_gateway(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        name.starts_with("x-sluice-") || name.starts_with("x-tfy-")
+    })
+}

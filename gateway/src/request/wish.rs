@@ -7,6 +7,8 @@ use events_schema::{events::MOST_RETRIES, usage::RetryWish};
 use http::HeaderMap;
 use serde::{Deserialize, Deserializer, de};
 
+use super::are_for_the_gateway;
+
 const RETRY: [&str; 2] = ["x-sluice-retry-config", "x-tfy-retry-config"];
 const TIMEOUT: [&str; 2] = ["x-sluice-request-timeout", "x-tfy-request-timeout"];
 
@@ -42,6 +44,9 @@ pub enum InvalidWish {
 /// # Errors
 /// See [`InvalidWish`].
 pub fn read(headers: &HeaderMap) -> Result<Wish, InvalidWish> {
+    if !are_for_the_gateway(headers) {
+        return Ok(Wish::default());
+    }
     let retry = match find(headers, RETRY) {
         Some((name, value)) => Some(retry(value).ok_or(InvalidWish::Retry(name))?),
         None => None,

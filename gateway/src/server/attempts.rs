@@ -164,8 +164,8 @@ impl<'v> Route<'v> {
     }
 
     /// How long an attempt that begins now may take.
-    fn limit(&self, elapsed: Duration) -> Option<Duration> {
-        let left = self.all.map(|all| all.saturating_sub(elapsed));
+    fn limit(&self, elapsed: impl Fn() -> Duration) -> Option<Duration> {
+        let left = self.all.map(|all| all.saturating_sub(elapsed()));
         match (self.each, left) {
             (Some(each), Some(left)) => Some(each.min(left)),
             (each, left) => each.or(left),
@@ -255,13 +255,13 @@ impl<'v> Call<'v> {
         };
         let planned = plan(self.view, resolved, asking, look);
         let seen = seen.into_inner();
-        let first = planned
-            .ok()
-            .and_then(|plan| plan.step(self.view, Progress::default()));
-        let first = first.map(|step| step.target.model.id);
+        let first = || {
+            let step = planned.ok()?.step(self.view, Progress::default())?;
+            Some(step.target.model.id)
+        };
         // Where another one was chosen, somebody else may find out.
         let mut probes = probes.into_inner().into_iter();
-        let probe = probes.find(|(model, _)| Some(*model) == first);
+        let probe = probes.find(|(model, _)| Some(*model) == first());
         let probe = probe.map(|(_, probe)| probe);
         planned
             .map(|plan| (plan, seen, probe))
@@ -425,8 +425,8 @@ impl<'v> Call<'v> {
         attempt: Attempting<'_>,
         asked: &Asked<'_>,
     ) -> Result<Answered, Missed> {
-        let attempting = self.attempt(route, attempt, asked);
-        match route.limit(self.exchange.elapsed()) {
+        let attempting = pin!(self.attempt(route, attempt, asked));
+        match route.limit(|| self.exchange.elapsed()) {
             None => attempting.await,
             Some(limit) => match timeout(limit, attempting).await {
                 Ok(outcome) => outcome,

@@ -1,13 +1,12 @@
 //! Reads a request's body, within bounds of size, time, and memory.
 
 use std::{
-    error::Error as _,
-    io,
-    pin::Pin,
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -16,10 +15,9 @@ use http::{
     HeaderMap,
     header::{CONTENT_LENGTH, EXPECT},
 };
-use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::incoming::{Broken, Incoming};
 use crate::{
     config::Config,
     failure::{Failure, MAX_BODY_BYTES},
@@ -132,8 +130,8 @@ pub async fn read_body(
     }
     let mut held = bounds.budget.hold_nothing();
     held.grow_to(length.unwrap_or(0))?;
-    let begin = Instant::now();
-    let Some(first) = piece(incoming, begin, bounds).await? else {
+    let mut waiting = Waiting::of(bounds);
+    let Some(first) = waiting.piece(incoming).await? else {
         return Ok((Bytes::new(), held));
     };
     if length == Some(first.len()) {
@@ -141,7 +139,7 @@ pub async fn read_body(
     }
     let mut joined = BytesMut::with_capacity(length.unwrap_or(first.len() * 2));
     joined.extend_from_slice(&first);
-    while let Some(piece) = piece(incoming, begin, bounds).await? {
+    while let Some(piece) = waiting.piece(incoming).await? {
         if joined.len() + piece.len() > MAX_BODY_BYTES {
             return Err(Failure::TooLarge);
         }
@@ -154,13 +152,13 @@ pub async fn read_body(
 /// Reads what is left of a refused request's body, so that the caller reads why it was refused. One that waits to be
 /// told to send its body has nothing to lose.
 pub async fn read_for_nothing(incoming: &mut Incoming, headers: &HeaderMap, bounds: &BodyBounds) {
-    if incoming.is_end_stream() || headers.contains_key(EXPECT) {
+    if incoming.is_at_end() || headers.contains_key(EXPECT) {
         return;
     }
-    let begin = Instant::now();
+    let mut waiting = Waiting::of(bounds);
     let mut read = 0;
     let reading = async {
-        while let Ok(Some(piece)) = piece(incoming, begin, bounds).await {
+        while let Ok(Some(piece)) = waiting.piece(incoming).await {
             read += piece.len();
             if read > REFUSED_BYTES {
                 break;
@@ -171,43 +169,39 @@ pub async fn read_for_nothing(incoming: &mut Incoming, headers: &HeaderMap, boun
     let _over = timeout(REFUSED_WAIT, reading).await;
 }
 
-/// The next piece of data; `None` at the end.
-async fn piece(
-    incoming: &mut Incoming,
-    begin: Instant,
-    bounds: &BodyBounds,
-) -> Result<Option<Bytes>, Failure> {
-    loop {
-        let frame = std::future::poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx));
-        let until = (Instant::now() + bounds.pause).min(begin + bounds.whole);
-        match timeout_at(until, frame).await {
-            Err(_) => return Err(Failure::SlowBody),
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(error))) => return Err(broken(&error)),
-            Ok(Some(Ok(frame))) => {
-                // Trailers say nothing here.
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
-        }
-    }
+/// How long a body is waited for.
+struct Waiting<'b> {
+    bounds: &'b BodyBounds,
+    /// Since when; `None`: all that was asked for was there.
+    since: Option<Instant>,
 }
 
-/// Why a body has no next piece. What is framed as HTTP does not know comes from a caller that is still there.
-fn broken(error: &hyper::Error) -> Failure {
-    let cause = error.source();
-    let cause = cause.and_then(|it| it.downcast_ref::<io::Error>());
-    let malformed = cause.is_some_and(|cause| {
-        matches!(
-            cause.kind(),
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-        )
-    });
-    if malformed {
-        Failure::Framing
-    } else {
-        Failure::ClientGone
+impl<'b> Waiting<'b> {
+    const fn of(bounds: &'b BodyBounds) -> Self {
+        Self {
+            bounds,
+            since: None,
+        }
+    }
+
+    /// The next piece of data; `None` at the end.
+    async fn piece(&mut self, incoming: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+        // Mostly it is there, and no clock is needed.
+        let there = poll_fn(|cx| Poll::Ready(incoming.poll_piece(cx))).await;
+        let piece = match there {
+            Poll::Ready(piece) => piece,
+            Poll::Pending => {
+                let now = Instant::now();
+                let since = *self.since.get_or_insert(now);
+                let until = (now + self.bounds.pause).min(since + self.bounds.whole);
+                let piece = timeout_at(until, poll_fn(|cx| incoming.poll_piece(cx)));
+                piece.await.map_err(|_| Failure::SlowBody)?
+            }
+        };
+        piece.transpose().map_err(|broken| match broken {
+            Broken::Malformed => Failure::Framing,
+            Broken::Gone => Failure::ClientGone,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::Poll,
@@ -18,14 +18,14 @@ use gateway_policy::{
     limits::{Estimate, admission::Turn},
     price_at, resolve,
 };
-use http::{HeaderMap, Request, Response, header::CONTENT_LENGTH};
-use hyper::body::Incoming;
+use http::{Request, header::CONTENT_LENGTH};
 
 use super::{
     attempts::{Answered, Arrived, Asked, Begun, Route, outcome_of},
     body::{read_body, read_for_nothing},
+    incoming::Incoming,
     passing::{Content, Passing},
-    response::{Body, OwnHeaders, failed},
+    response::{Answer, Body, OwnHeaders, failed},
     worker::{Stage, Worker},
 };
 use crate::{
@@ -34,7 +34,7 @@ use crate::{
     exchange::{Exchange, Used},
     failure::Failure,
     limits::{
-        Asked as OfLimits, Decided, Outcome as Limited,
+        Asked as OfLimits, Decided, Outcome as Limited, Stoods,
         leases::{Since, Waiting},
     },
     places::UnderWay,
@@ -51,7 +51,7 @@ pub async fn complete(
     worker: &Rc<Worker>,
     endpoint: Endpoint,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> Answer {
     let view = worker.shared.view.load_full();
     let exchange = Exchange::begin(worker, endpoint, view.served(), request.headers());
     let mut call = Call {
@@ -60,14 +60,18 @@ pub async fn complete(
         endpoint,
         exchange,
         admitted: None,
-        own: OwnHeaders::default(),
+        stood: Stoods::default(),
+        budget: Stoods::default(),
     };
     let (head, mut incoming) = request.into_parts();
     let from_caller = FromCaller {
         headers: &head.headers,
         query: head.uri.query(),
     };
-    let ran = unless_ending(worker, call.run(from_caller, &mut incoming)).await;
+    let ran = {
+        let run = pin!(call.run(from_caller, &mut incoming));
+        unless_ending(worker, run).await
+    };
     match ran {
         Ok(answered) => call.respond(answered),
         Err(failure) => {
@@ -90,9 +94,8 @@ const fn may_send_more(failure: &Failure) -> bool {
 /// Gives up when this gateway cannot wait any longer. The connection's task is woken then, and polls this.
 async fn unless_ending<T>(
     worker: &Worker,
-    run: impl Future<Output = Result<T, Failure>>,
+    mut run: Pin<&mut impl Future<Output = Result<T, Failure>>>,
 ) -> Result<T, Failure> {
-    let mut run = pin!(run);
     poll_fn(|cx| match worker.stage.get() {
         Stage::Ending => Poll::Ready(Err(Failure::Stopping)),
         Stage::Serving | Stage::Draining => run.as_mut().poll(cx),
@@ -105,10 +108,13 @@ pub(super) struct Call<'v> {
     pub(super) worker: &'v Rc<Worker>,
     pub(super) view: &'v View,
     pub(super) endpoint: Endpoint,
-    pub(super) exchange: Exchange,
+    pub(super) exchange: Box<Exchange>,
     /// What limits and budgets admitted, for those of the targets; `None`: there are none.
     pub(super) admitted: Option<Admitted<'v>>,
-    own: OwnHeaders,
+    /// How limits stand, once they were asked.
+    stood: Stoods,
+    /// How the budget stands that decides.
+    budget: Stoods,
 }
 
 /// A request as limits see it.
@@ -229,7 +235,7 @@ impl<'v> Call<'v> {
             outcome,
             seen: _,
         } = decided;
-        (self.own.stood, self.own.budget) = (stood, budget);
+        (self.stood, self.budget) = (stood, budget);
         match outcome {
             Limited::Admitted(admitted) => {
                 self.exchange.reserved(admitted);
@@ -256,29 +262,30 @@ impl<'v> Call<'v> {
         waiting.answered(limits, since).await;
     }
 
-    fn refuse(mut self, failure: &Failure) -> Response<Body> {
+    fn refuse(mut self, failure: &Failure) -> Answer {
         let dialect = self.exchange.spoken().dialect;
         let (model, id) = (self.exchange.requested_model(), self.exchange.id);
-        let mut response = failed(failure, dialect, model, id);
-        self.add_own_headers(response.headers_mut());
+        let mut answer = failed(failure, dialect, model, id);
+        // It says some of that already.
+        self.own().tell(&mut answer.headers);
         self.exchange.fail(failure);
-        response
+        answer
     }
 
-    fn respond(mut self, answered: Answered) -> Response<Body> {
+    fn respond(mut self, answered: Answered) -> Answer {
         let Answered {
             status,
             mut headers,
             content,
         } = answered;
-        headers::keep_for_caller(&mut headers);
-        self.add_own_headers(&mut headers);
-        let body = match content {
+        let own = self.own();
+        headers::keep_for_caller(&mut headers, own.dialect);
+        let (body, told_behind) = match content {
             Arrived::Whole(whole) => {
                 headers.insert(CONTENT_LENGTH, whole.len().into());
                 let outcome = outcome_of(status);
                 if outcome == Outcome::Success {
-                    let stated = usage_of(self.exchange.spoken().dialect, &whole);
+                    let stated = usage_of(own.dialect, &whole);
                     let said = match stated {
                         Some(_) => Said::Nothing,
                         None => self.exchange.said(&whole),
@@ -290,9 +297,8 @@ impl<'v> Call<'v> {
                         said,
                     });
                 }
-                self.exchange.sends();
-                self.exchange.end(outcome);
-                Body::Whole(whole)
+                self.exchange.closes(outcome);
+                (Body::Whole(whole), Some(self.exchange))
             }
             Arrived::Begun(begun) => {
                 let Begun {
@@ -305,19 +311,26 @@ impl<'v> Call<'v> {
                     headers.remove(CONTENT_LENGTH);
                 }
                 let passing = Passing::new(first, rest, self.exchange, content);
-                Body::Passing(Box::new(passing))
+                (Body::Passing(Box::new(passing)), None)
             }
         };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
+        Answer {
+            status,
+            headers,
+            own: Some(own),
+            body,
+            told_behind,
+        }
     }
 
-    fn add_own_headers(&self, headers: &mut HeaderMap) {
-        let (id, position) = (self.exchange.id, self.exchange.served().position);
-        let dialect = self.exchange.spoken().dialect;
-        let target = self.exchange.target();
-        self.own.add_to(headers, dialect, id, position, target);
+    fn own(&self) -> OwnHeaders {
+        OwnHeaders {
+            dialect: self.exchange.spoken().dialect,
+            id: self.exchange.id,
+            position: self.exchange.served().position,
+            target: self.exchange.target().map(ToOwned::to_owned),
+            stood: self.stood,
+            budget: self.budget,
+        }
     }
 }

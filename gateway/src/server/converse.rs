@@ -4,7 +4,8 @@
 //! (RFC 9113, 3.3: with prior knowledge), and every other one HTTP/1.1.
 
 use std::{
-    future::{Future, pending},
+    convert::Infallible,
+    future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
     rc::Rc,
@@ -12,11 +13,8 @@ use std::{
     time::Duration,
 };
 
-use hyper::{
-    server::conn::{http1, http2},
-    service::service_fn,
-};
-use hyper_util::rt::TokioTimer;
+use hyper::{server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -27,7 +25,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Bounds, route,
+    Bounds,
+    http1::{self, head::MAX_HEAD_BYTES},
+    incoming::Incoming,
+    route,
     stream::CallerStream,
     streams::{OnThisThread, Pieces, Streams},
     tls::Certificate,
@@ -36,8 +37,6 @@ use super::{
 
 /// How long a caller may take for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// The longest head of a request, and the size of the buffer into which bodies are read.
-const READ_BUFFER: usize = 128 * 1024;
 /// How many requests may be under way on one connection of HTTP/2: what nginx and most servers allow.
 const MOST_STREAMS: u32 = 128;
 /// How many bytes of a request's body may be under way on HTTP/2: for each stream, and for a connection. Bodies above are
@@ -139,67 +138,69 @@ async fn speak<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let Bounds { write, idle } = bounds;
-    let ended = if is_http2 {
-        let streams = Streams::new(write, signals.end.clone());
-        let executor = OnThisThread(Rc::clone(&streams));
-        let service = service_fn(|request| {
-            let turn = streams.begin();
-            let answered = route::serve(Rc::clone(&worker), request);
-            async move { answered.await.map(|answer| Pieces::of(answer, turn)) }
-        });
-        let connection = http2::Builder::new(executor)
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MOST_STREAMS)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(SEND_BUFFER)
-            .max_header_list_size(u32::try_from(READ_BUFFER).unwrap_or(u32::MAX))
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PONG)
-            .serve_connection(stream.heard_within(SILENCE), service);
-        let mut connection = pin!(connection);
-        let shut_down = |connection: Pin<&mut http2::Connection<_, _, _>>| {
-            connection.graceful_shutdown();
-        };
-        // What was given out last may still lie here, and a request may have crossed the word of the end.
-        let gone = async {
-            sleep(write).await;
-            streams.idle(write).await;
-        };
-        let idle = Idle {
-            since: streams.idle(idle),
-            gone,
-        };
-        until_the_end(connection.as_mut(), shut_down, &signals, idle).await
-    } else {
-        let service = service_fn(move |request| route::serve(Rc::clone(&worker), request));
-        let connection = http1_server(idle).serve_connection(stream, service);
-        let mut connection = pin!(connection);
-        let shut_down = |connection: Pin<&mut http1::Connection<_, _>>| {
-            connection.graceful_shutdown();
-        };
-        // Waiting for a request's head, it notices by itself.
-        let idle = Idle {
-            since: pending(),
-            gone: pending(),
-        };
-        until_the_end(connection.as_mut(), shut_down, &signals, idle).await
-    };
-    ended.map_err(io::Error::other)
+    if is_http2 {
+        // Apart, so that it takes nothing of what a connection of HTTP/1.1 holds.
+        let spoken = Box::pin(speak_http2(worker, stream, bounds, signals)).await;
+        return spoken.map_err(io::Error::other);
+    }
+    let service = |request| route::serve(Rc::clone(&worker), request);
+    let drain = signals.drain.cancelled();
+    let mut connection = pin!(http1::serve(stream, bounds.idle, drain, service));
+    let mut end = pin!(signals.end.cancelled());
+    let mut hears_of_the_end = false;
+    poll_fn(|cx| {
+        // It wakes this once: polled then, what is under way sees the stage that has begun.
+        if !std::mem::replace(&mut hears_of_the_end, true) {
+            let _not_yet = end.as_mut().poll(cx);
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
 }
 
-/// The server's HTTP/1.1. `idle` is how long a connection may be idle, and a request's head may take to come.
-#[must_use]
-pub fn http1_server(idle: Duration) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
+async fn speak_http2<S>(
+    worker: Rc<Worker>,
+    stream: CallerStream<S>,
+    bounds: Bounds,
+    signals: Signals,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let Bounds { write, idle } = bounds;
+    let streams = Streams::new(write, signals.end.clone());
+    let executor = OnThisThread(Rc::clone(&streams));
+    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
+        let turn = streams.begin();
+        let request = request.map(Incoming::Http2);
+        let answered = route::serve(Rc::clone(&worker), request);
+        async move { Ok::<_, Infallible>(Pieces::of(answered.await.into(), turn)) }
+    });
+    let stream = TokioIo::new(stream.heard_within(SILENCE));
+    let connection = http2::Builder::new(executor)
         .timer(TokioTimer::new())
-        .header_read_timeout(idle)
-        // The buffer alone is no bound: it has room for more while a head is read.
-        .max_header_size(READ_BUFFER)
-        .max_buf_size(READ_BUFFER);
-    builder
+        .max_concurrent_streams(MOST_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
+        .serve_connection(stream, service);
+    let mut connection = pin!(connection);
+    let shut_down = |connection: Pin<&mut http2::Connection<_, _, _>>| {
+        connection.graceful_shutdown();
+    };
+    // What was given out last may still lie here, and a request may have crossed the word of the end.
+    let gone = async {
+        sleep(write).await;
+        streams.idle(write).await;
+    };
+    let idle = Idle {
+        since: streams.idle(idle),
+        gone,
+    };
+    until_the_end(connection.as_mut(), shut_down, &signals, idle).await
 }
 
 /// When a connection is of no use any more.
@@ -210,7 +211,7 @@ struct Idle<S, G> {
     gone: G,
 }
 
-/// Drives a connection; asks it to end after what is under way when the gateway drains, or when it is of no use.
+/// Drives a connection of HTTP/2; asks it to end after what is under way when the gateway drains, or when it is of no use.
 async fn until_the_end<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
     shut_down: impl FnOnce(Pin<&mut C>),

@@ -7,12 +7,15 @@
 //! - [`attempts`]: one target after another, until one answers;
 //! - [`passing`], [`response`]: the answer;
 //! - [`body`], [`keys`], [`models`], [`strangers`]: parts of these;
-//! - [`converse`], [`stream`], [`streams`], [`tls`]: a caller's connection.
+//! - [`converse`], [`stream`], [`tls`]: a caller's connection; [`http1`], [`streams`]: in either version of HTTP, and
+//!   [`incoming`]: the bodies of its requests.
 
 pub mod attempts;
 pub mod body;
 pub mod complete;
 pub mod converse;
+pub mod http1;
+pub mod incoming;
 pub mod keys;
 pub mod models;
 pub mod passing;
@@ -212,7 +215,8 @@ async fn work(
 ) {
     let connections = TaskTracker::new();
     let signals = Signals {
-        drain: ending.drain.clone(),
+        // Its own, so that connections of several threads do not meet there.
+        drain: ending.drain.child_token(),
         end: CancellationToken::new(),
     };
     let mut sweep = interval(SWEEP);

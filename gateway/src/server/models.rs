@@ -5,17 +5,17 @@ use events_schema::{envelope::Epoch, time::Timestamp, usage::Endpoint};
 use gateway_policy::{
     Caller, Denial, Resolved, authorize, resolve, takes, usable_models, usable_virtual_models,
 };
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::{
-    response::{Body, OwnHeaders, failed, json},
+    response::{Answer, OwnHeaders, failed, json},
     worker::Worker,
 };
-use crate::{clock, endpoint::Dialect, failure::Failure, view::View};
+use crate::{clock, endpoint::Dialect, failure::Failure, limits::Stoods, view::View};
 
 /// Serves the list, or the model of this name.
-pub fn models(worker: &Worker, headers: &HeaderMap, name: Option<&str>) -> Response<Body> {
+pub fn models(worker: &Worker, headers: &HeaderMap, name: Option<&str>) -> Answer {
     let view = worker.shared.view.load_full();
     let dialect = Dialect::spoken_in(headers);
     let (now, position) = (clock::now(), view.position);
@@ -31,12 +31,20 @@ pub fn models(worker: &Worker, headers: &HeaderMap, name: Option<&str>) -> Respo
                 Some(name) => one(&view, caller, name).map(|listed| single(dialect, &listed)),
             })
     };
-    let mut response = match answer {
+    let mut answer = match answer {
         Ok(body) => json(StatusCode::OK, body),
         Err(failure) => failed(&failure, dialect, name.unwrap_or_default(), id),
     };
-    OwnHeaders::default().add_to(response.headers_mut(), dialect, id, position, None);
-    response
+    let own = OwnHeaders {
+        dialect,
+        id,
+        position,
+        target: None,
+        stood: Stoods::default(),
+        budget: Stoods::default(),
+    };
+    own.tell(&mut answer.headers);
+    answer
 }
 
 /// A model as it is listed.

@@ -18,7 +18,7 @@ pub struct Passing {
     /// What was read before the head was sent.
     first: Option<Bytes>,
     answer: Answer,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     content: Content,
     ended: bool,
 }
@@ -49,7 +49,12 @@ pub enum Content {
 impl Passing {
     /// `first` was read already.
     #[must_use]
-    pub const fn new(first: Bytes, answer: Answer, exchange: Exchange, content: Content) -> Self {
+    pub const fn new(
+        first: Bytes,
+        answer: Answer,
+        exchange: Box<Exchange>,
+        content: Content,
+    ) -> Self {
         Self {
             first: Some(first),
             answer,

@@ -1,11 +1,11 @@
 //! Answers to callers: their bodies, and the headers that the gateway adds.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use arrayvec::ArrayString;
 use bytes::Bytes;
 use events_schema::money::NanoUsd;
 use gateway_policy::{Measure, Standing};
@@ -18,7 +18,9 @@ use uuid::Uuid;
 
 use super::passing::Passing;
 use crate::{
+    digits::decimal,
     endpoint::{Dialect, anthropic},
+    exchange::Exchange,
     failure::Failure,
     limits::{Stood, Stoods},
 };
@@ -33,6 +35,40 @@ const X_SLUICE_CONCURRENCY_REMAINING: HeaderName =
     HeaderName::from_static("x-sluice-concurrency-remaining");
 const X_SLUICE_TARGET: HeaderName = HeaderName::from_static("x-sluice-target");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// An answer to a caller.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers, but for those of `own`.
+    pub headers: HeaderMap,
+    /// What the gateway says beside what the provider said.
+    pub own: Option<OwnHeaders>,
+    /// Its body.
+    pub body: Body,
+    /// The request, where it is settled and its record is yet to be made: dropped when the answer is out, so that no caller
+    /// waits for that.
+    pub told_behind: Option<Box<Exchange>>,
+}
+
+impl From<Answer> for Response<Body> {
+    fn from(answer: Answer) -> Self {
+        let Answer {
+            status,
+            mut headers,
+            own,
+            body,
+            told_behind: _,
+        } = answer;
+        if let Some(own) = own {
+            own.tell(&mut headers);
+        }
+        let mut response = Self::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
 
 /// A body for a caller.
 pub enum Body {
@@ -80,65 +116,97 @@ impl http_body::Body for Body {
 }
 
 /// The headers that the gateway adds to the answer of a request for a model.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub struct OwnHeaders {
+    /// In whose API the answer is.
+    pub dialect: Dialect,
+    /// The request's id.
+    pub id: Uuid,
+    /// The position of the configuration that decided.
+    pub position: u64,
+    /// Who answered.
+    pub target: Option<String>,
     /// How limits stand, once they were asked.
     pub stood: Stoods,
     /// How the budget stands that decides.
     pub budget: Stoods,
 }
 
-impl OwnHeaders {
-    /// Adds them: the request's id, the position of the configuration that decided, who answered, and how limits stand.
-    pub fn add_to(
-        &self,
-        headers: &mut HeaderMap,
-        dialect: Dialect,
-        id: Uuid,
-        position: u64,
-        target: Option<&str>,
-    ) {
-        add_id(headers, dialect, id);
-        headers.insert(X_SLUICE_POSITION, position.into());
-        if let Some(target) = target.and_then(|target| HeaderValue::from_str(target).ok()) {
-            headers.insert(X_SLUICE_TARGET, target);
-        }
-        for stood in self.stood.iter().flatten() {
-            if stood.at_a_time {
-                headers.insert(X_SLUICE_CONCURRENCY_LIMIT, stood.standing.most.into());
-                let left = stood.standing.remaining;
-                headers.insert(X_SLUICE_CONCURRENCY_REMAINING, left.into());
-            } else {
-                add_standing(headers, names(stood.measure), *stood);
-            }
-        }
-        for stood in self.budget.iter().flatten() {
-            add_standing(headers, budget_names(stood.measure), *stood);
+/// Where headers are told: among others, where they take the place of those that are called the same, or on the wire.
+pub trait Headers {
+    /// One more; the value can stand in a header.
+    fn tell(&mut self, name: &HeaderName, value: &str);
+}
+
+impl Headers for HeaderMap {
+    fn tell(&mut self, name: &HeaderName, value: &str) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.insert(name, value);
         }
     }
 }
 
-fn add_standing(headers: &mut HeaderMap, names: &[HeaderName; 3], stood: Stood) {
+/// A value that is written where it is needed.
+type Value = ArrayString<48>;
+
+impl OwnHeaders {
+    /// Tells them: the request's id, the position of the configuration that decided, who answered, and how limits stand.
+    pub fn tell(&self, headers: &mut impl Headers) {
+        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
+        let id = &*self.id.as_hyphenated().encode_lower(&mut id);
+        match self.dialect {
+            Dialect::OpenAi => {}
+            Dialect::Anthropic => headers.tell(&anthropic::REQUEST_ID, id),
+        }
+        headers.tell(&X_REQUEST_ID, id);
+        headers.tell(&X_SLUICE_POSITION, &decimal(self.position));
+        if let Some(target) = &self.target {
+            headers.tell(&X_SLUICE_TARGET, target);
+        }
+        for stood in self.stood.iter().flatten() {
+            if stood.at_a_time {
+                let Standing {
+                    most, remaining, ..
+                } = stood.standing;
+                headers.tell(&X_SLUICE_CONCURRENCY_LIMIT, &decimal(most));
+                headers.tell(&X_SLUICE_CONCURRENCY_REMAINING, &decimal(remaining));
+            } else {
+                tell_standing(headers, names(stood.measure), *stood);
+            }
+        }
+        for stood in self.budget.iter().flatten() {
+            tell_standing(headers, budget_names(stood.measure), *stood);
+        }
+    }
+}
+
+fn tell_standing(headers: &mut impl Headers, names: &[HeaderName; 3], stood: Stood) {
     let [limit, remaining, reset] = names;
     let Standing {
         most,
         remaining: left,
         reset_us,
     } = stood.standing;
-    headers.insert(limit, amount(stood.measure, most));
-    headers.insert(remaining, amount(stood.measure, left));
-    headers.insert(reset, seconds(reset_us));
+    headers.tell(limit, &amount(stood.measure, most));
+    headers.tell(remaining, &amount(stood.measure, left));
+    headers.tell(reset, &seconds(reset_us));
 }
 
 /// Dollars with all their decimals, or a whole number.
-fn amount(measure: Measure, amount: u64) -> HeaderValue {
+fn amount(measure: Measure, amount: u64) -> Value {
     match measure {
-        Measure::Requests | Measure::Tokens => amount.into(),
-        Measure::Cost => {
-            let dollars = HeaderValue::try_from(NanoUsd::new(amount).to_dollars());
-            dollars.unwrap_or(HeaderValue::from_static("0"))
-        }
+        Measure::Requests | Measure::Tokens => written([&decimal(amount)]),
+        Measure::Cost => written([&NanoUsd::new(amount).to_dollars()]),
     }
+}
+
+/// Parts that stand together. What has no room is left out: numbers and times have some 25 characters at most.
+fn written<const PARTS: usize>(parts: [&str; PARTS]) -> Value {
+    let mut text = Value::new();
+    for part in parts {
+        let _fits = text.try_push_str(part);
+    }
+    text
 }
 
 /// OpenAI's names for limit, remaining and reset.
@@ -180,13 +248,15 @@ const fn budget_names(measure: Measure) -> &'static [HeaderName; 3] {
 }
 
 /// A duration as OpenAI writes it: `17.5s`, rounded up to milliseconds.
-fn seconds(micros: u64) -> HeaderValue {
+fn seconds(micros: u64) -> Value {
     let millis = micros.div_ceil(1_000);
-    let text = match (millis / 1_000, millis % 1_000) {
-        (seconds, 0) => format!("{seconds}s"),
-        (seconds, rest) => format!("{seconds}.{rest:03}s"),
-    };
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0s"))
+    let (seconds, rest) = (decimal(millis / 1_000), millis % 1_000);
+    // With a digit before them, so that none is missing.
+    let rest = decimal(1_000 + rest);
+    match &rest[1..] {
+        "000" => written([&seconds, "s"]),
+        rest => written([&seconds, ".", rest, "s"]),
+    }
 }
 
 fn id_value(id: Uuid) -> HeaderValue {
@@ -207,10 +277,10 @@ fn add_id(headers: &mut HeaderMap, dialect: Dialect, id: Uuid) {
 
 /// The answer that says what failed. `model` is the name that the request gave.
 #[must_use]
-pub fn failed(failure: &Failure, dialect: Dialect, model: &str, id: Uuid) -> Response<Body> {
+pub fn failed(failure: &Failure, dialect: Dialect, model: &str, id: Uuid) -> Answer {
     let body = dialect.error(failure, model, id);
-    let mut response = json(dialect.status(failure), body);
-    let headers = response.headers_mut();
+    let mut answer = json(dialect.status(failure), body);
+    let headers = &mut answer.headers;
     add_id(headers, dialect, id);
     if let Some(seconds) = failure.retry_after_seconds() {
         headers.insert(RETRY_AFTER, seconds.into());
@@ -221,18 +291,18 @@ pub fn failed(failure: &Failure, dialect: Dialect, model: &str, id: Uuid) -> Res
     if failure.row().status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    response
+    answer
 }
 
 /// An answer in JSON.
 #[must_use]
-pub fn json(status: StatusCode, body: Bytes) -> Response<Body> {
+pub fn json(status: StatusCode, body: Bytes) -> Answer {
     with_type(status, JSON, body)
 }
 
 /// An answer in plain text.
 #[must_use]
-pub fn text(status: StatusCode, body: String) -> Response<Body> {
+pub fn text(status: StatusCode, body: String) -> Answer {
     with_type(
         status,
         HeaderValue::from_static("text/plain; charset=utf-8"),
@@ -240,17 +310,18 @@ pub fn text(status: StatusCode, body: String) -> Response<Body> {
     )
 }
 
-fn with_type(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response<Body> {
-    let length = body.len();
-    let mut response = Response::new(Body::Whole(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response.headers_mut().insert(CONTENT_LENGTH, length.into());
-    response
+fn with_type(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Answer {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CONTENT_LENGTH, body.len().into());
+    Answer {
+        status,
+        headers,
+        own: None,
+        body: Body::Whole(body),
+        told_behind: None,
+    }
 }
-
-/// What a service answers that never fails.
-pub type Answered = Result<Response<Body>, Infallible>;
 
 #[cfg(test)]
 mod tests {
@@ -258,7 +329,7 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_openai_does() {
-        let check = |micros, expected: &str| assert_eq!(seconds(micros), expected);
+        let check = |micros, expected: &str| assert_eq!(seconds(micros).as_str(), expected);
         check(0, "0s");
         check(60_000_000, "60s");
         check(17_500_000, "17.500s");

@@ -1,19 +1,19 @@
 //! Which path is served by what.
 
-use std::{borrow::Cow, rc::Rc};
+use std::rc::Rc;
 
 use events_schema::usage::Endpoint;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Version,
     header::{ALLOW, CONNECTION},
 };
-use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
 use super::{
     complete::complete,
+    incoming::Incoming,
     models::models,
-    response::{Answered, Body, failed, text},
+    response::{Answer, failed, text},
     worker::Worker,
 };
 use crate::{
@@ -24,16 +24,16 @@ use crate::{
 
 /// What a path stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Route<'p> {
+enum Route {
     Inference(Endpoint),
-    Models(Option<Cow<'p, str>>),
+    Models(Option<String>),
     Health,
     Ready,
     Metrics,
 }
 
-impl<'p> Route<'p> {
-    fn of(path: &'p str) -> Option<Self> {
+impl Route {
+    fn of(path: &str) -> Option<Self> {
         if let Some(endpoint) = endpoint::at(path) {
             return Some(Self::Inference(endpoint));
         }
@@ -49,7 +49,7 @@ impl<'p> Route<'p> {
                 if name.is_empty() {
                     return None;
                 }
-                Self::Models(Some(name))
+                Self::Models(Some(name.into_owned()))
             }
         })
     }
@@ -73,37 +73,33 @@ impl<'p> Route<'p> {
 }
 
 /// Serves one request.
-///
-/// # Errors
-/// Never.
-pub async fn serve(worker: Rc<Worker>, request: Request<Incoming>) -> Answered {
+pub async fn serve(worker: Rc<Worker>, request: Request<Incoming>) -> Answer {
     let is_http1 = request.version() < Version::HTTP_2;
-    let mut response = respond(&worker, request).await;
+    let mut answer = respond(&worker, request).await;
     if is_http1 && worker.shared.is_leaving() {
         // The caller's next request goes elsewhere: on a connection that is closed while it is idle, one could be under way.
         // HTTP/2 has a word for that, and says it when the gateway drains.
         let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
+        answer.headers.insert(CONNECTION, close);
     }
-    Ok(response)
+    answer
 }
 
-async fn respond(worker: &Rc<Worker>, request: Request<Incoming>) -> Response<Body> {
-    let path = request.uri().path().to_owned();
-    let Some(route) = Route::of(&path) else {
+async fn respond(worker: &Rc<Worker>, request: Request<Incoming>) -> Answer {
+    let Some(route) = Route::of(request.uri().path()) else {
         let dialect = Dialect::spoken_in(request.headers());
         return refused(&Failure::NoRoute, dialect);
     };
     if request.method() != route.method() {
-        let mut response = refused(&Failure::Method, route.dialect(request.headers()));
+        let mut answer = refused(&Failure::Method, route.dialect(request.headers()));
         let allowed = match route.method() {
             Method::POST => "POST",
             _ => "GET",
         };
-        response
-            .headers_mut()
+        answer
+            .headers
             .insert(ALLOW, HeaderValue::from_static(allowed));
-        return response;
+        return answer;
     }
     match route {
         Route::Inference(endpoint) => complete(worker, endpoint, request).await,
@@ -120,11 +116,11 @@ async fn respond(worker: &Rc<Worker>, request: Request<Incoming>) -> Response<Bo
     }
 }
 
-fn refused(failure: &Failure, dialect: Dialect) -> Response<Body> {
+fn refused(failure: &Failure, dialect: Dialect) -> Answer {
     failed(failure, dialect, "", clock::uuid_v7(clock::now()))
 }
 
-fn ready(worker: &Worker) -> Response<Body> {
+fn ready(worker: &Worker) -> Answer {
     if worker.shared.is_leaving() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
     }

@@ -1,4 +1,4 @@
-//! A caller's connection as hyper sees it: bytes, and a bound on how long a caller may take nothing of its answer.
+//! A caller's connection as bytes, with a bound on how long a caller may take nothing of its answer.
 
 use std::{
     future::Future as _,
@@ -8,17 +8,15 @@ use std::{
     time::Duration,
 };
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::OwnedSemaphorePermit,
     time::{Instant, Sleep, sleep},
 };
 
 /// The connection: over TCP, or TLS.
 pub struct CallerStream<S> {
-    stream: TokioIo<S>,
+    stream: S,
     /// How long a write may make no progress.
     patience: Duration,
     /// Runs while a write makes no progress. A caller that reads never sees it made.
@@ -58,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CallerStream<S> {
     #[must_use]
     pub fn new(stream: S, patience: Duration, place: OwnedSemaphorePermit) -> Self {
         Self {
-            stream: TokioIo::new(stream),
+            stream,
             patience,
             stalled: None,
             silence: None,
@@ -97,11 +95,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CallerStream<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Read for CallerStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for CallerStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         match &mut self.silence {
@@ -111,7 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Read for CallerStream<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Write for CallerStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CallerStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -162,7 +162,7 @@ impl Reach {
 /// All accounts that a thread has used lately.
 pub struct Accounts {
     connector: Rc<Connector>,
-    by_id: RefCell<HashMap<EntryId, Rc<Account>>>,
+    by_id: RefCell<HashMap<EntryId, Rc<Account>, foldhash::fast::RandomState>>,
 }
 
 impl Accounts {

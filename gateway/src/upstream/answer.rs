@@ -31,7 +31,8 @@ pub struct Answer {
     account: Rc<Account>,
     /// How long it may pause.
     patience: Duration,
-    last_piece: Instant,
+    /// When the last piece came; `None`: what brings the next one has not been waited for.
+    last_piece: Option<Instant>,
     /// Whether the clock was set to that; before, it still is as the request set it.
     wound: bool,
 }
@@ -69,7 +70,7 @@ impl Answer {
             source: Some(source),
             account,
             patience,
-            last_piece: Instant::now(),
+            last_piece: None,
             wound: false,
         }
     }
@@ -90,7 +91,7 @@ impl Answer {
         };
         match piece {
             Poll::Ready(Some(Ok(piece))) => {
-                self.last_piece = Instant::now();
+                self.last_piece = (!self.is_over()).then(Instant::now);
                 Poll::Ready(Some(Ok(piece)))
             }
             Poll::Ready(Some(Err(failure))) => {
@@ -111,10 +112,19 @@ impl Answer {
         self.ends_with_connection
     }
 
-    /// When the last piece came.
+    /// When the last piece came; of the very last one it may be when it is asked for.
     #[must_use]
     pub fn last_piece(&self) -> std::time::Instant {
-        self.last_piece.into_std()
+        self.last_piece.unwrap_or_else(Instant::now).into_std()
+    }
+
+    /// Whether there is no other piece: nobody waits then, nor needs a clock.
+    fn is_over(&self) -> bool {
+        match &self.source {
+            None => true,
+            Some(Source::Connection(framing, _)) => framing.is_done(),
+            Some(Source::Stream(_)) => false,
+        }
     }
 
     /// From now on it may pause for so long.
@@ -141,7 +151,8 @@ impl Answer {
             return Poll::Ready(None);
         };
         while !std::mem::replace(&mut self.wound, true) || source.poll_rung(cx).is_ready() {
-            let left = self.patience.saturating_sub(self.last_piece.elapsed());
+            let last = *self.last_piece.get_or_insert_with(Instant::now);
+            let left = self.patience.saturating_sub(last.elapsed());
             if left.is_zero() {
                 self.source = None;
                 return Poll::Ready(Some(Err(UpstreamFailure::Timeout)));

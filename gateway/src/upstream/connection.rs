@@ -131,7 +131,7 @@ impl Connection {
         }
         let mut sending = Sending::new(&head, if joined { None } else { Some(body) }, begun);
         let begin = Instant::now();
-        self.wind(wait);
+        self.clock.as_mut().reset(begin + wait);
         let answer = poll_fn(|cx| self.poll_exchange(&mut sending, cx)).await;
         let (begun, whole) = (sending.begun, sending.is_done());
         self.written = head;

@@ -7,6 +7,7 @@ use events_schema::snapshot::routing::ArchivedRoutedTargetEntry;
 
 use super::account::Reach;
 use crate::{
+    digits,
     endpoint::{Description, Dialect, anthropic},
     failure::UpstreamFailure,
     trace::context::{TRACEPARENT, Told},
@@ -122,7 +123,7 @@ impl Outgoing<'_> {
         line(
             out,
             "content-length",
-            self.body_bytes.to_string().as_bytes(),
+            digits::decimal(self.body_bytes).as_bytes(),
         );
         out.extend_from_slice(b"\r\n");
     }
@@ -247,14 +248,16 @@ fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// How many headers the gateway may add to those of a provider.
-pub const ROOM: usize = 12;
+/// How many headers the gateway may add to those of a provider where they are no text yet.
+pub const ROOM: usize = 4;
 
-/// Leaves of a provider's headers what the caller gets.
-pub fn keep_for_caller(headers: &mut HeaderMap) {
+/// Leaves of a provider's headers what the caller gets, who called in this dialect.
+pub fn keep_for_caller(headers: &mut HeaderMap, dialect: Dialect) {
     let dropped: Vec<HeaderName> = {
         let named = named_in(headers);
-        let stays = |name: &&HeaderName| stays_behind(name) || named(name);
+        let is_own =
+            |name: &HeaderName| dialect == Dialect::Anthropic && *name == anthropic::REQUEST_ID;
+        let stays = |name: &&HeaderName| stays_behind(name) || named(name) || is_own(name);
         headers.keys().filter(stays).cloned().collect()
     };
     for name in dropped {
@@ -297,7 +300,7 @@ mod tests {
             ("openai-organization", "acme"),
             ("openai-processing-ms", "12"),
         ]);
-        keep_for_caller(&mut from_provider);
+        keep_for_caller(&mut from_provider, Dialect::OpenAi);
         let kept: Vec<_> = from_provider.keys().map(HeaderName::as_str).collect();
         assert_eq!(kept, ["content-type", "openai-processing-ms"]);
     }

@@ -118,7 +118,7 @@ impl UsageScan {
             b' ' | b'\t' | b'\r' | b'\n' | b':' => &rest[1..],
             b'{' => {
                 self.state = State::Object {
-                    text: Vec::with_capacity(256),
+                    text: Vec::new(),
                     depth: 0,
                     in_string: false,
                     escaped: false,
@@ -144,20 +144,42 @@ impl UsageScan {
         };
         // However it comes in pieces, an object that is too large is left at the same place.
         let room = MAX_OBJECT_BYTES - text.len();
-        for (at, byte) in rest.iter().take(room).enumerate() {
-            match (*in_string, *byte) {
-                (true, _) if *escaped => *escaped = false,
-                (true, b'\\') => *escaped = true,
-                (_, b'"') => *in_string = !*in_string,
-                (false, b'{') => *depth += 1,
-                (false, b'}') => *depth -= 1,
+        let within = &rest[..rest.len().min(room)];
+        let mut at = 0;
+        while at < within.len() {
+            if std::mem::take(escaped) {
+                at += 1;
+                continue;
+            }
+            if *in_string {
+                let Some(next) = memchr::memchr2(b'"', b'\\', &within[at..]) else {
+                    break;
+                };
+                at += next + 1;
+                (*in_string, *escaped) = match within[at - 1] {
+                    b'"' => (false, false),
+                    _ => (true, true),
+                };
+                continue;
+            }
+            match within[at] {
+                b'"' => *in_string = true,
+                b'{' => *depth += 1,
+                b'}' => *depth -= 1,
                 _ => {}
             }
+            at += 1;
             if *depth == 0 {
-                text.extend_from_slice(&rest[..=at]);
-                self.found = self.dialect.usage(text).or(self.found);
+                let end = &within[..at];
+                let stated = if text.is_empty() {
+                    self.dialect.usage(end)
+                } else {
+                    text.extend_from_slice(end);
+                    self.dialect.usage(text)
+                };
+                self.found = stated.or(self.found);
                 self.state = State::Searching;
-                return &rest[at + 1..];
+                return &rest[at..];
             }
         }
         if rest.len() >= room {

@@ -1,8 +1,11 @@
-//! HTTP/1.1 as it stands on the wire (RFC 9112), as far as a gateway speaks it to providers: a request's head written, a
-//! response's head read, and a body taken out of its framing. Pure.
+//! HTTP/1.1 as it stands on the wire (RFC 9112): the head of a provider's response read, and bodies taken out of their framing,
+//! also those of callers' requests. Pure.
 //!
 //! Strict where it matters for safety: a response whose end could be understood in two ways is refused.
 
+use std::mem::MaybeUninit;
+
+use arrayvec::ArrayVec;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -45,7 +48,7 @@ pub struct Head {
     pub keeps_alive: bool,
 }
 
-/// How a body is framed.
+/// How a body that is read is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// So many bytes are left.
@@ -77,10 +80,15 @@ pub enum Chunk {
 /// # Errors
 /// [`Malformed::Head`], [`Malformed::Framing`].
 pub fn take_head(read: &mut BytesMut) -> Result<Option<Head>, Malformed> {
-    loop {
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut response = httparse::Response::new(&mut headers);
-        let length = match response.parse(read).map_err(|_| Malformed::Head)? {
+    while !read.is_empty() {
+        let mut headers = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; MAX_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut response,
+            read,
+            &mut headers,
+        );
+        let length = match parsed.map_err(|_| Malformed::Head)? {
             httparse::Status::Complete(length) if length > MAX_HEAD_BYTES => {
                 return Err(Malformed::Head);
             }
@@ -101,9 +109,10 @@ pub fn take_head(read: &mut BytesMut) -> Result<Option<Head>, Malformed> {
             continue;
         }
         let is_1_1 = response.version == Some(1);
-        let places = places(&response, read);
+        let mut fields = Fields::<MAX_HEADERS>::new_const();
+        note(response.headers, read, &mut fields);
         let text = read.split_to(length).freeze();
-        let headers = places.into_headers(&text)?;
+        let headers = header_map(&fields, &text)?;
         let framing = framing(status, &headers)?;
         let keeps_alive = keeps_alive(is_1_1, &headers) && framing != Framing::UntilClose;
         return Ok(Some(Head {
@@ -113,50 +122,49 @@ pub fn take_head(read: &mut BytesMut) -> Result<Option<Head>, Malformed> {
             keeps_alive,
         }));
     }
+    Ok(None)
 }
 
-/// Where names and values lie in a head.
-struct Places {
-    of: [(usize, usize, usize, usize); MAX_HEADERS],
-    count: usize,
-}
+/// Where the names and values of fields lie in a head: begins and ends.
+pub(crate) type Fields<const MOST: usize> = ArrayVec<[u32; 4], MOST>;
 
-fn places(response: &httparse::Response<'_, '_>, head: &[u8]) -> Places {
-    let begin = head.as_ptr().addr();
-    let mut places = Places {
-        of: [(0, 0, 0, 0); MAX_HEADERS],
-        count: 0,
-    };
-    for (place, header) in places.of.iter_mut().zip(&*response.headers) {
-        let name = header.name.as_ptr().addr() - begin;
-        // An empty value may lie anywhere.
-        let value = header
-            .value
-            .as_ptr()
-            .addr()
-            .saturating_sub(begin)
-            .min(head.len());
-        let end = (value + header.value.len()).min(head.len());
-        *place = (name, name + header.name.len(), value, end);
-        places.count += 1;
+/// Notes where fields lie in a head. They are not moved from there, since they are large.
+pub(crate) fn note<const MOST: usize>(
+    from: &[httparse::Header<'_>],
+    head: &[u8],
+    fields: &mut Fields<MOST>,
+) {
+    for it in from {
+        let (name, value) = (place(it.name.as_bytes(), head), place(it.value, head));
+        fields.push([name.0, name.1, value.0, value.1]);
     }
-    places
 }
 
-impl Places {
-    /// Values share the head's memory.
-    fn into_headers(self, text: &Bytes) -> Result<HeaderMap, Malformed> {
-        let mut headers = HeaderMap::with_capacity(self.count + super::headers::ROOM);
-        for (name, name_end, value, value_end) in &self.of[..self.count] {
-            let name = HeaderName::from_bytes(&text[*name..*name_end]);
-            let value = HeaderValue::from_maybe_shared(text.slice(*value..*value_end));
-            let (Ok(name), Ok(value)) = (name, value) else {
-                return Err(Malformed::Head);
-            };
-            headers.append(name, value);
-        }
-        Ok(headers)
+/// The name and the value of a field. A value shares the head's memory.
+pub(crate) fn field(at: [u32; 4], text: &Bytes) -> Option<(HeaderName, HeaderValue)> {
+    let [name, name_end, value, value_end] = at.map(|it| it as usize);
+    let name = HeaderName::from_bytes(&text[name..name_end]).ok()?;
+    let value = HeaderValue::from_maybe_shared(text.slice(value..value_end)).ok()?;
+    Some((name, value))
+}
+
+fn header_map(fields: &[[u32; 4]], text: &Bytes) -> Result<HeaderMap, Malformed> {
+    let mut headers = HeaderMap::with_capacity(fields.len() + super::headers::ROOM);
+    for at in fields {
+        let (name, value) = field(*at, text).ok_or(Malformed::Head)?;
+        headers.append(name, value);
     }
+    Ok(headers)
+}
+
+/// Where a part of a head lies in it. An empty one may lie anywhere.
+pub(crate) fn place(part: &[u8], head: &[u8]) -> (u32, u32) {
+    let from = part.as_ptr().addr().saturating_sub(head.as_ptr().addr());
+    let from = from.min(head.len());
+    let to = (from + part.len()).min(head.len());
+    // Heads are shorter than that by far.
+    let of = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    (of(from), of(to))
 }
 
 /// RFC 9112, 6.3, for the response to a `POST`.
@@ -193,7 +201,7 @@ fn framing(status: StatusCode, headers: &HeaderMap) -> Result<Framing, Malformed
 }
 
 /// Digits only: no sign, no blank, no list.
-fn decimal(digits: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }

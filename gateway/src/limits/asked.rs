@@ -8,7 +8,7 @@ use gateway_policy::{
     EntryId, Facts, Matching, Measure, Rule, RuleLimit,
     limits::{
         Estimate,
-        counter::{CutOff, Mode, Terms, WhenCutOff},
+        counter::{Mode, Terms, WhenCutOff},
         lease::Role,
         message::CounterId,
         period::Period,
@@ -24,14 +24,6 @@ pub const MOST_LIMITS: usize = 2 + 8 * MOST_TEAMS;
 /// concern one request, and each is looked at with all others locked. What a request does not count for is in its record
 /// (`uncounted:budget_policy:…`) and in a metric.
 pub const MOST_BUDGETS: usize = 32;
-
-/// A gateway never refuses a request since NATS is away: when it has heard nothing for ten seconds (five in which a share
-/// holds, and as long again), each limit is its own. A second later nobody counts any more what was under way there
-/// ([`HELD_US`](gateway_policy::limits::gateway::HELD_US)).
-const CUT_OFF: CutOff = CutOff {
-    after_us: 5_000_000,
-    then: WhenCutOff::Alone,
-};
 
 /// Whose limit it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,11 +46,7 @@ pub(super) struct OfLimit {
 
 impl OfLimit {
     pub(super) const fn terms(&self) -> Terms {
-        Terms {
-            most: self.most,
-            mode: self.mode,
-            cut_off: Some(CUT_OFF),
-        }
+        Terms::of_rate_limit(self.most, self.mode)
     }
 }
 

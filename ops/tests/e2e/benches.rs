@@ -109,6 +109,8 @@ fn limits_hold_between_gateways_in_calm_and_while_something_fails() {
             "sim_over_pct",
             "sim_partition_over_pct",
             "sim_partition_bound_pct",
+            "sim_partition_long_over_pct",
+            "sim_partition_long_bound_pct",
             "sim_skew_utilisation_pct",
             "sim_small_utilisation_pct",
             "sim_burst_over_per_gateway",

@@ -6,6 +6,7 @@ use super::aggregator::POOL;
 use super::period::SlotNumber;
 use super::{
     cost::Standing,
+    gateway::SHARE_LIFETIME_US,
     message::{Amounts, BroadcastRow, BroadcastSlot, CounterId, ReportRow, ReportSlot},
     share::{Share, fits},
 };
@@ -24,6 +25,16 @@ const SOON_US: u64 = 300_000;
 
 /// When a refused request may be sent again where what is under way counts, in microseconds: nobody knows when another ends.
 const AT_A_TIME_US: u64 = 1_000_000;
+
+/// What every gateway does with the limits of keys and of rate-limit policies when it is cut off, and what is simulated: it never
+/// refuses a request since NATS is away. When nothing has been heard for ten seconds (five in which a share holds, and as long
+/// again), each limit is its own. Later, and a gateway whose shares have halved once and again would refuse nearly all that the
+/// limits let through; sooner, and a restart of NATS, or a change of office, would suspend them. A second later nobody counts any
+/// more what was under way there ([`super::gateway::HELD_US`]).
+pub const CUT_OFF: CutOff = CutOff {
+    after_us: SHARE_LIFETIME_US,
+    then: WhenCutOff::Alone,
+};
 
 /// What a limit lets through, and what happens above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +145,36 @@ struct Busy {
     known: u64,
     /// The last slot of which something counts.
     last: SlotNumber,
+}
+
+// === impl Terms ===
+
+impl Terms {
+    /// Those of the limit of a key or a rate-limit policy, as gateways apply them: see [`CUT_OFF`].
+    #[must_use]
+    pub const fn of_rate_limit(most: u64, mode: Mode) -> Self {
+        Self {
+            most,
+            mode,
+            cut_off: Some(CUT_OFF),
+        }
+    }
+
+    /// Whether a gateway whose word reaches so far keeps the limit by itself since it is cut off.
+    #[must_use]
+    pub fn are_kept_alone(&self, reach: Reach) -> bool {
+        self.when_cut_off(reach) == Some(WhenCutOff::Alone)
+    }
+
+    /// What is done since the aggregator has been silent for too long; `None`: it has not.
+    fn when_cut_off(&self, reach: Reach) -> Option<WhenCutOff> {
+        let silent_us = match reach {
+            Reach::Left | Reach::Alone => 0,
+            Reach::Together { silent_us, .. } => silent_us,
+        };
+        let cut_off = self.cut_off?;
+        (silent_us > cut_off.after_us).then_some(cut_off.then)
+    }
 }
 
 // === impl Reach ===
@@ -327,7 +368,7 @@ impl Counter {
 
     /// Whether it goes by nothing but what this gateway has counted.
     fn keeps_it_by_itself(&self, reach: Reach) -> bool {
-        reach == Reach::Alone || self.when_cut_off(reach) == Some(WhenCutOff::Alone)
+        reach == Reach::Alone || self.terms.are_kept_alone(reach)
     }
 
     /// Whether a request of this cost fits beside so much. Nothing is counted.
@@ -351,14 +392,8 @@ impl Counter {
         }
     }
 
-    /// What it does since the aggregator has been silent for too long; `None`: it has not.
     fn when_cut_off(&self, reach: Reach) -> Option<WhenCutOff> {
-        let silent_us = match reach {
-            Reach::Left | Reach::Alone => 0,
-            Reach::Together { silent_us, .. } => silent_us,
-        };
-        let cut_off = self.terms.cut_off?;
-        (silent_us > cut_off.after_us).then_some(cut_off.then)
+        self.terms.when_cut_off(reach)
     }
 
     /// Notes that a request asked for so much, and whether it was refused.

@@ -80,11 +80,8 @@ fn of_shard(counters: u64) -> Outcome<OfShard> {
 fn filled(gateway: u64, counters: u64) -> Outcome<Gateway> {
     let mut filled = Gateway::new(Incarnation(id(gateway, 0)), Steady(0));
     for number in 0..counters {
-        let terms = Terms {
-            most: if number % CONTENDED == 0 { LOW } else { HIGH },
-            mode: Mode::Enforce,
-            cut_off: None,
-        };
+        let most = if number % CONTENDED == 0 { LOW } else { HIGH };
+        let terms = Terms::of_rate_limit(most, Mode::Enforce);
         let counter = CounterId {
             rule: [7; 16],
             measure: Measure::Requests,

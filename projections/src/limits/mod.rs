@@ -11,7 +11,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -22,8 +22,9 @@ use futures_util::StreamExt as _;
 use gateway_policy::limits::{
     aggregator::Aggregator,
     message::{Broadcast, Incarnation, Report, Steady},
-    wire::{self, SHARDS},
+    wire::{self, Pieces, SHARDS},
 };
+use serde::Serialize;
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, timeout},
@@ -74,6 +75,10 @@ pub struct Status {
     counters: AtomicU64,
     /// Messages that could not be read.
     unreadable: AtomicU64,
+    /// Messages to gateways that could not be sent.
+    unsent: AtomicU64,
+    /// Whether the last one could not be.
+    is_failing: AtomicBool,
     /// Budgets of which something was lent.
     budgets: AtomicU64,
     /// Of these, those of which the ledger has not said what was spent.
@@ -84,6 +89,18 @@ pub struct Status {
 impl Status {
     fn note_unreadable(&self) {
         self.unreadable.fetch_add(1, Relaxed);
+    }
+
+    /// Notes whether a message to a gateway was sent; that one could not be is said once.
+    fn note_sent(&self, bytes: usize, sent: Result<(), String>) {
+        let Err(why) = sent else {
+            self.is_failing.store(false, Relaxed);
+            return;
+        };
+        self.unsent.fetch_add(1, Relaxed);
+        if !self.is_failing.swap(true, Relaxed) {
+            tracing::warn!(why, bytes, "gateways cannot be told of limits and budgets");
+        }
     }
 
     fn note_budgets(&self, known: usize, unproven: usize) {
@@ -142,6 +159,11 @@ impl Part for LimitsPart {
             "Reports of gateways that could not be read.",
             load(&self.0.unreadable),
         );
+        out.counter(
+            "sluice_limits_unsent",
+            "Messages to gateways on limits and budgets that could not be sent.",
+            load(&self.0.unsent),
+        );
     }
 }
 
@@ -153,6 +175,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) {
         shards: vec![Aggregator::new(); SHARDS],
         begin: Instant::now(),
         heard_term: 0,
+        pieces: Pieces::default(),
         in_office,
         config: Arc::clone(&config),
     };
@@ -184,6 +207,8 @@ struct Work {
     begin: Instant,
     /// The highest term that a gateway has heard of.
     heard_term: u64,
+    /// Of reports that are not here as a whole.
+    pieces: Pieces,
     /// The term while it is in office, else 0.
     in_office: watch::Sender<u64>,
 }
@@ -222,7 +247,7 @@ impl Work {
         loop {
             tokio::select! {
                 report = reports.next() => match report {
-                    Some(report) => self.hear(&report.payload),
+                    Some(report) => self.hear(&report),
                     None => return "gateways' reports on limits cannot be heard".to_owned(),
                 },
                 _ = tell.tick() => self.tell(client).await,
@@ -236,8 +261,9 @@ impl Work {
         }
     }
 
-    fn hear(&mut self, message: &[u8]) {
-        let Ok(parts) = wire::read::<Report>(message) else {
+    fn hear(&mut self, message: &async_nats::Message) {
+        let parts = self.pieces.read::<Report>(sender(message), &message.payload);
+        let Ok(parts) = parts else {
             self.config.status.note_unreadable();
             return;
         };
@@ -266,12 +292,7 @@ impl Work {
         status.counters.store(counters as u64, Relaxed);
         for (to, parts) in told {
             let subject = subjects::limits_told(Uuid::from_bytes(to.0));
-            for message in wire::write(parts) {
-                let sent = timeout(SEND, client.publish(subject.clone(), message.into())).await;
-                if !matches!(sent, Ok(Ok(()))) {
-                    tracing::debug!("a message on limits was dropped");
-                }
-            }
+            send(client, &subject, parts, status).await;
         }
     }
 
@@ -305,5 +326,34 @@ impl Work {
         }
         self.config.status.set_trouble(None);
         Ok(())
+    }
+}
+
+/// What the reports of one gateway have in common.
+fn sender(message: &async_nats::Message) -> u128 {
+    let last = message.subject.rsplit('.').next();
+    let incarnation = last.and_then(|it| it.parse::<Uuid>().ok());
+    incarnation.map_or(0, |it| it.as_u128())
+}
+
+/// Tells a gateway what shards say.
+async fn send<T: Serialize>(
+    client: &Client,
+    subject: &str,
+    parts: Vec<(usize, T)>,
+    status: &Status,
+) {
+    let most_bytes = match client.server_info().max_payload {
+        0 => wire::MOST_BYTES,
+        most => most,
+    };
+    for message in wire::write(parts, most_bytes) {
+        let bytes = message.len();
+        let sending = client.publish(subject.to_owned(), message.into());
+        let sent = match timeout(SEND, sending).await {
+            Ok(sent) => sent.map_err(|error| error.to_string()),
+            Err(_) => Err("it takes too long".to_owned()),
+        };
+        status.note_sent(bytes, sent);
     }
 }

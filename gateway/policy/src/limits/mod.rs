@@ -1,7 +1,8 @@
 //! Whether limits admit a request, at one gateway alone and at many together: a share of the remainder, reserve, then settle.
 //!
 //! - [`share`]: the rule of admission. [`period`]: the times in which limits count. [`cost`]: reserve and settle.
-//! - [`counter`], [`admission`], [`gateway`]: what a gateway keeps and decides. [`message`], [`wire`]: what it says and hears.
+//! - [`counter`], [`admission`], [`gateway`]: what a gateway keeps and decides. [`message`], [`marks`], [`wire`]: what it says
+//!   and hears.
 //! - [`aggregator`]: how the counts of all gateways are added, and the shares dealt out.
 //! - [`lease`]: budgets of money, of which a gateway spends only what was lent to it.
 //!
@@ -38,6 +39,7 @@ pub mod cost;
 pub mod counter;
 pub mod gateway;
 pub mod lease;
+pub mod marks;
 pub mod message;
 pub mod period;
 pub mod share;

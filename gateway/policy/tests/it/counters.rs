@@ -6,6 +6,7 @@ use gateway_policy::limits::{
     admission::{Charge, Refusal, admit},
     counter::{Counter, CutOff, JOINER_SHARE, Mode, Reach, Terms, WhenCutOff},
     gateway::{Gateway, SHARE_LIFETIME_US},
+    marks::Apart,
     message::{
         Amounts, Broadcast, BroadcastId, BroadcastRow, BroadcastSlot, CounterId, Incarnation,
         Steady,
@@ -87,6 +88,7 @@ fn broadcast(term: u64, number: u64, sent_at: Steady, rows: Vec<BroadcastRow>) -
         sent_at,
         adopting: false,
         base: [Share::NONE; _],
+        apart: Apart::default(),
         rows,
     }
 }
@@ -373,6 +375,7 @@ fn a_broadcast_that_is_older_or_for_another_is_not_obeyed() {
     let mut gateway = Gateway::new(GATEWAY, Steady(0));
     let row = |share| vec![told(Period::Hour, noon(), Some(share), 10, 0)];
     let dealt = |gateway: &Gateway| gateway.dealt(&id(Period::Hour));
+    gateway.place(id(Period::Hour), limit(10));
     gateway.hear(&broadcast(2, 1, Steady(0), row(half())));
     assert_eq!(dealt(&gateway), half());
     gateway.hear(&broadcast(1, 9, Steady(0), row(Share::WHOLE)));

@@ -20,7 +20,7 @@ use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::Fu
 use gateway_policy::limits::{
     lease::{BudgetId, BudgetRecord, LeaseRow, Leases, Purses, Treasury},
     message::{Incarnation, Steady},
-    wire::{self, SHARDS, shard_of},
+    wire::{Pieces, SHARDS, shard_of},
 };
 use tokio::{
     sync::watch,
@@ -33,7 +33,7 @@ use self::{
     store::{Error, Store},
     turns::Turns,
 };
-use super::{AGAIN, Config, SEND, totals};
+use super::{AGAIN, Config, SEND, Status, send, sender, totals};
 use crate::warehouse::WarehouseError;
 
 /// How often it is looked whether something is left to be planned, or to be asked of the ledger.
@@ -99,6 +99,8 @@ struct Work<'c> {
     client: &'c Client,
     store: Store,
     shards: Vec<Shard>,
+    /// Of reports that are not here as a whole.
+    pieces: Pieces,
     /// Which of them are told of for alerts.
     turns: Turns,
     begin: Instant,
@@ -133,7 +135,7 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
     loop {
         tokio::select! {
             report = purses.next() => match report {
-                Some(report) => work.hear(&report.payload).await,
+                Some(report) => work.hear(&report).await,
                 None => return Err(Error::Deaf),
             },
             Some((record, written)) = work.writes.next() => work.written(&record, written?).await,
@@ -150,15 +152,14 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
     }
 }
 
-async fn tell(client: &Client, told: BTreeMap<Incarnation, Vec<(usize, Leases)>>) {
+async fn tell(
+    client: &Client,
+    told: BTreeMap<Incarnation, Vec<(usize, Leases)>>,
+    status: &Status,
+) {
     for (to, parts) in told {
         let subject = subjects::limits_leases(Uuid::from_bytes(to.0));
-        for message in wire::write(parts) {
-            let sent = client.publish(subject.clone(), message.into());
-            if !matches!(timeout(SEND, sent).await, Ok(Ok(()))) {
-                tracing::debug!("a message on leases was dropped");
-            }
-        }
+        send(client, &subject, parts, status).await;
     }
 }
 
@@ -199,6 +200,7 @@ impl<'c> Work<'c> {
             client,
             store,
             shards: shards.collect(),
+            pieces: Pieces::default(),
             turns: Turns::default(),
             begin,
             writes: FuturesUnordered::new(),
@@ -217,8 +219,9 @@ impl<'c> Work<'c> {
     }
 
     /// A gateway has reported: it is answered.
-    async fn hear(&mut self, message: &[u8]) {
-        let Ok(parts) = wire::read::<Purses>(message) else {
+    async fn hear(&mut self, message: &async_nats::Message) {
+        let parts = self.pieces.read::<Purses>(sender(message), &message.payload);
+        let Ok(parts) = parts else {
             self.config.status.note_unreadable();
             return;
         };
@@ -251,7 +254,7 @@ impl<'c> Work<'c> {
             let leases = self.shards[at].leases(incarnation, |_| true);
             told.entry(incarnation).or_default().push((at, leases));
         }
-        tell(self.client, told).await;
+        tell(self.client, told, &self.config.status).await;
     }
 
     /// A record is durable: those whose leases it holds are told.
@@ -269,7 +272,7 @@ impl<'c> Work<'c> {
                 (it, vec![(at, leases)])
             });
         let told = told.collect();
-        tell(self.client, told).await;
+        tell(self.client, told, &self.config.status).await;
     }
 
     /// How budgets stand: those that are used most, and those whose turn it is.

@@ -27,6 +27,7 @@ pub use self::{
 use super::period::SlotNumber;
 use super::{
     gateway::{HELD_US, SHARE_LIFETIME_US},
+    marks::{Apart, Marks},
     message::{
         BaseShares, Broadcast, BroadcastId, BroadcastRow, CounterId, Incarnation, Report, Steady,
     },
@@ -52,11 +53,26 @@ struct Office {
 /// What is known of one incarnation.
 #[derive(Debug, Clone)]
 struct Member {
-    /// The last report.
-    last: Report,
+    /// The number of its last report, and when that was sent, by its own clock.
+    number: u64,
+    sent_at: Steady,
+    leaving: bool,
+    /// Which shares it used then.
+    echo: Echo,
     received_at: Steady,
     /// Whether it obeys this term.
     obeys: bool,
+    /// Of which counters it used no base share when it had not heard of this term.
+    before: Apart,
+}
+
+/// Which shares an incarnation uses, as its report says.
+#[derive(Debug, Clone)]
+struct Echo {
+    base: BaseShares,
+    apart: Apart,
+    /// Those of counters of which it uses another, in order.
+    own: Vec<(CounterId, Share)>,
 }
 
 /// How a counter stands, over all gateways.
@@ -81,6 +97,9 @@ pub struct Aggregator {
     members: BTreeMap<Incarnation, Member>,
     base: Vec<Book>,
     tallies: BTreeMap<CounterId, Tally>,
+    /// Counters of which an earlier term has dealt shares of their own, as gateways echo it: somebody who has not been heard of in
+    /// this one may use most of one. Nobody is told meanwhile that its base share of them is its own.
+    inherited: Apart,
 }
 
 impl Aggregator {
@@ -104,14 +123,17 @@ impl Aggregator {
         if term > 1 {
             self.tallies.values_mut().for_each(Tally::inherit);
         }
-        for member in self.members.values_mut() {
+        self.inherited = Apart::default();
+        let mut echoes = Vec::with_capacity(self.members.len());
+        for (incarnation, member) in &mut self.members {
             member.obeys = false;
-        }
-        let members: Vec<Report> = self.members.values().map(|it| it.last.clone()).collect();
-        for last in members {
-            if !last.leaving {
-                self.adopt(&last);
+            member.before.clone_from(&member.echo.apart);
+            if !member.leaving {
+                echoes.push((*incarnation, member.echo.clone()));
             }
+        }
+        for (from, echo) in echoes {
+            self.adopt(from, &echo);
         }
     }
 
@@ -135,7 +157,7 @@ impl Aggregator {
     pub fn merge(&mut self, report: &Report, now: Steady) {
         let from = report.incarnation;
         let member = self.members.get(&from);
-        if member.is_some_and(|it| it.last.number >= report.number) {
+        if member.is_some_and(|it| it.number >= report.number) {
             return;
         }
         let heard = report.heard.map_or(0, |heard| heard.term);
@@ -145,21 +167,37 @@ impl Aggregator {
         let obeyed = report.heard.filter(|heard| heard.term == term);
         // In the first term there is no earlier one.
         let is_earlier = obeyed.is_none() && term > 1;
+        let mut inherited = Vec::new();
         for row in &report.rows {
-            let tally = self.tallies.entry(row.counter).or_default();
+            let tally = self.tallies.entry(row.counter).or_insert_with(|| {
+                if self.inherited[row.counter.period.index()].holds(&row.counter) {
+                    inherited.push(row.counter);
+                }
+                Tally::default()
+            });
             tally.merge(from, report.number, row, is_earlier);
         }
+        let before = match self.members.get_mut(&from) {
+            _ if is_earlier => report.apart.clone(),
+            Some(member) => std::mem::take(&mut member.before),
+            None => Apart::default(),
+        };
         self.members.insert(
             from,
             Member {
-                last: report.clone(),
+                number: report.number,
+                sent_at: report.sent_at,
+                leaving: report.leaving,
+                echo: Echo::of(report),
                 received_at: now,
                 obeys: obeyed.is_some(),
+                before,
             },
         );
         if self.office.is_none() {
             return;
         }
+        inherited.into_iter().for_each(|id| self.give_book(id));
         if report.leaving {
             self.books().for_each(|book| book.release(from));
             return;
@@ -169,45 +207,57 @@ impl Aggregator {
             Some(heard) => self
                 .books()
                 .for_each(|book| book.confirm(from, heard.number)),
-            None if is_earlier => self.adopt(report),
+            None if is_earlier => self.adopt(from, &Echo::of(report)),
             // It has heard of no term, and uses nothing that was dealt.
             None => {}
         }
     }
 
     /// Takes over the shares that an incarnation has from an earlier term.
-    fn adopt(&mut self, report: &Report) {
-        let from = report.incarnation;
-        for (book, share) in self.base.iter_mut().zip(report.base) {
+    fn adopt(&mut self, from: Incarnation, echo: &Echo) {
+        for (book, share) in self.base.iter_mut().zip(echo.base) {
             book.adopt(from, share);
         }
-        for row in &report.rows {
-            let base = report.base[row.counter.period.index()];
-            let is_own = row.share != base;
-            if is_own {
-                self.give_book(row.counter);
-            }
+        for (all, more) in self.inherited.iter_mut().zip(&echo.apart) {
+            all.add_all(more);
         }
+        let own = echo.own.iter().map(|(id, _)| *id);
+        let mut own: Vec<CounterId> = own.collect();
+        if !echo.apart.iter().all(Marks::is_empty) {
+            own.extend(self.tallies.keys().filter(|id| echo.is_apart(id)));
+        }
+        own.into_iter().for_each(|id| self.give_book(id));
         for (id, tally) in &mut self.tallies {
             if let Some(book) = &mut tally.book {
-                book.adopt(from, echoed_share(report, *id));
+                book.adopt(from, echo.share(id));
             }
         }
     }
 
-    /// Makes a counter one with shares of its own: at first everyone's are the base shares.
+    /// Makes a counter one with shares of its own: at first everyone's are the base shares. But of one that had its own in an
+    /// earlier term they are what the gateways say; those that obey this one already, and say that they have none, have not been
+    /// told of any.
     fn give_book(&mut self, id: CounterId) {
         let Some(tally) = self.tallies.get_mut(&id).filter(|it| it.book.is_none()) else {
             return;
         };
-        let mut book = self.base[id.period.index()].clone();
-        let disobedient = self
-            .members
-            .values()
-            .filter(|it| !it.obeys && !it.last.leaving);
+        let at = id.period.index();
+        let mut book = self.base[at].clone();
         let term = self.office.map_or(0, |office| office.term);
-        for member in disobedient.filter(|_| term > 1) {
-            book.adopt(member.last.incarnation, echoed_share(&member.last, id));
+        let is_inherited = self.inherited[at].holds(&id);
+        let members = self.members.iter().filter(|(_, it)| !it.leaving);
+        for (incarnation, member) in members.filter(|_| term > 1) {
+            let share = member.echo.share(&id);
+            if !member.obeys {
+                book.adopt(*incarnation, share);
+                continue;
+            }
+            if is_inherited && share == Share::NONE {
+                book.has_nothing(*incarnation);
+            }
+            if member.before[at].holds(&id) {
+                book.inherits_nothing(*incarnation);
+            }
         }
         tally.book = Some(book);
     }
@@ -229,29 +279,22 @@ impl Aggregator {
         let office = *office;
         self.deal(office, now, wall);
         let adopting = office.is_adopting(now);
-        let totals: Vec<Vec<(SlotNumber, u64)>> = self
-            .tallies
-            .values()
-            .map(|tally| {
-                let slots = tally.slots().into_iter();
-                slots.map(|slot| (slot, tally.total(slot))).collect()
-            })
-            .collect();
-        let listening = self.members.values().filter(|member| {
-            !member.last.leaving && now.us_since(member.received_at) <= FORGOTTEN_US
-        });
+        let apart = self.apart();
+        let mut rows = self.rows(now);
+        let listening = self.members.iter().filter(|(_, it)| it.listens(now));
         listening
-            .map(|member| Broadcast {
+            .map(|(incarnation, member)| Broadcast {
                 id: BroadcastId {
                     term: office.term,
                     number: office.broadcasts,
                 },
-                to: member.last.incarnation,
-                includes: member.last.number,
-                sent_at: member.last.sent_at,
+                to: *incarnation,
+                includes: member.number,
+                sent_at: member.sent_at,
                 adopting,
-                base: self.base_shares(member.last.incarnation),
-                rows: self.rows(member.last.incarnation, &totals),
+                base: self.base_shares(*incarnation),
+                apart: apart.clone(),
+                rows: rows.remove(incarnation).unwrap_or_default(),
             })
             .collect()
     }
@@ -260,18 +303,42 @@ impl Aggregator {
         std::array::from_fn(|at| self.base[at].share(to))
     }
 
-    fn rows(&self, to: Incarnation, totals: &[Vec<(SlotNumber, u64)>]) -> Vec<BroadcastRow> {
-        let tallies = self.tallies.iter().zip(totals);
-        let concern =
-            tallies.filter(|((_, tally), _)| tally.book.is_some() || tally.parts.contains_key(&to));
-        concern
-            .map(|((id, tally), totals)| BroadcastRow {
-                counter: *id,
-                most: tally.most,
-                share: tally.book.as_ref().map(|book| book.share(to)),
-                slots: tally.tell(to, totals),
-            })
-            .collect()
+    /// The counters with shares of their own, and those that may have been given some before this term.
+    fn apart(&self) -> Apart {
+        let own = || {
+            let own = self.tallies.iter().filter(|(_, tally)| tally.book.is_some());
+            own.map(|(id, _)| id)
+        };
+        let mut many = [0; Period::ALL.len()];
+        own().for_each(|id| many[id.period.index()] += 1);
+        let mut apart = many.map(Marks::with_room_for);
+        own().for_each(|id| apart[id.period.index()].add(id));
+        for (marks, inherited) in apart.iter_mut().zip(&self.inherited) {
+            marks.add_all(inherited);
+        }
+        apart
+    }
+
+    /// What each gateway is told of the counters that it has.
+    fn rows(&self, now: Steady) -> BTreeMap<Incarnation, Vec<BroadcastRow>> {
+        let listening = self.members.iter().filter(|(_, it)| it.listens(now));
+        let mut rows: BTreeMap<Incarnation, Vec<BroadcastRow>> = listening
+            .map(|(incarnation, _)| (*incarnation, Vec::new()))
+            .collect();
+        for (id, tally) in &self.tallies {
+            let totals = tally.totals();
+            for (to, part) in &tally.parts {
+                if let Some(rows) = rows.get_mut(to) {
+                    rows.push(BroadcastRow {
+                        counter: *id,
+                        most: tally.most,
+                        share: tally.book.as_ref().map(|book| book.share(*to)),
+                        slots: part.tell(&totals),
+                    });
+                }
+            }
+        }
+        rows
     }
 
     fn deal(&mut self, office: Office, now: Steady, wall: Timestamp) {
@@ -279,11 +346,17 @@ impl Aggregator {
         for (book, period) in self.base.iter_mut().zip(Period::ALL) {
             round.deal(book, period, |_| Some(round.equal));
         }
+        for (marks, period) in self.inherited.iter_mut().zip(Period::ALL) {
+            if round.nothing_unheard_is_left(period) {
+                *marks = Marks::default();
+            }
+        }
         let mut contended = Vec::new();
         for (id, tally) in &mut self.tallies {
             tally.parts.values_mut().for_each(Part::age);
             let is_contended = tally.is_contended(id.period, wall);
-            let base = &self.base[id.period.index()];
+            let at = id.period.index();
+            let base = &self.base[at];
             if let Some(mut book) = tally.book.take() {
                 if is_contended {
                     round.deal(&mut book, id.period, round.by_demand(tally));
@@ -291,21 +364,39 @@ impl Aggregator {
                     let base = |it| Some(base.share(it).parts());
                     round.deal(&mut book, id.period, base);
                 }
-                let is_idle = !is_contended && book.agrees_with(base);
+                // Of one with inherited shares only its book knows who has which.
+                let is_inherited = self.inherited[at].holds(id);
+                let is_idle = !is_contended && !is_inherited && book.agrees_with(base);
                 tally.book = (!is_idle).then_some(book);
             } else if is_contended {
                 contended.push(*id);
             }
         }
-        // This broadcast tells everyone the base share as its own; the next ones change it.
-        contended.into_iter().for_each(|id| self.give_book(id));
+        // This broadcast tells whoever has them the base share as its own, and all others that they have none; the next ones
+        // change it.
+        for id in contended {
+            self.give_book(id);
+            let tally = self.tallies.get_mut(&id);
+            if let Some(Tally { parts, book, .. }) = tally
+                && let Some(book) = book
+            {
+                let round = Round::new(office, &self.members, now, wall);
+                round.deal(book, id.period, |it| (!parts.contains_key(&it)).then_some(0));
+            }
+        }
     }
 
     /// Forgets what counts no more, and whoever left or has been silent until nothing was left to it.
     fn forget(&mut self, now: Steady, wall: Timestamp) {
         self.free_what_is_held_no_more(now);
+        let members = &self.members;
+        // Of a counter at which it has counted nothing yet, a gateway is told as well.
+        let has_it = |it: &Incarnation, told: u64| {
+            let member = members.get(it);
+            member.is_some_and(|it| it.number == told && it.listens(now))
+        };
         for (id, tally) in &mut self.tallies {
-            tally.forget(id.period, id.period.slot_at(wall));
+            tally.forget(id.period, id.period.slot_at(wall), has_it);
         }
         self.tallies
             .retain(|_, tally| tally.book.is_some() || !tally.parts.is_empty());
@@ -339,7 +430,7 @@ impl Aggregator {
         let silent: Vec<Incarnation> = silent.map(|(incarnation, _)| *incarnation).collect();
         let holds = |incarnation: &Incarnation, told: u64| {
             let member = members.get(incarnation);
-            member.is_some_and(|it| is_heard(it) && it.last.number == told)
+            member.is_some_and(|it| is_heard(it) && it.number == told)
         };
         let since = self.office.map(|office| office.since);
         let is_settled = since.is_some_and(|since| now.us_since(since) > HELD_US);
@@ -388,7 +479,12 @@ impl Aggregator {
 impl Member {
     /// Whether it is heard, and has not left.
     const fn is_active(&self, now: Steady) -> bool {
-        !self.last.leaving && now.us_since(self.received_at) <= SHARE_LIFETIME_US
+        !self.leaving && now.us_since(self.received_at) <= SHARE_LIFETIME_US
+    }
+
+    /// Whether it is told anything.
+    const fn listens(&self, now: Steady) -> bool {
+        !self.leaving && now.us_since(self.received_at) <= FORGOTTEN_US
     }
 }
 
@@ -401,8 +497,41 @@ impl Office {
     }
 }
 
-/// The share of a counter that a report echoes.
-fn echoed_share(report: &Report, id: CounterId) -> Share {
-    let row = report.rows.iter().find(|row| row.counter == id);
-    row.map_or(report.base[id.period.index()], |row| row.share)
+// === impl Echo ===
+
+impl Echo {
+    fn of(report: &Report) -> Self {
+        let mut echo = Self {
+            base: report.base,
+            apart: report.apart.clone(),
+            own: Vec::new(),
+        };
+        let rows = report.rows.iter().map(|row| (row.counter, row.share));
+        let own = rows.filter(|(id, share)| *share != echo.without_row(id));
+        let mut own: Vec<(CounterId, Share)> = own.collect();
+        own.sort_unstable_by_key(|(id, _)| *id);
+        echo.own = own;
+        echo
+    }
+
+    /// Whether its base share of a counter is none.
+    fn is_apart(&self, id: &CounterId) -> bool {
+        self.apart[id.period.index()].holds(id)
+    }
+
+    fn without_row(&self, id: &CounterId) -> Share {
+        if self.is_apart(id) {
+            Share::NONE
+        } else {
+            self.base[id.period.index()]
+        }
+    }
+
+    /// The share that it uses of a counter.
+    fn share(&self, id: &CounterId) -> Share {
+        match self.own.binary_search_by_key(id, |(own, _)| *own) {
+            Ok(at) => self.own[at].1,
+            Err(_) => self.without_row(id),
+        }
+    }
 }

@@ -63,6 +63,16 @@ impl Part {
         self.slots.iter().find(|it| it.said.number == slot)
     }
 
+    /// What its incarnation is told of these totals.
+    pub(super) fn tell(&self, totals: &[(SlotNumber, u64)]) -> Vec<BroadcastSlot> {
+        let tell = |(number, total): &(SlotNumber, u64)| BroadcastSlot {
+            number: *number,
+            total: *total,
+            included: self.amounts(*number),
+        };
+        totals.iter().map(tell).collect()
+    }
+
     /// How much is asked for of late, in no particular unit.
     pub(super) const fn demand(&self) -> u64 {
         self.demand
@@ -206,20 +216,20 @@ impl Tally {
             >= self.most
     }
 
-    /// What one incarnation is told of these totals.
-    pub(super) fn tell(&self, to: Incarnation, totals: &[(SlotNumber, u64)]) -> Vec<BroadcastSlot> {
-        let part = self.parts.get(&to);
-        let tell = |(number, total): &(SlotNumber, u64)| BroadcastSlot {
-            number: *number,
-            total: *total,
-            included: part.map_or(Amounts::default(), |part| part.amounts(*number)),
-        };
-        totals.iter().map(tell).collect()
+    /// What all have counted, slot by slot.
+    pub(super) fn totals(&self) -> Vec<(SlotNumber, u64)> {
+        let slots = self.slots().into_iter();
+        slots.map(|slot| (slot, self.total(slot))).collect()
     }
 
     /// Forgets slots that count for no window any more, not even at gateways whose clocks lag by one slot. What counts at a time
-    /// has no window: its parts go with those whose they are.
-    pub(super) fn forget(&mut self, period: Period, newest: SlotNumber) {
+    /// has no window: its parts go with those whose they are. `has_it`: who has told of it with its last report, by its number.
+    pub(super) fn forget(
+        &mut self,
+        period: Period,
+        newest: SlotNumber,
+        has_it: impl Fn(&Incarnation, u64) -> bool,
+    ) {
         if period.is_at_a_time() {
             return;
         }
@@ -227,6 +237,7 @@ impl Tally {
             part.slots
                 .retain(|it| period.counts_at(it.said.number.plus(1), newest));
         }
-        self.parts.retain(|_, part| !part.slots.is_empty());
+        self.parts
+            .retain(|it, part| !part.slots.is_empty() || has_it(it, part.told));
     }
 }

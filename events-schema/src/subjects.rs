@@ -45,6 +45,11 @@ pub const BUDGETS_TOTALS: &str = "limits.totals.budgets";
 /// second, core NATS, not stored.
 pub const BUDGETS_USED: &str = "limits.totals.used";
 
+/// Asks how the counters of one rate-limit policy, or key, stand, by its id: the worker in office answers; core NATS, not stored.
+pub const LIMITS_TOTALS_OF: &str = "limits.of.rates";
+/// The same of a budget policy.
+pub const BUDGETS_TOTALS_OF: &str = "limits.of.budgets";
+
 /// The stream of what is lent of budgets: the newest record of each counter and window.
 pub const BUDGETS: &str = "BUDGETS";
 /// What `BUDGETS` takes.

@@ -52,6 +52,8 @@ pub struct LimitUsageItem {
     pub limit: LimitAmount,
     /// How much is used.
     pub used: LimitAmount,
+    /// How much of that is above the limit.
+    pub overshot: LimitAmount,
     /// How much more is lent to gateways, or may be used by requests under way.
     pub held: LimitAmount,
     /// What requests asked for and were refused.

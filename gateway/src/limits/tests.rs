@@ -2,7 +2,12 @@
 
 use gateway_policy::{
     RuleLimit,
-    limits::{Estimate, lease::Leases},
+    limits::{
+        Estimate, Share,
+        lease::Leases,
+        marks::Apart,
+        message::{Amounts, BroadcastId, BroadcastRow, BroadcastSlot},
+    },
 };
 
 use super::*;
@@ -22,6 +27,7 @@ const fn estimate(tokens: u64) -> Estimate {
     Estimate {
         input: tokens,
         output: 0,
+        most_output: 0,
     }
 }
 
@@ -191,6 +197,48 @@ fn callers_cannot_make_counters_without_end_and_all_are_limited() {
     assert!(admitted <= limits.counters() + 5 * SHARDS);
     assert!(ask(0), "what has a counter keeps it");
     assert_eq!(limits.pause(), exchange::REPORT * 32);
+}
+
+#[test]
+fn what_others_count_makes_no_counters_here() {
+    let limits = Limits::new(Incarnation([7; 16]), false);
+    let decide = |asked: &Asked<'_>| drop(decided(&limits, asked, at(0)));
+    decide(&asked(Some(10), None));
+    let own = CounterId {
+        rule: KEY,
+        measure: Measure::Requests,
+        period: Period::SlidingMinute,
+        segment: [0; 16],
+    };
+    let others = (0..100_000_u32).map(|number| {
+        let mut segment = [9; 16];
+        segment[..4].copy_from_slice(&number.to_be_bytes());
+        CounterId { segment, ..own }
+    });
+    let rows = others.chain([own]).map(|counter| BroadcastRow {
+        counter,
+        most: 10,
+        share: Some(Share::NONE),
+        slots: vec![BroadcastSlot {
+            number: counter.period.slot_at(at(0)),
+            total: 4,
+            included: Amounts::default(),
+        }],
+    });
+    let broadcast = Broadcast {
+        id: BroadcastId { term: 1, number: 1 },
+        to: Incarnation([7; 16]),
+        includes: 0,
+        sent_at: Steady(0),
+        adopting: false,
+        base: [Share::WHOLE; _],
+        apart: Apart::default(),
+        rows: rows.collect(),
+    };
+    limits.hear(&[(shard_of(&own), broadcast)]);
+    assert_eq!(limits.counters(), 1);
+    let mut gateway = limits.lock(shard_of(&own));
+    assert_eq!(gateway.counters()[0].used(at(0)), (1, 4));
 }
 
 #[test]

@@ -12,5 +12,5 @@ mod weight;
 pub mod wish;
 
 pub use rewrite::{Body, rewrite};
-pub use scan::{Malformed, Scan, UsageWish, scan};
+pub use scan::{Answer, Malformed, Scan, UsageWish, scan};
 pub use weight::weight;

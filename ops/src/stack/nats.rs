@@ -153,6 +153,7 @@ impl User {
             Self::Admin => &[">"],
             Self::Commands => &[
                 "events.>",
+                "limits.of.*",
                 "$JS.API.STREAM.INFO.EVENTS",
                 "$JS.API.STREAM.CREATE.EVENTS",
                 // A stream of an epoch that an operator has given up is made anew.
@@ -173,6 +174,8 @@ impl User {
                 "limits.told.*",
                 "limits.leases.*",
                 "limits.totals.*",
+                // Answers to what `commands` asks of limits.
+                "_INBOX.commands.>",
                 "budgets.>",
                 "$JS.API.STREAM.CREATE.LIMITS",
                 "$JS.API.STREAM.CREATE.BUDGETS",
@@ -208,7 +211,12 @@ impl User {
         match self {
             Self::Admin => &[">"],
             Self::Commands => &["_INBOX.commands.>", "report.gateway.*", "limits.totals.*"],
-            Self::Projections => &["_INBOX.projections.>", "limits.report.*", "limits.purses.*"],
+            Self::Projections => &[
+                "_INBOX.projections.>",
+                "limits.report.*",
+                "limits.purses.*",
+                "limits.of.*",
+            ],
             Self::Gateway => &["_INBOX.gateway.>", "limits.told.*", "limits.leases.*"],
         }
     }

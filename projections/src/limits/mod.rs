@@ -17,7 +17,11 @@ use std::{
 };
 
 use async_nats::{Client, jetstream};
-use events_schema::{subjects, time::Timestamp, totals::LimitTotals};
+use events_schema::{
+    subjects,
+    time::Timestamp,
+    totals::{LimitTotal, LimitTotals},
+};
 use futures_util::StreamExt as _;
 use gateway_policy::limits::{
     aggregator::Aggregator,
@@ -73,6 +77,8 @@ pub struct Status {
     gateways: AtomicU64,
     /// Counters that are known.
     counters: AtomicU64,
+    /// Of these, those of which more was admitted in their window than they let through.
+    overshot: AtomicU64,
     /// Messages that could not be read.
     unreadable: AtomicU64,
     /// Messages to gateways that could not be sent.
@@ -143,6 +149,11 @@ impl Part for LimitsPart {
             "sluice_limits_counters",
             "Counters of limits that are known.",
             load(&self.0.counters),
+        );
+        out.gauge(
+            "sluice_limits_counters_overshot",
+            "Of these, those of which more was admitted in their window than they let through; 0 while this worker stands by.",
+            load(&self.0.overshot),
         );
         out.gauge(
             "sluice_limits_budgets",
@@ -232,6 +243,10 @@ impl Work {
         let Ok(Ok(mut reports)) = subscribed else {
             return "gateways' reports on limits cannot be heard".to_owned();
         };
+        let subscribed = timeout(SEND, client.subscribe(subjects::LIMITS_TOTALS_OF)).await;
+        let Ok(Ok(mut questions)) = subscribed else {
+            return "questions about limits cannot be heard".to_owned();
+        };
         let context = jetstream::new(client.clone());
         let mut office = match Office::open(context, self.config.worker, self.config.replicas).await
         {
@@ -249,6 +264,10 @@ impl Work {
                 report = reports.next() => match report {
                     Some(report) => self.hear(&report),
                     None => return "gateways' reports on limits cannot be heard".to_owned(),
+                },
+                question = questions.next() => match question {
+                    Some(question) => self.answer(client, &question).await,
+                    None => return "questions about limits cannot be heard".to_owned(),
                 },
                 _ = tell.tick() => self.tell(client).await,
                 _ = totals.tick() => self.tell_totals(client).await,
@@ -299,12 +318,35 @@ impl Work {
     /// Tells how all counters stand.
     async fn tell_totals(&self, client: &Client) {
         if self.shards[0].term(self.steady()).is_none() {
+            self.config.status.overshot.store(0, Relaxed);
             return;
         }
         let wall = (self.config.now)();
         let all = self.shards.iter().flat_map(|it| it.standings(wall));
-        let all = all.map(|(id, standing)| totals::of_counter(&id, &standing, wall));
+        let mut overshot = 0;
+        let all = all.map(|(id, standing)| {
+            overshot += u64::from(standing.overshot > 0);
+            totals::of_counter(&id, &standing, wall)
+        });
+        let all: Vec<LimitTotal> = all.collect();
+        self.config.status.overshot.store(overshot, Relaxed);
         totals::tell(client, subjects::LIMITS_TOTALS, &LimitTotals::of(all, wall)).await;
+    }
+
+    /// Says how the counters of one rule stand, to whoever asks for it.
+    async fn answer(&self, client: &Client, question: &async_nats::Message) {
+        let rule = Uuid::from_slice(&question.payload);
+        let (Some(to), Ok(rule)) = (&question.reply, rule) else {
+            return;
+        };
+        if self.shards[0].term(self.steady()).is_none() {
+            return;
+        }
+        let wall = (self.config.now)();
+        let shards = self.shards.iter();
+        let all = shards.flat_map(|it| it.standings_of(rule.into_bytes(), wall));
+        let all = all.map(|(id, standing)| totals::of_counter(&id, &standing, wall));
+        totals::tell(client, to.as_str(), &LimitTotals::of(all, wall)).await;
     }
 
     /// Renews the office, or takes it where nobody else has it.

@@ -35,7 +35,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LimitUsageParams {
-    /// Only those of this policy, or of the key with this id.
+    /// Only those of this policy, or of the key with this id: up to 1,000, those that are used most.
     of: Option<Uuid>,
     /// Only those of whose limits at least so many percent are used and held.
     percent: Option<u64>,
@@ -54,6 +54,11 @@ pub(super) async fn usage(
     let (now, control) = (clock::now(), app.control()?);
     let totals = &app.parts().totals;
     let (rates, budgets) = (totals.rates(now), totals.budgets(now));
+    // Of one policy all counters are asked for: what is told to everybody has those that are used most.
+    let [all_rates, all_budgets] = match of {
+        Some(of) => totals.of(of).await,
+        None => [None, None],
+    };
     let live = control.live();
     let wanted = |it: &&LimitTotal| {
         of.is_none_or(|of| it.rule == of)
@@ -63,7 +68,12 @@ pub(super) async fn usage(
         let told = told.iter().flat_map(|it| &it.totals);
         told.filter(wanted).copied().collect::<Vec<_>>()
     };
-    let (of_rates, of_budgets) = (totals_of(&rates), totals_of(&budgets));
+    let of_rates = totals_of(if all_rates.is_some() { &all_rates } else { &rates });
+    let of_budgets = totals_of(if all_budgets.is_some() {
+        &all_budgets
+    } else {
+        &budgets
+    });
     // A segment may be a user.
     let people = of_rates.iter().chain(&of_budgets).map(|it| it.segment);
     let names = Names::read(control, &live.state, people).await?;
@@ -145,6 +155,7 @@ fn item<'p>(
         ends_at: total.ends_at,
         limit: amount(total.most),
         used: amount(total.used),
+        overshot: amount(total.overshot()),
         held: amount(total.held),
         refused: amount(total.refused),
         percent: total.fraction() / 100,

@@ -63,7 +63,7 @@ impl CounterId {
             Measure::Tokens => 1,
             Measure::Cost => 2,
         };
-        let kind = self.period.tag() * 3 + measure;
+        let kind = u64::from(self.period.tag()) * 3 + measure;
         self.group() ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }

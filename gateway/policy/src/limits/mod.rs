@@ -45,6 +45,8 @@ pub mod period;
 pub mod share;
 pub mod wire;
 
-pub use cost::{Estimate, Measure, Standing, estimate_input_tokens};
+pub use cost::{
+    AnswerBound, Estimate, Measure, Spend, Standing, USUAL_ANSWER_TOKENS, estimate_input_tokens,
+};
 pub use period::SlotNumber;
 pub use share::Share;

@@ -125,6 +125,10 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
     let Ok(Ok(mut purses)) = subscribed else {
         return Err(Error::Deaf);
     };
+    let subscribed = timeout(SEND, client.subscribe(subjects::BUDGETS_TOTALS_OF)).await;
+    let Ok(Ok(mut questions)) = subscribed else {
+        return Err(Error::Deaf);
+    };
     let (store, records) = Store::open(jetstream::new(client.clone()), config.replicas).await?;
     let mut work = Work::begin(config, client, store, records);
     let [mut tick, mut tell] = [TICK, totals::EVERY].map(|time| {
@@ -136,6 +140,10 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
         tokio::select! {
             report = purses.next() => match report {
                 Some(report) => work.hear(&report).await,
+                None => return Err(Error::Deaf),
+            },
+            question = questions.next() => match question {
+                Some(question) => work.answer(&question).await,
                 None => return Err(Error::Deaf),
             },
             Some((record, written)) = work.writes.next() => work.written(&record, written?).await,
@@ -288,6 +296,19 @@ impl<'c> Work<'c> {
         };
         let most = LimitTotals::of(all.into_iter().map(|(_, total)| total), wall);
         (most, used)
+    }
+
+    /// Says how the counters of one policy stand, to whoever asks for it.
+    async fn answer(&self, question: &async_nats::Message) {
+        let rule = Uuid::from_slice(&question.payload);
+        let (Some(to), Ok(rule)) = (&question.reply, rule) else {
+            return;
+        };
+        let (now, wall) = (self.steady(), (self.config.now)());
+        let all = self.shards.iter().flat_map(|it| it.treasury.standings(now));
+        let all = all.filter(|(budget, _)| budget.counter.rule == rule.into_bytes());
+        let all = all.map(|(budget, standing)| totals::of_budget(&budget, &standing));
+        totals::tell(self.client, to.as_str(), &LimitTotals::of(all, wall)).await;
     }
 
     /// Plans what is to be lent, and begins to write it down.

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 
 use events_schema::time::Timestamp;
 
+use crate::configuration::EntryId;
+
 use self::{
     book::Book,
     round::Round,
@@ -26,6 +28,7 @@ pub use self::{
 };
 use super::period::SlotNumber;
 use super::{
+    cost::Measure,
     gateway::{HELD_US, SHARE_LIFETIME_US},
     marks::{Apart, Marks},
     message::{
@@ -465,6 +468,24 @@ impl Aggregator {
     pub fn standings(&self, wall: Timestamp) -> impl Iterator<Item = (CounterId, Standing)> {
         let all = self.tallies.iter();
         all.map(move |(id, tally)| (*id, tally.standing(id.period, wall)))
+    }
+
+    /// How the counters of one rule stand.
+    pub fn standings_of(
+        &self,
+        rule: EntryId,
+        wall: Timestamp,
+    ) -> impl Iterator<Item = (CounterId, Standing)> {
+        // They lie together, since ids are compared by their rules first.
+        let first = CounterId {
+            rule,
+            measure: Measure::Requests,
+            period: Period::SlidingMinute,
+            segment: [0; 16],
+        };
+        let from = self.tallies.range(first..);
+        let of_rule = from.take_while(move |(id, _)| id.rule == rule);
+        of_rule.map(move |(id, tally)| (*id, tally.standing(id.period, wall)))
     }
 
     /// What all have counted at a counter in one slot.

@@ -5,7 +5,7 @@ use gateway_policy::{
     limits::{
         Estimate, Share,
         lease::Leases,
-        marks::Apart,
+        marks::{Apart, Full},
         message::{Amounts, BroadcastId, BroadcastRow, BroadcastSlot},
     },
 };
@@ -233,6 +233,7 @@ fn what_others_count_makes_no_counters_here() {
         adopting: false,
         base: [Share::WHOLE; _],
         apart: Apart::default(),
+        full: Full::default(),
         rows: rows.collect(),
     };
     limits.hear(&[(shard_of(&own), broadcast)]);

@@ -1,6 +1,6 @@
 //! Budgets, as callers meet them: alone, and with a treasury that lends of them over NATS.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use events_schema::{
     id::Id,
@@ -332,8 +332,8 @@ async fn alone_a_gateway_has_all_of_a_budget_and_no_more() {
     );
 }
 
-/// What a gateway alone reserves for a question of a budget of 100 dollars.
-async fn reserved(scene: &Scene, question: &str) -> u64 {
+/// What a gateway alone reserves for a question of a budget of 100 dollars, of which so much is `spent`.
+async fn reserved(scene: &Scene, spent: &Cell<u64>, question: &str) -> u64 {
     const MOST: u64 = 100 * DOLLAR;
     let answer = scene.gateway.chat(question).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -341,13 +341,7 @@ async fn reserved(scene: &Scene, question: &str) -> u64 {
     let cost = record.cost.expect("it has a price").nanos();
     let left = answer.header("x-sluice-budget-remaining-usd");
     let left: NanoUsd = left.parse().expect("dollars");
-    // Of what was reserved before, only the cost is left.
-    SPENT.with(|spent| MOST - left.nanos() - spent.replace(spent.get() + cost))
-}
-
-thread_local! {
-    /// What the questions of this test have cost.
-    static SPENT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    MOST - left.nanos() - spent.replace(spent.get() + cost)
 }
 
 /// What that is: every fourth byte a token, and so many of answers.
@@ -358,10 +352,11 @@ fn price_of(question: &str, output: u64) -> u64 {
 #[tokio::test]
 async fn what_is_reserved_is_the_most_that_a_request_allows_itself() {
     let scene = alone([budget(71, 100 * DOLLAR)]).await;
+    let spent = Cell::new(0);
     let check = async |members: &str, output: u64| {
         let question = format!(r#"{{"model":"both","messages":[]{members}}}"#);
         let expected = price_of(&question, output);
-        assert_eq!(reserved(&scene, &question).await, expected, "{members}");
+        assert_eq!(reserved(&scene, &spent, &question).await, expected, "{members}");
     };
     check(r#","max_tokens":5"#, 5).await;
     check(r#","max_tokens":50000"#, 50_000).await;
@@ -382,19 +377,19 @@ async fn what_is_reserved_covers_every_target_that_may_answer_and_what_its_routi
     })
     .await;
     // It falls back to the second, which is three times as dear.
-    let plain = price_of(QUESTION, 5);
-    assert_eq!(reserved(&scene, QUESTION).await, 3 * plain);
+    let (spent, plain) = (Cell::new(0), price_of(QUESTION, 5));
+    assert_eq!(reserved(&scene, &spent, QUESTION).await, 3 * plain);
     scene.one.replies(error(500));
-    assert_eq!(reserved(&scene, QUESTION).await, 3 * plain);
+    assert_eq!(reserved(&scene, &spent, QUESTION).await, 3 * plain);
     change(&mut scene, generous).await;
     let second = 3 * price_of(QUESTION, 2_000);
-    assert_eq!(reserved(&scene, QUESTION).await, second);
+    assert_eq!(reserved(&scene, &spent, QUESTION).await, second);
     let only_first = RoutingEntry {
         targets: vec![target(FIRST, 0)],
         ..by_priority()
     };
     change(&mut scene, only_first).await;
-    assert_eq!(reserved(&scene, QUESTION).await, plain);
+    assert_eq!(reserved(&scene, &spent, QUESTION).await, plain);
 }
 
 #[tokio::test(flavor = "multi_thread")]

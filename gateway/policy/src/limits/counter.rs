@@ -7,6 +7,7 @@ use super::period::SlotNumber;
 use super::{
     cost::Standing,
     gateway::SHARE_LIFETIME_US,
+    marks::Full,
     message::{Amounts, BroadcastRow, BroadcastSlot, CounterId, ReportRow, ReportSlot},
     share::{Share, fits},
 };
@@ -125,6 +126,8 @@ pub struct Counter {
     peak: u64,
     /// The number of the first report that may tell of it: what is told of earlier ones is of a counter that was forgotten.
     told_from: u64,
+    /// Whether nothing is left, as all gateways were told before it came up here, and nobody has told how it stands.
+    is_presumed_full: bool,
     busy: Busy,
 }
 
@@ -259,6 +262,7 @@ impl Counter {
             summed_place: 0,
             peak: 0,
             told_from: 0,
+            is_presumed_full: false,
             busy: Busy {
                 asked: 0,
                 refused: 0,
@@ -277,6 +281,18 @@ impl Counter {
     pub(super) const fn told_from(mut self, number: u64) -> Self {
         self.told_from = number;
         self
+    }
+
+    /// Whether nothing was left of it before it came up here.
+    #[must_use]
+    pub(super) const fn presumed_full(mut self, is_full: bool) -> Self {
+        self.is_presumed_full = is_full;
+        self
+    }
+
+    /// Presumes no longer that nothing is left, where these do not say so.
+    pub(super) fn is_full_still(&mut self, full: &Full) {
+        self.is_presumed_full = self.is_presumed_full && full.holds(&self.id);
     }
 
     /// Which counter.
@@ -377,6 +393,8 @@ impl Counter {
         match (self.when_cut_off(reach), reach) {
             (_, Reach::Left) | (Some(WhenCutOff::Closed), _) => false,
             (Some(WhenCutOff::Open), _) => true,
+            // Whoever is not heard any more cannot say that it is so no longer.
+            (None, Reach::Together { silent_us: 0, .. }) if self.is_presumed_full => false,
             (Some(WhenCutOff::Alone) | None, _) => {
                 fits(own, known, cost, self.terms.most, self.share_of(reach))
             }
@@ -481,7 +499,11 @@ impl Counter {
         let period = self.id.period;
         Standing {
             most: self.terms.most,
-            remaining: self.terms.most.saturating_sub(own.saturating_add(known)),
+            remaining: if self.is_presumed_full {
+                0
+            } else {
+                self.terms.most.saturating_sub(own.saturating_add(known))
+            },
             reset_us: period.begins_in_us(self.busy.last.plus(period.slots()), now),
         }
     }
@@ -572,6 +594,7 @@ impl Counter {
     /// Takes over what a broadcast says of it that includes this gateway's reports up to a number. An aggregator that is new in
     /// office may lack what others counted: then what was known stays known.
     pub fn hear(&mut self, row: &BroadcastRow, includes: u64, adopting: bool) {
+        self.is_presumed_full = false;
         let is_of_before = includes < self.told_from;
         for said in &row.slots {
             let BroadcastSlot {

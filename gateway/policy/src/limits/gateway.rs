@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 use super::{
     counter::{Counter, Reach, Terms},
     lease::Wallet,
-    marks::Apart,
+    marks::{Apart, Full},
     message::{BaseShares, Broadcast, BroadcastId, CounterId, Incarnation, Report, Steady},
     share::Share,
 };
@@ -30,6 +30,8 @@ pub struct Gateway {
     base: BaseShares,
     /// The counters of which it has no base share.
     apart: Apart,
+    /// Those of which nothing is left, as it was told last.
+    full: Full,
     heard: Option<BroadcastId>,
     /// When the last report was sent that a broadcast included.
     included_at: Steady,
@@ -51,6 +53,7 @@ impl Gateway {
             places: HashTable::new(),
             base: [Share::NONE; _],
             apart: Apart::default(),
+            full: Full::default(),
             heard: None,
             included_at: now,
             reports: 0,
@@ -88,8 +91,9 @@ impl Gateway {
         let place = self.counters.len();
         let share = dealt_without_row(&self.base, &self.apart, &id);
         let first = self.reports + 1;
-        self.counters
-            .push(Counter::new(id, terms, share).told_from(first));
+        let is_full = self.full.holds(&id);
+        let counter = Counter::new(id, terms, share).told_from(first);
+        self.counters.push(counter.presumed_full(is_full));
         let counters = &self.counters;
         self.places
             .insert_unique(id.spread(), place, |place| counters[*place].id().spread());
@@ -175,6 +179,7 @@ impl Gateway {
             adopting,
             base,
             apart,
+            full,
             rows,
         } = broadcast;
         if *to != self.incarnation || self.heard.is_some_and(|heard| heard >= *id) {
@@ -185,8 +190,10 @@ impl Gateway {
         self.owes_report |= self.base != *base;
         self.base = *base;
         self.apart.clone_from(apart);
+        self.full.clone_from(full);
         for counter in &mut self.counters {
             counter.set_share(dealt_without_row(base, apart, &counter.id()));
+            counter.is_full_still(full);
         }
         for row in rows {
             let Some(place) = self.place_of(&row.counter) else {

@@ -21,6 +21,14 @@ const MOST_BYTES: usize = 16 * 1024;
 #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct Marks(Vec<u8>);
 
+/// Of so many counters it is told at most that they are used up.
+const MOST_FULL: usize = 8_192;
+
+/// Counters of which nothing is left. A gateway that comes to use one refuses, until it is told how the counter stands: else the
+/// first request at each gateway would pass, of a limit of five as well. They are known by 32 bits of a hash each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Full(Vec<u32>);
+
 /// Counters that are marked, by [`Period::index`].
 pub type Apart = [Marks; Period::ALL.len()];
 
@@ -100,6 +108,29 @@ impl Marks {
         let bits = u64::try_from(self.0.len()).ok()? * 8;
         let place = mix(id.spread()).checked_rem(bits)?;
         Some((usize::try_from(place / 8).ok()?, 1 << (place % 8)))
+    }
+}
+
+// === impl Full ===
+
+impl Full {
+    /// Of all of these, or of some, where they are too many.
+    #[must_use]
+    pub fn of<'i>(counters: impl IntoIterator<Item = &'i CounterId>) -> Self {
+        let hashes = counters.into_iter().map(Self::hash).take(MOST_FULL);
+        let mut hashes: Vec<u32> = hashes.collect();
+        hashes.sort_unstable();
+        Self(hashes)
+    }
+
+    /// Whether nothing is left of a counter.
+    #[must_use]
+    pub fn holds(&self, id: &CounterId) -> bool {
+        self.0.binary_search(&Self::hash(id)).is_ok()
+    }
+
+    fn hash(id: &CounterId) -> u32 {
+        u32::try_from(mix(id.spread()) >> 32).unwrap_or(0)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     cost::Measure,
-    marks::Apart,
+    marks::{Apart, Full},
     period::{Period, SlotNumber},
     share::Share,
 };
@@ -167,7 +167,9 @@ pub struct Broadcast {
     pub base: BaseShares,
     /// Counters that have shares of their own: of those without a row here it has the joiner's share.
     pub apart: Apart,
-    /// The counters that the gateway has reported.
+    /// Counters of which nothing is left.
+    pub full: Full,
+    /// How counters stand that the gateway has reported.
     pub rows: Vec<BroadcastRow>,
 }
 

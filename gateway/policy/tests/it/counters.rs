@@ -6,7 +6,7 @@ use gateway_policy::limits::{
     admission::{Charge, Refusal, admit},
     counter::{Counter, CutOff, JOINER_SHARE, Mode, Reach, Terms, WhenCutOff},
     gateway::{Gateway, SHARE_LIFETIME_US},
-    marks::{Apart, Marks},
+    marks::{Apart, Full, Marks},
     message::{
         Amounts, Broadcast, BroadcastId, BroadcastRow, BroadcastSlot, CounterId, Incarnation,
         Steady,
@@ -89,6 +89,7 @@ fn broadcast(term: u64, number: u64, sent_at: Steady, rows: Vec<BroadcastRow>) -
         adopting: false,
         base: [Share::NONE; _],
         apart: Apart::default(),
+        full: Full::default(),
         rows,
     }
 }
@@ -469,4 +470,43 @@ fn of_a_counter_that_others_have_a_gateway_that_begins_to_use_it_has_the_joiners
     gateway.hear(&all(3, &Apart::default(), Vec::new()));
     assert_eq!(gateway.dealt(&hour), half());
     assert_eq!(gateway.look().len(), 2);
+}
+
+#[test]
+fn of_a_counter_that_is_used_up_the_first_request_of_a_gateway_is_refused_until_it_is_told_more() {
+    let hour = id(Period::Hour);
+    let used_up = || {
+        let mut gateway = Gateway::new(GATEWAY, Steady(0));
+        gateway.hear(&Broadcast {
+            full: Full::of([&hour]),
+            ..broadcast(1, 1, Steady(0), Vec::new())
+        });
+        let place = gateway.place(hour, limit(5));
+        (gateway, place)
+    };
+    let passes = |gateway: &mut Gateway, place: usize, now| {
+        let reach = gateway.reach(now);
+        ask(&mut gateway.counters()[place], 1, reach, noon()).is_ok()
+    };
+    let (mut gateway, place) = used_up();
+    let refused = ask(&mut gateway.counters()[place], 1, TOGETHER, noon());
+    let refused = refused.expect_err("nothing is left");
+    assert_eq!((refused.remaining, refused.retry_after_us), (0, Some(300_000)));
+    // It is told that two are left.
+    let row = told(Period::Hour, noon(), None, 3, 0);
+    gateway.hear(&Broadcast {
+        full: Full::of([&hour]),
+        ..broadcast(1, 2, Steady(1), vec![row])
+    });
+    assert!(passes(&mut gateway, place, Steady(2)));
+    // Or only that it is used up no longer.
+    let (mut gateway, place) = used_up();
+    gateway.hear(&broadcast(1, 2, Steady(1), Vec::new()));
+    assert!(passes(&mut gateway, place, Steady(2)));
+    // Or nothing at all any more.
+    let (mut gateway, place) = used_up();
+    let silent = Steady(SHARE_LIFETIME_US + 1);
+    assert!(passes(&mut gateway, place, silent));
+    let other = gateway.place(id(Period::Day), limit(5));
+    assert!(passes(&mut gateway, other, Steady(2)), "another one");
 }

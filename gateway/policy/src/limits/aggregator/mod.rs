@@ -11,7 +11,10 @@ mod book;
 mod round;
 mod tally;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use events_schema::time::Timestamp;
 
@@ -30,7 +33,7 @@ use super::period::SlotNumber;
 use super::{
     cost::Measure,
     gateway::{HELD_US, SHARE_LIFETIME_US},
-    marks::{Apart, Marks},
+    marks::{Apart, Full, Marks},
     message::{
         BaseShares, Broadcast, BroadcastId, BroadcastRow, CounterId, Incarnation, Report, Steady,
     },
@@ -43,6 +46,10 @@ pub const OFFICE_US: u64 = 2_000_000;
 
 /// After how long a silence a gateway is no longer told anything, in microseconds.
 const FORGOTTEN_US: u64 = 10 * SHARE_LIFETIME_US;
+
+/// In how many rounds it is looked at every counter whether something of it can be forgotten; but at some in each.
+const FORGETS_IN: usize = 20;
+const FORGETS_AT_LEAST: usize = 1_024;
 
 /// Being in office.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +107,15 @@ pub struct Aggregator {
     members: BTreeMap<Incarnation, Member>,
     base: Vec<Book>,
     tallies: BTreeMap<CounterId, Tally>,
+    /// Who may use which share of counters that have shares of their own; of others all use their base shares.
+    books: BTreeMap<CounterId, Book>,
+    /// Counters that have to be looked at in the next round: something was counted, not everyone knows all of it, or shares are
+    /// dealt. While nobody uses a counter, and all know how it stands, it costs nothing.
+    busy: BTreeSet<CounterId>,
+    /// Those of what is under way at a time.
+    at_a_time: BTreeSet<CounterId>,
+    /// The last counter of which it was looked at whether something of it can be forgotten; `None`: all were.
+    looked_at: Option<CounterId>,
     /// Counters of which an earlier term has dealt shares of their own, as gateways echo it: somebody who has not been heard of in
     /// this one may use most of one. Nobody is told meanwhile that its base share of them is its own.
     inherited: Apart,
@@ -123,9 +139,11 @@ impl Aggregator {
             broadcasts: 0,
         });
         self.base = vec![Book::new(term > 1); Period::ALL.len()];
+        self.books.clear();
         if term > 1 {
             self.tallies.values_mut().for_each(Tally::inherit);
         }
+        self.busy = self.tallies.keys().copied().collect();
         self.inherited = Apart::default();
         let mut echoes = Vec::with_capacity(self.members.len());
         for (incarnation, member) in &mut self.members {
@@ -170,6 +188,8 @@ impl Aggregator {
         let obeyed = report.heard.filter(|heard| heard.term == term);
         // In the first term there is no earlier one.
         let is_earlier = obeyed.is_none() && term > 1;
+        // What has changed since it was told of anything, nobody knows.
+        let is_back = !member.is_some_and(|it| it.listens(now));
         let mut inherited = Vec::new();
         for row in &report.rows {
             let tally = self.tallies.entry(row.counter).or_insert_with(|| {
@@ -178,7 +198,13 @@ impl Aggregator {
                 }
                 Tally::default()
             });
-            tally.merge(from, report.number, row, is_earlier);
+            let is_news = tally.merge(from, report.number, row, is_earlier) || is_back;
+            if is_news && self.office.is_some() {
+                self.busy.insert(row.counter);
+            }
+            if row.counter.period.is_at_a_time() {
+                self.at_a_time.insert(row.counter);
+            }
         }
         let before = match self.members.get_mut(&from) {
             _ if is_earlier => report.apart.clone(),
@@ -230,10 +256,8 @@ impl Aggregator {
             own.extend(self.tallies.keys().filter(|id| echo.is_apart(id)));
         }
         own.into_iter().for_each(|id| self.give_book(id));
-        for (id, tally) in &mut self.tallies {
-            if let Some(book) = &mut tally.book {
-                book.adopt(from, echo.share(id));
-            }
+        for (id, book) in &mut self.books {
+            book.adopt(from, echo.share(id));
         }
     }
 
@@ -241,9 +265,9 @@ impl Aggregator {
     /// earlier term they are what the gateways say; those that obey this one already, and say that they have none, have not been
     /// told of any.
     fn give_book(&mut self, id: CounterId) {
-        let Some(tally) = self.tallies.get_mut(&id).filter(|it| it.book.is_none()) else {
+        if self.books.contains_key(&id) || !self.tallies.contains_key(&id) {
             return;
-        };
+        }
         let at = id.period.index();
         let mut book = self.base[at].clone();
         let term = self.office.map_or(0, |office| office.term);
@@ -262,12 +286,12 @@ impl Aggregator {
                 book.inherits_nothing(*incarnation);
             }
         }
-        tally.book = Some(book);
+        self.books.insert(id, book);
+        self.busy.insert(id);
     }
 
     fn books(&mut self) -> impl Iterator<Item = &mut Book> {
-        let own = self.tallies.values_mut().filter_map(|it| it.book.as_mut());
-        self.base.iter_mut().chain(own)
+        self.base.iter_mut().chain(self.books.values_mut())
     }
 
     // --- broadcasts
@@ -280,10 +304,10 @@ impl Aggregator {
         };
         office.broadcasts += 1;
         let office = *office;
-        self.deal(office, now, wall);
+        let full = self.deal(office, now, wall);
         let adopting = office.is_adopting(now);
         let apart = self.apart();
-        let mut rows = self.rows(now);
+        let mut rows = self.rows(now, &apart);
         let listening = self.members.iter().filter(|(_, it)| it.listens(now));
         listening
             .map(|(incarnation, member)| Broadcast {
@@ -297,6 +321,7 @@ impl Aggregator {
                 adopting,
                 base: self.base_shares(*incarnation),
                 apart: apart.clone(),
+                full: full.clone(),
                 rows: rows.remove(incarnation).unwrap_or_default(),
             })
             .collect()
@@ -308,43 +333,65 @@ impl Aggregator {
 
     /// The counters with shares of their own, and those that may have been given some before this term.
     fn apart(&self) -> Apart {
-        let own = || {
-            let own = self.tallies.iter().filter(|(_, tally)| tally.book.is_some());
-            own.map(|(id, _)| id)
-        };
         let mut many = [0; Period::ALL.len()];
-        own().for_each(|id| many[id.period.index()] += 1);
+        for id in self.books.keys() {
+            many[id.period.index()] += 1;
+        }
         let mut apart = many.map(Marks::with_room_for);
-        own().for_each(|id| apart[id.period.index()].add(id));
+        for id in self.books.keys() {
+            apart[id.period.index()].add(id);
+        }
         for (marks, inherited) in apart.iter_mut().zip(&self.inherited) {
             marks.add_all(inherited);
         }
         apart
     }
 
-    /// What each gateway is told of the counters that it has.
-    fn rows(&self, now: Steady) -> BTreeMap<Incarnation, Vec<BroadcastRow>> {
+    /// What each gateway is told of the counters that it has, as far as it does not say that it knows it. Of counters that have shares
+    /// of their own, it is always told.
+    fn rows(
+        &mut self,
+        now: Steady,
+        apart: &Apart,
+    ) -> BTreeMap<Incarnation, Vec<BroadcastRow>> {
         let listening = self.members.iter().filter(|(_, it)| it.listens(now));
         let mut rows: BTreeMap<Incarnation, Vec<BroadcastRow>> = listening
             .map(|(incarnation, _)| (*incarnation, Vec::new()))
             .collect();
-        for (id, tally) in &self.tallies {
+        let (tallies, books, base) = (&self.tallies, &self.books, &self.base);
+        self.busy.retain(|id| {
+            let Some(tally) = tallies.get(id) else {
+                return false;
+            };
+            let (book, at) = (books.get(id), id.period.index());
+            // Without a row, it would take the share for none.
+            let is_marked = apart[at].holds(id);
             let totals = tally.totals();
+            let mut is_busy = book.is_some();
             for (to, part) in &tally.parts {
-                if let Some(rows) = rows.get_mut(to) {
-                    rows.push(BroadcastRow {
-                        counter: *id,
-                        most: tally.most,
-                        share: tally.book.as_ref().map(|book| book.share(*to)),
-                        slots: part.tell(&totals),
-                    });
-                }
+                is_busy |= part.demand() > 0;
+                let is_told = book.is_some()
+                    || (is_marked && part.demand() > 0)
+                    || !part.knows(&totals);
+                let Some(rows) = rows.get_mut(to).filter(|_| is_told) else {
+                    continue;
+                };
+                is_busy = true;
+                let base = is_marked.then(|| base[at].share(*to));
+                rows.push(BroadcastRow {
+                    counter: *id,
+                    most: tally.most,
+                    share: book.map(|book| book.share(*to)).or(base),
+                    slots: part.tell(&totals),
+                });
             }
-        }
+            is_busy
+        });
         rows
     }
 
-    fn deal(&mut self, office: Office, now: Steady, wall: Timestamp) {
+    /// Deals out the shares; returns the counters of which nothing is left.
+    fn deal(&mut self, office: Office, now: Steady, wall: Timestamp) -> Full {
         let round = Round::new(office, &self.members, now, wall);
         for (book, period) in self.base.iter_mut().zip(Period::ALL) {
             round.deal(book, period, |_| Some(round.equal));
@@ -354,61 +401,55 @@ impl Aggregator {
                 *marks = Marks::default();
             }
         }
-        let mut contended = Vec::new();
-        for (id, tally) in &mut self.tallies {
+        let (mut contended, mut full) = (Vec::new(), Vec::new());
+        for id in &self.busy {
+            let Some(tally) = self.tallies.get_mut(id) else {
+                continue;
+            };
             tally.parts.values_mut().for_each(Part::age);
-            let is_contended = tally.is_contended(id.period, wall);
+            let used = tally.used(id.period, id.period.slot_at(wall));
+            let is_contended = tally.is_contended(used);
+            if used >= tally.most {
+                full.push(*id);
+            }
             let at = id.period.index();
             let base = &self.base[at];
-            if let Some(mut book) = tally.book.take() {
+            let Some(book) = self.books.get_mut(id) else {
                 if is_contended {
-                    round.deal(&mut book, id.period, round.by_demand(tally));
-                } else {
-                    let base = |it| Some(base.share(it).parts());
-                    round.deal(&mut book, id.period, base);
+                    contended.push(*id);
                 }
-                // Of one with inherited shares only its book knows who has which.
-                let is_inherited = self.inherited[at].holds(id);
-                let is_idle = !is_contended && !is_inherited && book.agrees_with(base);
-                tally.book = (!is_idle).then_some(book);
-            } else if is_contended {
-                contended.push(*id);
+                continue;
+            };
+            if is_contended {
+                round.deal(book, id.period, round.by_demand(tally));
+                continue;
+            }
+            round.deal(book, id.period, |it| Some(base.share(it).parts()));
+            // Of one with inherited shares only its book knows who has which.
+            if !self.inherited[at].holds(id) && book.agrees_with(base) {
+                self.books.remove(id);
             }
         }
         // This broadcast tells whoever has them the base share as its own, and all others that they have none; the next ones
         // change it.
         for id in contended {
             self.give_book(id);
-            let tally = self.tallies.get_mut(&id);
-            if let Some(Tally { parts, book, .. }) = tally
-                && let Some(book) = book
-            {
+            if let (Some(tally), Some(book)) = (self.tallies.get(&id), self.books.get_mut(&id)) {
                 let round = Round::new(office, &self.members, now, wall);
-                round.deal(book, id.period, |it| (!parts.contains_key(&it)).then_some(0));
+                let has_it = |it: &Incarnation| tally.parts.contains_key(it);
+                round.deal(book, id.period, |it| (!has_it(&it)).then_some(0));
             }
         }
+        Full::of(&full)
     }
 
     /// Forgets what counts no more, and whoever left or has been silent until nothing was left to it.
     fn forget(&mut self, now: Steady, wall: Timestamp) {
         self.free_what_is_held_no_more(now);
-        let members = &self.members;
-        // Of a counter at which it has counted nothing yet, a gateway is told as well.
-        let has_it = |it: &Incarnation, told: u64| {
-            let member = members.get(it);
-            member.is_some_and(|it| it.number == told && it.listens(now))
-        };
-        for (id, tally) in &mut self.tallies {
-            tally.forget(id.period, id.period.slot_at(wall), has_it);
-        }
-        self.tallies
-            .retain(|_, tally| tally.book.is_some() || !tally.parts.is_empty());
-        let own = || self.tallies.values().filter_map(|it| it.book.as_ref());
+        self.forget_some(now, wall);
         let uses = |it: &Incarnation| {
-            self.base
-                .iter()
-                .chain(own())
-                .any(|book| book.is_used_by(*it))
+            let mut books = self.base.iter().chain(self.books.values());
+            books.any(|book| book.is_used_by(*it))
         };
         let silent = self
             .members
@@ -420,6 +461,32 @@ impl Aggregator {
         for gone in gone.collect::<Vec<Incarnation>>() {
             self.members.remove(&gone);
             self.books().for_each(|book| book.release(gone));
+        }
+    }
+
+    /// Forgets what counts no more, of some counters each time.
+    fn forget_some(&mut self, now: Steady, wall: Timestamp) {
+        let members = &self.members;
+        // Of a counter at which it has counted nothing yet, a gateway is told as well.
+        let has_it = |it: &Incarnation, told: u64| {
+            let member = members.get(it);
+            member.is_some_and(|it| it.number == told && it.listens(now))
+        };
+        let some = (self.tallies.len() / FORGETS_IN).max(FORGETS_AT_LEAST);
+        let after = self.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut next = self.tallies.range_mut((after, Bound::Unbounded));
+        let (mut gone, mut last) = (Vec::new(), None);
+        for (id, tally) in next.by_ref().take(some) {
+            tally.forget(id.period, id.period.slot_at(wall), has_it);
+            if tally.parts.is_empty() && !self.books.contains_key(id) {
+                gone.push(*id);
+            }
+            last = Some(*id);
+        }
+        self.looked_at = next.next().and(last);
+        for id in gone {
+            self.tallies.remove(&id);
+            self.at_a_time.remove(&id);
         }
     }
 
@@ -437,13 +504,22 @@ impl Aggregator {
         };
         let since = self.office.map(|office| office.since);
         let is_settled = since.is_some_and(|since| now.us_since(since) > HELD_US);
-        let at_a_time = self.tallies.iter_mut();
-        for (_, tally) in at_a_time.filter(|(id, _)| id.period.is_at_a_time()) {
+        for id in &self.at_a_time {
+            let Some(tally) = self.tallies.get_mut(id) else {
+                continue;
+            };
+            let parts = tally.parts.len();
             tally.parts.retain(|it, part| holds(it, part.told));
+            if tally.parts.len() < parts && self.office.is_some() {
+                self.busy.insert(*id);
+            }
             if is_settled {
                 tally.disinherit();
             }
-            if let Some(book) = &mut tally.book {
+            if let Some(book) = self.books.get_mut(id) {
+                if is_settled {
+                    book.disinherit();
+                }
                 silent.iter().for_each(|it| book.release(*it));
             }
         }

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-use super::{Standing, book::Book};
+use super::Standing;
 
 /// How quickly what was asked for is forgotten: an eighth with each broadcast.
 const FORGOTTEN: u64 = 8;
@@ -48,8 +48,16 @@ struct PartSlot {
 pub(super) struct Tally {
     pub(super) parts: BTreeMap<Incarnation, Part>,
     pub(super) most: u64,
-    /// Who may use which share; `None`: all use their base shares.
-    pub(super) book: Option<Book>,
+}
+
+// === impl PartSlot ===
+
+impl PartSlot {
+    /// What all have counted, where nobody else of this term has counted anything: see [`Tally::total`].
+    fn total(&self) -> u64 {
+        let gone = self.inherited.map_or(0, |(known, own)| known.saturating_sub(own));
+        self.said.own.net().saturating_add(gone)
+    }
 }
 
 // === impl Part ===
@@ -86,7 +94,18 @@ impl Part {
         self.demand = self.demand.saturating_add(since.saturating_mul(FINER));
     }
 
-    fn merge(&mut self, row: &ReportRow, of_an_earlier_term: bool) {
+    /// Whether its incarnation says that it knows all of these totals.
+    pub(super) fn knows(&self, totals: &[(SlotNumber, u64)]) -> bool {
+        let mut totals = totals.iter();
+        totals.all(|(number, total)| match self.slot(*number) {
+            None => *total == 0,
+            Some(PartSlot { said, .. }) => said.total == *total && said.included == said.own,
+        })
+    }
+
+    /// Says whether anything is new.
+    fn merge(&mut self, row: &ReportRow, of_an_earlier_term: bool) -> bool {
+        let mut is_news = self.asked != row.asked;
         if row.asked < self.asked_before {
             // The gateway had forgotten the counter, and began again.
             self.asked_before = 0;
@@ -108,10 +127,17 @@ impl Part {
                 .iter_mut()
                 .find(|it| it.said.number == said.number)
             {
-                Some(slot) => *slot = merged,
-                None => self.slots.push(merged),
+                Some(slot) => {
+                    is_news |= slot.said != *said;
+                    *slot = merged;
+                }
+                None => {
+                    is_news = true;
+                    self.slots.push(merged);
+                }
             }
         }
+        is_news
     }
 }
 
@@ -119,14 +145,15 @@ impl Part {
 
 impl Tally {
     /// Takes a report's row over. `of_an_earlier_term`: the gateway does not obey this term yet, and tells what it knows from
-    /// the one before.
+    /// the one before. Says whether anything is new.
     pub(super) fn merge(
         &mut self,
         from: Incarnation,
         number: u64,
         row: &ReportRow,
         of_an_earlier_term: bool,
-    ) {
+    ) -> bool {
+        let is_other = self.most != row.most || !self.parts.contains_key(&from);
         self.most = row.most;
         let part = self.parts.entry(from).or_insert_with(|| Part {
             // What was asked for before it came up here says nothing of what is asked for now.
@@ -134,7 +161,7 @@ impl Tally {
             ..Part::default()
         });
         part.told = number;
-        part.merge(row, of_an_earlier_term);
+        part.merge(row, of_an_earlier_term) || is_other
     }
 
     /// Nobody is left of whom only an earlier term heard.
@@ -143,14 +170,10 @@ impl Tally {
         for slot in slots {
             slot.inherited = None;
         }
-        if let Some(book) = &mut self.book {
-            book.disinherit();
-        }
     }
 
     /// A term begins: what gateways know is from an earlier one.
     pub(super) fn inherit(&mut self) {
-        self.book = None;
         let slots = self.parts.values_mut().flat_map(|part| &mut part.slots);
         for slot in slots {
             slot.inherited = Some((slot.said.total, slot.said.included.net()));
@@ -188,6 +211,13 @@ impl Tally {
 
     /// What all have counted in the window that ends with `newest`.
     pub(super) fn used(&self, period: Period, newest: SlotNumber) -> u64 {
+        let mut parts = self.parts.values();
+        if let (Some(part), None) = (parts.next(), parts.next()) {
+            // As of most counters: one gateway has it.
+            let slots = part.slots.iter();
+            let counting = slots.filter(|it| period.counts_at(it.said.number, newest));
+            return counting.fold(0, |sum, slot| sum.saturating_add(slot.total()));
+        }
         let slots = self.slots().into_iter();
         let counting = slots.filter(|slot| period.counts_at(*slot, newest));
         counting.fold(0, |sum, slot| sum.saturating_add(self.total(slot)))
@@ -210,10 +240,8 @@ impl Tally {
     }
 
     /// Whether so much is used that shares should follow demand.
-    pub(super) fn is_contended(&self, period: Period, wall: Timestamp) -> bool {
-        self.used(period, period.slot_at(wall))
-            .saturating_mul(CONTENDED)
-            >= self.most
+    pub(super) const fn is_contended(&self, used: u64) -> bool {
+        used.saturating_mul(CONTENDED) >= self.most
     }
 
     /// What all have counted, slot by slot.

@@ -253,7 +253,7 @@ fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
 #[cfg(test)]
 mod tests {
     use gateway_policy::limits::{
-        marks::Apart,
+        marks::{Apart, Full},
         message::{BroadcastId, Steady},
     };
 
@@ -292,6 +292,7 @@ mod tests {
             adopting: false,
             base: [Share::of_2_32(9); _],
             apart: Apart::default(),
+            full: Full::default(),
             rows: Vec::new(),
         }
     }

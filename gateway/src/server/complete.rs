@@ -218,12 +218,16 @@ impl<'v> Call<'v> {
         route: &Route<'v>,
         turn: Turn,
     ) -> Result<Option<Since>, Failure> {
-        let first = route.step(self.view, Progress::default());
-        let mut asked = OfLimits::new(first.map_or_else(Estimate::default, |step| {
-            self.estimate(asks, step)
-        }));
-        asked.of_key(caller.key);
         let (rules, budgets) = (self.view.rules(), self.view.budget_rules());
+        let key = caller.key;
+        let is_limited = key.requests_per_minute.is_some() || key.tokens_per_minute.is_some();
+        if !is_limited && rules.is_empty() && budgets.is_empty() {
+            return Ok(None);
+        }
+        let first = route.step(self.view, Progress::default());
+        let first = first.map(|step| self.estimate(asks, step));
+        let mut asked = OfLimits::new(first.unwrap_or_default());
+        asked.of_key(key);
         if !rules.is_empty() || !budgets.is_empty() {
             let facts = Facts::of(self.view, caller, resolved, self.exchange.metadata());
             if let Some(rule) = rules.first(&facts) {

@@ -24,6 +24,8 @@
 //! - what gateways report are absolute amounts that only grow, so `G` never counts what was not admitted, and `u` is exact;
 //! - the shares that may be in use never sum above one: one is lowered, and its lowering confirmed by a report whose counts
 //!   are in `G`, before another is raised;
+//! - of a counter with shares of its own, a gateway that does not have it uses none until it was told one: broadcasts mark such
+//!   counters ([`marks`]), and reports echo the marks;
 //! - the share of a gateway that says nothing any more halves itself; what that frees is dealt out again for windows that
 //!   began after it was free, since nobody knows what it admitted in those before.
 //!

@@ -74,8 +74,18 @@ impl Totals {
 }
 
 async fn ask(nats: &Client, subject: &'static str, rule: Uuid) -> Option<LimitTotals> {
-    let asked = nats.request(subject, rule.as_bytes().to_vec().into());
-    let answer = timeout(ANSWER, asked).await.ok()?.ok()?;
+    let asked = async {
+        let inbox = nats.new_inbox();
+        let unique = inbox.rsplit('.').next().unwrap_or_default();
+        // Not an inbox: there the server itself answers, and nobody else may.
+        let to = subjects::limits_answer(unique);
+        let mut answers = nats.subscribe(to.clone()).await.ok()?;
+        let question = rule.as_bytes().to_vec().into();
+        let sent = nats.publish_with_reply(subject, to, question).await;
+        sent.ok()?;
+        answers.next().await
+    };
+    let answer = timeout(ANSWER, asked).await.ok()??;
     serde_json::from_slice(&answer.payload).ok()
 }
 

@@ -49,6 +49,11 @@ pub const BUDGETS_USED: &str = "limits.totals.used";
 pub const LIMITS_TOTALS_OF: &str = "limits.of.rates";
 /// The same of a budget policy.
 pub const BUDGETS_TOTALS_OF: &str = "limits.of.budgets";
+/// Where the answers to that are heard, each on a subject of its own: it ends with what the asking client makes up.
+#[must_use]
+pub fn limits_answer(unique: &str) -> String {
+    format!("limits.answer.{unique}")
+}
 
 /// The stream of what is lent of budgets: the newest record of each counter and window.
 pub const BUDGETS: &str = "BUDGETS";

@@ -72,7 +72,8 @@ impl Answers {
             so_far
         });
         let at = reached.position(|so_far| so_far >= enough);
-        self.usual.store(most_of(at.unwrap_or(BUCKETS - 1)), Relaxed);
+        self.usual
+            .store(most_of(at.unwrap_or(BUCKETS - 1)), Relaxed);
     }
 }
 
@@ -105,7 +106,10 @@ mod tests {
         for tokens in 0..200_000 {
             let (bucket, most) = (bucket_of(tokens), most_of(bucket_of(tokens)));
             assert!(bucket >= last, "{tokens}");
-            assert!(tokens <= most && most <= tokens + tokens / 4, "{tokens}: {most}");
+            assert!(
+                tokens <= most && most <= tokens + tokens / 4,
+                "{tokens}: {most}"
+            );
             last = bucket;
         }
         assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);

@@ -496,5 +496,9 @@ fn what_lacks_is_reported_at_once_and_once() {
     let _waits = decided(&limits, &paid([0; 16], DECIDES, 10), at(0));
     assert_eq!(limits.report_urgent(wire::MOST_BYTES).len(), 1);
     let _waits = decided(&limits, &paid([0; 16], DECIDES, 10), at(0));
-    assert_eq!(limits.report_urgent(wire::MOST_BYTES).len(), 0, "an answer is on its way");
+    assert_eq!(
+        limits.report_urgent(wire::MOST_BYTES).len(),
+        0,
+        "an answer is on its way"
+    );
 }

@@ -450,7 +450,10 @@ mod tests {
         assert_eq!(bound(r#","max_tokens":5000,"n":3"#), (Some(5_000), 3));
         assert_eq!(bound(r#","max_tokens":1.6e1,"n":0"#), (Some(16), 1));
         assert_eq!(bound(r#","max_tokens":-5,"n":null"#), (None, 1));
-        assert_eq!(bound(r#","max_tokens":9,"max_completion_tokens":7"#).0, Some(9));
+        assert_eq!(
+            bound(r#","max_tokens":9,"max_completion_tokens":7"#).0,
+            Some(9)
+        );
         assert_eq!(bound(r#","best_of":4,"n":2"#).1, 4);
         assert_eq!(bound(r#","prompt":["a","b"],"n":2"#).1, 4);
         assert_eq!(bound(r#","prompt":[[1,2],[3]]"#).1, 2);

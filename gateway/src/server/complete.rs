@@ -191,9 +191,9 @@ impl<'v> Call<'v> {
             Output::Text => {
                 let routed = step.routed.and_then(RoutedTarget::full);
                 let params = routed.map_or(&[][..], |it| it.override_params.as_slice());
-                let answer = params
-                    .iter()
-                    .fold(answer, |answer, it| answer.with(it.0.as_str(), it.1.as_str()));
+                let answer = params.iter().fold(answer, |answer, it| {
+                    answer.with(it.0.as_str(), it.1.as_str())
+                });
                 let usual = self.worker.health.of(&step.target.model.id).usual_answer();
                 Estimate::of_text(weight, answer.bound(), usual)
             }

@@ -356,7 +356,11 @@ async fn what_is_reserved_is_the_most_that_a_request_allows_itself() {
     let check = async |members: &str, output: u64| {
         let question = format!(r#"{{"model":"both","messages":[]{members}}}"#);
         let expected = price_of(&question, output);
-        assert_eq!(reserved(&scene, &spent, &question).await, expected, "{members}");
+        assert_eq!(
+            reserved(&scene, &spent, &question).await,
+            expected,
+            "{members}"
+        );
     };
     check(r#","max_tokens":5"#, 5).await;
     check(r#","max_tokens":50000"#, 50_000).await;

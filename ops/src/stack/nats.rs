@@ -174,8 +174,7 @@ impl User {
                 "limits.told.*",
                 "limits.leases.*",
                 "limits.totals.*",
-                // Answers to what `commands` asks of limits.
-                "_INBOX.commands.>",
+                "limits.answer.*",
                 "budgets.>",
                 "$JS.API.STREAM.CREATE.LIMITS",
                 "$JS.API.STREAM.CREATE.BUDGETS",
@@ -210,7 +209,12 @@ impl User {
     const fn may_subscribe(self) -> &'static [&'static str] {
         match self {
             Self::Admin => &[">"],
-            Self::Commands => &["_INBOX.commands.>", "report.gateway.*", "limits.totals.*"],
+            Self::Commands => &[
+                "_INBOX.commands.>",
+                "report.gateway.*",
+                "limits.totals.*",
+                "limits.answer.*",
+            ],
             Self::Projections => &[
                 "_INBOX.projections.>",
                 "limits.report.*",

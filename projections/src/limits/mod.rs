@@ -281,7 +281,9 @@ impl Work {
     }
 
     fn hear(&mut self, message: &async_nats::Message) {
-        let parts = self.pieces.read::<Report>(sender(message), &message.payload);
+        let parts = self
+            .pieces
+            .read::<Report>(sender(message), &message.payload);
         let Ok(parts) = parts else {
             self.config.status.note_unreadable();
             return;

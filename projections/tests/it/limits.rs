@@ -90,7 +90,9 @@ struct Node {
 impl Node {
     /// One that has had a request for each of these.
     async fn start(nats: &Nats, id: u8, counters: &[CounterId]) -> Self {
-        let client = async_nats::connect(nats.url()).await.expect("NATS is there");
+        let client = async_nats::connect(nats.url())
+            .await
+            .expect("NATS is there");
         let incarnation = Uuid::from_bytes([id; 16]);
         let subject = subjects::limits_told(incarnation);
         let mut gateway = Gateway::new(Incarnation([id; 16]), Steady(0));
@@ -116,7 +118,11 @@ impl Node {
         self.now = self.now.plus_us(1_000);
         let report = self.gateway.report(self.now);
         let most = self.client.server_info().max_payload;
-        assert_eq!(most, 1024 * 1024, "NATS takes no longer messages by default");
+        assert_eq!(
+            most,
+            1024 * 1024,
+            "NATS takes no longer messages by default"
+        );
         for message in wire::write([(SHARD, report)], most) {
             let subject = subjects::limits_report(self.incarnation);
             let sent = self.client.publish(subject, message.into()).await;
@@ -169,12 +175,18 @@ async fn more_than_twenty_thousand_contended_counters_of_one_shard_are_told_in_p
     })
     .await;
     assert_eq!(large.gateway.look().len(), MANY);
-    assert_eq!(small.gateway.look().len(), FEW, "what others count is not here");
+    assert_eq!(
+        small.gateway.look().len(),
+        FEW,
+        "what others count is not here"
+    );
     assert!(large.longest <= wire::MOST_BYTES && small.longest < 64 * 1024);
     // Of what only the other one uses it has no share of its own, and of what nobody uses, as much as all.
     assert_eq!(small.gateway.dealt(&many[1]), Share::NONE);
     let unused = counters(3, 64);
-    let dealt = unused.iter().filter(|id| small.gateway.dealt(id) > Share::NONE);
+    let dealt = unused
+        .iter()
+        .filter(|id| small.gateway.dealt(id) > Share::NONE);
     assert!(dealt.count() > 32);
 }
 
@@ -197,5 +209,10 @@ async fn how_the_counters_of_one_rule_stand_is_answered_to_whoever_asks() {
     })
     .await;
     let rule = Uuid::from_bytes([2; 16]);
-    assert!(answer.totals.iter().all(|it| it.rule == rule && it.used == 1));
+    assert!(
+        answer
+            .totals
+            .iter()
+            .all(|it| it.rule == rule && it.used == 1)
+    );
 }

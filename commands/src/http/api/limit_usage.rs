@@ -68,7 +68,11 @@ pub(super) async fn usage(
         let told = told.iter().flat_map(|it| &it.totals);
         told.filter(wanted).copied().collect::<Vec<_>>()
     };
-    let of_rates = totals_of(if all_rates.is_some() { &all_rates } else { &rates });
+    let of_rates = totals_of(if all_rates.is_some() {
+        &all_rates
+    } else {
+        &rates
+    });
     let of_budgets = totals_of(if all_budgets.is_some() {
         &all_budgets
     } else {

@@ -169,7 +169,12 @@ mod tests {
 
     #[test]
     fn two_are_one_whatever_their_sizes() {
-        for (few, many) in [(0..3, 100..900), (100..900, 0..3), (0..0, 5..9), (5..9, 0..0)] {
+        for (few, many) in [
+            (0..3, 100..900),
+            (100..900, 0..3),
+            (0..0, 5..9),
+            (5..9, 0..0),
+        ] {
             let mut all = marks(few.clone());
             all.add_all(&marks(many.clone()));
             let mut marked = few.chain(many);

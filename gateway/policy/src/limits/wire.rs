@@ -81,7 +81,11 @@ pub fn write<T: Serialize>(
         let part = (u8::try_from(shard).unwrap_or(u8::MAX), part);
         let part = postcard::to_allocvec(&part).expect("it goes into memory");
         if message.len() > 1 && message.len() + part.len() > most_bytes {
-            push(&mut messages, std::mem::replace(&mut message, vec![MESSAGE]), most_bytes);
+            push(
+                &mut messages,
+                std::mem::replace(&mut message, vec![MESSAGE]),
+                most_bytes,
+            );
         }
         message.extend(part);
     }
@@ -231,7 +235,9 @@ mod tests {
     }
 
     fn heard(pieces: &mut Pieces, messages: &[Vec<u8>]) -> Vec<(usize, Vec<u64>)> {
-        let read = messages.iter().map(|it| pieces.read(FROM, it).expect("ours"));
+        let read = messages
+            .iter()
+            .map(|it| pieces.read(FROM, it).expect("ours"));
         read.flatten().collect()
     }
 
@@ -241,7 +247,11 @@ mod tests {
         for (rows, most) in [(3, 1_000), (300, 1_000), (300, 100), (200_000, usize::MAX)] {
             let messages = write(parts(rows), most);
             assert!(messages.iter().all(|it| it.len() <= most.min(MOST_BYTES)));
-            assert_eq!(heard(&mut pieces, &messages[..]), parts(rows), "{rows}, {most}");
+            assert_eq!(
+                heard(&mut pieces, &messages[..]),
+                parts(rows),
+                "{rows}, {most}"
+            );
         }
     }
 
@@ -258,7 +268,11 @@ mod tests {
             assert_eq!(heard(&mut pieces, &other), [(3, vec![7; 3_000])]);
             // Its end and the beginning of the next one are none.
             let mixed = [&messages[..lost], &other[lost..]].concat();
-            let whole = if lost == 0 { vec![(3, vec![7; 3_000])] } else { vec![] };
+            let whole = if lost == 0 {
+                vec![(3, vec![7; 3_000])]
+            } else {
+                vec![]
+            };
             assert_eq!(heard(&mut pieces, &mixed), whole);
         }
     }

@@ -15,9 +15,10 @@ use super::{
     dice::Dice,
     setup::{LimitSetup, Load, SECOND_US, Setup},
     truth::{
-        Admission, Breach, InWindow, Truth, UnderWay, Verdict, View, cut_off_for_longer_k_times_more,
-        each_that_is_alone_keeps_the_limit, never_twice_the_limit, nothing_is_lost_after_convergence,
-        remaining_is_never_negative, shares_never_sum_above_one, within_the_stated_bound,
+        Admission, Breach, InWindow, Truth, UnderWay, Verdict, View,
+        cut_off_for_longer_k_times_more, each_that_is_alone_keeps_the_limit, never_twice_the_limit,
+        nothing_is_lost_after_convergence, remaining_is_never_negative, shares_never_sum_above_one,
+        within_the_stated_bound,
     },
 };
 use crate::limits::{

@@ -491,7 +491,10 @@ fn of_a_counter_that_is_used_up_the_first_request_of_a_gateway_is_refused_until_
     let (mut gateway, place) = used_up();
     let refused = ask(&mut gateway.counters()[place], 1, TOGETHER, noon());
     let refused = refused.expect_err("nothing is left");
-    assert_eq!((refused.remaining, refused.retry_after_us), (0, Some(300_000)));
+    assert_eq!(
+        (refused.remaining, refused.retry_after_us),
+        (0, Some(300_000))
+    );
     // It is told that two are left.
     let row = told(Period::Hour, noon(), None, 3, 0);
     gateway.hear(&Broadcast {

@@ -160,11 +160,7 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
     }
 }
 
-async fn tell(
-    client: &Client,
-    told: BTreeMap<Incarnation, Vec<(usize, Leases)>>,
-    status: &Status,
-) {
+async fn tell(client: &Client, told: BTreeMap<Incarnation, Vec<(usize, Leases)>>, status: &Status) {
     for (to, parts) in told {
         let subject = subjects::limits_leases(Uuid::from_bytes(to.0));
         send(client, &subject, parts, status).await;
@@ -228,7 +224,9 @@ impl<'c> Work<'c> {
 
     /// A gateway has reported: it is answered.
     async fn hear(&mut self, message: &async_nats::Message) {
-        let parts = self.pieces.read::<Purses>(sender(message), &message.payload);
+        let parts = self
+            .pieces
+            .read::<Purses>(sender(message), &message.payload);
         let Ok(parts) = parts else {
             self.config.status.note_unreadable();
             return;

@@ -349,11 +349,7 @@ impl Aggregator {
 
     /// What each gateway is told of the counters that it has, as far as it does not say that it knows it. Of counters that have shares
     /// of their own, it is always told.
-    fn rows(
-        &mut self,
-        now: Steady,
-        apart: &Apart,
-    ) -> BTreeMap<Incarnation, Vec<BroadcastRow>> {
+    fn rows(&mut self, now: Steady, apart: &Apart) -> BTreeMap<Incarnation, Vec<BroadcastRow>> {
         let listening = self.members.iter().filter(|(_, it)| it.listens(now));
         let mut rows: BTreeMap<Incarnation, Vec<BroadcastRow>> = listening
             .map(|(incarnation, _)| (*incarnation, Vec::new()))
@@ -370,9 +366,8 @@ impl Aggregator {
             let mut is_busy = book.is_some();
             for (to, part) in &tally.parts {
                 is_busy |= part.demand() > 0;
-                let is_told = book.is_some()
-                    || (is_marked && part.demand() > 0)
-                    || !part.knows(&totals);
+                let is_told =
+                    book.is_some() || (is_marked && part.demand() > 0) || !part.knows(&totals);
                 let Some(rows) = rows.get_mut(to).filter(|_| is_told) else {
                     continue;
                 };

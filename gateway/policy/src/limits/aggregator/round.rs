@@ -96,7 +96,9 @@ impl<'m> Round<'m> {
     /// Whether nothing can be in use any more, in this window, of what an earlier term has dealt to somebody who was not heard of in
     /// this one.
     pub(super) fn nothing_unheard_is_left(&self, period: Period) -> bool {
-        POOL.checked_shr(self.halvings(self.since, period)).unwrap_or(0) == 0
+        POOL.checked_shr(self.halvings(self.since, period))
+            .unwrap_or(0)
+            == 0
     }
 
     /// Since when a member's shares may have aged. While it obeys an earlier term, that one may have heard it later: until it

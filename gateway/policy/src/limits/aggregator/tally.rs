@@ -55,7 +55,9 @@ pub(super) struct Tally {
 impl PartSlot {
     /// What all have counted, where nobody else of this term has counted anything: see [`Tally::total`].
     fn total(&self) -> u64 {
-        let gone = self.inherited.map_or(0, |(known, own)| known.saturating_sub(own));
+        let gone = self
+            .inherited
+            .map_or(0, |(known, own)| known.saturating_sub(own));
         self.said.own.net().saturating_add(gone)
     }
 }

@@ -505,11 +505,10 @@ impl Aggregator {
             };
             let parts = tally.parts.len();
             tally.parts.retain(|it, part| holds(it, part.told));
-            if tally.parts.len() < parts && self.office.is_some() {
+            let is_freed = is_settled && tally.disinherit();
+            let is_news = is_freed || tally.parts.len() < parts;
+            if is_news && self.office.is_some() {
                 self.busy.insert(*id);
-            }
-            if is_settled {
-                tally.disinherit();
             }
             if let Some(book) = self.books.get_mut(id) {
                 if is_settled {

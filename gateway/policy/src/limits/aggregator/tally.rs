@@ -166,12 +166,12 @@ impl Tally {
         part.merge(row, of_an_earlier_term) || is_other
     }
 
-    /// Nobody is left of whom only an earlier term heard.
-    pub(super) fn disinherit(&mut self) {
+    /// Nobody is left of whom only an earlier term heard. Says whether that changes anything.
+    pub(super) fn disinherit(&mut self) -> bool {
         let slots = self.parts.values_mut().flat_map(|part| &mut part.slots);
-        for slot in slots {
-            slot.inherited = None;
-        }
+        slots.fold(false, |is_news, slot| {
+            slot.inherited.take().is_some() || is_news
+        })
     }
 
     /// A term begins: what gateways know is from an earlier one.

@@ -143,7 +143,9 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
                 None => return Err(Error::Deaf),
             },
             question = questions.next() => match question {
-                Some(question) => work.answer(&question).await,
+                Some(question) => if let Some((to, said)) = work.answer(&question) {
+                    totals::tell(client, &to, &said).await;
+                },
                 None => return Err(Error::Deaf),
             },
             Some((record, written)) = work.writes.next() => work.written(&record, written?).await,
@@ -296,17 +298,15 @@ impl<'c> Work<'c> {
         (most, used)
     }
 
-    /// Says how the counters of one policy stand, to whoever asks for it.
-    async fn answer(&self, question: &async_nats::Message) {
-        let rule = Uuid::from_slice(&question.payload);
-        let (Some(to), Ok(rule)) = (&question.reply, rule) else {
-            return;
-        };
+    /// How the counters of one policy stand, and where whoever asks for it hears that.
+    fn answer(&self, question: &async_nats::Message) -> Option<(String, LimitTotals)> {
+        let rule = Uuid::from_slice(&question.payload).ok()?;
+        let to = question.reply.as_ref()?.to_string();
         let (now, wall) = (self.steady(), (self.config.now)());
         let all = self.shards.iter().flat_map(|it| it.treasury.standings(now));
         let all = all.filter(|(budget, _)| budget.counter.rule == rule.into_bytes());
         let all = all.map(|(budget, standing)| totals::of_budget(&budget, &standing));
-        totals::tell(self.client, to.as_str(), &LimitTotals::of(all, wall)).await;
+        Some((to, LimitTotals::of(all, wall)))
     }
 
     /// Plans what is to be lent, and begins to write it down.

@@ -3,13 +3,15 @@
 //! It is told over core NATS once a second. Nothing is stored: after a start the picture is whole again within a second.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
 use async_nats::Client;
 use events_schema::{subjects, time::Timestamp, totals::LimitTotals};
 use futures_util::StreamExt as _;
+use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::clock;
 
@@ -17,6 +19,9 @@ use crate::clock;
 const FRESH_US: i64 = 10_000_000;
 /// How long to wait before subscribing again when the subscription ended.
 const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(1);
+
+/// How long an answer is waited for.
+const ANSWER: Duration = Duration::from_millis(500);
 
 /// What was told last, and when it came in.
 type Told = RwLock<Option<(Arc<LimitTotals>, Timestamp)>>;
@@ -26,11 +31,14 @@ type Told = RwLock<Option<(Arc<LimitTotals>, Timestamp)>>;
 pub struct Totals {
     rates: Arc<Told>,
     budgets: Arc<Told>,
+    /// Who is asked for more.
+    nats: Arc<OnceLock<Client>>,
 }
 
 impl Totals {
     /// Notes what is told for as long as the task lives.
     pub async fn listen(self, nats: Client) {
+        let _ = self.nats.set(nats.clone());
         tokio::join!(
             listen_to(&nats, subjects::LIMITS_TOTALS, &self.rates),
             listen_to(&nats, subjects::BUDGETS_TOTALS, &self.budgets),
@@ -48,6 +56,37 @@ impl Totals {
     pub fn budgets(&self, now: Timestamp) -> Option<Arc<LimitTotals>> {
         fresh(&self.budgets, now)
     }
+}
+
+impl Totals {
+    /// How the counters of one rate-limit policy or key stand, and those of one budget policy: what is told to everybody may lack
+    /// them, since they are not among those that are used most. `None`: nobody answers.
+    pub async fn of(&self, rule: Uuid) -> [Option<Arc<LimitTotals>>; 2] {
+        let Some(nats) = self.nats.get() else {
+            return [None, None];
+        };
+        let (rates, budgets) = tokio::join!(
+            ask(nats, subjects::LIMITS_TOTALS_OF, rule),
+            ask(nats, subjects::BUDGETS_TOTALS_OF, rule),
+        );
+        [rates, budgets].map(|it| it.map(Arc::new))
+    }
+}
+
+async fn ask(nats: &Client, subject: &'static str, rule: Uuid) -> Option<LimitTotals> {
+    let asked = async {
+        let inbox = nats.new_inbox();
+        let unique = inbox.rsplit('.').next().unwrap_or_default();
+        // Not an inbox: there the server itself answers, and nobody else may.
+        let to = subjects::limits_answer(unique);
+        let mut answers = nats.subscribe(to.clone()).await.ok()?;
+        let question = rule.as_bytes().to_vec().into();
+        let sent = nats.publish_with_reply(subject, to, question).await;
+        sent.ok()?;
+        answers.next().await
+    };
+    let answer = timeout(ANSWER, asked).await.ok()??;
+    serde_json::from_slice(&answer.payload).ok()
 }
 
 async fn listen_to(nats: &Client, subject: &'static str, told: &Told) {

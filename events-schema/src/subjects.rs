@@ -45,6 +45,16 @@ pub const BUDGETS_TOTALS: &str = "limits.totals.budgets";
 /// second, core NATS, not stored.
 pub const BUDGETS_USED: &str = "limits.totals.used";
 
+/// Asks how the counters of one rate-limit policy, or key, stand, by its id: the worker in office answers; core NATS, not stored.
+pub const LIMITS_TOTALS_OF: &str = "limits.of.rates";
+/// The same of a budget policy.
+pub const BUDGETS_TOTALS_OF: &str = "limits.of.budgets";
+/// Where the answers to that are heard, each on a subject of its own: it ends with what the asking client makes up.
+#[must_use]
+pub fn limits_answer(unique: &str) -> String {
+    format!("limits.answer.{unique}")
+}
+
 /// The stream of what is lent of budgets: the newest record of each counter and window.
 pub const BUDGETS: &str = "BUDGETS";
 /// What `BUDGETS` takes.

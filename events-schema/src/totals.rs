@@ -56,6 +56,12 @@ pub struct LimitTotal {
 }
 
 impl LimitTotal {
+    /// How much is used above what it lets through.
+    #[must_use]
+    pub const fn overshot(&self) -> u64 {
+        self.used.saturating_sub(self.most)
+    }
+
     /// How much is used and held of what it lets through, in parts of 10,000.
     #[must_use]
     pub fn fraction(&self) -> u64 {
@@ -123,5 +129,6 @@ mod tests {
         };
         assert_eq!(half.fraction(), 5_000);
         assert_eq!(total(u64::MAX, 0).fraction(), u64::MAX);
+        assert_eq!((half.overshot(), total(107, 100).overshot()), (0, 7));
     }
 }

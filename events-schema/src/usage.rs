@@ -317,7 +317,7 @@ pub enum LimitMeasure {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LimitPeriod {
-    /// Any minute.
+    /// The last 50 to 60 seconds, in slots of ten.
     Minute,
     /// An hour of the clock.
     Hour,

@@ -168,7 +168,8 @@ fn run(config: &Config) -> Result<(), AnyError> {
         None
     } else {
         let link = runtime.block_on(nats::connect(&server, "sluice-gateway limits"))?;
-        let told = exchange::run(limits, identity.incarnation, link, leaving.clone());
+        let metrics = Arc::clone(&shared.metrics);
+        let told = exchange::run(limits, metrics, identity.incarnation, link, leaving.clone());
         Some(runtime.spawn(told))
     };
     let signals = runtime.block_on(async { Signals::new() })?;

@@ -155,6 +155,13 @@ pub struct SpanMetrics {
     pub dropped_collector: Counter,
 }
 
+/// What the telling of limits and budgets counts.
+#[derive(Debug, Default)]
+pub struct LimitMetrics {
+    /// Messages to the projections that could not be sent.
+    pub unsent: Counter,
+}
+
 /// Everything that a gateway counts.
 #[derive(Debug)]
 pub struct Metrics {
@@ -163,6 +170,8 @@ pub struct Metrics {
     pub record: RecordMetrics,
     /// What the telling of spans counts.
     pub spans: SpanMetrics,
+    /// What the telling of limits and budgets counts.
+    pub limits: LimitMetrics,
 }
 
 /// What `/metrics` says about the view.
@@ -188,6 +197,7 @@ impl Metrics {
             workers: (0..workers).map(|_| Arc::default()).collect(),
             record: RecordMetrics::default(),
             spans: SpanMetrics::default(),
+            limits: LimitMetrics::default(),
         }
     }
 
@@ -305,6 +315,12 @@ impl Metrics {
                 "counter",
                 "Decisions in which a request was not counted at all limits and budgets that concern it: there were too many.",
                 self.sum(|it| it.uncounted_limits.get()),
+            ),
+            (
+                "limits_unsent_total",
+                "counter",
+                "Messages on limits and budgets to the projections that could not be sent.",
+                self.limits.unsent.get(),
             ),
             (
                 "lease_waits_total",

@@ -56,6 +56,8 @@ pub struct LimitUsageItem {
     /// Whether more may be used than is known: after a loss, until the records of all requests have been counted, and of gateways
     /// that died or are cut off, until theirs have.
     pub is_lower_bound: bool,
+    /// How much of that is above the limit.
+    pub overshot: LimitAmount,
     /// How much more is lent to gateways, or may be used by requests under way.
     pub held: LimitAmount,
     /// What requests asked for and were refused.

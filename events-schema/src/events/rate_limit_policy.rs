@@ -60,7 +60,7 @@ pub enum LimitUnit {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LimitWindow {
-    /// Any 60 seconds.
+    /// The last 50 to 60 seconds, in slots of ten.
     Minute,
     /// An hour of the clock, UTC.
     Hour,

@@ -115,7 +115,7 @@ pub enum LimitUnitEntry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
 #[rkyv(derive(Debug, Clone, Copy, PartialEq, Eq))]
 pub enum LimitWindowEntry {
-    /// Any 60 seconds.
+    /// The last 50 to 60 seconds, in slots of ten.
     Minute,
     /// An hour of the clock, UTC.
     Hour,

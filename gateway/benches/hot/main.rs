@@ -47,7 +47,7 @@ use gateway::{
 use gateway_policy::{
     Asking, Caller, Configuration as _, Facts, Progress, Rules, authenticate, authorize,
     limits::{
-        Estimate,
+        Estimate, Spend,
         admission::{Turn, admit},
         message::Incarnation,
     },
@@ -226,6 +226,7 @@ fn limits_and_budgets(stopwatch: &mut Stopwatch, config: &Memory) {
     let estimate = Estimate {
         input: 100,
         output: 600,
+        most_output: 600,
     };
     let used = Settled {
         tokens: 650,
@@ -250,7 +251,11 @@ fn limits_and_budgets(stopwatch: &mut Stopwatch, config: &Memory) {
         let mut asked = Asked::new(estimate);
         asked.of_key(black_box(caller.key));
         let facts = Facts::of(config, caller, resolved, &metadata);
-        asked.of_budgets(&budgets.all(&facts), 3_000, &facts);
+        let spend = Spend {
+            tokens: 700,
+            cost: 3_000,
+        };
+        asked.of_budgets(&budgets.all(&facts), spend, &facts);
         settle(&asked);
     });
 }

@@ -166,6 +166,13 @@ impl<'c> Plan<'c> {
         }
     }
 
+    /// All that it may come to, each target once, in the order in which they are tried.
+    pub fn targets(self, config: &'c impl Configuration) -> impl Iterator<Item = Step<'c>> {
+        let first = Some(Progress::default());
+        let all = std::iter::successors(first, move |at| self.other_target(*at));
+        all.filter_map(move |at| self.step(config, at))
+    }
+
     /// What follows when the attempt at `progress` ended so; `None`: nothing, and what was answered is the answer.
     #[must_use]
     pub fn next(self, progress: Progress, ended: Ended, wish: Option<&RetryWish>) -> Option<Next> {

@@ -55,7 +55,7 @@ pub(super) fn overspent_row(why: Why) -> Row {
 
 const fn period_name(period: Period) -> &'static str {
     match period {
-        Period::SlidingMinute | Period::WholeMinute | Period::Minute => "minute",
+        Period::SlidingMinute | Period::Minute => "minute",
         Period::Hour => "hour",
         Period::Day => "day",
         Period::Week => "week",

@@ -1,8 +1,9 @@
 //! How targets fare, as this gateway sees them: shared by its worker threads, read at each choice, without locks.
 //!
 //! - [`circuit`]: whether a target has failed too often;
-//! - [`latency`]: how fast it answers.
+//! - [`latency`]: how fast it answers; [`answers`]: how long its answers are.
 
+pub mod answers;
 pub mod circuit;
 pub mod latency;
 
@@ -21,6 +22,7 @@ use gateway_policy::EntryId;
 use http::StatusCode;
 
 use self::{
+    answers::Answers,
     circuit::{Breaker, Tolerance},
     latency::{Latency, Means, Sample},
 };
@@ -37,6 +39,7 @@ pub struct ModelHealth {
     name: OnceLock<String>,
     breaker: Breaker,
     latency: Latency,
+    answers: Answers,
     /// When it was last judged; 0: never.
     used_at_us: AtomicU64,
 }
@@ -152,6 +155,12 @@ impl ModelHealth {
         }
     }
 
+    /// How many tokens nearly all of its answers keep to.
+    #[must_use]
+    pub fn usual_answer(&self) -> u64 {
+        self.answers.usual()
+    }
+
     /// It was to find out whether it works again, and another target was chosen.
     pub fn release(&self) {
         self.breaker.release();
@@ -242,6 +251,7 @@ impl ThreadHealth {
         let now_us = self.all.us_at(now);
         self.judge_at(model, Verdict::Well, now_us);
         if let Some(it) = latency {
+            model.answers.note(it.output_tokens);
             model.latency.note(Sample {
                 at_us: now_us,
                 per_token_us: it.duration_us / it.output_tokens.max(1),

@@ -7,8 +7,8 @@ use events_schema::snapshot::entries::ArchivedKeyEntry;
 use gateway_policy::{
     EntryId, Facts, Matching, Measure, Rule, RuleLimit,
     limits::{
-        Estimate,
-        counter::{CutOff, Mode, Terms, WhenCutOff},
+        Estimate, Spend,
+        counter::{Mode, Terms, WhenCutOff},
         lease::Role,
         message::CounterId,
         period::Period,
@@ -24,14 +24,6 @@ pub const MOST_LIMITS: usize = 2 + 8 * MOST_TEAMS;
 /// concern one request, and each is looked at with all others locked. What a request does not count for is in its record
 /// (`uncounted:budget_policy:…`) and in a metric.
 pub const MOST_BUDGETS: usize = 32;
-
-/// A gateway never refuses a request since NATS is away: when it has heard nothing for ten seconds (five in which a share
-/// holds, and as long again), each limit is its own. A second later nobody counts any more what was under way there
-/// ([`HELD_US`](gateway_policy::limits::gateway::HELD_US)).
-const CUT_OFF: CutOff = CutOff {
-    after_us: 5_000_000,
-    then: WhenCutOff::Alone,
-};
 
 /// Whose limit it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,11 +46,7 @@ pub(super) struct OfLimit {
 
 impl OfLimit {
     pub(super) const fn terms(&self) -> Terms {
-        Terms {
-            most: self.most,
-            mode: self.mode,
-            cut_off: Some(CUT_OFF),
-        }
+        Terms::of_rate_limit(self.most, self.mode)
     }
 }
 
@@ -82,10 +70,10 @@ pub struct Asked<'r> {
     decider: Option<&'r Rule>,
     uncounted: Option<&'r Rule>,
     uncounted_budget: Option<&'r Rule>,
-    /// What it will use, as estimated.
+    /// What it will use, as estimated for limits.
     tokens: u64,
-    /// What that costs, in nano-dollars.
-    cost: u64,
+    /// What it may use, for budgets.
+    spend: Spend,
 }
 
 impl<'r> Asked<'r> {
@@ -100,7 +88,7 @@ impl<'r> Asked<'r> {
             uncounted: None,
             uncounted_budget: None,
             tokens: estimate.tokens(),
-            cost: 0,
+            spend: Spend { tokens: 0, cost: 0 },
         }
     }
 
@@ -167,9 +155,9 @@ impl<'r> Asked<'r> {
         }
     }
 
-    /// Asks budgets for what costs so much, in nano-dollars: the first decides, and all count.
-    pub fn of_budgets(&mut self, matching: &Matching<'r>, cost: u64, facts: &Facts<'_>) {
-        self.cost = cost;
+    /// Asks budgets for what may cost so much: the first decides, and all count.
+    pub fn of_budgets(&mut self, matching: &Matching<'r>, spend: Spend, facts: &Facts<'_>) {
+        self.spend = spend;
         self.uncounted_budget = matching.left_out();
         for rule in matching.iter() {
             let is_first = self.decider.is_none();
@@ -209,8 +197,8 @@ impl<'r> Asked<'r> {
         };
         let cost = match limit.measure {
             Measure::Requests => 1,
-            Measure::Tokens => self.tokens,
-            Measure::Cost => self.cost,
+            Measure::Tokens => self.spend.tokens,
+            Measure::Cost => self.spend.cost,
         };
         OfBudget {
             shard: shard(&id),
@@ -251,7 +239,7 @@ impl<'r> Asked<'r> {
             let cost = match measure {
                 Measure::Requests => 1,
                 Measure::Tokens => self.tokens.min(most).max(1),
-                Measure::Cost => self.cost.min(most).max(1),
+                Measure::Cost => self.spend.cost.min(most).max(1),
             };
             let _ = self.limits.try_push(OfLimit {
                 id,
@@ -328,7 +316,7 @@ impl Asked<'_> {
         limit: RuleLimit,
         cost: u64,
     ) {
-        self.cost = cost;
+        self.spend.cost = cost;
         let of = self.of_budget(rule, segment, limit, role);
         self.budgets.push(of);
     }

@@ -6,13 +6,17 @@ use std::{sync::Arc, time::Duration};
 use async_nats::Subscriber;
 use events_schema::subjects;
 use futures_util::StreamExt as _;
-use gateway_policy::limits::{lease::Leases, message::Broadcast, wire};
+use gateway_policy::limits::{
+    lease::Leases,
+    message::Broadcast,
+    wire::{MOST_BYTES, Pieces, Unreadable},
+};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Limits, QUIET};
-use crate::nats::Link;
+use crate::{metrics::Metrics, nats::Link};
 
 /// How often all is reported, while there are not too many counters.
 pub(super) const REPORT: Duration = Duration::from_millis(100);
@@ -22,21 +26,29 @@ const TOGETHER: Duration = Duration::from_millis(5);
 const SEND: Duration = Duration::from_millis(500);
 /// Between two attempts to hear what is told.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Whose pieces are put together: those of whoever is in office.
+const OFFICE: u128 = 0;
 
 /// Reports and listens until `shutdown`, and then reports that this gateway has left.
 pub async fn run(
     limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
     incarnation: Uuid,
     mut link: Link,
     shutdown: CancellationToken,
 ) {
+    let mut sender = Sender {
+        link: link.clone(),
+        metrics,
+        is_failing: false,
+    };
     let talk = async {
         loop {
             let nth = link.up().await;
             let mut lost = link.clone();
             tokio::select! {
                 () = lost.lost(nth) => {}
-                () = talk(&limits, incarnation, &link) => sleep(AGAIN).await,
+                () = talk(&limits, incarnation, &mut sender) => sleep(AGAIN).await,
             }
         }
     };
@@ -44,8 +56,9 @@ pub async fn run(
         () = talk => {}
         () = shutdown.cancelled() => {
             if link.connected.borrow().is_some() {
-                send(&link, subjects::limits_report(incarnation), limits.leave()).await;
-                send(&link, subjects::limits_purses(incarnation), limits.leave_purses()).await;
+                let most = sender.most_bytes();
+                sender.send(subjects::limits_report(incarnation), limits.leave(most)).await;
+                sender.send(subjects::limits_purses(incarnation), limits.leave_purses(most)).await;
                 let _flushed = timeout(SEND, link.client.flush()).await;
             }
         }
@@ -53,13 +66,15 @@ pub async fn run(
 }
 
 /// Over one connection, until something is wrong with it.
-async fn talk(limits: &Limits, incarnation: Uuid, link: &Link) {
-    let told = listen(link, subjects::limits_told(incarnation)).await;
-    let lent = listen(link, subjects::limits_leases(incarnation)).await;
+async fn talk(limits: &Limits, incarnation: Uuid, sender: &mut Sender) {
+    let told = listen(&sender.link, subjects::limits_told(incarnation)).await;
+    let lent = listen(&sender.link, subjects::limits_leases(incarnation)).await;
     let (Some(mut told), Some(mut lent)) = (told, lent) else {
         tracing::warn!("what is told of limits cannot be heard");
         return;
     };
+    let (mut told_pieces, mut lent_pieces) = (Pieces::default(), Pieces::default());
+    let most = sender.most_bytes();
     let mut due = Box::pin(sleep(Duration::ZERO));
     let mut purses_due = Box::pin(sleep(Duration::ZERO));
     let (mut greeted, mut not_before) = (None::<Instant>, Instant::now());
@@ -72,26 +87,28 @@ async fn talk(limits: &Limits, incarnation: Uuid, link: &Link) {
         tokio::select! {
             message = told.next() => {
                 let Some(message) = message else { return };
-                match wire::read::<Broadcast>(&message.payload) {
+                match told_pieces.read::<Broadcast>(OFFICE, &message.payload) {
                     Ok(parts) => limits.hear(&parts),
-                    Err(wire::Unreadable) => tracing::warn!("what is told of limits cannot be read"),
+                    Err(Unreadable) => tracing::warn!("what is told of limits cannot be read"),
                 }
             }
             message = lent.next() => {
                 let Some(message) = message else { return };
-                match wire::read::<Leases>(&message.payload) {
+                match lent_pieces.read::<Leases>(OFFICE, &message.payload) {
+                    // Of a message of which this is a piece, more is to come.
+                    Ok(parts) if parts.is_empty() => {}
                     Ok(parts) => limits.hear_leases(&parts),
-                    Err(wire::Unreadable) => tracing::warn!("what is told of leases cannot be read"),
+                    Err(Unreadable) => tracing::warn!("what is told of leases cannot be read"),
                 }
             }
             () = urged => {
-                send(link, purses(), limits.report_urgent()).await;
+                sender.send(purses(), limits.report_urgent(most)).await;
                 not_before = Instant::now() + TOGETHER;
             }
             () = &mut due => {
                 let now = Instant::now();
-                let reports = limits.report(now.into_std());
-                send(link, subjects::limits_report(incarnation), reports).await;
+                let reports = limits.report(now.into_std(), most);
+                sender.send(subjects::limits_report(incarnation), reports).await;
                 due.as_mut().reset(now + limits.pause());
             }
             () = &mut purses_due => {
@@ -100,7 +117,7 @@ async fn talk(limits: &Limits, incarnation: Uuid, link: &Link) {
                 if greets {
                     greeted = Some(now);
                 }
-                send(link, purses(), limits.report_purses(greets)).await;
+                sender.send(purses(), limits.report_purses(greets, most)).await;
                 purses_due.as_mut().reset(now + limits.pause_of_purses());
             }
         }
@@ -112,11 +129,39 @@ async fn listen(link: &Link, subject: String) -> Option<Subscriber> {
     subscribed.ok()?.ok()
 }
 
-async fn send(link: &Link, subject: String, messages: Vec<Vec<u8>>) {
-    for message in messages {
-        let sent = timeout(SEND, link.client.publish(subject.clone(), message.into())).await;
-        if !matches!(sent, Ok(Ok(()))) {
-            tracing::debug!("a report on limits was dropped");
+/// Sends what is reported.
+struct Sender {
+    link: Link,
+    metrics: Arc<Metrics>,
+    /// Whether the last message could not be sent: that is said once.
+    is_failing: bool,
+}
+
+impl Sender {
+    /// How long a message may be, as the server says, in bytes.
+    fn most_bytes(&self) -> usize {
+        match self.link.client.server_info().max_payload {
+            0 => MOST_BYTES,
+            most => most,
+        }
+    }
+
+    async fn send(&mut self, subject: String, messages: Vec<Vec<u8>>) {
+        for message in messages {
+            let (client, bytes) = (&self.link.client, message.len());
+            let sent = timeout(SEND, client.publish(subject.clone(), message.into())).await;
+            let why = match sent {
+                Ok(Ok(())) => {
+                    self.is_failing = false;
+                    continue;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "it takes too long".to_owned(),
+            };
+            self.metrics.limits.unsent.add(1);
+            if !std::mem::replace(&mut self.is_failing, true) {
+                tracing::warn!(why, bytes, "what is counted of limits cannot be reported");
+            }
         }
     }
 }

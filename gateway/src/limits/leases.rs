@@ -129,27 +129,33 @@ impl Limits {
         }
     }
 
-    /// What is to be reported at once of purses, as messages.
-    pub(super) fn report_urgent(&self) -> Vec<Vec<u8>> {
+    /// What is to be reported at once of purses, as messages of so many bytes at most.
+    pub(super) fn report_urgent(&self, most_bytes: usize) -> Vec<Vec<u8>> {
         let urgent = self.leasing.urgent.swap(0, Relaxed);
-        self.report_purses_of(|shard, _| urgent & (1 << shard) != 0)
+        self.report_purses_of(most_bytes, |shard, _| urgent & (1 << shard) != 0)
     }
 
     /// What is to be reported of all purses, as messages. `greets`: also where there are none.
-    pub(super) fn report_purses(&self, greets: bool) -> Vec<Vec<u8>> {
+    pub(super) fn report_purses(&self, greets: bool, most_bytes: usize) -> Vec<Vec<u8>> {
         self.leasing.urgent.store(0, Relaxed);
-        self.report_purses_of(|shard, purses| purses > 0 || (greets && shard == GREETING_SHARD))
+        self.report_purses_of(most_bytes, |shard, purses| {
+            purses > 0 || (greets && shard == GREETING_SHARD)
+        })
     }
 
     /// Of the shards that are due, by their number and how many purses they have.
-    fn report_purses_of(&self, is_due: impl Fn(usize, usize) -> bool) -> Vec<Vec<u8>> {
+    fn report_purses_of(
+        &self,
+        most_bytes: usize,
+        is_due: impl Fn(usize, usize) -> bool,
+    ) -> Vec<Vec<u8>> {
         let steady = self.steady();
         let due = (0..self.shards.len()).filter_map(|shard| {
             let mut gateway = self.lock(shard);
             let purses = gateway.wallet.look().len();
             is_due(shard, purses).then(|| (shard, gateway.wallet.report(steady)))
         });
-        wire::write::<Purses>(due)
+        wire::write::<Purses>(due, most_bytes)
     }
 
     /// How long after a report of all purses the next one is due.
@@ -159,11 +165,11 @@ impl Limits {
     }
 
     /// The last report of purses: from now on nothing is spent.
-    pub(super) fn leave_purses(&self) -> Vec<Vec<u8>> {
+    pub(super) fn leave_purses(&self, most_bytes: usize) -> Vec<Vec<u8>> {
         let steady = self.steady();
         let parts =
             (0..self.shards.len()).map(|shard| (shard, self.lock(shard).wallet.leave(steady)));
-        wire::write(parts)
+        wire::write(parts, most_bytes)
     }
 
     /// Takes over what is told of leases.

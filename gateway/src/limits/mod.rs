@@ -50,8 +50,8 @@ pub use self::{
 };
 
 /// How many counters a shard has at most, 65,536 in all: callers choose the values of metadata that have a counter each. When it
-/// is full, the next values of a rule share one counter there, which is as good as they were one value. A report of so many is
-/// half as long as a message may be.
+/// is full, the next values of a rule share one counter there, which is as good as they were one value. What other gateways count
+/// makes none here.
 const MOST_COUNTERS: usize = 4_096;
 
 /// How many purses a shard has at most, as [`MOST_COUNTERS`].
@@ -392,8 +392,8 @@ impl Limits {
         pause_of(self.counters())
     }
 
-    /// What is to be reported, as messages.
-    pub(crate) fn report(&self, now: Instant) -> Vec<Vec<u8>> {
+    /// What is to be reported, as messages of so many bytes at most.
+    pub(crate) fn report(&self, now: Instant, most_bytes: usize) -> Vec<Vec<u8>> {
         let steady = self.steady();
         let due = self.shards.iter().enumerate().filter_map(|(at, shard)| {
             let mut reported = shard
@@ -408,14 +408,14 @@ impl Limits {
             *reported = Some(now);
             Some((at, gateway.report(steady)))
         });
-        wire::write(due)
+        wire::write(due, most_bytes)
     }
 
     /// The last report: from now on nothing is admitted.
-    pub(crate) fn leave(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn leave(&self, most_bytes: usize) -> Vec<Vec<u8>> {
         let steady = self.steady();
         let parts = (0..self.shards.len()).map(|at| (at, self.lock(at).leave(steady)));
-        wire::write(parts)
+        wire::write(parts, most_bytes)
     }
 
     /// Takes over what is told.

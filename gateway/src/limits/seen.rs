@@ -125,7 +125,7 @@ fn limit_seen(
             Measure::Cost => LimitMeasure::Cost,
         },
         period: match id.period {
-            Period::SlidingMinute | Period::WholeMinute | Period::Minute => LimitPeriod::Minute,
+            Period::SlidingMinute | Period::Minute => LimitPeriod::Minute,
             Period::Hour => LimitPeriod::Hour,
             Period::Day => LimitPeriod::Day,
             Period::Week => LimitPeriod::Week,

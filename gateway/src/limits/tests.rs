@@ -3,7 +3,12 @@
 use events_schema::events::LimitMode;
 use gateway_policy::{
     RuleLimit,
-    limits::{Estimate, lease::Leases},
+    limits::{
+        Estimate, Share,
+        lease::Leases,
+        marks::{Apart, Full},
+        message::{Amounts, BroadcastId, BroadcastRow, BroadcastSlot},
+    },
 };
 
 use super::*;
@@ -23,6 +28,7 @@ const fn estimate(tokens: u64) -> Estimate {
     Estimate {
         input: tokens,
         output: 0,
+        most_output: 0,
     }
 }
 
@@ -195,6 +201,49 @@ fn callers_cannot_make_counters_without_end_and_all_are_limited() {
 }
 
 #[test]
+fn what_others_count_makes_no_counters_here() {
+    let limits = Limits::new(Incarnation([7; 16]), false);
+    let decide = |asked: &Asked<'_>| drop(decided(&limits, asked, at(0)));
+    decide(&asked(Some(10), None));
+    let own = CounterId {
+        rule: KEY,
+        measure: Measure::Requests,
+        period: Period::SlidingMinute,
+        segment: [0; 16],
+    };
+    let others = (0..100_000_u32).map(|number| {
+        let mut segment = [9; 16];
+        segment[..4].copy_from_slice(&number.to_be_bytes());
+        CounterId { segment, ..own }
+    });
+    let rows = others.chain([own]).map(|counter| BroadcastRow {
+        counter,
+        most: 10,
+        share: Some(Share::NONE),
+        slots: vec![BroadcastSlot {
+            number: counter.period.slot_at(at(0)),
+            total: 4,
+            included: Amounts::default(),
+        }],
+    });
+    let broadcast = Broadcast {
+        id: BroadcastId { term: 1, number: 1 },
+        to: Incarnation([7; 16]),
+        includes: 0,
+        sent_at: Steady(0),
+        adopting: false,
+        base: [Share::WHOLE; _],
+        apart: Apart::default(),
+        full: Full::default(),
+        rows: rows.collect(),
+    };
+    limits.hear(&[(shard_of(&own), broadcast)]);
+    assert_eq!(limits.counters(), 1);
+    let mut gateway = limits.lock(shard_of(&own));
+    assert_eq!(gateway.counters()[0].used(at(0)), (1, 4));
+}
+
+#[test]
 fn the_least_that_is_left_is_told() {
     let limits = alone();
     let mut both = asked(Some(10), None);
@@ -336,7 +385,7 @@ fn together() -> Limits {
 
 /// What is reported of the first purse there is.
 fn reported(limits: &Limits) -> gateway_policy::limits::lease::PurseReport {
-    let messages = limits.report_purses(false);
+    let messages = limits.report_purses(false, wire::MOST_BYTES);
     let parts = messages.iter().flat_map(|message| {
         wire::read::<gateway_policy::limits::lease::Purses>(message).expect("ours")
     });
@@ -346,7 +395,7 @@ fn reported(limits: &Limits) -> gateway_policy::limits::lease::PurseReport {
 
 /// An answer to the last report, in which nothing is lent.
 fn nothing_lent(limits: &Limits) -> Vec<(usize, Leases)> {
-    let reports = limits.report_purses(true);
+    let reports = limits.report_purses(true, wire::MOST_BYTES);
     let parts = reports.iter().flat_map(|message| {
         wire::read::<gateway_policy::limits::lease::Purses>(message).expect("ours")
     });
@@ -449,7 +498,11 @@ fn a_request_waits_while_the_treasury_may_answer_and_not_when_it_is_silent() {
 fn what_lacks_is_reported_at_once_and_once() {
     let limits = together();
     let _waits = decided(&limits, &paid([0; 16], DECIDES, 10), at(0));
-    assert_eq!(limits.report_urgent().len(), 1);
+    assert_eq!(limits.report_urgent(wire::MOST_BYTES).len(), 1);
     let _waits = decided(&limits, &paid([0; 16], DECIDES, 10), at(0));
-    assert_eq!(limits.report_urgent().len(), 0, "an answer is on its way");
+    assert_eq!(
+        limits.report_urgent(wire::MOST_BYTES).len(),
+        0,
+        "an answer is on its way"
+    );
 }

@@ -5,6 +5,7 @@
 
 use std::{borrow::Cow, fmt, ops::Range};
 
+use gateway_policy::limits::AnswerBound;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, IgnoredAny, MapAccess, Visitor},
@@ -22,8 +23,69 @@ pub struct Scan<'b> {
     pub stream: bool,
     /// What the caller says about usage at the end of a stream, and where to say otherwise.
     pub usage_wish: UsageWish,
-    /// How many tokens the answer may have.
-    pub max_tokens: Option<u64>,
+    /// How long the answer may be.
+    pub answer: Answer,
+}
+
+/// What a body says of how long its answer may be. A value that is no number says nothing: its provider refuses it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Answer {
+    max_tokens: Option<u64>,
+    max_completion_tokens: Option<u64>,
+    n: Option<u64>,
+    best_of: Option<u64>,
+    /// How many questions it has: completions answer each of a list.
+    prompts: Option<u64>,
+}
+
+impl Answer {
+    /// With a member that has this value, written as JSON, in place of the body's; others change nothing.
+    #[must_use]
+    pub fn with(mut self, name: &str, json: &str) -> Self {
+        let of = match name {
+            "max_tokens" => &mut self.max_tokens,
+            "max_completion_tokens" => &mut self.max_completion_tokens,
+            "n" => &mut self.n,
+            "best_of" => &mut self.best_of,
+            _ => return self,
+        };
+        *of = number(json);
+        self
+    }
+
+    /// How many tokens each may have at most, and how many are made. Of two bounds the higher one counts, since providers differ.
+    #[must_use]
+    pub fn bound(self) -> AnswerBound {
+        let choices = self.n.max(self.best_of).unwrap_or(1).max(1);
+        AnswerBound {
+            most: self.max_tokens.max(self.max_completion_tokens),
+            choices: choices.saturating_mul(self.prompts.unwrap_or(1).max(1)),
+        }
+    }
+}
+
+/// A number that is none of JSON's is none; providers take `16.0` and `1e3` for whole ones.
+fn number(json: &str) -> Option<u64> {
+    if let Ok(number) = serde_json::from_str(json) {
+        return Some(number);
+    }
+    let number: f64 = serde_json::from_str(json).ok()?;
+    // In words, since there is no conversion that does not round: more than any answer has is as good as all.
+    if (0.0..1e15).contains(&number) {
+        format!("{:.0}", number.ceil()).parse().ok()
+    } else {
+        None
+    }
+}
+
+/// How many there are in a list of texts, or of lists of tokens; a list of tokens is one question, and so is a text.
+fn prompts(json: &str) -> Option<u64> {
+    let first = json.strip_prefix('[')?.trim_ascii_start();
+    if !first.starts_with(['"', '[']) {
+        return None;
+    }
+    let list: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    u64::try_from(list.len()).ok()
 }
 
 /// What the caller says about usage at the end of a stream.
@@ -103,7 +165,11 @@ pub fn scan(body: &[u8]) -> Result<Scan<'_>, Malformed> {
         stream_options,
         max_tokens,
         max_completion_tokens,
+        n,
+        best_of,
+        prompt,
     } = fields;
+    let said = |of: Option<&RawValue>| of.and_then(|it| number(it.get()));
     let model = model.ok_or(Malformed::NoModel)?;
     let stream = match stream {
         None => false,
@@ -119,9 +185,13 @@ pub fn scan(body: &[u8]) -> Result<Scan<'_>, Malformed> {
         model: name(model)?,
         stream,
         usage_wish: usage_wish(text, stream_options),
-        max_tokens: max_completion_tokens
-            .or(max_tokens)
-            .and_then(|it| serde_json::from_str(it.get()).ok()),
+        answer: Answer {
+            max_tokens: said(max_tokens),
+            max_completion_tokens: said(max_completion_tokens),
+            n: said(n),
+            best_of: said(best_of),
+            prompts: prompt.and_then(|it| prompts(it.get())),
+        },
     })
 }
 
@@ -133,6 +203,9 @@ struct Fields<'b> {
     stream_options: Option<&'b RawValue>,
     max_tokens: Option<&'b RawValue>,
     max_completion_tokens: Option<&'b RawValue>,
+    n: Option<&'b RawValue>,
+    best_of: Option<&'b RawValue>,
+    prompt: Option<&'b RawValue>,
 }
 
 const DUPLICATE: &str = "duplicate field ";
@@ -163,6 +236,9 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 Key::MaxCompletionTokens => {
                     (&mut fields.max_completion_tokens, "max_completion_tokens")
                 }
+                Key::N => (&mut fields.n, "n"),
+                Key::BestOf => (&mut fields.best_of, "best_of"),
+                Key::Prompt => (&mut fields.prompt, "prompt"),
                 Key::Other => {
                     map.next_value::<IgnoredAny>()?;
                     continue;
@@ -182,6 +258,9 @@ enum Key {
     StreamOptions,
     MaxTokens,
     MaxCompletionTokens,
+    N,
+    BestOf,
+    Prompt,
     Other,
 }
 
@@ -207,6 +286,9 @@ impl Visitor<'_> for KeyVisitor {
             "stream_options" => Key::StreamOptions,
             "max_tokens" => Key::MaxTokens,
             "max_completion_tokens" => Key::MaxCompletionTokens,
+            "n" => Key::N,
+            "best_of" => Key::BestOf,
+            "prompt" => Key::Prompt,
             _ => Key::Other,
         })
     }
@@ -222,6 +304,9 @@ fn duplicate(error: &serde_json::Error) -> Option<&'static str> {
         "stream",
         "max_tokens",
         "max_completion_tokens",
+        "n",
+        "best_of",
+        "prompt",
     ]
     .into_iter()
     .find(|field| {
@@ -328,7 +413,7 @@ mod tests {
                 found.model
             );
         }
-        let found = found.map(|it| (it.model.into_owned(), it.stream, it.max_tokens));
+        let found = found.map(|it| (it.model.into_owned(), it.stream, it.answer.bound().most));
         assert_eq!(
             found,
             expected.map(|(model, stream, most)| (model.to_owned(), stream, most)),
@@ -354,6 +439,33 @@ mod tests {
     }
 
     #[test]
+    fn what_bounds_the_answer_is_found_and_may_be_replaced() {
+        let bound = |members: &str| {
+            let body = format!(r#"{{"model":"a"{members}}}"#);
+            let found = scan(body.as_bytes()).expect("a body");
+            let AnswerBound { most, choices } = found.answer.bound();
+            (most, choices)
+        };
+        assert_eq!(bound(""), (None, 1));
+        assert_eq!(bound(r#","max_tokens":5000,"n":3"#), (Some(5_000), 3));
+        assert_eq!(bound(r#","max_tokens":1.6e1,"n":0"#), (Some(16), 1));
+        assert_eq!(bound(r#","max_tokens":-5,"n":null"#), (None, 1));
+        assert_eq!(
+            bound(r#","max_tokens":9,"max_completion_tokens":7"#).0,
+            Some(9)
+        );
+        assert_eq!(bound(r#","best_of":4,"n":2"#).1, 4);
+        assert_eq!(bound(r#","prompt":["a","b"],"n":2"#).1, 4);
+        assert_eq!(bound(r#","prompt":[[1,2],[3]]"#).1, 2);
+        assert_eq!(bound(r#","prompt":[1,2,3]"#).1, 1);
+        assert_eq!(bound(r#","prompt":"[a, b]""#).1, 1);
+        let replaced = Answer::default().with("max_tokens", "8000").with("n", "2");
+        let replaced = replaced.with("top_k", "5").bound();
+        assert_eq!((replaced.most, replaced.choices), (Some(8_000), 2));
+        assert_eq!(Answer::default().with("n", "null").bound().choices, 1);
+    }
+
+    #[test]
     fn no_spelling_of_a_key_gets_past() {
         check(r#"{"mod\u0065l":"\u0063hat"}"#, Ok(("chat", false, None)));
         check(
@@ -375,6 +487,10 @@ mod tests {
         check(
             r#"{"model":"a","max_tokens":1,"max_tokens":2}"#,
             Err(Malformed::Duplicate("max_tokens")),
+        );
+        check(
+            r#"{"model":"a","n":1,"n":2}"#,
+            Err(Malformed::Duplicate("n")),
         );
         let options = r#"{"stream_options":null,"model":"a","stream_options":null}"#;
         check(options, Err(Malformed::Duplicate("stream_options")));

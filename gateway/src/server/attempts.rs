@@ -156,6 +156,11 @@ impl<'v> Route<'v> {
         self.plan.step(view, progress)
     }
 
+    /// All that may be tried.
+    pub(super) fn targets(&self, view: &'v View) -> impl Iterator<Item = Step<'v>> {
+        self.plan.targets(view)
+    }
+
     /// What follows an attempt, if there is time for it.
     fn next(&self, progress: Progress, ended: Ended, elapsed: Duration) -> Option<Next> {
         let next = self.plan.next(progress, ended, self.retry.as_ref())?;
@@ -454,7 +459,7 @@ impl<'v> Call<'v> {
             self.exchange.metadata(),
         );
         let facts = request.at(step.target);
-        let mut asked = OfLimits::new(admitted.estimate);
+        let mut asked = OfLimits::new(self.estimate(admitted.asks, step));
         let rule = self.view.rules().first_naming(&facts);
         if let Some(rule) = rule.filter(|rule| admitted.by != Some(rule.id)) {
             asked.of_rule(rule, &facts);
@@ -462,8 +467,7 @@ impl<'v> Call<'v> {
         }
         let budgets = self.view.budget_rules().all_naming(&facts, &request);
         if !budgets.is_empty() {
-            let price = price_at(step.target.model, received_at);
-            asked.of_budgets(&budgets, admitted.estimate.cost(price), &facts);
+            asked.of_budgets(&budgets, self.spend(admitted.asks, step), &facts);
         }
         if asked.is_empty() {
             return Ok(None);

@@ -9,13 +9,10 @@ use std::{
     task::Poll,
 };
 
-use events_schema::{
-    money::Price,
-    usage::{Endpoint, Outcome},
-};
+use events_schema::usage::{Endpoint, Outcome};
 use gateway_policy::{
-    Caller, Configuration as _, EntryId, Facts, Progress, Resolved, authorize,
-    limits::{Estimate, admission::Turn},
+    Caller, Configuration as _, EntryId, Facts, Progress, Resolved, RoutedTarget, Step, authorize,
+    limits::{Estimate, Spend, admission::Turn},
     price_at, resolve,
 };
 use http::{Request, header::CONTENT_LENGTH};
@@ -38,7 +35,7 @@ use crate::{
         leases::{Since, Waiting},
     },
     places::UnderWay,
-    request::{Scan, metadata, scan, weight, wish},
+    request::{Answer, metadata, scan, weight, wish},
     upstream::{
         headers::{self, FromCaller},
         usage::usage_of,
@@ -123,8 +120,15 @@ pub(super) struct Admitted<'v> {
     pub(super) resolved: Resolved<'v>,
     /// The rate-limit policy that applies to the request as a whole.
     pub(super) by: Option<EntryId>,
-    /// What it will use.
-    pub(super) estimate: Estimate,
+    /// What its body says of what it will use.
+    pub(super) asks: Asks,
+}
+
+/// What a request's body says of what it will use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asks {
+    weight: u64,
+    answer: Answer,
 }
 
 impl<'v> Call<'v> {
@@ -156,9 +160,12 @@ impl<'v> Call<'v> {
         let grant = authorize(self.view, caller, resolved).map_err(Failure::Denied)?;
         self.exchange.granted_by(grant);
         let route = self.route(resolved, headers, wish)?;
-        let estimate = self.estimate(&scan, weight);
+        let asks = Asks {
+            weight,
+            answer: scan.answer,
+        };
         let mut waiting = Waiting::default();
-        while let Some(since) = self.admit(caller, resolved, estimate, &route, waiting.turn())? {
+        while let Some(since) = self.admit(caller, resolved, asks, &route, waiting.turn())? {
             self.wait(&mut waiting, since).await;
         }
         let asked = Asked {
@@ -183,13 +190,28 @@ impl<'v> Call<'v> {
         }
     }
 
-    /// What it will use.
-    fn estimate(&self, scan: &Scan<'_>, weight: u64) -> Estimate {
+    /// What it will use where this is tried, with what the target's routing replaces in the body.
+    pub(super) fn estimate(&self, asks: Asks, step: Step<'_>) -> Estimate {
+        let Asks { weight, answer } = asks;
         match self.exchange.spoken().output {
-            Output::Text => Estimate::of_text(weight, scan.max_tokens),
+            Output::Text => {
+                let routed = step.routed.and_then(RoutedTarget::full);
+                let params = routed.map_or(&[][..], |it| it.override_params.as_slice());
+                let answer = params.iter().fold(answer, |answer, it| {
+                    answer.with(it.0.as_str(), it.1.as_str())
+                });
+                let usual = self.worker.health.of(&step.target.model.id).usual_answer();
+                Estimate::of_text(weight, answer.bound(), usual)
+            }
             Output::None => Estimate::of_input(weight),
             Output::Free => Estimate::default(),
         }
+    }
+
+    /// What it may take of budgets where this is tried.
+    pub(super) fn spend(&self, asks: Asks, step: Step<'_>) -> Spend {
+        let price = price_at(step.target.model, self.exchange.received_at());
+        self.estimate(asks, step).spend(price)
     }
 
     /// Asks the limits of the key, those of the policy that applies, and budgets. Where it is to wait for a lease and to ask
@@ -198,21 +220,33 @@ impl<'v> Call<'v> {
         &mut self,
         caller: Caller<'v>,
         resolved: Resolved<'v>,
-        estimate: Estimate,
+        asks: Asks,
         route: &Route<'v>,
         turn: Turn,
     ) -> Result<Option<Since>, Failure> {
-        let mut asked = OfLimits::new(estimate);
-        asked.of_key(caller.key);
         let (rules, budgets) = (self.view.rules(), self.view.budget_rules());
+        let key = caller.key;
+        let is_limited = key.requests_per_minute.is_some() || key.tokens_per_minute.is_some();
+        if !is_limited && rules.is_empty() && budgets.is_empty() {
+            return Ok(None);
+        }
+        let first = route.step(self.view, Progress::default());
+        let first = first.map(|step| self.estimate(asks, step));
+        let mut asked = OfLimits::new(first.unwrap_or_default());
+        asked.of_key(key);
         if !rules.is_empty() || !budgets.is_empty() {
             let facts = Facts::of(self.view, caller, resolved, self.exchange.metadata());
             if let Some(rule) = rules.first(&facts) {
                 asked.of_rule(rule, &facts);
             }
             if !budgets.is_empty() {
-                let cost = estimate.cost(self.first_price(route));
-                asked.of_budgets(&budgets.all(&facts), cost, &facts);
+                let matching = budgets.all(&facts);
+                if !matching.is_empty() {
+                    // Whichever of the targets answers in the end.
+                    let all = route.targets(self.view).map(|step| self.spend(asks, step));
+                    let spend = all.fold(Spend::default(), Spend::or);
+                    asked.of_budgets(&matching, spend, &facts);
+                }
             }
         }
         if rules.name_targets() || budgets.name_targets() {
@@ -220,7 +254,7 @@ impl<'v> Call<'v> {
                 caller,
                 resolved,
                 by: asked.rule().map(|rule| rule.id),
-                estimate,
+                asks,
             });
         }
         if asked.is_empty() {
@@ -245,12 +279,6 @@ impl<'v> Call<'v> {
             Limited::Overspent(overspent) => Err(Failure::Overspent(overspent)),
             Limited::Waits(since) => Ok(Some(since)),
         }
-    }
-
-    /// The price of the target that is tried first.
-    fn first_price(&self, route: &Route<'v>) -> Option<Price> {
-        let step = route.step(self.view, Progress::default())?;
-        price_at(step.target.model, self.exchange.received_at())
     }
 
     /// Waits for an answer about leases, or as long as the request may.

@@ -1,6 +1,6 @@
 //! Budgets, as callers meet them: alone, and with a treasury that lends of them over NATS.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use events_schema::{
     events::LimitMode,
@@ -10,12 +10,14 @@ use events_schema::{
         budgets::{BudgetLimitEntry, BudgetPolicyEntry, BudgetUnitEntry, BudgetWindowEntry},
         entries::{Entry, ModelRefEntry},
         limits::SegmentEntry,
+        routing::{RoutedTargetEntry, RoutingEntry},
     },
     usage::{BudgetCharge, CounterSeen, LimitMeasure, LimitOf, Outcome, UsageRecord},
 };
 use http::Method;
 use uuid::Uuid;
 
+use crate::routing::{by_priority, change, target};
 use crate::support::{
     client::Answer,
     eventually,
@@ -24,7 +26,7 @@ use crate::support::{
     provider::{End, Provider, Reply, answer, error, word},
     snapshots::{
         FIRST, KEY, OTHER_ACCOUNT, SECOND, Snapshots, TEAM_KEY, VIRTUAL,
-        a_team_with_a_grant_and_a_user_with_a_key, memberships,
+        a_team_with_a_grant_and_a_user_with_a_key, dearer_second, memberships,
     },
     treasury::{Sums, Treasury},
 };
@@ -329,6 +331,70 @@ async fn alone_a_gateway_has_all_of_a_budget_and_no_more() {
             .await,
         0
     );
+}
+
+/// What a gateway alone reserves for a question of a budget of 100 dollars, of which so much is `spent`.
+async fn reserved(scene: &Scene, spent: &Cell<u64>, question: &str) -> u64 {
+    const MOST: u64 = 100 * DOLLAR;
+    let answer = scene.gateway.chat(question).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let record = scene.record_of(&answer).await;
+    let cost = record.cost.expect("it has a price").nanos();
+    let left = answer.header("x-sluice-budget-remaining-usd");
+    let left: NanoUsd = left.parse().expect("dollars");
+    MOST - left.nanos() - spent.replace(spent.get() + cost)
+}
+
+/// What that is: every fourth byte a token, and so many of answers.
+fn price_of(question: &str, output: u64) -> u64 {
+    (question.len() as u64).div_ceil(4) * 2_000 + output * 4_000
+}
+
+#[tokio::test]
+async fn what_is_reserved_is_the_most_that_a_request_allows_itself() {
+    let scene = alone([budget(71, 100 * DOLLAR)]).await;
+    let spent = Cell::new(0);
+    let check = async |members: &str, output: u64| {
+        let question = format!(r#"{{"model":"both","messages":[]{members}}}"#);
+        let expected = price_of(&question, output);
+        assert_eq!(
+            reserved(&scene, &spent, &question).await,
+            expected,
+            "{members}"
+        );
+    };
+    check(r#","max_tokens":5"#, 5).await;
+    check(r#","max_tokens":50000"#, 50_000).await;
+    check(r#","max_completion_tokens":3000,"n":4"#, 12_000).await;
+    check(r#","n":2"#, 2 * 1_024).await;
+}
+
+#[tokio::test]
+async fn what_is_reserved_covers_every_target_that_may_answer_and_what_its_routing_allows() {
+    let mut generous = by_priority();
+    generous.targets[1] = RoutedTargetEntry {
+        override_params: vec![("max_tokens".into(), "2000".into())],
+        ..target(SECOND, 1)
+    };
+    let mut scene = Scene::set_as(&[], |snapshots, _, _| {
+        let snapshots = snapshots.with(&Entry::BudgetPolicy(budget(71, 100 * DOLLAR)));
+        snapshots.with(&dearer_second(3))
+    })
+    .await;
+    // It falls back to the second, which is three times as dear.
+    let (spent, plain) = (Cell::new(0), price_of(QUESTION, 5));
+    assert_eq!(reserved(&scene, &spent, QUESTION).await, 3 * plain);
+    scene.one.replies(error(500));
+    assert_eq!(reserved(&scene, &spent, QUESTION).await, 3 * plain);
+    change(&mut scene, generous).await;
+    let second = 3 * price_of(QUESTION, 2_000);
+    assert_eq!(reserved(&scene, &spent, QUESTION).await, second);
+    let only_first = RoutingEntry {
+        targets: vec![target(FIRST, 0)],
+        ..by_priority()
+    };
+    change(&mut scene, only_first).await;
+    assert_eq!(reserved(&scene, &spent, QUESTION).await, plain);
 }
 
 #[tokio::test(flavor = "multi_thread")]

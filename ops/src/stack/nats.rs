@@ -153,6 +153,7 @@ impl User {
             Self::Admin => &[">"],
             Self::Commands => &[
                 "events.>",
+                "limits.of.*",
                 "$JS.API.STREAM.INFO.EVENTS",
                 "$JS.API.STREAM.CREATE.EVENTS",
                 // A stream of an epoch that an operator has given up is made anew.
@@ -173,6 +174,7 @@ impl User {
                 "limits.told.*",
                 "limits.leases.*",
                 "limits.totals.*",
+                "limits.answer.*",
                 "budgets.>",
                 "$JS.API.STREAM.CREATE.LIMITS",
                 "$JS.API.STREAM.CREATE.BUDGETS",
@@ -207,8 +209,18 @@ impl User {
     const fn may_subscribe(self) -> &'static [&'static str] {
         match self {
             Self::Admin => &[">"],
-            Self::Commands => &["_INBOX.commands.>", "report.gateway.*", "limits.totals.*"],
-            Self::Projections => &["_INBOX.projections.>", "limits.report.*", "limits.purses.*"],
+            Self::Commands => &[
+                "_INBOX.commands.>",
+                "report.gateway.*",
+                "limits.totals.*",
+                "limits.answer.*",
+            ],
+            Self::Projections => &[
+                "_INBOX.projections.>",
+                "limits.report.*",
+                "limits.purses.*",
+                "limits.of.*",
+            ],
             Self::Gateway => &["_INBOX.gateway.>", "limits.told.*", "limits.leases.*"],
         }
     }

@@ -11,19 +11,24 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use async_nats::{Client, jetstream};
-use events_schema::{subjects, time::Timestamp, totals::LimitTotals};
+use events_schema::{
+    subjects,
+    time::Timestamp,
+    totals::{LimitTotal, LimitTotals},
+};
 use futures_util::StreamExt as _;
 use gateway_policy::limits::{
     aggregator::Aggregator,
     message::{Broadcast, Incarnation, Report, Steady},
-    wire::{self, SHARDS},
+    wire::{self, Pieces, SHARDS},
 };
+use serde::Serialize;
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, timeout},
@@ -72,8 +77,14 @@ pub struct Status {
     gateways: AtomicU64,
     /// Counters that are known.
     counters: AtomicU64,
+    /// Of these, those of which more was admitted in their window than they let through.
+    overshot: AtomicU64,
     /// Messages that could not be read.
     unreadable: AtomicU64,
+    /// Messages to gateways that could not be sent.
+    unsent: AtomicU64,
+    /// Whether the last one could not be.
+    is_failing: AtomicBool,
     /// Budgets of which something was lent.
     budgets: AtomicU64,
     /// Of these, those of which the ledger has not said what was spent.
@@ -84,6 +95,18 @@ pub struct Status {
 impl Status {
     fn note_unreadable(&self) {
         self.unreadable.fetch_add(1, Relaxed);
+    }
+
+    /// Notes whether a message to a gateway was sent; that one could not be is said once.
+    fn note_sent(&self, bytes: usize, sent: Result<(), String>) {
+        let Err(why) = sent else {
+            self.is_failing.store(false, Relaxed);
+            return;
+        };
+        self.unsent.fetch_add(1, Relaxed);
+        if !self.is_failing.swap(true, Relaxed) {
+            tracing::warn!(why, bytes, "gateways cannot be told of limits and budgets");
+        }
     }
 
     fn note_budgets(&self, known: usize, unproven: usize) {
@@ -128,6 +151,11 @@ impl Part for LimitsPart {
             load(&self.0.counters),
         );
         out.gauge(
+            "sluice_limits_counters_overshot",
+            "Of these, those of which more was admitted in their window than they let through; 0 while this worker stands by.",
+            load(&self.0.overshot),
+        );
+        out.gauge(
             "sluice_limits_budgets",
             "Budgets of which this worker lends, each window by itself; 0 while it stands by.",
             load(&self.0.budgets),
@@ -142,6 +170,11 @@ impl Part for LimitsPart {
             "Reports of gateways that could not be read.",
             load(&self.0.unreadable),
         );
+        out.counter(
+            "sluice_limits_unsent",
+            "Messages to gateways on limits and budgets that could not be sent.",
+            load(&self.0.unsent),
+        );
     }
 }
 
@@ -153,6 +186,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) {
         shards: vec![Aggregator::new(); SHARDS],
         begin: Instant::now(),
         heard_term: 0,
+        pieces: Pieces::default(),
         in_office,
         config: Arc::clone(&config),
     };
@@ -184,6 +218,8 @@ struct Work {
     begin: Instant,
     /// The highest term that a gateway has heard of.
     heard_term: u64,
+    /// Of reports that are not here as a whole.
+    pieces: Pieces,
     /// The term while it is in office, else 0.
     in_office: watch::Sender<u64>,
 }
@@ -207,6 +243,10 @@ impl Work {
         let Ok(Ok(mut reports)) = subscribed else {
             return "gateways' reports on limits cannot be heard".to_owned();
         };
+        let subscribed = timeout(SEND, client.subscribe(subjects::LIMITS_TOTALS_OF)).await;
+        let Ok(Ok(mut questions)) = subscribed else {
+            return "questions about limits cannot be heard".to_owned();
+        };
         let context = jetstream::new(client.clone());
         let mut office = match Office::open(context, self.config.worker, self.config.replicas).await
         {
@@ -222,8 +262,12 @@ impl Work {
         loop {
             tokio::select! {
                 report = reports.next() => match report {
-                    Some(report) => self.hear(&report.payload),
+                    Some(report) => self.hear(&report),
                     None => return "gateways' reports on limits cannot be heard".to_owned(),
+                },
+                question = questions.next() => match question {
+                    Some(question) => self.answer(client, &question).await,
+                    None => return "questions about limits cannot be heard".to_owned(),
                 },
                 _ = tell.tick() => self.tell(client).await,
                 _ = totals.tick() => self.tell_totals(client).await,
@@ -236,8 +280,11 @@ impl Work {
         }
     }
 
-    fn hear(&mut self, message: &[u8]) {
-        let Ok(parts) = wire::read::<Report>(message) else {
+    fn hear(&mut self, message: &async_nats::Message) {
+        let parts = self
+            .pieces
+            .read::<Report>(sender(message), &message.payload);
+        let Ok(parts) = parts else {
             self.config.status.note_unreadable();
             return;
         };
@@ -266,24 +313,42 @@ impl Work {
         status.counters.store(counters as u64, Relaxed);
         for (to, parts) in told {
             let subject = subjects::limits_told(Uuid::from_bytes(to.0));
-            for message in wire::write(parts) {
-                let sent = timeout(SEND, client.publish(subject.clone(), message.into())).await;
-                if !matches!(sent, Ok(Ok(()))) {
-                    tracing::debug!("a message on limits was dropped");
-                }
-            }
+            send(client, &subject, parts, status).await;
         }
     }
 
     /// Tells how all counters stand.
     async fn tell_totals(&self, client: &Client) {
         if self.shards[0].term(self.steady()).is_none() {
+            self.config.status.overshot.store(0, Relaxed);
             return;
         }
         let wall = (self.config.now)();
         let all = self.shards.iter().flat_map(|it| it.standings(wall));
-        let all = all.map(|(id, standing)| totals::of_counter(&id, &standing, wall));
+        let mut overshot = 0;
+        let all = all.map(|(id, standing)| {
+            overshot += u64::from(standing.overshot > 0);
+            totals::of_counter(&id, &standing, wall)
+        });
+        let all: Vec<LimitTotal> = all.collect();
+        self.config.status.overshot.store(overshot, Relaxed);
         totals::tell(client, subjects::LIMITS_TOTALS, &LimitTotals::of(all, wall)).await;
+    }
+
+    /// Says how the counters of one rule stand, to whoever asks for it.
+    async fn answer(&self, client: &Client, question: &async_nats::Message) {
+        let rule = Uuid::from_slice(&question.payload);
+        let (Some(to), Ok(rule)) = (&question.reply, rule) else {
+            return;
+        };
+        if self.shards[0].term(self.steady()).is_none() {
+            return;
+        }
+        let wall = (self.config.now)();
+        let shards = self.shards.iter();
+        let all = shards.flat_map(|it| it.standings_of(rule.into_bytes(), wall));
+        let all = all.map(|(id, standing)| totals::of_counter(&id, &standing, wall));
+        totals::tell(client, to.as_str(), &LimitTotals::of(all, wall)).await;
     }
 
     /// Renews the office, or takes it where nobody else has it.
@@ -305,5 +370,34 @@ impl Work {
         }
         self.config.status.set_trouble(None);
         Ok(())
+    }
+}
+
+/// What the reports of one gateway have in common.
+fn sender(message: &async_nats::Message) -> u128 {
+    let last = message.subject.rsplit('.').next();
+    let incarnation = last.and_then(|it| it.parse::<Uuid>().ok());
+    incarnation.map_or(0, |it| it.as_u128())
+}
+
+/// Tells a gateway what shards say.
+async fn send<T: Serialize>(
+    client: &Client,
+    subject: &str,
+    parts: Vec<(usize, T)>,
+    status: &Status,
+) {
+    let most_bytes = match client.server_info().max_payload {
+        0 => wire::MOST_BYTES,
+        most => most,
+    };
+    for message in wire::write(parts, most_bytes) {
+        let bytes = message.len();
+        let sending = client.publish(subject.to_owned(), message.into());
+        let sent = match timeout(SEND, sending).await {
+            Ok(sent) => sent.map_err(|error| error.to_string()),
+            Err(_) => Err("it takes too long".to_owned()),
+        };
+        status.note_sent(bytes, sent);
     }
 }

@@ -24,11 +24,11 @@ use super::SEND;
 pub(super) const EVERY: Duration = Duration::from_secs(1);
 
 /// Tells how these stand.
-pub(super) async fn tell(client: &Client, subject: &'static str, totals: &LimitTotals) {
+pub(super) async fn tell(client: &Client, subject: &str, totals: &LimitTotals) {
     let Ok(json) = serde_json::to_vec(totals) else {
         return;
     };
-    let sent = timeout(SEND, client.publish(subject, json.into())).await;
+    let sent = timeout(SEND, client.publish(subject.to_owned(), json.into())).await;
     if !matches!(sent, Ok(Ok(()))) {
         tracing::debug!("how limits stand was not told");
     }
@@ -84,7 +84,7 @@ fn of(id: &CounterId) -> LimitTotal {
             Measure::Cost => LimitMeasure::Cost,
         },
         period: match id.period {
-            Period::SlidingMinute | Period::WholeMinute | Period::Minute => LimitPeriod::Minute,
+            Period::SlidingMinute | Period::Minute => LimitPeriod::Minute,
             Period::Hour => LimitPeriod::Hour,
             Period::Day => LimitPeriod::Day,
             Period::Week => LimitPeriod::Week,

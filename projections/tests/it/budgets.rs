@@ -128,7 +128,7 @@ impl Gateway {
         };
         let shard = wire::shard_of(&self.budget.counter);
         let subject = subjects::limits_purses(Uuid::from_bytes(self.incarnation.0));
-        for message in wire::write([(shard, purses)]) {
+        for message in wire::write([(shard, purses)], wire::MOST_BYTES) {
             let sent = self.client.publish(subject.clone(), message.into()).await;
             sent.expect("sent");
         }

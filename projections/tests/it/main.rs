@@ -8,6 +8,7 @@ mod credentials;
 mod history;
 mod ledger;
 mod ledger_killed;
+mod limits;
 mod process;
 mod retention;
 mod servers;

@@ -36,7 +36,7 @@ const NOTHING: BTreeSet<LimitSegment> = BTreeSet::new();
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LimitUsageParams {
-    /// Only those of this policy, or of the key with this id.
+    /// Only those of this policy, or of the key with this id: up to 1,000, those that are used most.
     of: Option<Uuid>,
     /// Only those of whose limits at least so many percent are used and held.
     percent: Option<u64>,
@@ -56,6 +56,11 @@ pub(super) async fn usage(
     let now = clock::now();
     let totals = &app.parts().totals;
     let (rates, budgets) = (totals.rates(now), totals.budgets(now));
+    // Of one policy all counters are asked for: what is told to everybody has those that are used most.
+    let [all_rates, all_budgets] = match of {
+        Some(of) => totals.of(of).await,
+        None => [None, None],
+    };
     let live = app.control()?.live();
     let wanted = |it: &&LimitTotal| {
         of.is_none_or(|of| it.rule == of)
@@ -65,7 +70,16 @@ pub(super) async fn usage(
         let told = told.iter().flat_map(|it| &it.totals);
         told.filter(wanted).copied().collect::<Vec<_>>()
     };
-    let (of_rates, of_budgets) = (totals_of(&rates), totals_of(&budgets));
+    let of_rates = totals_of(if all_rates.is_some() {
+        &all_rates
+    } else {
+        &rates
+    });
+    let of_budgets = totals_of(if all_budgets.is_some() {
+        &all_budgets
+    } else {
+        &budgets
+    });
     let wanted = of_rates.iter().chain(&of_budgets).map(|it| Wanted {
         counter: (it.rule, it.segment),
         began_at: it.began_at,
@@ -151,6 +165,7 @@ fn item(
         limit: amount(total.most),
         used: amount(total.used),
         is_lower_bound: total.is_lower_bound,
+        overshot: amount(total.overshot()),
         held: amount(total.held),
         refused: amount(total.refused),
         percent: total.fraction() / 100,

@@ -28,26 +28,41 @@ pub struct Standing {
 /// How many bytes of a request's body count as a token: about right for English prose in JSON.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// How many tokens of an answer are reserved at most: more than nine in ten chat answers have fewer.
-const ANSWER_TOKENS: u64 = 1_024;
+/// How many tokens an answer has of a model of which nothing is known yet: more than nine in ten chat answers have fewer.
+pub const USUAL_ANSWER_TOKENS: u64 = 1_024;
 
 /// What a request will use, as estimated before it is sent, in tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Estimate {
     /// Input.
     pub input: u64,
-    /// Output.
+    /// Output, as most answers have it: what limits reserve, and settle.
     pub output: u64,
+    /// The most output that the request allows, where it says so, else as `output`: what budgets reserve, so that with answers that are
+    /// bounded nothing is spent above them.
+    pub most_output: u64,
+}
+
+/// What a request says of how long its answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerBound {
+    /// How many tokens it may have, or each of them; `None`: that is not bounded.
+    pub most: Option<u64>,
+    /// How many answers are made.
+    pub choices: u64,
 }
 
 impl Estimate {
     /// Of a request that is answered in text: its body's length stands for the prompt, and the answer is what the caller
-    /// allows, up to a bound that most answers keep.
+    /// allows, for limits no more than `usual`: what nearly all of the model's answers keep to.
     #[must_use]
-    pub fn of_text(body_bytes: u64, max_tokens: Option<u64>) -> Self {
+    pub fn of_text(body_bytes: u64, answer: AnswerBound, usual: u64) -> Self {
+        let AnswerBound { most, choices } = answer;
+        let most = most.unwrap_or(usual);
         Self {
             input: estimate_input_tokens(body_bytes),
-            output: max_tokens.map_or(ANSWER_TOKENS, |most| most.min(ANSWER_TOKENS)),
+            output: most.min(usual).saturating_mul(choices),
+            most_output: most.saturating_mul(choices),
         }
     }
 
@@ -57,19 +72,44 @@ impl Estimate {
         Self {
             input: estimate_input_tokens(body_bytes),
             output: 0,
+            most_output: 0,
         }
     }
 
-    /// Both together.
+    /// All of it, as limits reserve it.
     #[must_use]
     pub const fn tokens(self) -> u64 {
         self.input.saturating_add(self.output)
     }
 
-    /// What they cost, in nano-dollars; nothing where there is no price.
+    /// What budgets reserve: the most tokens, and what they cost. Nothing where there is no price.
     #[must_use]
-    pub fn cost(self, price: Option<Price>) -> u64 {
-        price.map_or(0, |price| price.cost(self.input, 0, self.output).nanos())
+    pub fn spend(self, price: Option<Price>) -> Spend {
+        let price = price.map(|price| price.cost(self.input, 0, self.most_output).nanos());
+        Spend {
+            tokens: self.input.saturating_add(self.most_output),
+            cost: price.unwrap_or(0),
+        }
+    }
+}
+
+/// What a request may take of budgets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spend {
+    /// Tokens.
+    pub tokens: u64,
+    /// Nano-dollars.
+    pub cost: u64,
+}
+
+impl Spend {
+    /// What either may take: of several targets, as much as any.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens.max(other.tokens),
+            cost: self.cost.max(other.cost),
+        }
     }
 }
 

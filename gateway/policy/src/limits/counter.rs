@@ -6,6 +6,8 @@ use super::aggregator::POOL;
 use super::period::SlotNumber;
 use super::{
     cost::Standing,
+    gateway::SHARE_LIFETIME_US,
+    marks::Full,
     message::{Amounts, BroadcastRow, BroadcastSlot, CounterId, ReportRow, ReportSlot},
     share::{Share, fits},
 };
@@ -24,6 +26,16 @@ const SOON_US: u64 = 300_000;
 
 /// When a refused request may be sent again where what is under way counts, in microseconds: nobody knows when another ends.
 const AT_A_TIME_US: u64 = 1_000_000;
+
+/// What every gateway does with the limits of keys and of rate-limit policies when it is cut off, and what is simulated: it never
+/// refuses a request since NATS is away. When nothing has been heard for ten seconds (five in which a share holds, and as long
+/// again), each limit is its own. Later, and a gateway whose shares have halved once and again would refuse nearly all that the
+/// limits let through; sooner, and a restart of NATS, or a change of office, would suspend them. A second later nobody counts any
+/// more what was under way there ([`super::gateway::HELD_US`]).
+pub const CUT_OFF: CutOff = CutOff {
+    after_us: SHARE_LIFETIME_US,
+    then: WhenCutOff::Alone,
+};
 
 /// What a limit lets through, and what happens above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +126,8 @@ pub struct Counter {
     peak: u64,
     /// The number of the first report that may tell of it: what is told of earlier ones is of a counter that was forgotten.
     told_from: u64,
+    /// Whether nothing is left, as all gateways were told before it came up here, and nobody has told how it stands.
+    is_presumed_full: bool,
     busy: Busy,
 }
 
@@ -134,6 +148,36 @@ struct Busy {
     known: u64,
     /// The last slot of which something counts.
     last: SlotNumber,
+}
+
+// === impl Terms ===
+
+impl Terms {
+    /// Those of the limit of a key or a rate-limit policy, as gateways apply them: see [`CUT_OFF`].
+    #[must_use]
+    pub const fn of_rate_limit(most: u64, mode: Mode) -> Self {
+        Self {
+            most,
+            mode,
+            cut_off: Some(CUT_OFF),
+        }
+    }
+
+    /// Whether a gateway whose word reaches so far keeps the limit by itself since it is cut off.
+    #[must_use]
+    pub fn are_kept_alone(&self, reach: Reach) -> bool {
+        self.when_cut_off(reach) == Some(WhenCutOff::Alone)
+    }
+
+    /// What is done since the aggregator has been silent for too long; `None`: it has not.
+    fn when_cut_off(&self, reach: Reach) -> Option<WhenCutOff> {
+        let silent_us = match reach {
+            Reach::Left | Reach::Alone => 0,
+            Reach::Together { silent_us, .. } => silent_us,
+        };
+        let cut_off = self.cut_off?;
+        (silent_us > cut_off.after_us).then_some(cut_off.then)
+    }
 }
 
 // === impl Reach ===
@@ -218,6 +262,7 @@ impl Counter {
             summed_place: 0,
             peak: 0,
             told_from: 0,
+            is_presumed_full: false,
             busy: Busy {
                 asked: 0,
                 refused: 0,
@@ -236,6 +281,18 @@ impl Counter {
     pub(super) const fn told_from(mut self, number: u64) -> Self {
         self.told_from = number;
         self
+    }
+
+    /// Whether nothing was left of it before it came up here.
+    #[must_use]
+    pub(super) const fn presumed_full(mut self, is_full: bool) -> Self {
+        self.is_presumed_full = is_full;
+        self
+    }
+
+    /// Presumes no longer that nothing is left, where these do not say so.
+    pub(super) fn is_full_still(&mut self, full: &Full) {
+        self.is_presumed_full = self.is_presumed_full && full.holds(&self.id);
     }
 
     /// Which counter.
@@ -328,7 +385,7 @@ impl Counter {
 
     /// Whether it goes by nothing but what this gateway has counted.
     fn keeps_it_by_itself(&self, reach: Reach) -> bool {
-        reach == Reach::Alone || self.when_cut_off(reach) == Some(WhenCutOff::Alone)
+        reach == Reach::Alone || self.terms.are_kept_alone(reach)
     }
 
     /// Whether a request of this cost fits beside so much. Nothing is counted.
@@ -338,6 +395,8 @@ impl Counter {
         let share = match (self.when_cut_off(reach), reach) {
             (_, Reach::Left) | (Some(WhenCutOff::Closed), _) => return false,
             (Some(WhenCutOff::Open), _) => return true,
+            // Whoever is not heard any more cannot say that it is so no longer.
+            (None, Reach::Together { silent_us: 0, .. }) if self.is_presumed_full => return false,
             (Some(WhenCutOff::Alone), _) => Share::WHOLE,
             (None, _) => reach.of(self.share),
         };
@@ -353,15 +412,9 @@ impl Counter {
         }
     }
 
-    /// What it does since the aggregator has been silent for too long; `None`: it has not.
     #[inline]
     fn when_cut_off(&self, reach: Reach) -> Option<WhenCutOff> {
-        let silent_us = match reach {
-            Reach::Left | Reach::Alone => 0,
-            Reach::Together { silent_us, .. } => silent_us,
-        };
-        let cut_off = self.terms.cut_off?;
-        (silent_us > cut_off.after_us).then_some(cut_off.then)
+        self.terms.when_cut_off(reach)
     }
 
     /// Notes that a request asked for so much, and whether it was refused.
@@ -451,7 +504,11 @@ impl Counter {
         let period = self.id.period;
         Standing {
             most: self.terms.most,
-            remaining: self.terms.most.saturating_sub(own.saturating_add(known)),
+            remaining: if self.is_presumed_full {
+                0
+            } else {
+                self.terms.most.saturating_sub(own.saturating_add(known))
+            },
             reset_us: period.begins_in_us(self.busy.last.plus(period.slots()), now),
         }
     }
@@ -542,6 +599,7 @@ impl Counter {
     /// Takes over what a broadcast says of it that includes this gateway's reports up to a number. An aggregator that is new in
     /// office may lack what others counted: then what was known stays known.
     pub fn hear(&mut self, row: &BroadcastRow, includes: u64, adopting: bool) {
+        self.is_presumed_full = false;
         let is_of_before = includes < self.told_from;
         for said in &row.slots {
             let BroadcastSlot {

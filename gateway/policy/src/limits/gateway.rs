@@ -4,8 +4,9 @@ use events_schema::time::Timestamp;
 use hashbrown::HashTable;
 
 use super::{
-    counter::{Counter, Mode, Reach, Terms},
+    counter::{Counter, Reach, Terms},
     lease::Wallet,
+    marks::{Apart, Full},
     message::{BaseShares, Broadcast, BroadcastId, CounterId, Incarnation, Report, Steady},
     share::Share,
 };
@@ -27,6 +28,10 @@ pub struct Gateway {
     /// The places of the counters, by the hashes of their ids.
     places: HashTable<usize>,
     base: BaseShares,
+    /// The counters of which it has no base share.
+    apart: Apart,
+    /// Those of which nothing is left, as it was told last.
+    full: Full,
     heard: Option<BroadcastId>,
     /// When the last report was sent that a broadcast included.
     included_at: Steady,
@@ -47,6 +52,8 @@ impl Gateway {
             counters: Vec::new(),
             places: HashTable::new(),
             base: [Share::NONE; _],
+            apart: Apart::default(),
+            full: Full::default(),
             heard: None,
             included_at: now,
             reports: 0,
@@ -82,10 +89,11 @@ impl Gateway {
             return place;
         }
         let place = self.counters.len();
-        let base = self.base[id.period.index()];
+        let share = dealt_without_row(&self.base, &self.apart, &id);
         let first = self.reports + 1;
-        self.counters
-            .push(Counter::new(id, terms, base).told_from(first));
+        let is_full = self.full.holds(&id);
+        let counter = Counter::new(id, terms, share).told_from(first);
+        self.counters.push(counter.presumed_full(is_full));
         let counters = &self.counters;
         self.places
             .insert_unique(id.spread(), place, |place| counters[*place].id().spread());
@@ -113,9 +121,10 @@ impl Gateway {
     /// The share of a counter, as it was dealt.
     #[must_use]
     pub fn dealt(&self, id: &CounterId) -> Share {
-        let place = self.place_of(id);
-        let base = self.base[id.period.index()];
-        place.map_or(base, |place| self.counters[place].share())
+        match self.place_of(id) {
+            Some(place) => self.counters[place].share(),
+            None => dealt_without_row(&self.base, &self.apart, id),
+        }
     }
 
     /// Its next report.
@@ -138,6 +147,7 @@ impl Gateway {
             sent_at: now,
             heard: self.heard,
             base: self.base.map(|share| share.halved(halvings)),
+            apart: self.apart.clone(),
             leaving: self.left,
             rows: rows.collect(),
         }
@@ -158,7 +168,8 @@ impl Gateway {
         self.report(now)
     }
 
-    /// Obeys a broadcast, unless it is for another, or older than the last.
+    /// Obeys a broadcast, unless it is for another, or older than the last. Of counters that it does not have, or has forgotten, it
+    /// takes over nothing but that they are apart: it has as many counters as it has used itself.
     pub fn hear(&mut self, broadcast: &Broadcast) {
         let Broadcast {
             id,
@@ -167,6 +178,8 @@ impl Gateway {
             sent_at,
             adopting,
             base,
+            apart,
+            full,
             rows,
         } = broadcast;
         if *to != self.incarnation || self.heard.is_some_and(|heard| heard >= *id) {
@@ -176,19 +189,16 @@ impl Gateway {
         self.included_at = self.included_at.max(*sent_at);
         self.owes_report |= self.base != *base;
         self.base = *base;
+        self.apart.clone_from(apart);
+        self.full.clone_from(full);
         for counter in &mut self.counters {
-            counter.set_share(base[counter.id().period.index()]);
+            counter.set_share(dealt_without_row(base, apart, &counter.id()));
+            counter.is_full_still(full);
         }
         for row in rows {
-            let known = self.place_of(&row.counter).map(|at| &self.counters[at]);
-            // A gateway that has had no such request takes the limit from the rule when the first one comes.
-            let told = Terms {
-                most: row.most,
-                mode: Mode::Enforce,
-                cut_off: None,
+            let Some(place) = self.place_of(&row.counter) else {
+                continue;
             };
-            let terms = known.map_or(told, Counter::terms);
-            let place = self.place(row.counter, terms);
             let counter = &mut self.counters[place];
             counter.hear(row, *includes, *adopting);
             if let Some(share) = row.share {
@@ -197,13 +207,11 @@ impl Gateway {
         }
     }
 
-    /// Forgets counters of which nothing counts, and whose share is the base share: others have a share that holds for them
-    /// alone.
+    /// Forgets counters of which nothing counts, unless they had a larger share when they came up anew.
     pub fn sweep(&mut self, now: Timestamp) {
-        let base = self.base;
+        let (base, apart) = (&self.base, &self.apart);
         self.counters.retain(|counter| {
-            let base = base[counter.id().period.index()];
-            !counter.is_idle(now) || counter.share() != base
+            !counter.is_idle(now) || counter.share() < dealt_without_row(base, apart, &counter.id())
         });
         let counters = &self.counters;
         let spread = |place: &usize| counters[*place].id().spread();
@@ -212,5 +220,15 @@ impl Gateway {
         for place in 0..counters.len() {
             self.places.insert_unique(spread(&place), place, spread);
         }
+    }
+}
+
+/// The share of a counter of which a broadcast has no row.
+fn dealt_without_row(base: &BaseShares, apart: &Apart, id: &CounterId) -> Share {
+    let at = id.period.index();
+    if apart[at].holds(id) {
+        Share::NONE
+    } else {
+        base[at]
     }
 }

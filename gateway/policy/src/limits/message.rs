@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     cost::Measure,
+    marks::{Apart, Full},
     period::{Period, SlotNumber},
     share::Share,
 };
@@ -62,7 +63,7 @@ impl CounterId {
             Measure::Tokens => 1,
             Measure::Cost => 2,
         };
-        let kind = self.period.tag() * 3 + measure;
+        let kind = u64::from(self.period.tag()) * 3 + measure;
         self.group() ^ kind.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }
@@ -109,6 +110,8 @@ pub struct Report {
     pub heard: Option<BroadcastId>,
     /// The base shares that it uses: of what was dealt to it, what silence has left.
     pub base: BaseShares,
+    /// An echo: the counters of which it uses no base share, where it has no row of them.
+    pub apart: Apart,
     /// Whether it admits nothing any more: this is its last report.
     pub leaving: bool,
     /// All its counters.
@@ -160,9 +163,13 @@ pub struct Broadcast {
     pub sent_at: Steady,
     /// Whether the aggregator is new in office and its totals may lack what others counted.
     pub adopting: bool,
-    /// Its shares of counters without a row here that has one.
+    /// Its shares of counters without a row here that has one, but for those that are marked in `apart`.
     pub base: BaseShares,
-    /// All counters that concern the gateway.
+    /// Counters that have shares of their own: of those without a row here it has the joiner's share.
+    pub apart: Apart,
+    /// Counters of which nothing is left.
+    pub full: Full,
+    /// How counters stand that the gateway has reported.
     pub rows: Vec<BroadcastRow>,
 }
 

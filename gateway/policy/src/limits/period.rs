@@ -27,13 +27,12 @@ impl SlotNumber {
     }
 }
 
-/// In which time a limit counts.
+/// In which time a limit counts. It is written as its [`Period::tag`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
 pub enum Period {
     /// Six slots of ten seconds: between 50 and 60 seconds are covered.
     SlidingMinute,
-    /// Seven slots of ten seconds: never less than 60 seconds.
-    WholeMinute,
     /// A minute of the clock.
     Minute,
     /// An hour of the clock.
@@ -50,11 +49,31 @@ pub enum Period {
     AtATime,
 }
 
+/// A number that is no period's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no period has the number {0}")]
+pub struct NoPeriod(u8);
+
+impl TryFrom<u8> for Period {
+    type Error = NoPeriod;
+
+    fn try_from(tag: u8) -> Result<Self, NoPeriod> {
+        let mut all = Self::ALL.into_iter().chain([Self::AtATime]);
+        all.find(|period| period.tag() == tag).ok_or(NoPeriod(tag))
+    }
+}
+
+impl From<Period> for u8 {
+    /// Its [`Period::tag`].
+    fn from(period: Period) -> Self {
+        period.tag()
+    }
+}
+
 impl Period {
     /// All that end.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::SlidingMinute,
-        Self::WholeMinute,
         Self::Minute,
         Self::Hour,
         Self::Day,
@@ -75,28 +94,28 @@ impl Period {
     pub const fn index(self) -> usize {
         match self {
             Self::SlidingMinute | Self::AtATime => 0,
-            Self::WholeMinute => 1,
+            Self::Minute => 1,
+            Self::Hour => 2,
+            Self::Day => 3,
+            Self::Week => 4,
+            Self::Month => 5,
+            Self::Quarter => 6,
+        }
+    }
+
+    /// A number that no other has, and never had: it stands in what is written down of budgets. (1 was a minute of seven slots, which
+    /// no limit had.)
+    #[must_use]
+    pub const fn tag(self) -> u8 {
+        match self {
+            Self::SlidingMinute => 0,
             Self::Minute => 2,
             Self::Hour => 3,
             Self::Day => 4,
             Self::Week => 5,
             Self::Month => 6,
             Self::Quarter => 7,
-        }
-    }
-
-    /// A number that no other has.
-    pub(super) const fn tag(self) -> u64 {
-        match self {
-            Self::AtATime => Self::ALL.len() as u64,
-            Self::SlidingMinute
-            | Self::WholeMinute
-            | Self::Minute
-            | Self::Hour
-            | Self::Day
-            | Self::Week
-            | Self::Month
-            | Self::Quarter => self.index() as u64,
+            Self::AtATime => 8,
         }
     }
 
@@ -105,7 +124,6 @@ impl Period {
     pub const fn slots(self) -> u64 {
         match self {
             Self::SlidingMinute => 6,
-            Self::WholeMinute => 7,
             Self::Minute
             | Self::Hour
             | Self::Day
@@ -119,7 +137,7 @@ impl Period {
     /// The length of a slot in microseconds, where all are alike.
     const fn slot_us(self) -> Option<u64> {
         match self {
-            Self::SlidingMinute | Self::WholeMinute => Some(10 * SECOND_US),
+            Self::SlidingMinute => Some(10 * SECOND_US),
             Self::Minute => Some(60 * SECOND_US),
             Self::Hour => Some(3_600 * SECOND_US),
             Self::Day => Some(DAY_US),
@@ -133,7 +151,6 @@ impl Period {
         match self {
             Self::Week => DAYS_SINCE_MONDAY * DAY_US,
             Self::SlidingMinute
-            | Self::WholeMinute
             | Self::Minute
             | Self::Hour
             | Self::Day

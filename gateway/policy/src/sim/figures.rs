@@ -13,10 +13,15 @@ use crate::limits::period::Period;
 pub struct Figures {
     /// The most that any sliding minute admitted above the limit, in percent: 50 gateways, reports every 100 ms.
     pub sim_over_pct: f64,
-    /// The same where 5 of 20 gateways are cut off for a whole minute of the clock.
+    /// The same where 5 of 20 gateways are cut off for eight seconds, in which a minute of the clock begins: for less long than
+    /// makes a gateway keep its limits by itself.
     pub sim_partition_over_pct: f64,
     /// The bound on that: the shares of the five, and one request each.
     pub sim_partition_bound_pct: f64,
+    /// The same where they are cut off for all of a minute of the clock: each keeps the limit by itself.
+    pub sim_partition_long_over_pct: f64,
+    /// The bound on that: five times the limit, and one request each.
+    pub sim_partition_long_bound_pct: f64,
     /// The least of the limit that a minute used where nine tenths of the load are at a tenth of 50 gateways, in percent.
     pub sim_skew_utilisation_pct: f64,
     /// The least that a sliding minute used of a limit of 60 among 50 gateways, in percent.
@@ -60,10 +65,13 @@ fn percent(part: u64, whole: u64) -> f64 {
 /// The first property that does not hold.
 pub fn figures() -> Result<Figures, Breach> {
     let (partition_over, partition_bound) = partition()?;
+    let (partition_long_over, partition_long_bound) = partition_long()?;
     Ok(Figures {
         sim_over_pct: overload()?,
         sim_partition_over_pct: partition_over,
         sim_partition_bound_pct: partition_bound,
+        sim_partition_long_over_pct: partition_long_over,
+        sim_partition_long_bound_pct: partition_long_bound,
         sim_skew_utilisation_pct: skew()?,
         sim_small_utilisation_pct: small()?,
         sim_burst_over_per_gateway: burst()?,
@@ -78,18 +86,38 @@ fn overload() -> Result<f64, Breach> {
     Ok(percent(over(&outcome, MOST), MOST))
 }
 
-/// The minute that is looked at begins 4 s after five gateways were cut off, and ends 6 s before they are heard again.
+/// Of how many gateways how many are cut off, and under which limit.
+const GATEWAYS: usize = 20;
+const CUT: usize = 5;
+const CUT_MOST: u64 = 2_000;
+
+/// The minute that is looked at begins 1 s after five gateways were cut off; 7 s later they are heard again.
 fn partition() -> Result<(f64, f64), Breach> {
-    const MOST: u64 = 2_000;
+    let outcome = cut_off(59, 67)?;
+    let bound = 100.0 * outcome.cut_shares[0] + percent(GATEWAYS as u64, CUT_MOST);
+    Ok((percent(over(&outcome, CUT_MOST), CUT_MOST), bound))
+}
+
+/// It begins 4 s after they were cut off, and ends 6 s before they are heard again.
+fn partition_long() -> Result<(f64, f64), Breach> {
+    let outcome = cut_off(56, 126)?;
+    let bound = 100.0 * CUT as f64 + percent(GATEWAYS as u64, CUT_MOST);
+    Ok((percent(over(&outcome, CUT_MOST), CUT_MOST), bound))
+}
+
+/// Some are cut off from one second to another; a minute begins with the sixtieth.
+fn cut_off(from: u64, to: u64) -> Result<Outcome, Breach> {
     let setup = Setup {
         run_us: 130 * SECOND_US,
         before_new_year_us: 60 * SECOND_US,
-        cut: Some((5, 56 * SECOND_US, 126 * SECOND_US)),
-        ..Setup::calm(20, requests(Period::Minute, MOST), 10 * MOST / 60)
+        cut: Some((CUT, from * SECOND_US, to * SECOND_US)),
+        ..Setup::calm(
+            GATEWAYS,
+            requests(Period::Minute, CUT_MOST),
+            10 * CUT_MOST / 60,
+        )
     };
-    let outcome = run(&setup)?;
-    let bound = 100.0 * outcome.cut_shares[0] + percent(20, MOST);
-    Ok((percent(over(&outcome, MOST), MOST), bound))
+    run(&setup)
 }
 
 fn skew() -> Result<f64, Breach> {

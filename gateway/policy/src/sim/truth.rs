@@ -41,19 +41,33 @@ pub(super) struct View {
     pub(super) known: u64,
 }
 
-/// What has been admitted in a slot.
-#[derive(Debug, Clone, Default)]
-struct Admitted {
+/// A request that was admitted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Admission {
+    /// By which incarnation.
+    pub(super) by: u32,
+    pub(super) slot: SlotNumber,
+    pub(super) cost: u64,
+    /// How it saw the counter; `None`: it was cut off for so long that it keeps the limit by itself.
+    pub(super) view: Option<View>,
+}
+
+/// What an incarnation has admitted in a slot, or in a window.
+#[derive(Debug, Clone, Copy, Default)]
+struct ByOne {
     net: u64,
     debts: u64,
-    views: BTreeMap<u32, View>,
+    /// When it went by its share last.
+    view: Option<View>,
+    /// Whether it kept the limit by itself at any time.
+    is_alone: bool,
 }
 
 /// What has been admitted under one limit.
 #[derive(Debug, Clone)]
 pub(super) struct Truth {
     limit: LimitSetup,
-    slots: BTreeMap<SlotNumber, Admitted>,
+    slots: BTreeMap<SlotNumber, BTreeMap<u32, ByOne>>,
 }
 
 /// What is under way of a limit that counts at a time.
@@ -75,15 +89,37 @@ struct AtOne {
 }
 
 /// What has been admitted in a window, and what the bounds on it follow from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct InWindow {
     pub(super) most: u64,
-    pub(super) total: u64,
+    /// What those admitted that went by their shares all the time, and what of that are debts.
+    pub(super) shared: u64,
     pub(super) debts: u64,
-    /// One largest cost for each incarnation that admitted anything.
+    /// One largest cost for each of them that admitted anything.
     pub(super) in_flight: u64,
-    /// `Σ φ·(G_max − G)`
+    /// `Σ φ·(G_max − G)` of them.
     pub(super) unseen: u64,
+    /// How many kept the limit by themselves at any time, since they were cut off for longer than is bounded.
+    pub(super) alone: u64,
+    /// What those admitted in all of the window, and what of that are debts.
+    pub(super) by_alone: u64,
+    pub(super) debts_alone: u64,
+    /// The most that one of them admitted, without its debts.
+    pub(super) most_by_one_alone: u64,
+}
+
+// === impl ByOne ===
+
+impl ByOne {
+    fn add(&mut self, other: &Self) {
+        self.net += other.net;
+        self.debts += other.debts;
+        self.is_alone |= other.is_alone;
+        let order = |view: &Option<View>| view.map_or(0, |view| view.order);
+        if order(&self.view) < order(&other.view) {
+            self.view = other.view;
+        }
+    }
 }
 
 // === impl Truth ===
@@ -96,16 +132,27 @@ impl Truth {
         }
     }
 
-    pub(super) fn admitted(&mut self, by: u32, slot: SlotNumber, cost: u64, view: View) {
-        let slot = self.slots.entry(slot).or_default();
-        slot.net += cost;
-        slot.views.insert(by, view);
+    pub(super) fn admitted(&mut self, admission: Admission) {
+        let Admission {
+            by,
+            slot,
+            cost,
+            view,
+        } = admission;
+        let lives = self.slots.entry(slot).or_default();
+        lives.entry(by).or_default().add(&ByOne {
+            net: cost,
+            debts: 0,
+            view,
+            is_alone: view.is_none(),
+        });
     }
 
-    pub(super) fn settled(&mut self, slot: SlotNumber, reserved: u64, actual: u64) {
-        let slot = self.slots.entry(slot).or_default();
-        slot.net = slot.net + actual - reserved;
-        slot.debts += actual.saturating_sub(reserved);
+    pub(super) fn settled(&mut self, by: u32, slot: SlotNumber, reserved: u64, actual: u64) {
+        let lives = self.slots.entry(slot).or_default();
+        let life = lives.entry(by).or_default();
+        life.net = life.net + actual - reserved;
+        life.debts += actual.saturating_sub(reserved);
     }
 
     /// The windows in which a slot counts, as far as anything was admitted.
@@ -123,30 +170,55 @@ impl Truth {
 
     pub(super) fn window(&self, end: SlotNumber) -> InWindow {
         let first = SlotNumber(end.0.saturating_sub(self.limit.period.slots() - 1));
-        let mut views: BTreeMap<u32, View> = BTreeMap::new();
-        let (mut total, mut debts) = (0, 0);
+        let mut lives: BTreeMap<u32, ByOne> = BTreeMap::new();
         for slot in self.slots.range(first..=end).map(|(_, slot)| slot) {
-            total += slot.net;
-            debts += slot.debts;
-            for (by, view) in &slot.views {
-                let last = views.entry(*by).or_insert(*view);
-                if last.order < view.order {
-                    *last = *view;
-                }
+            for (by, it) in slot {
+                lives.entry(*by).or_default().add(it);
             }
         }
-        let known_most = views.values().map(|view| view.known).max().unwrap_or(0);
-        let unseen = views.values().map(|view| {
-            // Rounded up, so that rounding breaks no bound.
-            view.share.of(known_most - view.known) + 1
-        });
-        InWindow {
+        let mut window = InWindow {
             most: self.limit.most,
-            total,
-            debts,
-            in_flight: views.len() as u64 * self.limit.cost_max,
-            unseen: unseen.sum(),
+            ..InWindow::default()
+        };
+        let mut views = Vec::with_capacity(lives.len());
+        for it in lives.values() {
+            if it.is_alone {
+                window.is_alone(it.net, it.debts);
+            } else {
+                window.shared += it.net;
+                window.debts += it.debts;
+                views.extend(it.view);
+            }
         }
+        window.in_flight = views.len() as u64 * self.limit.cost_max;
+        window.unseen = unseen(&views);
+        window
+    }
+}
+
+/// `Σ φ·(G_max − G)`, rounded up, so that rounding breaks no bound.
+fn unseen(views: &[View]) -> u64 {
+    let known_most = views.iter().map(|view| view.known).max().unwrap_or(0);
+    let unseen = views
+        .iter()
+        .map(|view| view.share.of(known_most - view.known) + 1);
+    unseen.sum()
+}
+
+// === impl InWindow ===
+
+impl InWindow {
+    /// What everyone admitted.
+    pub(super) const fn total(&self) -> u64 {
+        self.shared + self.by_alone
+    }
+
+    /// One more kept the limit by itself.
+    fn is_alone(&mut self, net: u64, debts: u64) {
+        self.alone += 1;
+        self.by_alone += net;
+        self.debts_alone += debts;
+        self.most_by_one_alone = self.most_by_one_alone.max(net.saturating_sub(debts));
     }
 }
 
@@ -189,38 +261,53 @@ impl UnderWay {
     }
 
     pub(super) fn now(&self) -> InWindow {
-        let open = || self.lives.values().flat_map(|it| it.open.values());
-        let shares = self
-            .lives
-            .values()
-            .filter(|it| it.open.values().any(|is_beyond| !is_beyond));
-        let views: Vec<View> = shares.filter_map(|it| it.view).collect();
-        let known_most = views.iter().map(|view| view.known).max().unwrap_or(0);
-        let unseen = views
-            .iter()
-            .map(|view| view.share.of(known_most - view.known) + 1);
-        InWindow {
+        let mut window = InWindow {
             most: self.limit.most,
-            total: open().count() as u64,
-            debts: open().filter(|is_beyond| **is_beyond).count() as u64,
-            in_flight: views.len() as u64,
-            unseen: unseen.sum(),
+            ..InWindow::default()
+        };
+        let mut views = Vec::new();
+        for it in self.lives.values() {
+            let beyond = it.open.values().filter(|is_beyond| **is_beyond).count() as u64;
+            let shared = it.open.len() as u64 - beyond;
+            if beyond > 0 {
+                window.is_alone(beyond, 0);
+            }
+            if shared > 0 {
+                window.shared += shared;
+                views.extend(it.view);
+            }
         }
+        window.in_flight = views.len() as u64;
+        window.unseen = unseen(&views);
+        window
     }
 }
 
 // === the properties ===
 
-/// Less than twice the limit is admitted in any window, and one request each.
+/// Less than twice the limit is admitted in any window by those that go by their shares, and one request each. That is all there
+/// is while nobody is cut off for longer than [`CUT_OFF`](crate::limits::counter::CUT_OFF) says.
 pub(super) fn never_twice_the_limit(window: &InWindow) -> Verdict {
     let bound = 2 * window.most + window.in_flight + window.debts;
-    holds(window.total < bound || window.most == 0, window, bound)
+    holds(window.shared < bound || window.most == 0, window, bound)
 }
 
-/// No more is admitted in any window than the limit, what gateways could not have seen, and one request each.
+/// They admit no more in any window than the limit, what they could not have seen, and one request each.
 pub(super) fn within_the_stated_bound(window: &InWindow) -> Verdict {
     let bound = window.most + window.unseen + window.in_flight + window.debts;
-    holds(window.total <= bound, window, bound)
+    holds(window.shared <= bound, window, bound)
+}
+
+/// Whoever is cut off for longer admits no more than the limit, with what it admitted before in the window.
+pub(super) fn each_that_is_alone_keeps_the_limit(window: &InWindow) -> Verdict {
+    holds(window.most_by_one_alone <= window.most, window, window.most)
+}
+
+/// With k gateways cut off for longer, no more is admitted than k times the limit beside what the others admit.
+pub(super) fn cut_off_for_longer_k_times_more(window: &InWindow) -> Verdict {
+    let others = window.most + window.unseen + window.in_flight + window.debts;
+    let bound = window.alone * window.most + window.debts_alone + others;
+    holds(window.total() <= bound, window, bound)
 }
 
 fn holds(holds: bool, window: &InWindow, bound: u64) -> Verdict {

@@ -10,12 +10,13 @@ use std::{
 
 use events_schema::time::Timestamp;
 
-use self::at_a_time::{CUT_OFF, LONGEST_US, keeps_limits_alone};
+use self::at_a_time::LONGEST_US;
 use super::{
     dice::Dice,
     setup::{LimitSetup, Load, SECOND_US, Setup},
     truth::{
-        Breach, InWindow, Truth, UnderWay, Verdict, View, never_twice_the_limit,
+        Admission, Breach, InWindow, Truth, UnderWay, Verdict, View,
+        cut_off_for_longer_k_times_more, each_that_is_alone_keeps_the_limit, never_twice_the_limit,
         nothing_is_lost_after_convergence, remaining_is_never_negative, shares_never_sum_above_one,
         within_the_stated_bound,
     },
@@ -158,7 +159,7 @@ pub fn run(setup: &Setup) -> Result<Outcome, Breach> {
     let windows = world.truths.iter().map(|truth| {
         let windows = truth.windows().map(|(end, window)| WindowOutcome {
             end,
-            total: window.total,
+            total: window.total(),
         });
         windows.collect()
     });
@@ -185,12 +186,9 @@ fn counter_id(at: usize, limit: &LimitSetup) -> CounterId {
     }
 }
 
+/// Those that gateways apply.
 fn terms(limit: &LimitSetup) -> Terms {
-    Terms {
-        most: limit.most,
-        mode: Mode::Enforce,
-        cut_off: limit.period.is_at_a_time().then_some(CUT_OFF),
-    }
+    Terms::of_rate_limit(limit.most, Mode::Enforce)
 }
 
 fn incarnation(life: u32) -> Incarnation {
@@ -511,31 +509,37 @@ impl<'s> World<'s> {
                 let view = (own > before).then_some((share, known));
                 self.is_under_way(at, limit, view)?;
             } else {
-                self.admitted_by(at, limit, charge.cost, wall, share, known)?;
+                let is_alone = terms(&setup.limits[limit]).are_kept_alone(reach);
+                let seen = (!is_alone).then_some((share, known));
+                self.admitted_by(at, limit, charge.cost, wall, seen)?;
             }
         }
         Ok(())
     }
 
+    /// `seen`: its share, and what it knew to be admitted; `None`: it keeps the limit by itself.
     fn admitted_by(
         &mut self,
         at: usize,
         limit: usize,
         cost: u64,
         wall: Timestamp,
-        share: Share,
-        known: u64,
+        seen: Option<(Share, u64)>,
     ) -> Result<(), Breach> {
         let setup = self.setup.limits[limit];
         let slot = setup.period.slot_at(wall);
         self.orders += 1;
-        let view = View {
-            order: self.orders,
-            share,
-            known,
-        };
         let life = self.nodes[at].life;
-        self.truths[limit].admitted(life, slot, cost, view);
+        self.truths[limit].admitted(Admission {
+            by: life,
+            slot,
+            cost,
+            view: seen.map(|(share, known)| View {
+                order: self.orders,
+                share,
+                known,
+            }),
+        });
         if setup.settles {
             let actual = if self.dice.per_mille(100) {
                 cost + self.dice.between(0, 1 + cost / 2)
@@ -555,11 +559,20 @@ impl<'s> World<'s> {
             self.after(lasts, Event::Settle(open));
         }
         let windows: Vec<InWindow> = self.truths[limit].windows_of(slot).collect();
-        for window in windows {
-            self.check("never_twice_the_limit", never_twice_the_limit(&window))?;
-            self.check("within_the_stated_bound", within_the_stated_bound(&window))?;
-        }
-        Ok(())
+        windows.iter().try_for_each(|it| self.keeps_the_bounds(it))
+    }
+
+    fn keeps_the_bounds(&self, window: &InWindow) -> Result<(), Breach> {
+        self.check("never_twice_the_limit", never_twice_the_limit(window))?;
+        self.check("within_the_stated_bound", within_the_stated_bound(window))?;
+        self.check(
+            "each_that_is_alone_keeps_the_limit",
+            each_that_is_alone_keeps_the_limit(window),
+        )?;
+        self.check(
+            "cut_off_for_longer_k_times_more",
+            cut_off_for_longer_k_times_more(window),
+        )
     }
 
     fn settle(&mut self, open: Open) {
@@ -582,7 +595,7 @@ impl<'s> World<'s> {
         if setup.period.is_at_a_time() {
             self.under_way[limit].ended(life, number);
         } else {
-            self.truths[limit].settled(slot, reserved, actual);
+            self.truths[limit].settled(life, slot, reserved, actual);
         }
     }
 
@@ -685,7 +698,7 @@ impl<'s> World<'s> {
             let alive = self.nodes.iter().filter(|node| node.is_alive);
             // Whoever keeps it alone goes by no share of it.
             let shared = alive.filter(|node| {
-                let is_alone = keeps_limits_alone(node.gateway.reach(now));
+                let is_alone = terms(setup).are_kept_alone(node.gateway.reach(now));
                 !(is_alone && setup.period.is_at_a_time())
             });
             let shares = shared.map(|node| self.share(node, limit, now));

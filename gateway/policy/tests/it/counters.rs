@@ -6,6 +6,7 @@ use gateway_policy::limits::{
     admission::{Charge, Refusal, admit},
     counter::{Counter, CutOff, JOINER_SHARE, Mode, Reach, Terms, WhenCutOff},
     gateway::{Gateway, SHARE_LIFETIME_US},
+    marks::{Apart, Full, Marks},
     message::{
         Amounts, Broadcast, BroadcastId, BroadcastRow, BroadcastSlot, CounterId, Incarnation,
         Steady,
@@ -87,6 +88,8 @@ fn broadcast(term: u64, number: u64, sent_at: Steady, rows: Vec<BroadcastRow>) -
         sent_at,
         adopting: false,
         base: [Share::NONE; _],
+        apart: Apart::default(),
+        full: Full::default(),
         rows,
     }
 }
@@ -183,24 +186,28 @@ fn a_cost_above_the_limit_never_fits() {
 }
 
 #[test]
-fn a_sliding_minute_of_seven_slots_is_never_short() {
-    let check = |period: Period, free_after: i64| {
-        let mut counter = Counter::new(id(period), limit(1), Share::NONE);
-        let end_of_slot = noon().plus_micros(9_999_999);
-        assert!(ask(&mut counter, 1, Reach::Alone, end_of_slot).is_ok());
-        let at = |seconds: i64| noon().plus_micros(seconds * 1_000_000);
-        let before = at(free_after).plus_micros(-1);
-        assert!(
-            ask(&mut counter, 1, Reach::Alone, before).is_err(),
-            "{period:?}"
-        );
-        assert!(
-            ask(&mut counter, 1, Reach::Alone, at(free_after)).is_ok(),
-            "{period:?}"
-        );
+fn a_sliding_minute_covers_fifty_to_sixty_seconds() {
+    let at = |micros: i64| noon().plus_micros(micros);
+    let check = |asked_at: i64| {
+        let mut counter = Counter::new(id(Period::SlidingMinute), limit(1), Share::NONE);
+        let free_at = 60_000_000;
+        for (at_us, is_admitted) in [(asked_at, true), (free_at - 1, false), (free_at, true)] {
+            let asked = ask(&mut counter, 1, Reach::Alone, at(at_us));
+            assert_eq!(asked.is_ok(), is_admitted, "{asked_at}: {at_us}");
+        }
     };
-    check(Period::SlidingMinute, 60);
-    check(Period::WholeMinute, 70);
+    check(0);
+    check(9_999_999);
+}
+
+#[test]
+fn a_period_is_written_as_the_number_that_it_always_had() {
+    let written = |period: Period| (period.tag(), Period::try_from(period.tag()));
+    let all = Period::ALL.into_iter().chain([Period::AtATime]);
+    let tags: Vec<u8> = all.map(|it| written(it).0).collect();
+    assert_eq!(tags, [0, 2, 3, 4, 5, 6, 7, 8]);
+    assert!(Period::try_from(1).is_err());
+    assert_eq!(written(Period::Month).1, Ok(Period::Month));
 }
 
 #[test]
@@ -373,6 +380,7 @@ fn a_broadcast_that_is_older_or_for_another_is_not_obeyed() {
     let mut gateway = Gateway::new(GATEWAY, Steady(0));
     let row = |share| vec![told(Period::Hour, noon(), Some(share), 10, 0)];
     let dealt = |gateway: &Gateway| gateway.dealt(&id(Period::Hour));
+    gateway.place(id(Period::Hour), limit(10));
     gateway.hear(&broadcast(2, 1, Steady(0), row(half())));
     assert_eq!(dealt(&gateway), half());
     gateway.hear(&broadcast(1, 9, Steady(0), row(Share::WHOLE)));
@@ -426,4 +434,82 @@ fn counters_that_nobody_uses_are_forgotten() {
     gateway.counters()[0].settle(slot, 1, 1);
     gateway.sweep(noon().plus_micros(60_000_000));
     assert_eq!(gateway.look().len(), 0);
+}
+
+#[test]
+fn of_a_counter_that_others_have_a_gateway_that_begins_to_use_it_has_the_joiners_share_and_asks() {
+    let mut gateway = Gateway::new(GATEWAY, Steady(0));
+    let hour = id(Period::Hour);
+    let other = CounterId {
+        segment: [9; 16],
+        ..hour
+    };
+    let mut apart = Apart::default();
+    apart[Period::Hour.index()] = Marks::with_room_for(1);
+    apart[Period::Hour.index()].add(&hour);
+    assert!(!apart[Period::Hour.index()].holds(&other));
+    let all = |number, apart: &Apart, rows| Broadcast {
+        base: [half(); _],
+        apart: apart.clone(),
+        ..broadcast(1, number, Steady(0), rows)
+    };
+    let row = || vec![told(Period::Hour, noon(), Some(half()), 60, 0)];
+    gateway.hear(&all(1, &apart, row()));
+    assert_eq!(gateway.look().len(), 0, "it has used nothing");
+    assert_eq!(gateway.dealt(&hour), Share::NONE);
+    assert_eq!(gateway.dealt(&other), half());
+    gateway.place(hour, limit(100));
+    gateway.place(other, limit(100));
+    assert_eq!(gateway.dealt(&hour), Share::NONE);
+    assert_eq!(gateway.report(Steady(1)).apart, apart);
+    // Once the aggregator has heard of it, it is told what is its own.
+    gateway.hear(&all(2, &apart, row()));
+    assert_eq!(gateway.dealt(&hour), half());
+    assert_eq!(gateway.look()[0].clone().used(noon()), (0, 60));
+    // And when nobody has shares of its own any more, what all have.
+    gateway.hear(&all(3, &Apart::default(), Vec::new()));
+    assert_eq!(gateway.dealt(&hour), half());
+    assert_eq!(gateway.look().len(), 2);
+}
+
+#[test]
+fn of_a_counter_that_is_used_up_the_first_request_of_a_gateway_is_refused_until_it_is_told_more() {
+    let hour = id(Period::Hour);
+    let used_up = || {
+        let mut gateway = Gateway::new(GATEWAY, Steady(0));
+        gateway.hear(&Broadcast {
+            full: Full::of([&hour]),
+            ..broadcast(1, 1, Steady(0), Vec::new())
+        });
+        let place = gateway.place(hour, limit(5));
+        (gateway, place)
+    };
+    let passes = |gateway: &mut Gateway, place: usize, now| {
+        let reach = gateway.reach(now);
+        ask(&mut gateway.counters()[place], 1, reach, noon()).is_ok()
+    };
+    let (mut gateway, place) = used_up();
+    let refused = ask(&mut gateway.counters()[place], 1, TOGETHER, noon());
+    let refused = refused.expect_err("nothing is left");
+    assert_eq!(
+        (refused.remaining, refused.retry_after_us),
+        (0, Some(300_000))
+    );
+    // It is told that two are left.
+    let row = told(Period::Hour, noon(), None, 3, 0);
+    gateway.hear(&Broadcast {
+        full: Full::of([&hour]),
+        ..broadcast(1, 2, Steady(1), vec![row])
+    });
+    assert!(passes(&mut gateway, place, Steady(2)));
+    // Or only that it is used up no longer.
+    let (mut gateway, place) = used_up();
+    gateway.hear(&broadcast(1, 2, Steady(1), Vec::new()));
+    assert!(passes(&mut gateway, place, Steady(2)));
+    // Or nothing at all any more.
+    let (mut gateway, place) = used_up();
+    let silent = Steady(SHARE_LIFETIME_US + 1);
+    assert!(passes(&mut gateway, place, silent));
+    let other = gateway.place(id(Period::Day), limit(5));
+    assert!(passes(&mut gateway, other, Steady(2)), "another one");
 }

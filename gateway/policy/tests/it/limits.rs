@@ -7,7 +7,7 @@ use events_schema::{
 use gateway_policy::{
     Measure, Share,
     limits::{
-        Estimate,
+        AnswerBound, Estimate,
         admission::{Charge, Refusal, admit},
         counter::{Counter, Mode, Reach, Terms},
         message::CounterId,
@@ -60,7 +60,9 @@ fn what_was_reserved_is_settled_against_what_was_used() {
 
 #[test]
 fn the_estimate_is_the_prompt_and_what_the_answer_may_be() {
-    let tokens = |bytes, most| Estimate::of_text(bytes, most).tokens();
+    let bound = |most, choices| AnswerBound { most, choices };
+    let of = |bytes, most| Estimate::of_text(bytes, bound(most, 1), 1_024);
+    let tokens = |bytes, most| of(bytes, most).tokens();
     assert_eq!(tokens(400, Some(7)), 107);
     assert_eq!(tokens(401, Some(1_000_000)), 101 + 1_024);
     assert_eq!(tokens(0, None), 1_024);
@@ -70,9 +72,20 @@ fn the_estimate_is_the_prompt_and_what_the_answer_may_be() {
         output: NanoUsd::new(4_000_000_000),
         cached_input: Some(NanoUsd::ZERO),
     };
-    let estimate = Estimate::of_text(400, Some(7));
-    assert_eq!(estimate.cost(Some(price)), 100 * 2_000 + 7 * 4_000);
-    assert_eq!(estimate.cost(None), 0);
+    let spend = |estimate: Estimate| estimate.spend(Some(price));
+    let cost = |output: u64| 100 * 2_000 + output * 4_000;
+    assert_eq!(spend(of(400, Some(7))).cost, cost(7));
+    assert_eq!(of(400, Some(7)).spend(None).cost, 0);
+    // A budget reserves what the caller bounds, however much that is; where nothing is bounded, what is usual.
+    let long = of(400, Some(100_000));
+    assert_eq!((long.tokens(), spend(long).tokens), (1_124, 100_100));
+    assert_eq!(spend(long).cost, cost(100_000));
+    assert_eq!(spend(of(400, None)).cost, cost(1_024));
+    // Each of several answers.
+    let several = Estimate::of_text(400, bound(Some(2_000), 3), 1_024);
+    assert_eq!((several.tokens(), spend(several).tokens), (3_172, 6_100));
+    let either = spend(of(400, Some(7))).or(of(4_000, Some(5)).spend(None));
+    assert_eq!((either.tokens, either.cost), (1_005, cost(7)));
 }
 
 #[test]

@@ -112,6 +112,10 @@ fn the_published_figures_are_what_is_promised() {
         figures.sim_partition_over_pct <= figures.sim_partition_bound_pct,
         "{figures:?}"
     );
+    assert!(
+        figures.sim_partition_long_over_pct <= figures.sim_partition_long_bound_pct,
+        "{figures:?}"
+    );
     assert!(figures.sim_skew_utilisation_pct >= 98.0, "{figures:?}");
     assert!(figures.sim_small_utilisation_pct >= 95.0, "{figures:?}");
     assert!(figures.sim_burst_over_per_gateway <= 1.0, "{figures:?}");

@@ -269,6 +269,18 @@ fn model(id: [u8; 16], account: [u8; 16], name: &str) -> Entry {
     })
 }
 
+/// `two/second` with a price that is as many times as high.
+pub(crate) fn dearer_second(times: u64) -> Entry {
+    let Entry::Model(mut it) = model(SECOND, OTHER_ACCOUNT, "second") else {
+        unreachable!("it is a model")
+    };
+    for price in &mut it.prices {
+        price.input *= times;
+        price.output *= times;
+    }
+    Entry::Model(it)
+}
+
 fn grant(id: u8, key: u8, models: Vec<ModelRefEntry>) -> Entry {
     Entry::Grant(GrantEntry {
         id: [id; 16],

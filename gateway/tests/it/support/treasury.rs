@@ -66,7 +66,7 @@ impl Treasury {
             while let Some(report) = reports.next().await {
                 let parts = wire::read::<Purses>(&report.payload).expect("a gateway's report");
                 let (to, answers) = kept.lock().expect("not poisoned").take(&parts);
-                for answer in wire::write(answers) {
+                for answer in wire::write(answers, wire::MOST_BYTES) {
                     let subject = subjects::limits_leases(Uuid::from_bytes(to.0));
                     let sent = client.publish(subject, answer.into()).await;
                     sent.expect("NATS takes it");

@@ -55,10 +55,6 @@ fn counter(at: u8) -> Counter {
         period: Period::ALL[usize::from(at) % Period::ALL.len()],
         segment: [0; 16],
     };
-    let terms = Terms {
-        most: u64::MAX,
-        mode: Mode::Enforce,
-        cut_off: None,
-    };
+    let terms = Terms::of_rate_limit(u64::MAX, Mode::Enforce);
     Counter::new(id, terms, Share::of_2_32(1 << 31))
 }

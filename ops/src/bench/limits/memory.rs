@@ -1,5 +1,7 @@
-//! What a counter takes of memory, at a gateway and at the aggregator. What they say to each other is not in it: it goes
-//! shard by shard, and is gone at once.
+//! What a counter takes of memory, at a gateway and at the aggregator, and how long the aggregator's work with all of them takes.
+//! What they say to each other is not in the memory: it goes shard by shard, and is gone at once.
+
+use std::time::Instant;
 
 use events_schema::time::Timestamp;
 use gateway_policy::limits::Measure;
@@ -9,7 +11,7 @@ use gateway_policy::limits::counter::{Mode, Reach, Terms};
 use gateway_policy::limits::gateway::Gateway;
 use gateway_policy::limits::message::{CounterId, Incarnation, Steady};
 use gateway_policy::limits::period::Period;
-use gateway_policy::limits::wire::SHARDS;
+use gateway_policy::limits::wire::{self, SHARDS};
 
 use super::super::{Figures, cpu, rounded};
 use super::decisions::BEGINNING_US;
@@ -45,6 +47,8 @@ pub(super) fn run(counters: u32) -> Outcome<Figures> {
         let heard = shards.iter_mut().map(|shard| heard(shard));
         Ok(heard.collect::<Vec<Aggregator>>())
     })?;
+    let mut aggregators = aggregators;
+    let round = rounds(&mut shards, &mut aggregators);
     let known = aggregators.iter().map(|it| it.counters() as u64).sum();
     let made = each * (GATEWAYS * SHARDS) as u64;
     if known != made {
@@ -56,6 +60,12 @@ pub(super) fn run(counters: u32) -> Outcome<Figures> {
         ("live_counters", known.into()),
         ("gateway_bytes_per_counter", of_each(at_gateways)),
         ("aggregator_bytes_per_counter", of_each(at_aggregator)),
+        ("aggregator_bytes", at_aggregator.into()),
+        ("aggregator_reports_ms", rounded(round.reports_ms)),
+        ("aggregator_round_ms", rounded(round.quiet_ms)),
+        ("aggregator_round_bytes", round.quiet_bytes.into()),
+        ("aggregator_busy_round_ms", rounded(round.busy_ms)),
+        ("aggregator_totals_ms", rounded(round.totals_ms)),
     ];
     let named = figures.map(|(name, value)| (name.to_owned(), value));
     Ok(named.into_iter().collect())
@@ -80,11 +90,8 @@ fn of_shard(counters: u64) -> Outcome<OfShard> {
 fn filled(gateway: u64, counters: u64) -> Outcome<Gateway> {
     let mut filled = Gateway::new(Incarnation(id(gateway, 0)), Steady(0));
     for number in 0..counters {
-        let terms = Terms {
-            most: if number % CONTENDED == 0 { LOW } else { HIGH },
-            mode: Mode::Enforce,
-            cut_off: None,
-        };
+        let most = if number % CONTENDED == 0 { LOW } else { HIGH };
+        let terms = Terms::of_rate_limit(most, Mode::Enforce);
         let counter = CounterId {
             rule: [7; 16],
             measure: Measure::Requests,
@@ -113,6 +120,83 @@ fn heard(gateways: &mut [Gateway]) -> Aggregator {
         drop(aggregator.broadcast(now, at(SLOTS - 1)));
     }
     aggregator
+}
+
+/// What an aggregator does, over all shards: how long it takes to hear all reports of all gateways once; a round in which each
+/// gateway has used what it does between two rounds of a load, one counter in a hundred; a round in which nothing has changed, and
+/// how long the messages are in which it is told; and to see how all counters stand.
+struct Rounds {
+    reports_ms: f64,
+    busy_ms: f64,
+    quiet_ms: f64,
+    quiet_bytes: u64,
+    totals_ms: f64,
+}
+
+/// How many rounds pass until everyone knows everything, and what was asked for is forgotten.
+const UNTIL_QUIET: u64 = 120;
+
+/// One counter in so many is used in a round of a load.
+const USED: usize = 100;
+
+fn rounds(shards: &mut [OfShard], aggregators: &mut [Aggregator]) -> Rounds {
+    let mut at_round = 3;
+    let mut rounds = Rounds {
+        reports_ms: 0.0,
+        busy_ms: 0.0,
+        quiet_ms: 0.0,
+        quiet_bytes: 0,
+        totals_ms: 0.0,
+    };
+    let wall = at(SLOTS - 1);
+    for number in 1..=UNTIL_QUIET {
+        at_round += 1;
+        let now = Steady(at_round * TOLD_US);
+        (rounds.reports_ms, rounds.quiet_ms, rounds.quiet_bytes) = (0.0, 0.0, 0);
+        for (gateways, aggregator) in shards.iter_mut().zip(&mut *aggregators) {
+            // They report all that they have every few seconds only.
+            if number % 40 == 1 || number == UNTIL_QUIET {
+                let reports: Vec<_> = gateways.iter_mut().map(|it| it.report(now)).collect();
+                let begun = Instant::now();
+                reports.iter().for_each(|it| aggregator.merge(it, now));
+                rounds.reports_ms += millis(begun);
+            }
+            aggregator.renew(now);
+            let begun = Instant::now();
+            let told = aggregator.broadcast(now, wall);
+            rounds.quiet_ms += millis(begun);
+            for broadcast in told {
+                let hears = gateways.iter_mut();
+                hears.for_each(|gateway| gateway.hear(&broadcast));
+                let messages = wire::write([(0, broadcast)], usize::MAX);
+                rounds.quiet_bytes += messages.iter().map(|it| it.len() as u64).sum::<u64>();
+            }
+        }
+    }
+    at_round += 1;
+    let now = Steady(at_round * TOLD_US);
+    for (gateways, aggregator) in shards.iter_mut().zip(&mut *aggregators) {
+        for gateway in gateways {
+            for place in (0..gateway.look().len()).step_by(USED) {
+                let counter = &mut gateway.counters()[place];
+                counter.note(1, false);
+                let _ = counter.charge(1, wall);
+            }
+            aggregator.merge(&gateway.report(now), now);
+        }
+        let begun = Instant::now();
+        drop(aggregator.broadcast(now, wall));
+        rounds.busy_ms += millis(begun);
+        let begun = Instant::now();
+        let used = aggregator.standings(wall).map(|(_, it)| it.admitted).max();
+        rounds.totals_ms += millis(begun);
+        std::hint::black_box(used);
+    }
+    rounds
+}
+
+fn millis(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
 }
 
 fn id(one: u64, other: u64) -> [u8; 16] {

@@ -64,6 +64,8 @@ fn simulated() -> Outcome<Figures> {
         sim_over_pct,
         sim_partition_over_pct,
         sim_partition_bound_pct,
+        sim_partition_long_over_pct,
+        sim_partition_long_bound_pct,
         sim_skew_utilisation_pct,
         sim_small_utilisation_pct,
         sim_burst_over_per_gateway,
@@ -73,6 +75,14 @@ fn simulated() -> Outcome<Figures> {
         ("sim_over_pct", rounded(sim_over_pct)),
         ("sim_partition_over_pct", rounded(sim_partition_over_pct)),
         ("sim_partition_bound_pct", rounded(sim_partition_bound_pct)),
+        (
+            "sim_partition_long_over_pct",
+            rounded(sim_partition_long_over_pct),
+        ),
+        (
+            "sim_partition_long_bound_pct",
+            rounded(sim_partition_long_bound_pct),
+        ),
         (
             "sim_skew_utilisation_pct",
             rounded(sim_skew_utilisation_pct),

@@ -24,7 +24,7 @@ use gateway_policy::limits::{
     Measure,
     lease::{BudgetId, BudgetRecord, LeaseRow, Leases, Purses, Treasury},
     message::{Incarnation, Steady},
-    wire::{self, SHARDS, shard_of},
+    wire::{Pieces, SHARDS, shard_of},
 };
 use tokio::{
     sync::watch,
@@ -38,7 +38,7 @@ use self::{
     store::{Error, Store},
     turns::Turns,
 };
-use super::{AGAIN, Config, SEND, totals};
+use super::{AGAIN, Config, SEND, Status, send, sender, totals};
 use crate::{corrections, warehouse::WarehouseError};
 
 /// How often it is looked whether something is left to be planned, or to be asked of the ledger.
@@ -106,6 +106,8 @@ struct Work<'c> {
     client: &'c Client,
     store: Store,
     shards: Vec<Shard>,
+    /// Of reports that are not here as a whole.
+    pieces: Pieces,
     /// Which of them are told of for alerts.
     turns: Turns,
     begin: Instant,
@@ -144,6 +146,10 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
     let Ok(Ok(mut purses)) = subscribed else {
         return Err(Error::Deaf);
     };
+    let subscribed = timeout(SEND, client.subscribe(subjects::BUDGETS_TOTALS_OF)).await;
+    let Ok(Ok(mut questions)) = subscribed else {
+        return Err(Error::Deaf);
+    };
     let context = jetstream::new(client.clone());
     let (store, records) = Store::open(context, config.replicas).await?;
     let mut work = Work::begin(config, client, store, records);
@@ -155,7 +161,13 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
     loop {
         tokio::select! {
             report = purses.next() => match report {
-                Some(report) => work.hear(&report.payload).await,
+                Some(report) => work.hear(&report).await,
+                None => return Err(Error::Deaf),
+            },
+            question = questions.next() => match question {
+                Some(question) => if let Some((to, said)) = work.answer(&question) {
+                    totals::tell(client, &to, &said).await;
+                },
                 None => return Err(Error::Deaf),
             },
             Some((record, written)) = work.writes.next() => work.written(&record, written?).await,
@@ -175,15 +187,10 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
     }
 }
 
-async fn tell(client: &Client, told: BTreeMap<Incarnation, Vec<(usize, Leases)>>) {
+async fn tell(client: &Client, told: BTreeMap<Incarnation, Vec<(usize, Leases)>>, status: &Status) {
     for (to, parts) in told {
         let subject = subjects::limits_leases(Uuid::from_bytes(to.0));
-        for message in wire::write(parts) {
-            let sent = client.publish(subject.clone(), message.into());
-            if !matches!(timeout(SEND, sent).await, Ok(Ok(()))) {
-                tracing::debug!("a message on leases was dropped");
-            }
-        }
+        send(client, &subject, parts, status).await;
     }
 }
 
@@ -224,6 +231,7 @@ impl<'c> Work<'c> {
             client,
             store,
             shards: shards.collect(),
+            pieces: Pieces::default(),
             turns: Turns::default(),
             begin,
             writes: FuturesUnordered::new(),
@@ -249,8 +257,11 @@ impl<'c> Work<'c> {
     }
 
     /// A gateway has reported: it is answered.
-    async fn hear(&mut self, message: &[u8]) {
-        let Ok(parts) = wire::read::<Purses>(message) else {
+    async fn hear(&mut self, message: &async_nats::Message) {
+        let parts = self
+            .pieces
+            .read::<Purses>(sender(message), &message.payload);
+        let Ok(parts) = parts else {
             self.config.status.note_unreadable();
             return;
         };
@@ -283,7 +294,7 @@ impl<'c> Work<'c> {
             let leases = self.shards[at].leases(incarnation, |_| true);
             told.entry(incarnation).or_default().push((at, leases));
         }
-        tell(self.client, told).await;
+        tell(self.client, told, &self.config.status).await;
     }
 
     /// A record is durable: those whose leases it holds are told.
@@ -301,7 +312,7 @@ impl<'c> Work<'c> {
                 (it, vec![(at, leases)])
             });
         let told = told.collect();
-        tell(self.client, told).await;
+        tell(self.client, told, &self.config.status).await;
     }
 
     /// How budgets stand: those that are used most, and those whose turn it is.
@@ -321,6 +332,17 @@ impl<'c> Work<'c> {
         };
         let most = LimitTotals::of(all.into_iter().map(|(_, total)| total), wall);
         (most, used)
+    }
+
+    /// How the counters of one policy stand, and where whoever asks for it hears that.
+    fn answer(&self, question: &async_nats::Message) -> Option<(String, LimitTotals)> {
+        let rule = Uuid::from_slice(&question.payload).ok()?;
+        let to = question.reply.as_ref()?.to_string();
+        let (now, wall) = (self.steady(), (self.config.now)());
+        let all = self.shards.iter().flat_map(|it| it.treasury.standings(now));
+        let all = all.filter(|(budget, _)| budget.counter.rule == rule.into_bytes());
+        let all = all.map(|(budget, standing)| totals::of_budget(&budget, &standing));
+        Some((to, LimitTotals::of(all, wall)))
     }
 
     /// Plans what is to be lent, and begins to write it down.

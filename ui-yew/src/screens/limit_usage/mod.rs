@@ -162,6 +162,9 @@ fn line(item: &LimitUsageItem) -> Html {
                 if item.is_lower_bound {
                     <span>{ "Records are still arriving" }</span>
                 }
+                if !nothing_of(item.overshot) {
+                    <Label label={format!("{} over", amount_and_unit(item.overshot))} color={Color::Red} compact={true} />
+                }
                 if !nothing_of(item.refused) {
                     <Label label={format!("{} refused", amount_and_unit(item.refused))} color={Color::Orange} compact={true} />
                 }

@@ -113,6 +113,16 @@ impl Book {
         shares.dealt.insert(0, inherited);
     }
 
+    /// An incarnation uses nothing, and has been dealt nothing.
+    pub(super) fn has_nothing(&mut self, incarnation: Incarnation) {
+        self.shares.insert(incarnation, Shares::new(0, 0));
+    }
+
+    /// An incarnation said, before it obeyed this term, that it used nothing.
+    pub(super) fn inherits_nothing(&mut self, incarnation: Incarnation) {
+        self.inherited.insert(incarnation, 0);
+    }
+
     /// An incarnation is heard of again, or for the first time: what silence has taken from it is gone.
     pub(super) fn heard(&mut self, incarnation: Incarnation) {
         let shares = self.shares.entry(incarnation);

@@ -11,9 +11,14 @@ mod book;
 mod round;
 mod tally;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use events_schema::time::Timestamp;
+
+use crate::configuration::EntryId;
 
 use self::{
     book::Book,
@@ -26,7 +31,9 @@ pub use self::{
 };
 use super::period::SlotNumber;
 use super::{
+    cost::Measure,
     gateway::{HELD_US, SHARE_LIFETIME_US},
+    marks::{Apart, Full, Marks},
     message::{
         BaseShares, Broadcast, BroadcastId, BroadcastRow, CounterId, Incarnation, Report, Steady,
     },
@@ -40,6 +47,10 @@ pub const OFFICE_US: u64 = 2_000_000;
 /// After how long a silence a gateway is no longer told anything, in microseconds.
 const FORGOTTEN_US: u64 = 10 * SHARE_LIFETIME_US;
 
+/// In how many rounds it is looked at every counter whether something of it can be forgotten; but at some in each.
+const FORGETS_IN: usize = 20;
+const FORGETS_AT_LEAST: usize = 1_024;
+
 /// Being in office.
 #[derive(Debug, Clone, Copy)]
 struct Office {
@@ -52,11 +63,26 @@ struct Office {
 /// What is known of one incarnation.
 #[derive(Debug, Clone)]
 struct Member {
-    /// The last report.
-    last: Report,
+    /// The number of its last report, and when that was sent, by its own clock.
+    number: u64,
+    sent_at: Steady,
+    leaving: bool,
+    /// Which shares it used then.
+    echo: Echo,
     received_at: Steady,
     /// Whether it obeys this term.
     obeys: bool,
+    /// Of which counters it used no base share when it had not heard of this term.
+    before: Apart,
+}
+
+/// Which shares an incarnation uses, as its report says.
+#[derive(Debug, Clone)]
+struct Echo {
+    base: BaseShares,
+    apart: Apart,
+    /// Those of counters of which it uses another, in order.
+    own: Vec<(CounterId, Share)>,
 }
 
 /// How a counter stands, over all gateways.
@@ -81,6 +107,18 @@ pub struct Aggregator {
     members: BTreeMap<Incarnation, Member>,
     base: Vec<Book>,
     tallies: BTreeMap<CounterId, Tally>,
+    /// Who may use which share of counters that have shares of their own; of others all use their base shares.
+    books: BTreeMap<CounterId, Book>,
+    /// Counters that have to be looked at in the next round: something was counted, not everyone knows all of it, or shares are
+    /// dealt. While nobody uses a counter, and all know how it stands, it costs nothing.
+    busy: BTreeSet<CounterId>,
+    /// Those of what is under way at a time.
+    at_a_time: BTreeSet<CounterId>,
+    /// The last counter of which it was looked at whether something of it can be forgotten; `None`: all were.
+    looked_at: Option<CounterId>,
+    /// Counters of which an earlier term has dealt shares of their own, as gateways echo it: somebody who has not been heard of in
+    /// this one may use most of one. Nobody is told meanwhile that its base share of them is its own.
+    inherited: Apart,
 }
 
 impl Aggregator {
@@ -101,17 +139,22 @@ impl Aggregator {
             broadcasts: 0,
         });
         self.base = vec![Book::new(term > 1); Period::ALL.len()];
+        self.books.clear();
         if term > 1 {
             self.tallies.values_mut().for_each(Tally::inherit);
         }
-        for member in self.members.values_mut() {
+        self.busy = self.tallies.keys().copied().collect();
+        self.inherited = Apart::default();
+        let mut echoes = Vec::with_capacity(self.members.len());
+        for (incarnation, member) in &mut self.members {
             member.obeys = false;
-        }
-        let members: Vec<Report> = self.members.values().map(|it| it.last.clone()).collect();
-        for last in members {
-            if !last.leaving {
-                self.adopt(&last);
+            member.before.clone_from(&member.echo.apart);
+            if !member.leaving {
+                echoes.push((*incarnation, member.echo.clone()));
             }
+        }
+        for (from, echo) in echoes {
+            self.adopt(from, &echo);
         }
     }
 
@@ -135,7 +178,7 @@ impl Aggregator {
     pub fn merge(&mut self, report: &Report, now: Steady) {
         let from = report.incarnation;
         let member = self.members.get(&from);
-        if member.is_some_and(|it| it.last.number >= report.number) {
+        if member.is_some_and(|it| it.number >= report.number) {
             return;
         }
         let heard = report.heard.map_or(0, |heard| heard.term);
@@ -145,21 +188,45 @@ impl Aggregator {
         let obeyed = report.heard.filter(|heard| heard.term == term);
         // In the first term there is no earlier one.
         let is_earlier = obeyed.is_none() && term > 1;
+        // What has changed since it was told of anything, nobody knows.
+        let is_back = !member.is_some_and(|it| it.listens(now));
+        let mut inherited = Vec::new();
         for row in &report.rows {
-            let tally = self.tallies.entry(row.counter).or_default();
-            tally.merge(from, report.number, row, is_earlier);
+            let tally = self.tallies.entry(row.counter).or_insert_with(|| {
+                if self.inherited[row.counter.period.index()].holds(&row.counter) {
+                    inherited.push(row.counter);
+                }
+                Tally::default()
+            });
+            let is_news = tally.merge(from, report.number, row, is_earlier) || is_back;
+            if is_news && self.office.is_some() {
+                self.busy.insert(row.counter);
+            }
+            if row.counter.period.is_at_a_time() {
+                self.at_a_time.insert(row.counter);
+            }
         }
+        let before = match self.members.get_mut(&from) {
+            _ if is_earlier => report.apart.clone(),
+            Some(member) => std::mem::take(&mut member.before),
+            None => Apart::default(),
+        };
         self.members.insert(
             from,
             Member {
-                last: report.clone(),
+                number: report.number,
+                sent_at: report.sent_at,
+                leaving: report.leaving,
+                echo: Echo::of(report),
                 received_at: now,
                 obeys: obeyed.is_some(),
+                before,
             },
         );
         if self.office.is_none() {
             return;
         }
+        inherited.into_iter().for_each(|id| self.give_book(id));
         if report.leaving {
             self.books().for_each(|book| book.release(from));
             return;
@@ -169,52 +236,62 @@ impl Aggregator {
             Some(heard) => self
                 .books()
                 .for_each(|book| book.confirm(from, heard.number)),
-            None if is_earlier => self.adopt(report),
+            None if is_earlier => self.adopt(from, &Echo::of(report)),
             // It has heard of no term, and uses nothing that was dealt.
             None => {}
         }
     }
 
     /// Takes over the shares that an incarnation has from an earlier term.
-    fn adopt(&mut self, report: &Report) {
-        let from = report.incarnation;
-        for (book, share) in self.base.iter_mut().zip(report.base) {
+    fn adopt(&mut self, from: Incarnation, echo: &Echo) {
+        for (book, share) in self.base.iter_mut().zip(echo.base) {
             book.adopt(from, share);
         }
-        for row in &report.rows {
-            let base = report.base[row.counter.period.index()];
-            let is_own = row.share != base;
-            if is_own {
-                self.give_book(row.counter);
-            }
+        for (all, more) in self.inherited.iter_mut().zip(&echo.apart) {
+            all.add_all(more);
         }
-        for (id, tally) in &mut self.tallies {
-            if let Some(book) = &mut tally.book {
-                book.adopt(from, echoed_share(report, *id));
-            }
+        let own = echo.own.iter().map(|(id, _)| *id);
+        let mut own: Vec<CounterId> = own.collect();
+        if !echo.apart.iter().all(Marks::is_empty) {
+            own.extend(self.tallies.keys().filter(|id| echo.is_apart(id)));
+        }
+        own.into_iter().for_each(|id| self.give_book(id));
+        for (id, book) in &mut self.books {
+            book.adopt(from, echo.share(id));
         }
     }
 
-    /// Makes a counter one with shares of its own: at first everyone's are the base shares.
+    /// Makes a counter one with shares of its own: at first everyone's are the base shares. But of one that had its own in an
+    /// earlier term they are what the gateways say; those that obey this one already, and say that they have none, have not been
+    /// told of any.
     fn give_book(&mut self, id: CounterId) {
-        let Some(tally) = self.tallies.get_mut(&id).filter(|it| it.book.is_none()) else {
+        if self.books.contains_key(&id) || !self.tallies.contains_key(&id) {
             return;
-        };
-        let mut book = self.base[id.period.index()].clone();
-        let disobedient = self
-            .members
-            .values()
-            .filter(|it| !it.obeys && !it.last.leaving);
-        let term = self.office.map_or(0, |office| office.term);
-        for member in disobedient.filter(|_| term > 1) {
-            book.adopt(member.last.incarnation, echoed_share(&member.last, id));
         }
-        tally.book = Some(book);
+        let at = id.period.index();
+        let mut book = self.base[at].clone();
+        let term = self.office.map_or(0, |office| office.term);
+        let is_inherited = self.inherited[at].holds(&id);
+        let members = self.members.iter().filter(|(_, it)| !it.leaving);
+        for (incarnation, member) in members.filter(|_| term > 1) {
+            let share = member.echo.share(&id);
+            if !member.obeys {
+                book.adopt(*incarnation, share);
+                continue;
+            }
+            if is_inherited && share == Share::NONE {
+                book.has_nothing(*incarnation);
+            }
+            if member.before[at].holds(&id) {
+                book.inherits_nothing(*incarnation);
+            }
+        }
+        self.books.insert(id, book);
+        self.busy.insert(id);
     }
 
     fn books(&mut self) -> impl Iterator<Item = &mut Book> {
-        let own = self.tallies.values_mut().filter_map(|it| it.book.as_mut());
-        self.base.iter_mut().chain(own)
+        self.base.iter_mut().chain(self.books.values_mut())
     }
 
     // --- broadcasts
@@ -227,31 +304,25 @@ impl Aggregator {
         };
         office.broadcasts += 1;
         let office = *office;
-        self.deal(office, now, wall);
+        let full = self.deal(office, now, wall);
         let adopting = office.is_adopting(now);
-        let totals: Vec<Vec<(SlotNumber, u64)>> = self
-            .tallies
-            .values()
-            .map(|tally| {
-                let slots = tally.slots().into_iter();
-                slots.map(|slot| (slot, tally.total(slot))).collect()
-            })
-            .collect();
-        let listening = self.members.values().filter(|member| {
-            !member.last.leaving && now.us_since(member.received_at) <= FORGOTTEN_US
-        });
+        let apart = self.apart();
+        let mut rows = self.rows(now, &apart);
+        let listening = self.members.iter().filter(|(_, it)| it.listens(now));
         listening
-            .map(|member| Broadcast {
+            .map(|(incarnation, member)| Broadcast {
                 id: BroadcastId {
                     term: office.term,
                     number: office.broadcasts,
                 },
-                to: member.last.incarnation,
-                includes: member.last.number,
-                sent_at: member.last.sent_at,
+                to: *incarnation,
+                includes: member.number,
+                sent_at: member.sent_at,
                 adopting,
-                base: self.base_shares(member.last.incarnation),
-                rows: self.rows(member.last.incarnation, &totals),
+                base: self.base_shares(*incarnation),
+                apart: apart.clone(),
+                full: full.clone(),
+                rows: rows.remove(incarnation).unwrap_or_default(),
             })
             .collect()
     }
@@ -260,61 +331,120 @@ impl Aggregator {
         std::array::from_fn(|at| self.base[at].share(to))
     }
 
-    fn rows(&self, to: Incarnation, totals: &[Vec<(SlotNumber, u64)>]) -> Vec<BroadcastRow> {
-        let tallies = self.tallies.iter().zip(totals);
-        let concern =
-            tallies.filter(|((_, tally), _)| tally.book.is_some() || tally.parts.contains_key(&to));
-        concern
-            .map(|((id, tally), totals)| BroadcastRow {
-                counter: *id,
-                most: tally.most,
-                share: tally.book.as_ref().map(|book| book.share(to)),
-                slots: tally.tell(to, totals),
-            })
-            .collect()
+    /// The counters with shares of their own, and those that may have been given some before this term.
+    fn apart(&self) -> Apart {
+        let mut many = [0; Period::ALL.len()];
+        for id in self.books.keys() {
+            many[id.period.index()] += 1;
+        }
+        let mut apart = many.map(Marks::with_room_for);
+        for id in self.books.keys() {
+            apart[id.period.index()].add(id);
+        }
+        for (marks, inherited) in apart.iter_mut().zip(&self.inherited) {
+            marks.add_all(inherited);
+        }
+        apart
     }
 
-    fn deal(&mut self, office: Office, now: Steady, wall: Timestamp) {
+    /// What each gateway is told of the counters that it has, as far as it does not say that it knows it. Of counters that have shares
+    /// of their own, it is always told.
+    fn rows(&mut self, now: Steady, apart: &Apart) -> BTreeMap<Incarnation, Vec<BroadcastRow>> {
+        let listening = self.members.iter().filter(|(_, it)| it.listens(now));
+        let mut rows: BTreeMap<Incarnation, Vec<BroadcastRow>> = listening
+            .map(|(incarnation, _)| (*incarnation, Vec::new()))
+            .collect();
+        let (tallies, books, base) = (&self.tallies, &self.books, &self.base);
+        self.busy.retain(|id| {
+            let Some(tally) = tallies.get(id) else {
+                return false;
+            };
+            let (book, at) = (books.get(id), id.period.index());
+            // Without a row, it would take the share for none.
+            let is_marked = apart[at].holds(id);
+            let totals = tally.totals();
+            let mut is_busy = book.is_some();
+            for (to, part) in &tally.parts {
+                is_busy |= part.demand() > 0;
+                let is_told =
+                    book.is_some() || (is_marked && part.demand() > 0) || !part.knows(&totals);
+                let Some(rows) = rows.get_mut(to).filter(|_| is_told) else {
+                    continue;
+                };
+                is_busy = true;
+                let base = is_marked.then(|| base[at].share(*to));
+                rows.push(BroadcastRow {
+                    counter: *id,
+                    most: tally.most,
+                    share: book.map(|book| book.share(*to)).or(base),
+                    slots: part.tell(&totals),
+                });
+            }
+            is_busy
+        });
+        rows
+    }
+
+    /// Deals out the shares; returns the counters of which nothing is left.
+    fn deal(&mut self, office: Office, now: Steady, wall: Timestamp) -> Full {
         let round = Round::new(office, &self.members, now, wall);
         for (book, period) in self.base.iter_mut().zip(Period::ALL) {
             round.deal(book, period, |_| Some(round.equal));
         }
-        let mut contended = Vec::new();
-        for (id, tally) in &mut self.tallies {
-            tally.parts.values_mut().for_each(Part::age);
-            let is_contended = tally.is_contended(id.period, wall);
-            let base = &self.base[id.period.index()];
-            if let Some(mut book) = tally.book.take() {
-                if is_contended {
-                    round.deal(&mut book, id.period, round.by_demand(tally));
-                } else {
-                    let base = |it| Some(base.share(it).parts());
-                    round.deal(&mut book, id.period, base);
-                }
-                let is_idle = !is_contended && book.agrees_with(base);
-                tally.book = (!is_idle).then_some(book);
-            } else if is_contended {
-                contended.push(*id);
+        for (marks, period) in self.inherited.iter_mut().zip(Period::ALL) {
+            if round.nothing_unheard_is_left(period) {
+                *marks = Marks::default();
             }
         }
-        // This broadcast tells everyone the base share as its own; the next ones change it.
-        contended.into_iter().for_each(|id| self.give_book(id));
+        let (mut contended, mut full) = (Vec::new(), Vec::new());
+        for id in &self.busy {
+            let Some(tally) = self.tallies.get_mut(id) else {
+                continue;
+            };
+            tally.parts.values_mut().for_each(Part::age);
+            let used = tally.used(id.period, id.period.slot_at(wall));
+            let is_contended = tally.is_contended(used);
+            if used >= tally.most {
+                full.push(*id);
+            }
+            let at = id.period.index();
+            let base = &self.base[at];
+            let Some(book) = self.books.get_mut(id) else {
+                if is_contended {
+                    contended.push(*id);
+                }
+                continue;
+            };
+            if is_contended {
+                round.deal(book, id.period, round.by_demand(tally));
+                continue;
+            }
+            round.deal(book, id.period, |it| Some(base.share(it).parts()));
+            // Of one with inherited shares only its book knows who has which.
+            if !self.inherited[at].holds(id) && book.agrees_with(base) {
+                self.books.remove(id);
+            }
+        }
+        // This broadcast tells whoever has them the base share as its own, and all others that they have none; the next ones
+        // change it.
+        for id in contended {
+            self.give_book(id);
+            if let (Some(tally), Some(book)) = (self.tallies.get(&id), self.books.get_mut(&id)) {
+                let round = Round::new(office, &self.members, now, wall);
+                let has_it = |it: &Incarnation| tally.parts.contains_key(it);
+                round.deal(book, id.period, |it| (!has_it(&it)).then_some(0));
+            }
+        }
+        Full::of(&full)
     }
 
     /// Forgets what counts no more, and whoever left or has been silent until nothing was left to it.
     fn forget(&mut self, now: Steady, wall: Timestamp) {
         self.free_what_is_held_no_more(now);
-        for (id, tally) in &mut self.tallies {
-            tally.forget(id.period, id.period.slot_at(wall));
-        }
-        self.tallies
-            .retain(|_, tally| tally.book.is_some() || !tally.parts.is_empty());
-        let own = || self.tallies.values().filter_map(|it| it.book.as_ref());
+        self.forget_some(now, wall);
         let uses = |it: &Incarnation| {
-            self.base
-                .iter()
-                .chain(own())
-                .any(|book| book.is_used_by(*it))
+            let mut books = self.base.iter().chain(self.books.values());
+            books.any(|book| book.is_used_by(*it))
         };
         let silent = self
             .members
@@ -329,6 +459,32 @@ impl Aggregator {
         }
     }
 
+    /// Forgets what counts no more, of some counters each time.
+    fn forget_some(&mut self, now: Steady, wall: Timestamp) {
+        let members = &self.members;
+        // Of a counter at which it has counted nothing yet, a gateway is told as well.
+        let has_it = |it: &Incarnation, told: u64| {
+            let member = members.get(it);
+            member.is_some_and(|it| it.number == told && it.listens(now))
+        };
+        let some = (self.tallies.len() / FORGETS_IN).max(FORGETS_AT_LEAST);
+        let after = self.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut next = self.tallies.range_mut((after, Bound::Unbounded));
+        let (mut gone, mut last) = (Vec::new(), None);
+        for (id, tally) in next.by_ref().take(some) {
+            tally.forget(id.period, id.period.slot_at(wall), has_it);
+            if tally.parts.is_empty() && !self.books.contains_key(id) {
+                gone.push(*id);
+            }
+            last = Some(*id);
+        }
+        self.looked_at = next.next().and(last);
+        for id in gone {
+            self.tallies.remove(&id);
+            self.at_a_time.remove(&id);
+        }
+    }
+
     /// What counts at a time is held by those that say so in their last report, as long as they are heard: whoever has been
     /// silent for [`HELD_US`] is dead, or keeps each limit by itself and shares none. So has, that long after the beginning of a
     /// term, whoever was not heard in it.
@@ -339,17 +495,25 @@ impl Aggregator {
         let silent: Vec<Incarnation> = silent.map(|(incarnation, _)| *incarnation).collect();
         let holds = |incarnation: &Incarnation, told: u64| {
             let member = members.get(incarnation);
-            member.is_some_and(|it| is_heard(it) && it.last.number == told)
+            member.is_some_and(|it| is_heard(it) && it.number == told)
         };
         let since = self.office.map(|office| office.since);
         let is_settled = since.is_some_and(|since| now.us_since(since) > HELD_US);
-        let at_a_time = self.tallies.iter_mut();
-        for (_, tally) in at_a_time.filter(|(id, _)| id.period.is_at_a_time()) {
+        for id in &self.at_a_time {
+            let Some(tally) = self.tallies.get_mut(id) else {
+                continue;
+            };
+            let parts = tally.parts.len();
             tally.parts.retain(|it, part| holds(it, part.told));
-            if is_settled {
-                tally.disinherit();
+            let is_freed = is_settled && tally.disinherit();
+            let is_news = is_freed || tally.parts.len() < parts;
+            if is_news && self.office.is_some() {
+                self.busy.insert(*id);
             }
-            if let Some(book) = &mut tally.book {
+            if let Some(book) = self.books.get_mut(id) {
+                if is_settled {
+                    book.disinherit();
+                }
                 silent.iter().for_each(|it| book.release(*it));
             }
         }
@@ -376,6 +540,24 @@ impl Aggregator {
         all.map(move |(id, tally)| (*id, tally.standing(id.period, wall)))
     }
 
+    /// How the counters of one rule stand.
+    pub fn standings_of(
+        &self,
+        rule: EntryId,
+        wall: Timestamp,
+    ) -> impl Iterator<Item = (CounterId, Standing)> {
+        // They lie together, since ids are compared by their rules first.
+        let first = CounterId {
+            rule,
+            measure: Measure::Requests,
+            period: Period::SlidingMinute,
+            segment: [0; 16],
+        };
+        let from = self.tallies.range(first..);
+        let of_rule = from.take_while(move |(id, _)| id.rule == rule);
+        of_rule.map(move |(id, tally)| (*id, tally.standing(id.period, wall)))
+    }
+
     /// What all have counted at a counter in one slot.
     #[must_use]
     pub fn total(&self, id: &CounterId, slot: SlotNumber) -> u64 {
@@ -388,7 +570,12 @@ impl Aggregator {
 impl Member {
     /// Whether it is heard, and has not left.
     const fn is_active(&self, now: Steady) -> bool {
-        !self.last.leaving && now.us_since(self.received_at) <= SHARE_LIFETIME_US
+        !self.leaving && now.us_since(self.received_at) <= SHARE_LIFETIME_US
+    }
+
+    /// Whether it is told anything.
+    const fn listens(&self, now: Steady) -> bool {
+        !self.leaving && now.us_since(self.received_at) <= FORGOTTEN_US
     }
 }
 
@@ -401,8 +588,41 @@ impl Office {
     }
 }
 
-/// The share of a counter that a report echoes.
-fn echoed_share(report: &Report, id: CounterId) -> Share {
-    let row = report.rows.iter().find(|row| row.counter == id);
-    row.map_or(report.base[id.period.index()], |row| row.share)
+// === impl Echo ===
+
+impl Echo {
+    fn of(report: &Report) -> Self {
+        let mut echo = Self {
+            base: report.base,
+            apart: report.apart.clone(),
+            own: Vec::new(),
+        };
+        let rows = report.rows.iter().map(|row| (row.counter, row.share));
+        let own = rows.filter(|(id, share)| *share != echo.without_row(id));
+        let mut own: Vec<(CounterId, Share)> = own.collect();
+        own.sort_unstable_by_key(|(id, _)| *id);
+        echo.own = own;
+        echo
+    }
+
+    /// Whether its base share of a counter is none.
+    fn is_apart(&self, id: &CounterId) -> bool {
+        self.apart[id.period.index()].holds(id)
+    }
+
+    fn without_row(&self, id: &CounterId) -> Share {
+        if self.is_apart(id) {
+            Share::NONE
+        } else {
+            self.base[id.period.index()]
+        }
+    }
+
+    /// The share that it uses of a counter.
+    fn share(&self, id: &CounterId) -> Share {
+        match self.own.binary_search_by_key(id, |(own, _)| *own) {
+            Ok(at) => self.own[at].1,
+            Err(_) => self.without_row(id),
+        }
+    }
 }

@@ -7,7 +7,7 @@ use events_schema::time::Timestamp;
 use super::{
     Member, Office,
     book::{Book, POOL, Wish},
-    tally::{Part, Tally},
+    tally::Tally,
 };
 use crate::limits::{
     gateway::SHARE_LIFETIME_US,
@@ -71,22 +71,34 @@ impl<'m> Round<'m> {
         book.deal(self.number, &wishes, unheard, self.may_raise);
     }
 
-    /// A small equal part for everyone, the rest by what was asked for of late. Where nothing was, all stays as it is.
+    /// A small equal part for everyone who has the counter, the rest by what was asked for of late. Where nothing was, all stays as
+    /// it is. Who does not have it is dealt nothing.
     pub(super) fn by_demand(&self, tally: &Tally) -> impl Fn(Incarnation) -> Option<u64> {
-        let active = self.members.iter().filter(|(_, it)| it.is_active(self.now));
-        let demands = active.map(|(incarnation, _)| {
-            let part = tally.parts.get(incarnation);
-            (*incarnation, part.map_or(0, Part::demand))
-        });
+        let is_active = |it: &Incarnation| {
+            let member = self.members.get(it);
+            member.is_some_and(|member| member.is_active(self.now))
+        };
+        let active = tally.parts.iter().filter(|(it, _)| is_active(it));
+        let demands = active.map(|(incarnation, part)| (*incarnation, part.demand()));
         let demands: BTreeMap<Incarnation, u64> = demands.collect();
         let all: u128 = demands.values().map(|demand| u128::from(*demand)).sum();
-        let least = self.equal / EQUAL_PART;
+        let least = POOL / EQUAL_PART / (demands.len() as u64).max(1);
         let rest = u128::from(POOL - POOL / EQUAL_PART);
         move |incarnation| {
-            let demand = demands.get(&incarnation).copied().unwrap_or(0);
+            let Some(demand) = demands.get(&incarnation).copied() else {
+                return Some(0);
+            };
             let by_demand = (rest * u128::from(demand)).checked_div(all)?;
             Some(least + u64::try_from(by_demand).unwrap_or(0))
         }
+    }
+
+    /// Whether nothing can be in use any more, in this window, of what an earlier term has dealt to somebody who was not heard of in
+    /// this one.
+    pub(super) fn nothing_unheard_is_left(&self, period: Period) -> bool {
+        POOL.checked_shr(self.halvings(self.since, period))
+            .unwrap_or(0)
+            == 0
     }
 
     /// Since when a member's shares may have aged. While it obeys an earlier term, that one may have heard it later: until it

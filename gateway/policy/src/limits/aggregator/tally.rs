@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-use super::{Standing, book::Book};
+use super::Standing;
 
 /// How quickly what was asked for is forgotten: an eighth with each broadcast.
 const FORGOTTEN: u64 = 8;
@@ -48,8 +48,18 @@ struct PartSlot {
 pub(super) struct Tally {
     pub(super) parts: BTreeMap<Incarnation, Part>,
     pub(super) most: u64,
-    /// Who may use which share; `None`: all use their base shares.
-    pub(super) book: Option<Book>,
+}
+
+// === impl PartSlot ===
+
+impl PartSlot {
+    /// What all have counted, where nobody else of this term has counted anything: see [`Tally::total`].
+    fn total(&self) -> u64 {
+        let gone = self
+            .inherited
+            .map_or(0, |(known, own)| known.saturating_sub(own));
+        self.said.own.net().saturating_add(gone)
+    }
 }
 
 // === impl Part ===
@@ -61,6 +71,16 @@ impl Part {
 
     fn slot(&self, slot: SlotNumber) -> Option<&PartSlot> {
         self.slots.iter().find(|it| it.said.number == slot)
+    }
+
+    /// What its incarnation is told of these totals.
+    pub(super) fn tell(&self, totals: &[(SlotNumber, u64)]) -> Vec<BroadcastSlot> {
+        let tell = |(number, total): &(SlotNumber, u64)| BroadcastSlot {
+            number: *number,
+            total: *total,
+            included: self.amounts(*number),
+        };
+        totals.iter().map(tell).collect()
     }
 
     /// How much is asked for of late, in no particular unit.
@@ -76,7 +96,18 @@ impl Part {
         self.demand = self.demand.saturating_add(since.saturating_mul(FINER));
     }
 
-    fn merge(&mut self, row: &ReportRow, of_an_earlier_term: bool) {
+    /// Whether its incarnation says that it knows all of these totals.
+    pub(super) fn knows(&self, totals: &[(SlotNumber, u64)]) -> bool {
+        let mut totals = totals.iter();
+        totals.all(|(number, total)| match self.slot(*number) {
+            None => *total == 0,
+            Some(PartSlot { said, .. }) => said.total == *total && said.included == said.own,
+        })
+    }
+
+    /// Says whether anything is new.
+    fn merge(&mut self, row: &ReportRow, of_an_earlier_term: bool) -> bool {
+        let mut is_news = self.asked != row.asked;
         if row.asked < self.asked_before {
             // The gateway had forgotten the counter, and began again.
             self.asked_before = 0;
@@ -98,10 +129,17 @@ impl Part {
                 .iter_mut()
                 .find(|it| it.said.number == said.number)
             {
-                Some(slot) => *slot = merged,
-                None => self.slots.push(merged),
+                Some(slot) => {
+                    is_news |= slot.said != *said;
+                    *slot = merged;
+                }
+                None => {
+                    is_news = true;
+                    self.slots.push(merged);
+                }
             }
         }
+        is_news
     }
 }
 
@@ -109,14 +147,15 @@ impl Part {
 
 impl Tally {
     /// Takes a report's row over. `of_an_earlier_term`: the gateway does not obey this term yet, and tells what it knows from
-    /// the one before.
+    /// the one before. Says whether anything is new.
     pub(super) fn merge(
         &mut self,
         from: Incarnation,
         number: u64,
         row: &ReportRow,
         of_an_earlier_term: bool,
-    ) {
+    ) -> bool {
+        let is_other = self.most != row.most || !self.parts.contains_key(&from);
         self.most = row.most;
         let part = self.parts.entry(from).or_insert_with(|| Part {
             // What was asked for before it came up here says nothing of what is asked for now.
@@ -124,23 +163,19 @@ impl Tally {
             ..Part::default()
         });
         part.told = number;
-        part.merge(row, of_an_earlier_term);
+        part.merge(row, of_an_earlier_term) || is_other
     }
 
-    /// Nobody is left of whom only an earlier term heard.
-    pub(super) fn disinherit(&mut self) {
+    /// Nobody is left of whom only an earlier term heard. Says whether that changes anything.
+    pub(super) fn disinherit(&mut self) -> bool {
         let slots = self.parts.values_mut().flat_map(|part| &mut part.slots);
-        for slot in slots {
-            slot.inherited = None;
-        }
-        if let Some(book) = &mut self.book {
-            book.disinherit();
-        }
+        slots.fold(false, |is_news, slot| {
+            slot.inherited.take().is_some() || is_news
+        })
     }
 
     /// A term begins: what gateways know is from an earlier one.
     pub(super) fn inherit(&mut self) {
-        self.book = None;
         let slots = self.parts.values_mut().flat_map(|part| &mut part.slots);
         for slot in slots {
             slot.inherited = Some((slot.said.total, slot.said.included.net()));
@@ -178,6 +213,13 @@ impl Tally {
 
     /// What all have counted in the window that ends with `newest`.
     pub(super) fn used(&self, period: Period, newest: SlotNumber) -> u64 {
+        let mut parts = self.parts.values();
+        if let (Some(part), None) = (parts.next(), parts.next()) {
+            // As of most counters: one gateway has it.
+            let slots = part.slots.iter();
+            let counting = slots.filter(|it| period.counts_at(it.said.number, newest));
+            return counting.fold(0, |sum, slot| sum.saturating_add(slot.total()));
+        }
         let slots = self.slots().into_iter();
         let counting = slots.filter(|slot| period.counts_at(*slot, newest));
         counting.fold(0, |sum, slot| sum.saturating_add(self.total(slot)))
@@ -200,26 +242,24 @@ impl Tally {
     }
 
     /// Whether so much is used that shares should follow demand.
-    pub(super) fn is_contended(&self, period: Period, wall: Timestamp) -> bool {
-        self.used(period, period.slot_at(wall))
-            .saturating_mul(CONTENDED)
-            >= self.most
+    pub(super) const fn is_contended(&self, used: u64) -> bool {
+        used.saturating_mul(CONTENDED) >= self.most
     }
 
-    /// What one incarnation is told of these totals.
-    pub(super) fn tell(&self, to: Incarnation, totals: &[(SlotNumber, u64)]) -> Vec<BroadcastSlot> {
-        let part = self.parts.get(&to);
-        let tell = |(number, total): &(SlotNumber, u64)| BroadcastSlot {
-            number: *number,
-            total: *total,
-            included: part.map_or(Amounts::default(), |part| part.amounts(*number)),
-        };
-        totals.iter().map(tell).collect()
+    /// What all have counted, slot by slot.
+    pub(super) fn totals(&self) -> Vec<(SlotNumber, u64)> {
+        let slots = self.slots().into_iter();
+        slots.map(|slot| (slot, self.total(slot))).collect()
     }
 
     /// Forgets slots that count for no window any more, not even at gateways whose clocks lag by one slot. What counts at a time
-    /// has no window: its parts go with those whose they are.
-    pub(super) fn forget(&mut self, period: Period, newest: SlotNumber) {
+    /// has no window: its parts go with those whose they are. `has_it`: who has told of it with its last report, by its number.
+    pub(super) fn forget(
+        &mut self,
+        period: Period,
+        newest: SlotNumber,
+        has_it: impl Fn(&Incarnation, u64) -> bool,
+    ) {
         if period.is_at_a_time() {
             return;
         }
@@ -227,6 +267,7 @@ impl Tally {
             part.slots
                 .retain(|it| period.counts_at(it.said.number.plus(1), newest));
         }
-        self.parts.retain(|_, part| !part.slots.is_empty());
+        self.parts
+            .retain(|it, part| !part.slots.is_empty() || has_it(it, part.told));
     }
 }

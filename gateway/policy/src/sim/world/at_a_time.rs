@@ -4,35 +4,15 @@ use events_schema::time::Timestamp;
 
 use super::{Event, Open, World, counter_id, terms};
 use crate::{
-    limits::{
-        counter::{CutOff, Reach, WhenCutOff},
-        gateway::SHARE_LIFETIME_US,
-        message::Steady,
-        period::SlotNumber,
-        share::Share,
-    },
+    limits::{message::Steady, period::SlotNumber, share::Share},
     sim::{
         setup::SECOND_US,
-        truth::{
-            Breach, View, never_twice_the_limit, nothing_is_held_after_all_has_ended,
-            within_the_stated_bound,
-        },
+        truth::{Breach, View, nothing_is_held_after_all_has_ended},
     },
 };
 
 /// How long one request in ten lasts at most that counts as long as it is under way, in microseconds; the others are short.
 pub(super) const LONGEST_US: u64 = 25 * SECOND_US;
-
-/// After how long without an answer a gateway keeps by itself what counts at a time, beyond the lifetime of a share.
-pub(super) const CUT_OFF: CutOff = CutOff {
-    after_us: SHARE_LIFETIME_US,
-    then: WhenCutOff::Alone,
-};
-
-/// Whether a gateway keeps by itself what counts at a time.
-pub(super) const fn keeps_limits_alone(reach: Reach) -> bool {
-    matches!(reach, Reach::Together { silent_us, .. } if silent_us > CUT_OFF.after_us)
-}
 
 impl World<'_> {
     /// What is admitted by gateways that share no limit counts for none of the others.
@@ -45,9 +25,11 @@ impl World<'_> {
 
     pub(super) fn note_if_it_keeps_limits_alone(&mut self, at: usize, now: Steady) {
         let node = &self.nodes[at];
-        if keeps_limits_alone(node.gateway.reach(now)) {
-            let noted = self.under_way.iter_mut();
-            noted.for_each(|it| it.is_by_itself(node.life));
+        let reach = node.gateway.reach(now);
+        for (limit, noted) in self.setup.limits.iter().zip(&mut self.under_way) {
+            if terms(limit).are_kept_alone(reach) {
+                noted.is_by_itself(node.life);
+            }
         }
     }
 
@@ -83,8 +65,7 @@ impl World<'_> {
         let lasts = self.dice.between(1_000, longest_us);
         self.after(lasts, Event::Settle(open));
         let all = self.under_way[limit].now();
-        self.check("never_twice_the_limit", never_twice_the_limit(&all))?;
-        self.check("within_the_stated_bound", within_the_stated_bound(&all))
+        self.keeps_the_bounds(&all)
     }
 
     pub(super) fn nothing_is_under_way(

@@ -11,7 +11,7 @@ use gateway_policy::limits::Measure;
 use gateway_policy::limits::message::{Broadcast, CounterId, Incarnation, Report};
 use gateway_policy::limits::period::Period;
 use gateway_policy::limits::share::Share;
-use gateway_policy::limits::wire::{self, shard_of};
+use gateway_policy::limits::wire::{Pieces, shard_of};
 
 use super::super::super::stack::Stack;
 use crate::failure::{Doing as _, Failure, Outcome};
@@ -79,16 +79,17 @@ impl Bus {
         let heard = Arc::new(Mutex::new(Heard::default()));
         let into = Arc::clone(&heard);
         let listening = tokio::spawn(async move {
+            let mut pieces = Pieces::default();
             // Over a connection that is lost and comes back, both go on.
             loop {
                 tokio::select! {
                     Some(message) = reports.next() => {
-                        for (shard, report) in wire::read(&message.payload).unwrap_or_default() {
+                        for (shard, report) in pieces.read(from(&message), &message.payload).unwrap_or_default() {
                             lock(&into).report(shard, &report);
                         }
                     }
                     Some(message) = told.next() => {
-                        for (shard, broadcast) in wire::read(&message.payload).unwrap_or_default() {
+                        for (shard, broadcast) in pieces.read(from(&message), &message.payload).unwrap_or_default() {
                             lock(&into).told(shard, &broadcast);
                         }
                     }
@@ -196,8 +197,13 @@ impl Heard {
         for rule in rules {
             let row = broadcast.rows.iter().find(|it| it.counter.rule == rule);
             let own = row.and_then(|row| row.share);
-            let base = broadcast.base[Period::Day.index()];
-            self.shares.insert((rule, life), own.unwrap_or(base));
+            let day = Period::Day.index();
+            let other = if broadcast.apart[day].holds(&counter(rule)) {
+                Share::NONE
+            } else {
+                broadcast.base[day]
+            };
+            self.shares.insert((rule, life), own.unwrap_or(other));
             if let Some(row) = row {
                 let used = row.slots.iter().map(|slot| slot.total).sum();
                 self.used.insert(rule, used);
@@ -218,14 +224,26 @@ async fn wait_until(holds: impl Fn() -> bool, else_say: &str) -> Outcome {
     Ok(())
 }
 
-/// The shard of a rule's one counter, whatever it counts.
-fn shard(rule: Rule) -> usize {
-    shard_of(&CounterId {
+/// Who sent a message, or to whom it was sent: its subject says so.
+fn from(message: &async_nats::Message) -> u128 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    std::hash::Hash::hash(message.subject.as_str(), &mut hasher);
+    u128::from(std::hash::Hasher::finish(&hasher))
+}
+
+/// A rule's one counter, of requests.
+const fn counter(rule: Rule) -> CounterId {
+    CounterId {
         rule,
         measure: Measure::Requests,
         period: Period::Day,
         segment: [0; 16],
-    })
+    }
+}
+
+/// Its shard, whatever it counts.
+fn shard(rule: Rule) -> usize {
+    shard_of(&counter(rule))
 }
 
 fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
@@ -234,7 +252,10 @@ fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
 
 #[cfg(test)]
 mod tests {
-    use gateway_policy::limits::message::{BroadcastId, Steady};
+    use gateway_policy::limits::{
+        marks::{Apart, Full},
+        message::{BroadcastId, Steady},
+    };
 
     use super::*;
 
@@ -256,6 +277,7 @@ mod tests {
             sent_at: Steady(0),
             heard: None,
             base: [Share::NONE; _],
+            apart: Apart::default(),
             leaving: false,
             rows: Vec::new(),
         }
@@ -269,6 +291,8 @@ mod tests {
             sent_at: Steady(0),
             adopting: false,
             base: [Share::of_2_32(9); _],
+            apart: Apart::default(),
+            full: Full::default(),
             rows: Vec::new(),
         }
     }

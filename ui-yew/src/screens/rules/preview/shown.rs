@@ -213,7 +213,7 @@ fn limit(limit: &RuleLimit) -> String {
         Measure::Cost => format::usd(most),
     };
     let window = match period {
-        Period::SlidingMinute | Period::WholeMinute | Period::Minute => "a minute",
+        Period::SlidingMinute | Period::Minute => "a minute",
         Period::Hour => "an hour",
         Period::Day => "a day",
         Period::Week => "a week",

@@ -14,7 +14,7 @@ pub mod wish;
 use http::HeaderMap;
 
 pub use rewrite::{Body, rewrite};
-pub use scan::{Answer, Malformed, Scan, UsageWish, scan};
+pub use scan::{AnswerSize, Malformed, Scan, UsageWish, scan};
 pub use weight::weight;
 
 /// Whether a header is addressed to the gateway itself. Most requests have none, and need not be asked for each of them.

@@ -24,12 +24,12 @@ pub struct Scan<'b> {
     /// What the caller says about usage at the end of a stream, and where to say otherwise.
     pub usage_wish: UsageWish,
     /// How long the answer may be.
-    pub answer: Answer,
+    pub answer: AnswerSize,
 }
 
 /// What a body says of how long its answer may be. A value that is no number says nothing: its provider refuses it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct AnswerSize {
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
     n: Option<u64>,
@@ -38,7 +38,7 @@ pub struct Answer {
     prompts: Option<u64>,
 }
 
-impl Answer {
+impl AnswerSize {
     /// With a member that has this value, written as JSON, in place of the body's; others change nothing.
     #[must_use]
     pub fn with(mut self, name: &str, json: &str) -> Self {
@@ -185,7 +185,7 @@ pub fn scan(body: &[u8]) -> Result<Scan<'_>, Malformed> {
         model: name(model)?,
         stream,
         usage_wish: usage_wish(text, stream_options),
-        answer: Answer {
+        answer: AnswerSize {
             max_tokens: said(max_tokens),
             max_completion_tokens: said(max_completion_tokens),
             n: said(n),
@@ -459,10 +459,12 @@ mod tests {
         assert_eq!(bound(r#","prompt":[[1,2],[3]]"#).1, 2);
         assert_eq!(bound(r#","prompt":[1,2,3]"#).1, 1);
         assert_eq!(bound(r#","prompt":"[a, b]""#).1, 1);
-        let replaced = Answer::default().with("max_tokens", "8000").with("n", "2");
+        let replaced = AnswerSize::default()
+            .with("max_tokens", "8000")
+            .with("n", "2");
         let replaced = replaced.with("top_k", "5").bound();
         assert_eq!((replaced.most, replaced.choices), (Some(8_000), 2));
-        assert_eq!(Answer::default().with("n", "null").bound().choices, 1);
+        assert_eq!(AnswerSize::default().with("n", "null").bound().choices, 1);
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::{
         leases::{Since, Waiting},
     },
     places::UnderWay,
-    request::{Answer, metadata, scan, weight, wish},
+    request::{AnswerSize, metadata, scan, weight, wish},
     upstream::{
         headers::{self, FromCaller},
         usage::usage_of,
@@ -128,7 +128,7 @@ pub(super) struct Admitted<'v> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asks {
     weight: u64,
-    answer: Answer,
+    answer: AnswerSize,
 }
 
 impl<'v> Call<'v> {

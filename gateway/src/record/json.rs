@@ -12,7 +12,7 @@ use events_schema::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::digits;
+use crate::digits::Decimal;
 
 /// Writes a record.
 pub(super) fn write(record: &UsageRecord, out: &mut Vec<u8>) {
@@ -94,7 +94,7 @@ impl Json<'_> {
     }
 
     fn number(&mut self, number: u64) {
-        self.text(&digits::decimal(number));
+        self.0.extend_from_slice(Decimal::of(number).as_bytes());
     }
 
     fn uuid(&mut self, uuid: Uuid) {

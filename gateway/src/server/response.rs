@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use arrayvec::ArrayString;
+use arrayvec::ArrayVec;
 use bytes::Bytes;
 use events_schema::money::NanoUsd;
 use gateway_policy::{Measure, Standing};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::passing::Passing;
 use crate::{
-    digits::decimal,
+    digits::Decimal,
     endpoint::{Dialect, anthropic},
     exchange::Exchange,
     failure::Failure,
@@ -135,41 +135,42 @@ pub struct OwnHeaders {
 /// Where headers are told: among others, where they take the place of those that are called the same, or on the wire.
 pub trait Headers {
     /// One more; the value can stand in a header.
-    fn tell(&mut self, name: &HeaderName, value: &str);
+    fn tell(&mut self, name: &HeaderName, value: &[u8]);
 }
 
 impl Headers for HeaderMap {
-    fn tell(&mut self, name: &HeaderName, value: &str) {
-        if let Ok(value) = HeaderValue::from_str(value) {
+    fn tell(&mut self, name: &HeaderName, value: &[u8]) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
             self.insert(name, value);
         }
     }
 }
 
 /// A value that is written where it is needed.
-type Value = ArrayString<48>;
+type Value = ArrayVec<u8, 48>;
 
 impl OwnHeaders {
     /// Tells them: the request's id, the position of the configuration that decided, who answered, and how limits stand.
     pub fn tell(&self, headers: &mut impl Headers) {
         let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-        let id = &*self.id.as_hyphenated().encode_lower(&mut id);
+        let id = self.id.as_hyphenated().encode_lower(&mut id).as_bytes();
         match self.dialect {
             Dialect::OpenAi => {}
             Dialect::Anthropic => headers.tell(&anthropic::REQUEST_ID, id),
         }
         headers.tell(&X_REQUEST_ID, id);
-        headers.tell(&X_SLUICE_POSITION, &decimal(self.position));
+        headers.tell(&X_SLUICE_POSITION, Decimal::of(self.position).as_bytes());
         if let Some(target) = &self.target {
-            headers.tell(&X_SLUICE_TARGET, target);
+            headers.tell(&X_SLUICE_TARGET, target.as_bytes());
         }
         for stood in self.stood.iter().flatten() {
             if stood.at_a_time {
                 let Standing {
                     most, remaining, ..
                 } = stood.standing;
-                headers.tell(&X_SLUICE_CONCURRENCY_LIMIT, &decimal(most));
-                headers.tell(&X_SLUICE_CONCURRENCY_REMAINING, &decimal(remaining));
+                let (limit, left) = (Decimal::of(most), Decimal::of(remaining));
+                headers.tell(&X_SLUICE_CONCURRENCY_LIMIT, limit.as_bytes());
+                headers.tell(&X_SLUICE_CONCURRENCY_REMAINING, left.as_bytes());
             } else {
                 tell_standing(headers, names(stood.measure), *stood);
             }
@@ -195,16 +196,16 @@ fn tell_standing(headers: &mut impl Headers, names: &[HeaderName; 3], stood: Sto
 /// Dollars with all their decimals, or a whole number.
 fn amount(measure: Measure, amount: u64) -> Value {
     match measure {
-        Measure::Requests | Measure::Tokens => written([&decimal(amount)]),
-        Measure::Cost => written([&NanoUsd::new(amount).to_dollars()]),
+        Measure::Requests | Measure::Tokens => written([Decimal::of(amount).as_bytes()]),
+        Measure::Cost => written([NanoUsd::new(amount).to_dollars().as_bytes()]),
     }
 }
 
 /// Parts that stand together. What has no room is left out: numbers and times have some 25 characters at most.
-fn written<const PARTS: usize>(parts: [&str; PARTS]) -> Value {
+fn written<const PARTS: usize>(parts: [&[u8]; PARTS]) -> Value {
     let mut text = Value::new();
     for part in parts {
-        let _fits = text.try_push_str(part);
+        let _fits = text.try_extend_from_slice(part);
     }
     text
 }
@@ -250,12 +251,12 @@ const fn budget_names(measure: Measure) -> &'static [HeaderName; 3] {
 /// A duration as OpenAI writes it: `17.5s`, rounded up to milliseconds.
 fn seconds(micros: u64) -> Value {
     let millis = micros.div_ceil(1_000);
-    let (seconds, rest) = (decimal(millis / 1_000), millis % 1_000);
     // With a digit before them, so that none is missing.
-    let rest = decimal(1_000 + rest);
-    match &rest[1..] {
-        "000" => written([&seconds, "s"]),
-        rest => written([&seconds, ".", rest, "s"]),
+    let (seconds, rest) = (millis / 1_000, 1_000 + millis % 1_000);
+    let (seconds, rest) = (Decimal::of(seconds), Decimal::of(rest));
+    match &rest.as_bytes()[1..] {
+        b"000" => written([seconds.as_bytes(), b"s"]),
+        rest => written([seconds.as_bytes(), b".", rest, b"s"]),
     }
 }
 
@@ -329,7 +330,7 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_openai_does() {
-        let check = |micros, expected: &str| assert_eq!(seconds(micros).as_str(), expected);
+        let check = |micros, expected: &str| assert_eq!(*seconds(micros), *expected.as_bytes());
         check(0, "0s");
         check(60_000_000, "60s");
         check(17_500_000, "17.500s");

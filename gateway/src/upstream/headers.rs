@@ -7,7 +7,7 @@ use events_schema::snapshot::routing::ArchivedRoutedTargetEntry;
 
 use super::account::Reach;
 use crate::{
-    digits,
+    digits::Decimal,
     endpoint::{Description, Dialect, anthropic},
     failure::UpstreamFailure,
     trace::context::{TRACEPARENT, Told},
@@ -123,7 +123,7 @@ impl Outgoing<'_> {
         line(
             out,
             "content-length",
-            digits::decimal(self.body_bytes).as_bytes(),
+            Decimal::of(self.body_bytes).as_bytes(),
         );
         out.extend_from_slice(b"\r\n");
     }

@@ -10,7 +10,8 @@ use http::{
 
 use super::outbox::Outbox;
 use crate::{
-    clock, digits,
+    clock,
+    digits::Decimal,
     server::response::{Headers, OwnHeaders},
     upstream::wire::decimal,
 };
@@ -87,7 +88,7 @@ pub fn write_head(out: &mut Vec<u8>, said: Said<'_>, length: Option<u64>, asked:
         Framing::Length(_) if is_bare(status) => {}
         Framing::Length(length) => {
             out.extend_from_slice(b"content-length: ");
-            out.extend_from_slice(digits::decimal(length).as_bytes());
+            out.extend_from_slice(Decimal::of(length).as_bytes());
             out.extend_from_slice(b"\r\n");
         }
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -141,8 +142,8 @@ fn write_status(out: &mut Vec<u8>, version: Version, status: StatusCode) {
 }
 
 impl Headers for Vec<u8> {
-    fn tell(&mut self, name: &HeaderName, value: &str) {
-        line(self, name.as_str(), value.as_bytes());
+    fn tell(&mut self, name: &HeaderName, value: &[u8]) {
+        line(self, name.as_str(), value);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING},
@@ -76,6 +76,9 @@ impl HeadReader {
     /// # Errors
     /// [`Refused`].
     pub fn take(&mut self, read: &mut BytesMut) -> Result<Option<Head>, Refused> {
+        if skip_empty_lines(read) {
+            self.looked_at = 0;
+        }
         if read.is_empty() || (self.looked_at > 0 && !has_end(read, self.looked_at)) {
             return self.wait(read.len());
         }
@@ -119,6 +122,18 @@ impl HeadReader {
         }
         self.looked_at = length;
         Ok(None)
+    }
+}
+
+/// Empty lines before a head are passed over (RFC 9112, 2.2), so that nothing is made longer by them.
+fn skip_empty_lines(read: &mut BytesMut) -> bool {
+    let before = read.len();
+    loop {
+        match &read[..] {
+            [b'\r', b'\n', ..] => read.advance(2),
+            [b'\n', ..] => read.advance(1),
+            _ => return read.len() < before,
+        }
     }
 }
 
@@ -266,8 +281,11 @@ mod tests {
         Ok((heads, left))
     }
 
-    /// One head, however it comes: its fields, its framing, whether its connection goes on.
-    fn check(text: &str, expected: Result<(&[(&str, &str)], Framing, bool), Refused>) {
+    /// What a head says: its fields, how its body is framed, whether its connection goes on.
+    type Says<'a> = (&'a [(&'a str, &'a str)], Framing, bool);
+
+    /// One head, however it comes.
+    fn check(text: &str, expected: Result<Says<'_>, Refused>) {
         for size in 1..=text.len() {
             let found = heads(text, size).map(|(mut heads, left)| {
                 assert_eq!((heads.len(), left.as_str()), (1, ""), "{text:?}");
@@ -371,6 +389,9 @@ mod tests {
         assert_eq!(heads(&endless, 1_000).err(), Some(Refused::TooLarge));
         let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(66_000));
         assert_eq!(heads(&long, long.len()).err(), Some(Refused::LongTarget));
+        let endless = "\r\n".repeat(200_000);
+        let (none, left) = heads(&endless, 3).expect("nothing is wrong");
+        assert_eq!((none.len(), left.as_str()), (0, ""));
         let two = "\r\nGET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\n\nGET";
         for size in 1..=two.len() {
             let (heads, left) = heads(two, size).expect("good");

@@ -7,7 +7,7 @@ use events_schema::usage::Outcome;
 
 use super::{
     Ask, Row, Sees, Used, check, refused, scene, success,
-    wire::Act::{Drip, Send},
+    wire::Act::{Drip, Send, Until},
 };
 use crate::support::provider::{End, Reply, answer, word};
 
@@ -136,6 +136,32 @@ fn bodies() -> Vec<Row> {
     told.collect()
 }
 
+/// A caller that waits to be told to send its body is told, unless nobody would read it.
+fn waiting_to_be_told() -> Vec<Row> {
+    let body = Ask::Chat.body();
+    let expects = |length: usize| {
+        closing(
+            &format!("content-length: {length}\r\nexpect: 100-continue\r\n"),
+            "",
+        )
+    };
+    let told = [
+        Send(expects(body.len())),
+        Until("HTTP/1.1 100 Continue\r\n\r\n"),
+        Send(body.to_owned()),
+    ];
+    vec![
+        Row::new("told-to-go-on", Ask::Chat)
+            .caller(told)
+            .sees(good())
+            .recorded(success(USED)),
+        Row::new("refused-before-it-is-told", Ask::Chat)
+            .caller([Send(expects(40_000_000))])
+            .sees(Sees::Error(413, "request_too_large"))
+            .recorded(refused(Outcome::BadRequest, "request_too_large")),
+    ]
+}
+
 /// Lengths of two kinds: the chunks count (RFC 9112, 6.1), what follows them is nobody's request, and the connection ends.
 fn smuggled() -> Vec<Row> {
     let smuggled = "GET /healthz HTTP/1.1\r\nhost: gateway\r\n\r\n";
@@ -211,6 +237,14 @@ fn pipelined() -> Vec<Row> {
             .caller([Send([with_a_body, health(CLOSES)].concat())])
             .sees(Sees::Status(200))
             .sees(ok()),
+        Row::new("old-http-that-goes-on", Ask::Chat)
+            .caller([Send(
+                [health("connection: keep-alive\r\n"), health("")]
+                    .concat()
+                    .replace("HTTP/1.1", "HTTP/1.0"),
+            )])
+            .sees(ok())
+            .sees(ok()),
         Row::new("three-chats", Ask::Chat)
             .caller([Send([first.repeat(3), health(CLOSES)].concat())])
             .sees(good())
@@ -229,6 +263,7 @@ async fn whatever_a_caller_sends_is_understood_in_one_way_or_refused() {
         not_understood(),
         understood(),
         bodies(),
+        waiting_to_be_told(),
         smuggled(),
         pipelined(),
     ]

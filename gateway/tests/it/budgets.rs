@@ -341,7 +341,7 @@ async fn reserved(scene: &Scene, spent: &Cell<u64>, question: &str) -> u64 {
     let record = scene.record_of(&answer).await;
     let cost = record.cost.expect("it has a price").nanos();
     let left = answer.header("x-sluice-budget-remaining-usd");
-    let left: NanoUsd = left.parse().expect("dollars");
+    let left = NanoUsd::from_dollars(left).expect("dollars");
     MOST - left.nanos() - spent.replace(spent.get() + cost)
 }
 

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | a share is raised before lowered ones are confirmed | `shares_never_sum_above_one` | 318 |
 //! | a gateway compares `G + u` with `L` instead of `u` with its share of the rest | `within_the_stated_bound` | 239 |
+//! | a gateway takes its base share of a counter that the others share out among themselves | `shares_never_sum_above_one` | 249 |
 //! | what a report says is added to the report before | `nothing_is_lost_after_convergence` | 562 |
 //! | an older report replaces a newer one | `nothing_is_lost_after_convergence` | 14 |
 //! | a lease that is given back is lent again before that is durable | `leases_and_spent_never_above_the_budget` | 14 |

@@ -63,6 +63,8 @@ impl Worker {
     }
 
     async fn start_with(nats: &Nats, clickhouse: &str, id: u128) -> Self {
+        // Budgets count from when they were made, so the history is read first.
+        nats.events().await;
         let link = nats::connect(&nats.server(), "limits").await;
         let warehouse = projections::warehouse::Warehouse::new(clickhouse, &Trust::default());
         let config = limits::Config {

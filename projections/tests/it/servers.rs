@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
+use events_schema::subjects;
 use projections::{trust::Trust, warehouse::Warehouse};
 use tempfile::TempDir;
 
@@ -93,6 +94,18 @@ impl Nats {
                 .await
                 .expect("NATS is there"),
         )
+    }
+
+    /// `EVENTS`, empty where it was not there.
+    pub(crate) async fn events(&self) {
+        let config = jetstream::stream::Config {
+            name: subjects::EVENTS.into(),
+            subjects: vec![subjects::EVENTS_SUBJECTS.into()],
+            ..jetstream::stream::Config::default()
+        };
+        let context = self.jetstream().await;
+        let made = context.get_or_create_stream(config).await;
+        made.expect("EVENTS is there");
     }
 
     /// Where it is.

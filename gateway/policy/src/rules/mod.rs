@@ -205,6 +205,11 @@ impl Rule {
         other.map_or(&self.limits, |at| &self.overrides[at].1)
     }
 
+    /// Those of its counters that have other limits than the others.
+    pub fn segments_apart(&self) -> impl Iterator<Item = &EntryId> {
+        self.overrides.iter().map(|(segment, _)| segment)
+    }
+
     /// Whether one of its counters has other limits than the others.
     #[must_use]
     pub fn has_other_limits(&self, segment: &EntryId) -> bool {

@@ -126,6 +126,8 @@ struct Work<'c> {
     corrected: BTreeMap<BudgetId, i64>,
     /// Up to which pass of corrections that is; `None`: it has not been looked.
     corrected_to: Option<u64>,
+    /// What is to be asked once more when what is being asked has been answered.
+    ask_again: BTreeSet<BudgetId>,
     /// The question which is the newest that is under way.
     looking: Option<BoxFuture<'static, Result<u64, WarehouseError>>>,
     /// When it was asked last.
@@ -242,6 +244,7 @@ impl<'c> Work<'c> {
             counted_before: BTreeMap::new(),
             corrected: BTreeMap::new(),
             corrected_to: None,
+            ask_again: BTreeSet::new(),
             looking: None,
             looked_at: begin,
             ask_at: begin,
@@ -319,9 +322,9 @@ impl<'c> Work<'c> {
     fn totals(&mut self) -> (LimitTotals, LimitTotals) {
         let (now, wall) = (self.steady(), (self.config.now)());
         let all = self.shards.iter().flat_map(|it| it.treasury.standings(now));
-        let is_arriving = self.arriving.is_some();
+        let (is_arriving, unasked) = (self.arriving.is_some(), &self.unasked);
         let all = all.map(|(budget, mut standing)| {
-            standing.is_lower_bound |= is_arriving;
+            standing.is_lower_bound |= is_arriving || unasked.contains_key(&budget);
             (budget, totals::of_budget(&budget, &standing))
         });
         let all: Vec<_> = all.collect();
@@ -361,14 +364,15 @@ impl<'c> Work<'c> {
     /// Asks the ledger, where something is to be asked and nothing is being asked. A budget is asked for once it is known what was
     /// used of it before gateways counted, so that nothing is lent without the one or the other.
     fn ask(&mut self) {
-        self.before.ask((self.config.now)());
+        let wall = (self.config.now)();
+        self.before.ask(wall);
         if self.asking.is_some() || self.unasked.is_empty() || Instant::now() < self.ask_at {
             return;
         }
         let unasked = self.unasked.iter();
-        let ready = unasked.filter(|(it, since)| self.before.is_ready(it, since.elapsed()));
+        let ready = unasked.filter(|(it, since)| self.before.is_ready(it, since.elapsed(), wall));
         let asked: Asked = ready
-            .map(|(budget, _)| (*budget, self.before.counted_since(budget)))
+            .map(|(budget, _)| (*budget, self.before.had(budget)))
             .collect();
         if asked.is_empty() {
             return;
@@ -412,11 +416,42 @@ impl<'c> Work<'c> {
             let shard = &mut self.shards[shard_of(&budget.counter)];
             shard.treasury.ledger_said(&budget, spent, now);
         }
+        for budget in std::mem::take(&mut self.ask_again) {
+            self.unasked.entry(budget).or_insert_with(Instant::now);
+        }
+    }
+
+    /// The ledger is to be asked about a budget, also if it is being asked: that answer may be older.
+    fn ask_about(&mut self, budget: BudgetId) {
+        if self.asking.is_some() {
+            self.ask_again.insert(budget);
+        }
+        self.unasked.entry(budget).or_insert_with(Instant::now);
+    }
+
+    /// The budgets of these policies.
+    fn budgets_of(&self, policies: &BTreeSet<BudgetPolicyId>) -> Vec<BudgetId> {
+        let known = self.shards.iter().flat_map(|it| it.treasury.budgets());
+        let known = known.filter(|it| policies.contains(&before::policy(it)));
+        known.copied().collect()
+    }
+
+    /// Of policies that match something else now nothing is lent until it is known what that was before.
+    fn mind_changes(&mut self) {
+        let changed = self.before.changed();
+        if changed.is_empty() {
+            return;
+        }
+        for budget in self.budgets_of(&changed) {
+            let shard = &mut self.shards[shard_of(&budget.counter)];
+            shard.treasury.await_ledger(&budget);
+            self.ask_about(budget);
+        }
     }
 
     /// What was used before gateways counted it counts as spent, and what corrected prices add.
     fn adjust(&mut self, budget: &BudgetId, now: Steady) {
-        let Some(used) = self.before.used(budget) else {
+        let Some(used) = self.before.used(budget, (self.config.now)()) else {
             return;
         };
         let counted = self.counted_before.get(budget).copied().unwrap_or(0);
@@ -430,14 +465,11 @@ impl<'c> Work<'c> {
     /// Of these policies it is known what was used before.
     fn used_before(&mut self, policies: &BTreeSet<BudgetPolicyId>) {
         let now = self.steady();
-        let known = self.shards.iter().flat_map(|it| it.treasury.budgets());
-        let known = known.filter(|it| policies.contains(&before::policy(it)));
-        let known: Vec<BudgetId> = known.copied().collect();
-        for budget in known {
+        for budget in self.budgets_of(policies) {
             self.adjust(&budget, now);
             if self.before.is_of_new_limit(&budget) {
                 // More that counted before may have arrived.
-                self.unasked.entry(budget).or_insert_with(Instant::now);
+                self.ask_about(budget);
             }
         }
     }
@@ -469,14 +501,18 @@ impl<'c> Work<'c> {
         }
         self.before.ask_again();
         let known = self.shards.iter().flat_map(|it| it.treasury.budgets());
-        for budget in known.filter(|it| it.counter.measure == Measure::Cost) {
-            self.unasked.entry(*budget).or_insert_with(Instant::now);
+        let of_cost = known.filter(|it| it.counter.measure == Measure::Cost);
+        let of_cost: Vec<BudgetId> = of_cost.copied().collect();
+        for budget in of_cost {
+            self.ask_about(budget);
         }
     }
 
     /// Asks the ledger about gateways that have been silent for longer than their leases last.
     fn settle(&mut self) {
-        if self.settling.is_some() || self.settled_at.elapsed() < SETTLE {
+        // When budgets had their limits has to be known.
+        let is_early = self.settled_at.elapsed() < SETTLE || !self.before.has_begun();
+        if self.settling.is_some() || is_early {
             return;
         }
         self.settled_at = Instant::now();
@@ -492,9 +528,7 @@ impl<'c> Work<'c> {
         }
         let warehouse = self.config.warehouse.clone();
         let asked = silent.keys();
-        let asked: Asked = asked
-            .map(|it| (*it, self.before.counted_since(it)))
-            .collect();
+        let asked: Asked = asked.map(|it| (*it, self.before.had(it))).collect();
         let asking = async move { spent::of_the_dead(&warehouse, &silent, asked).await };
         self.settling = Some(asking.boxed());
     }
@@ -547,6 +581,7 @@ impl<'c> Work<'c> {
         self.config.status.note_budgets(known, self.unasked.len());
         self.settle();
         self.look_for_corrections();
+        self.mind_changes();
     }
 }
 

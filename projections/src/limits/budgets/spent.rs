@@ -13,6 +13,7 @@ use gateway_policy::limits::{
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::before::Had;
 use crate::{
     corrections,
     ledger::budget_text,
@@ -22,9 +23,8 @@ use crate::{
 /// What each incarnation has spent of each budget; one that has spent nothing is not named.
 pub(super) type Spent = BTreeMap<BudgetId, Vec<(Incarnation, u64)>>;
 
-/// Budgets that are asked for. Of each, before which position of the history requests that counted there did so when it had no such
-/// limit.
-pub(super) type Asked = BTreeMap<BudgetId, u64>;
+/// Budgets that are asked for, each with when it had its limit; `None`: always, as far as is known.
+pub(super) type Asked = BTreeMap<BudgetId, Option<Had>>;
 
 /// What the ledger says of budgets.
 #[derive(Debug, Default)]
@@ -106,10 +106,10 @@ struct EndedRow {
 struct SpentRow {
     budget: String,
     incarnation: (u64, u64),
+    /// How many of the positions they were decided on at or after.
+    older: u64,
     costs: u64,
-    costs_before: u64,
     tokens: u64,
-    tokens_before: u64,
 }
 
 /// Asks the ledger. Requests that it has not heard of yet are lacking: what it says is a lower bound.
@@ -117,10 +117,13 @@ struct SpentRow {
 /// # Errors
 /// When ClickHouse does not answer.
 pub(super) async fn ask(warehouse: &Warehouse, asked: &Asked) -> Result<Said, WarehouseError> {
-    let mut windows = BTreeMap::<(Period, SlotNumber), Vec<(&BudgetId, u64)>>::new();
-    for (budget, since) in asked {
+    let mut windows = BTreeMap::<(Period, SlotNumber), Vec<OfBudget<'_>>>::new();
+    for (budget, had) in asked {
         let window = (budget.counter.period, budget.slot);
-        windows.entry(window).or_default().push((budget, *since));
+        windows
+            .entry(window)
+            .or_default()
+            .push((budget, had.as_ref()));
     }
     let mut all = Said {
         spent: asked.keys().map(|it| (*it, Vec::new())).collect(),
@@ -137,51 +140,37 @@ pub(super) async fn ask(warehouse: &Warehouse, asked: &Asked) -> Result<Said, Wa
     Ok(all)
 }
 
+/// A budget, and when it had its limit.
+type OfBudget<'a> = (&'a BudgetId, Option<&'a Had>);
+
 async fn of_window(
     warehouse: &Warehouse,
     (begins, ends): (Timestamp, Timestamp),
-    budgets: &[(&BudgetId, u64)],
+    budgets: &[OfBudget<'_>],
     all: &mut Said,
 ) -> Result<(), WarehouseError> {
-    let since = |of: &str| {
-        format!("position >= transform(budget, {{names:Array(String)}}, {{{of}:Array(UInt64)}}, 0)")
-    };
-    let (cost, tokens) = (since("cost_since"), since("tokens_since"));
-    let sql = format!(
-        "SELECT budget, incarnation, \
-         sumIf(ifNull(cost, 0), {cost}) AS costs, sumIf(ifNull(cost, 0), NOT {cost}) AS costs_before, \
-         sumIf(input_tokens + output_tokens, {tokens}) AS tokens, \
-         sumIf(input_tokens + output_tokens, NOT {tokens}) AS tokens_before \
-         FROM requests ARRAY JOIN budgets AS budget \
-         WHERE received_at >= fromUnixTimestamp64Micro({{begins:Int64}}, 'UTC') \
-         AND received_at < fromUnixTimestamp64Micro({{ends:Int64}}, 'UTC') \
-         AND budget IN {{names:Array(String)}} \
-         GROUP BY budget, incarnation"
-    );
-    // Of each name, since when it has its limits.
-    let mut names = BTreeMap::<String, (u64, u64)>::new();
-    for (budget, since) in budgets {
-        let (cost, tokens) = names.entry(name(&budget.counter)).or_default();
-        match budget.counter.measure {
-            Measure::Cost => *cost = *since,
-            Measure::Tokens => *tokens = *since,
-            Measure::Requests => {}
-        }
-    }
+    let sql = "SELECT budget, incarnation, \
+               toUInt64(arrayCount(it -> it <= position, {positions:Array(UInt64)})) AS older, \
+               sum(ifNull(cost, 0)) AS costs, sum(input_tokens + output_tokens) AS tokens \
+               FROM requests ARRAY JOIN budgets AS budget \
+               WHERE received_at >= fromUnixTimestamp64Micro({begins:Int64}, 'UTC') \
+               AND received_at < fromUnixTimestamp64Micro({ends:Int64}, 'UTC') \
+               AND budget IN {names:Array(String)} \
+               GROUP BY budget, incarnation, older";
+    let names: BTreeSet<String> = budgets.iter().map(|(it, _)| name(&it.counter)).collect();
+    // At which limits came and went. What did before the window makes no difference in it, but for requests that were decided on
+    // late: nearly always there are none.
+    let changes = budgets.iter().filter_map(|(_, had)| *had);
+    let changes = changes.flat_map(Had::changes).map(|it| it.position);
+    let positions: BTreeSet<u64> = changes.collect();
+    let positions: Vec<u64> = positions.into_iter().collect();
     let query = warehouse
         .client()
-        .query(&sql)
+        .query(sql)
         .param("begins", begins.micros())
         .param("ends", ends.micros())
-        .param("names", names.keys().collect::<Vec<_>>())
-        .param(
-            "cost_since",
-            names.values().map(|it| it.0).collect::<Vec<_>>(),
-        )
-        .param(
-            "tokens_since",
-            names.values().map(|it| it.1).collect::<Vec<_>>(),
-        );
+        .param("positions", &positions)
+        .param("names", names.into_iter().collect::<Vec<_>>());
     let rows: Vec<SpentRow> = within("adding up what was spent", query.fetch_all()).await?;
     let of_cost = budgets.iter().map(|(budget, _)| *budget);
     let of_cost = of_cost.filter(|it| it.counter.measure == Measure::Cost);
@@ -195,24 +184,28 @@ async fn of_window(
     for row in &rows {
         by_name.entry(&row.budget).or_default().push(row);
     }
-    for (budget, _) in budgets {
+    for (budget, had) in budgets {
         let of = by_name.get(name(&budget.counter).as_str());
+        let mut spent = BTreeMap::<Incarnation, u64>::new();
         for row in of.into_iter().flatten() {
-            let (spent, before) = match budget.counter.measure {
-                Measure::Cost => (row.costs, row.costs_before),
-                Measure::Tokens => (row.tokens, row.tokens_before),
+            let used = match budget.counter.measure {
+                Measure::Cost => row.costs,
+                Measure::Tokens => row.tokens,
                 // No budget counts requests.
-                Measure::Requests => (0, 0),
+                Measure::Requests => 0,
             };
-            if spent > 0 {
-                let by = (incarnation(row.incarnation), spent);
-                all.spent.entry(**budget).or_default().push(by);
-            }
-            if before > 0 {
-                let all_before = all.before.entry(**budget).or_default();
-                *all_before = all_before.saturating_add(before);
-            }
+            let older = usize::try_from(row.older).unwrap_or(usize::MAX);
+            // The last that they were not decided on before; 0 is before all.
+            let position: Option<&u64> = older.checked_sub(1).and_then(|at| positions.get(at));
+            let position = position.map_or(0, |it| *it);
+            let sum = if had.is_none_or(|it| it.at(position)) {
+                spent.entry(incarnation(row.incarnation)).or_default()
+            } else {
+                all.before.entry(**budget).or_default()
+            };
+            *sum = sum.saturating_add(used);
         }
+        all.spent.entry(**budget).or_default().extend(spent);
     }
     Ok(())
 }

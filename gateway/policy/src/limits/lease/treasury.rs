@@ -275,6 +275,13 @@ impl Treasury {
         }
     }
 
+    /// Nothing is lent of a budget until [`Self::ledger_said`] what was spent: it counts something else than before.
+    pub fn await_ledger(&mut self, id: &BudgetId) {
+        if let Some(budget) = self.budgets.get_mut(id) {
+            budget.awaits_ledger = true;
+        }
+    }
+
     /// So much more, or less, counts as spent of a budget than gateways have spent: what was used before they counted for it, and
     /// what corrected prices make of it. Replaces what was said before. What is more is written down with the leases; what is
     /// less is to be said again to whoever takes office next, who lends too little until then.

@@ -1,6 +1,10 @@
 //! Since when budget policies count what they count, out of the history.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::Arc,
+};
 
 use async_nats::jetstream;
 use events_schema::{
@@ -11,7 +15,10 @@ use events_schema::{
     subjects,
     time::Timestamp,
 };
-use gateway_policy::{Measure, RuleLimit, limits::period::Period};
+use gateway_policy::{
+    EntryId, Measure, RuleLimit, Rules,
+    limits::{message::CounterId, period::Period},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -21,20 +28,31 @@ use crate::{
 
 /// An event of the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Since {
+pub(in crate::limits::budgets) struct Since {
     /// Its position: requests that were decided on by an older configuration did not count for what it says.
-    pub(super) position: u64,
+    pub(in crate::limits::budgets) position: u64,
     /// When it was recorded.
-    pub(super) at: Timestamp,
+    pub(in crate::limits::budgets) at: Timestamp,
 }
+
+/// When a limit came, when it went, when it came again, and so on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::limits::budgets) struct Had(Vec<Since>);
+
+/// When there was a limit on what in which time.
+type Limits = BTreeMap<(Measure, Period), Had>;
 
 /// What a policy counts, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Definition {
     /// Since when it matches the requests that it matches now, with the counters that it has now.
     pub(super) matches: Since,
-    /// Since when it has a limit on what in which time, for all or for some; also of those that it has no more.
-    pub(super) limits: BTreeMap<(Measure, Period), Since>,
+    /// Whether it matches none.
+    pub(super) is_disabled: bool,
+    /// The limits of most of its counters.
+    limits: Limits,
+    /// Those of counters that have others, or have had.
+    limits_apart: BTreeMap<EntryId, Limits>,
 }
 
 /// All budget policies, as of one position of the history.
@@ -112,7 +130,9 @@ fn note(
     };
     let definition = policies.entry(id).or_insert_with(|| Definition {
         matches: since,
-        limits: BTreeMap::new(),
+        is_disabled: false,
+        limits: Limits::new(),
+        limits_apart: BTreeMap::new(),
     });
     let matches_as_before = before.is_some_and(|before| {
         before.rule.when == now.rule.when
@@ -122,10 +142,197 @@ fn note(
     if !matches_as_before {
         definition.matches = since;
     }
-    for limit in now.rule.all_limits() {
-        let RuleLimit {
-            measure, period, ..
-        } = RuleLimit::from(*limit);
-        definition.limits.entry((measure, period)).or_insert(since);
+    definition.is_disabled = now.disabled;
+    definition.follow(now, since);
+}
+
+impl Definition {
+    /// When a counter had a limit.
+    pub(super) fn had(&self, counter: &CounterId) -> Option<&Had> {
+        let apart = self.limits_apart.get(&counter.segment);
+        let limits = apart.unwrap_or(&self.limits);
+        limits.get(&(counter.measure, counter.period))
+    }
+
+    /// In which times it has ever counted.
+    pub(super) fn periods(&self) -> impl Iterator<Item = Period> {
+        let all = self.limits_apart.values().chain([&self.limits]);
+        all.flat_map(|it| it.keys()).map(|(_, period)| *period)
+    }
+
+    /// When limits came or went.
+    pub(super) fn changes(&self) -> impl Iterator<Item = (Period, Since)> {
+        let all = self.limits_apart.values().chain([&self.limits]);
+        let all = all.flatten();
+        all.flat_map(|((_, period), had)| had.0.iter().map(|since| (*period, *since)))
+    }
+
+    /// A policy is like this now.
+    fn follow(&mut self, now: &BudgetPolicy, since: Since) {
+        // Whatever is disabled is not compiled.
+        let enabled = BudgetPolicy {
+            disabled: false,
+            ..now.clone()
+        };
+        let rules = Rules::of_budget_policies([&enabled]);
+        let Some(rule) = rules.of(&now.id.bytes()) else {
+            return;
+        };
+        for segment in rule.segments_apart() {
+            // Until now it had the limits of all.
+            let limits = &self.limits;
+            let apart = self.limits_apart.entry(*segment);
+            apart.or_insert_with(|| limits.clone());
+        }
+        let common = now.rule.limits.iter().map(|it| RuleLimit::from(*it));
+        has(&mut self.limits, common, since);
+        for (segment, limits) in &mut self.limits_apart {
+            has(limits, rule.limits(segment).iter().copied(), since);
+        }
+    }
+}
+
+/// These limits are there since then, and no others.
+fn has(limits: &mut Limits, now: impl Iterator<Item = RuleLimit>, since: Since) {
+    let now: BTreeSet<(Measure, Period)> = now.map(|it| (it.measure, it.period)).collect();
+    for of in &now {
+        limits.entry(*of).or_default();
+    }
+    for (of, had) in limits {
+        if had.is_there() != now.contains(of) {
+            had.0.push(since);
+        }
+    }
+}
+
+impl Had {
+    /// Whether it is there now.
+    const fn is_there(&self) -> bool {
+        self.0.len() % 2 == 1
+    }
+
+    /// Whether it was there for requests that were decided on at this position.
+    pub(in crate::limits::budgets) fn at(&self, position: u64) -> bool {
+        let until = self.0.partition_point(|it| it.position <= position);
+        until % 2 == 1
+    }
+
+    /// When it came or went.
+    pub(in crate::limits::budgets) fn changes(&self) -> &[Since] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events_schema::{
+        events::{
+            BudgetAmount, BudgetLimit, BudgetRule, BudgetWindow, LimitMode, LimitSegment, Override,
+            SegmentValue, When, WhenCutOff,
+        },
+        id::UserId,
+        money::NanoUsd,
+        state::Life,
+    };
+
+    use super::*;
+
+    const POLICY: BudgetPolicyId = BudgetPolicyId::from_bytes([1; 16]);
+
+    fn at(position: u64) -> Since {
+        Since {
+            position,
+            at: Timestamp::MIN,
+        }
+    }
+
+    fn limits(windows: &[BudgetWindow]) -> BTreeSet<BudgetLimit> {
+        let limit = |window: &BudgetWindow| BudgetLimit {
+            amount: BudgetAmount::Cost(NanoUsd::new(1)),
+            window: *window,
+        };
+        windows.iter().map(limit).collect()
+    }
+
+    /// A policy per user, with these limits, and with others for some.
+    fn policy(common: &[BudgetWindow], apart: &[(u8, &[BudgetWindow])]) -> BudgetPolicy {
+        let overrides = apart.iter().map(|(user, windows)| Override {
+            of: BTreeSet::from([SegmentValue::User(UserId::from_bytes([*user; 16]))]),
+            limits: limits(windows),
+        });
+        BudgetPolicy {
+            id: POLICY,
+            life: Life {
+                version: 1,
+                created_at: Timestamp::MIN,
+                changed_at: Timestamp::MIN,
+                position: 1,
+            },
+            name: "all".parse().expect("a slug"),
+            order: 0,
+            rule: BudgetRule {
+                when: When::default(),
+                applies_per: BTreeSet::from([LimitSegment::User]),
+                limits: limits(common),
+                overrides: overrides.collect(),
+                mode: LimitMode::Enforce,
+                when_cut_off: WhenCutOff::Open,
+                alerts: BTreeSet::new(),
+            },
+            disabled: false,
+        }
+    }
+
+    /// At which of the positions 1 to 5 a user had a limit a day.
+    fn days(definition: &Definition, user: u8) -> Vec<u64> {
+        let counter = CounterId {
+            rule: POLICY.bytes(),
+            measure: Measure::Cost,
+            period: Period::Day,
+            segment: [user; 16],
+        };
+        let had = definition.had(&counter);
+        let had = |position: &u64| had.is_some_and(|it| it.at(*position));
+        (1..=5).filter(had).collect()
+    }
+
+    fn history(policies: &[BudgetPolicy]) -> Definition {
+        let mut definition = Definition {
+            matches: at(1),
+            is_disabled: false,
+            limits: Limits::new(),
+            limits_apart: BTreeMap::new(),
+        };
+        for (position, policy) in (1..).zip(policies) {
+            definition.follow(policy, at(position));
+        }
+        definition
+    }
+
+    #[test]
+    fn each_counter_has_its_limits_since_they_are_its_own() {
+        use BudgetWindow::{Day, Month};
+        let definition = history(&[
+            policy(&[Month], &[]),
+            policy(&[Month], &[(1, &[Day])]),
+            policy(&[Month], &[(1, &[Day]), (2, &[Day])]),
+        ]);
+        assert_eq!(days(&definition, 1), [2, 3, 4, 5]);
+        assert_eq!(days(&definition, 2), [3, 4, 5]);
+        assert!(days(&definition, 3).is_empty());
+    }
+
+    #[test]
+    fn a_limit_that_went_and_came_again_was_not_there_meanwhile() {
+        use BudgetWindow::{Day, Month};
+        let definition = history(&[
+            policy(&[Day, Month], &[]),
+            policy(&[Month], &[]),
+            policy(&[Month], &[(1, &[Day])]),
+            policy(&[Month], &[]),
+            policy(&[Day], &[]),
+        ]);
+        assert_eq!(days(&definition, 1), [1, 3, 5]);
+        assert_eq!(days(&definition, 2), [1, 5]);
     }
 }

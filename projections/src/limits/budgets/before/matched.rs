@@ -161,8 +161,8 @@ impl<'d> Counting<'d> {
 
     /// When the first of the windows began, and before which position a request must have been decided on.
     fn range(&self) -> Option<(Timestamp, u64)> {
-        let periods = self.asked.values().flat_map(|it| it.limits.keys());
-        let begins = periods.map(|(_, period)| period.window_began(self.wall));
+        let periods = self.asked.values().flat_map(|it| it.periods());
+        let begins = periods.map(|period| period.window_began(self.wall));
         Some((begins.min()?, *self.positions.first()?))
     }
 

@@ -21,6 +21,7 @@ use gateway_policy::limits::lease::BudgetId;
 use tokio::{sync::watch, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
+pub(super) use self::definitions::Had;
 use self::{
     definitions::{Definition, Definitions, Since, follow},
     matched::{AT_ONCE, Matched, ask},
@@ -35,6 +36,12 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// Between two questions to a ledger that does not answer, or two readings of a history that cannot be read.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
+/// How long after a policy became what it is requests may still be decided on without it: at gateways that are cut off and serve what
+/// they know.
+const DECIDED_LATE_US: i64 = 7 * 86_400_000_000;
+/// The longest time between two questions about a policy that were not answered.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
 /// What is known of a policy.
 struct Known {
     /// As what it was asked about.
@@ -46,7 +53,16 @@ struct Known {
 /// A question to the ledger that is under way.
 struct Asking {
     of: BTreeMap<BudgetPolicyId, Since>,
+    /// Whether prices have been corrected since it was asked.
+    is_old: bool,
     answer: AbortOnDropHandle<Result<Matched, WarehouseError>>,
+}
+
+/// Of a question that was not answered.
+#[derive(Clone, Copy)]
+struct Failed {
+    pause: Duration,
+    again_at: Instant,
 }
 
 /// What was used before.
@@ -55,7 +71,10 @@ pub(super) struct Before {
     definitions: watch::Receiver<Option<Arc<Definitions>>>,
     /// Reads the history for as long as this is wanted.
     _reading: AbortOnDropHandle<()>,
+    /// Since when policies match what they match, as was noted last; `None`: nothing was.
+    noted: Option<BTreeMap<BudgetPolicyId, Since>>,
     known: BTreeMap<BudgetPolicyId, Known>,
+    failed: BTreeMap<BudgetPolicyId, Failed>,
     asking: Option<Asking>,
     ask_at: Instant,
 }
@@ -78,44 +97,80 @@ impl Before {
             warehouse,
             definitions,
             _reading: AbortOnDropHandle::new(reading),
+            noted: None,
             known: BTreeMap::new(),
+            failed: BTreeMap::new(),
             asking: None,
             ask_at: Instant::now(),
         }
     }
 
-    /// Before which position requests that counted at a budget did so when it had no such limit: gateways have not counted them in
-    /// this window.
-    pub(super) fn counted_since(&self, budget: &BudgetId) -> u64 {
+    /// Whether the history has been read.
+    pub(super) fn has_begun(&self) -> bool {
+        self.definitions.borrow().is_some()
+    }
+
+    /// When a budget had its limit; `None`: that was not heard of.
+    pub(super) fn had(&self, budget: &BudgetId) -> Option<Had> {
         let definitions = self.definitions.borrow();
-        let definition = definition(definitions.as_ref(), budget);
-        definition.map_or(0, |it| limit_since(it, budget).map_or(0, |it| it.position))
+        let definition = definition(definitions.as_ref(), budget)?;
+        definition.had(&budget.counter).cloned()
     }
 
     /// Whether a budget's limit came in its window, so that it may be lacking what was counted before.
     pub(super) fn is_of_new_limit(&self, budget: &BudgetId) -> bool {
-        let definitions = self.definitions.borrow();
-        let since = definition(definitions.as_ref(), budget).and_then(|it| limit_since(it, budget));
-        since.is_some_and(|since| since.at >= begins(budget))
+        let had = self.had(budget);
+        had.is_some_and(|it| it.changes().iter().any(|it| it.at >= begins(budget)))
     }
 
-    /// Whether no more is to be heard of what was used before, about a budget that was spoken of so long ago.
-    pub(super) fn is_ready(&self, budget: &BudgetId, since: Duration) -> bool {
+    /// Whether no more is to be waited for to know what was used before, about a budget that was spoken of so long ago.
+    pub(super) fn is_ready(&self, budget: &BudgetId, since: Duration, wall: Timestamp) -> bool {
         let definitions = self.definitions.borrow();
-        let is_unheard_of = definition(definitions.as_ref(), budget).is_none();
-        (is_unheard_of && since > UNHEARD_OF) || self.used(budget).is_some()
+        let Some(definitions) = definitions.as_ref() else {
+            return false;
+        };
+        let definition = definition(Some(definitions), budget);
+        match definition.filter(|it| it.had(&budget.counter).is_some()) {
+            None => since > UNHEARD_OF,
+            Some(it) => {
+                it.is_disabled || !is_current(budget, wall) || self.used(budget, wall).is_some()
+            }
+        }
     }
 
-    /// What requests used that did not count at the budget; `None`: that is not known.
-    pub(super) fn used(&self, budget: &BudgetId) -> Option<u64> {
+    /// What requests used that did not count at the budget; `None`: that is not known, or not any more.
+    pub(super) fn used(&self, budget: &BudgetId, wall: Timestamp) -> Option<u64> {
         let definitions = self.definitions.borrow();
         let definition = definition(definitions.as_ref(), budget)?;
-        if definition.matches.at < begins(budget) {
+        if definition.is_disabled || !is_current(budget, wall) {
+            return None;
+        }
+        if definition.matches.at.plus_micros(DECIDED_LATE_US) < begins(budget) {
             return Some(0);
         }
         let known = self.known.get(&policy(budget));
         let known = known.filter(|it| it.of == definition.matches)?;
         Some(known.used.get(budget).copied().unwrap_or(0))
+    }
+
+    /// The policies that match something else than when this was called last.
+    pub(super) fn changed(&mut self) -> BTreeSet<BudgetPolicyId> {
+        if !self.definitions.has_changed().unwrap_or(false) {
+            return BTreeSet::new();
+        }
+        let Some(definitions) = self.definitions.borrow_and_update().clone() else {
+            return BTreeSet::new();
+        };
+        let now = definitions.policies.iter();
+        let now: BTreeMap<_, _> = now.map(|(id, it)| (*id, it.matches)).collect();
+        let before = self.noted.replace(now.clone());
+        let mut changed = BTreeSet::new();
+        for (id, since) in before.iter().flatten() {
+            if now.get(id).is_some_and(|now| now != since) {
+                changed.insert(*id);
+            }
+        }
+        changed
     }
 
     /// Asks the ledger, where something is to be asked and nothing is being asked.
@@ -127,16 +182,30 @@ impl Before {
         let Some(definitions) = self.definitions.borrow().clone() else {
             return;
         };
-        self.known
-            .retain(|id, _| definitions.policies.contains_key(id));
+        let is_there = |id: &BudgetPolicyId| definitions.policies.contains_key(id);
+        self.known.retain(|id, _| is_there(id));
+        self.failed.retain(|id, _| is_there(id));
         let due = definitions.policies.iter().filter(|(id, definition)| {
             let known = self.known.get(id).filter(|it| it.of == definition.matches);
-            is_of_now(definition, wall) && known.is_none_or(|it| it.again_at <= now)
+            let failed = self.failed.get(id);
+            is_of_now(definition, wall)
+                && known.is_none_or(|it| it.again_at <= now)
+                && failed.is_none_or(|it| it.again_at <= now)
         });
-        let of: BTreeMap<_, _> = due
-            .take(AT_ONCE)
-            .map(|(id, it)| (*id, it.matches))
-            .collect();
+        // One that was not answered may be too much, and is asked alone.
+        let mut due: Vec<_> = due.map(|(id, it)| (*id, it.matches)).collect();
+        due.sort_by_key(|(id, _)| self.failed.contains_key(id));
+        let mut of = BTreeMap::new();
+        for (id, since) in due {
+            let is_alone = self.failed.contains_key(&id);
+            if of.len() == AT_ONCE || (is_alone && !of.is_empty()) {
+                break;
+            }
+            of.insert(id, since);
+            if is_alone {
+                break;
+            }
+        }
         if of.is_empty() {
             // What is new is heard of in between.
             self.ask_at = now + UNHEARD_OF / 2;
@@ -149,6 +218,7 @@ impl Before {
             tokio::spawn(async move { ask(&warehouse, definitions, policies, wall).await });
         self.asking = Some(Asking {
             of,
+            is_old: false,
             answer: AbortOnDropHandle::new(answer),
         });
     }
@@ -159,6 +229,9 @@ impl Before {
         for known in self.known.values_mut() {
             known.again_at = now;
         }
+        if let Some(asking) = &mut self.asking {
+            asking.is_old = true;
+        }
     }
 
     /// Waits for the answer to what was asked; for ever, where nothing was. Returns the policies of which something is known now.
@@ -168,34 +241,50 @@ impl Before {
         };
         let answer = (&mut asking.answer).await;
         let now = Instant::now();
-        let of = self.asking.take().map(|it| it.of).unwrap_or_default();
+        let Some(Asking { of, is_old, .. }) = self.asking.take() else {
+            return BTreeSet::new();
+        };
         let mut matched = match answer {
             Ok(Ok(matched)) => matched,
             Ok(Err(error)) => {
-                let error = crate::feed::chain(&error);
-                tracing::warn!(
-                    error,
-                    "what was used before budgets counted it is not known"
-                );
-                self.ask_at = now + AFTER_ERROR;
+                self.was_not_answered(of, &crate::feed::chain(&error));
                 return BTreeSet::new();
             }
             Err(error) => {
-                tracing::error!(%error, "adding up what was used before budgets counted it broke off");
-                self.ask_at = now + AFTER_ERROR;
+                self.was_not_answered(of, &error.to_string());
                 return BTreeSet::new();
             }
         };
         for (id, since) in &of {
+            self.failed.remove(id);
             let age = Duration::from_micros(wall.micros_since(since.at));
+            let later = if is_old {
+                Duration::ZERO
+            } else {
+                AGAIN.max(age / 4)
+            };
             let known = Known {
                 of: *since,
                 used: matched.remove(id).unwrap_or_default(),
-                again_at: now + AGAIN.max(age / 4),
+                again_at: now + later,
             };
             self.known.insert(*id, known);
         }
         of.into_keys().collect()
+    }
+
+    fn was_not_answered(&mut self, of: BTreeMap<BudgetPolicyId, Since>, error: &str) {
+        tracing::warn!(
+            error,
+            "what was used before budgets counted it is not known"
+        );
+        let now = Instant::now();
+        for id in of.into_keys() {
+            let before = self.failed.get(&id).map(|it| it.pause * 2);
+            let pause = before.unwrap_or(AFTER_ERROR).min(LONGEST_PAUSE);
+            let again_at = now + pause;
+            self.failed.insert(id, Failed { pause, again_at });
+        }
     }
 }
 
@@ -211,18 +300,25 @@ fn definition<'d>(
     definitions?.policies.get(&policy(budget))
 }
 
-fn limit_since(definition: &Definition, budget: &BudgetId) -> Option<Since> {
-    let of = (budget.counter.measure, budget.counter.period);
-    definition.limits.get(&of).copied()
-}
-
 /// When a budget's window begins.
 fn begins(budget: &BudgetId) -> Timestamp {
     budget.counter.period.slot_begins(budget.slot)
 }
 
-/// Whether a policy became what it is in one of the windows of the moment.
+/// Whether its window is the one of the moment. Of those that are over nothing more is asked.
+fn is_current(budget: &BudgetId, wall: Timestamp) -> bool {
+    budget.counter.period.slot_at(wall) == budget.slot
+}
+
+/// Whether in one of the windows of the moment requests may have been decided on before a policy became what it is, or was given or
+/// lost a limit.
 fn is_of_now(definition: &Definition, wall: Timestamp) -> bool {
-    let mut periods = definition.limits.keys();
-    periods.any(|(_, period)| period.window_began(wall) <= definition.matches.at)
+    if definition.is_disabled {
+        return false;
+    }
+    let matches_until = definition.matches.at.plus_micros(DECIDED_LATE_US);
+    let mut periods = definition.periods();
+    let mut changes = definition.changes();
+    periods.any(|it| it.window_began(wall) <= matches_until)
+        || changes.any(|(it, since)| it.window_began(wall) <= since.at)
 }

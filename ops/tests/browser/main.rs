@@ -13,6 +13,7 @@ mod looking_back;
 mod phone;
 mod reference;
 mod refusals;
+mod repricing;
 mod roles;
 mod stack;
 #[path = "../../src/webdriver.rs"]
@@ -57,6 +58,7 @@ async fn first_quarter_of_an_hour(browser: &Browser, stack: &Stack) -> Outcome {
     looking_back::an_event_leads_to_the_state_after_it(browser).await?;
     reference::the_api_is_read_and_a_question_is_tried(browser).await?;
     the_theme_is_remembered(browser).await?;
+    repricing::a_wrong_price_is_corrected(browser).await?;
     a_document_is_applied(browser).await?;
     budgets::a_budget_is_made_changed_and_taken_away(browser).await?;
     budgets::a_budget_that_is_used_up_is_told_of(browser).await?;

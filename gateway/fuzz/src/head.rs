@@ -63,8 +63,9 @@ pub fn check(data: &[u8]) {
     };
     let served = serve(text, *seed);
     let mut at = 0;
-    for request in served.borrow().iter() {
-        let Served { head, body } = request;
+    let served = served.borrow();
+    let mut requests = served.iter();
+    while let Some(Served { head, body }) = requests.next() {
         let rest = &text[at..];
         let second = reference::request(rest).expect("a second reader finds a request as well");
         assert_eq!(head.method.as_str().as_bytes(), second.method);
@@ -88,6 +89,8 @@ pub fn check(data: &[u8]) {
             passed_on(endpoint, head);
         }
     }
+    let after = requests.next();
+    assert!(after.is_none(), "no request follows a body without an end");
 }
 
 /// All headers are there, in their order, and none is added. How long the body is the server has settled.

@@ -45,8 +45,8 @@ impl Inbox {
     pub fn leave(&self, piece: Bytes) {
         if !piece.is_empty() {
             self.piece.set(Some(piece));
+            self.wanted.set(false);
         }
-        self.wanted.set(false);
     }
 
     /// Nothing more will come.

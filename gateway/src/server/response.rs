@@ -46,8 +46,8 @@ pub struct Answer {
     pub own: Option<OwnHeaders>,
     /// Its body.
     pub body: Body,
-    /// The request, where it is settled and its record is yet to be made: dropped when the answer is out, so that no caller
-    /// waits for that.
+    /// The request, where it is settled and its record is yet to be made: dropped when as much of the answer is out as can
+    /// be written at once, so that no caller waits for that.
     pub told_behind: Option<Box<Exchange>>,
 }
 

@@ -10,6 +10,7 @@ use http::{
 use percent_encoding::percent_decode_str;
 
 use super::{
+    body::read_for_nothing,
     complete::complete,
     incoming::Incoming,
     models::models,
@@ -88,10 +89,12 @@ pub async fn serve(worker: Rc<Worker>, request: Request<Incoming>) -> Answer {
 async fn respond(worker: &Rc<Worker>, request: Request<Incoming>) -> Answer {
     let Some(route) = Route::of(request.uri().path()) else {
         let dialect = Dialect::spoken_in(request.headers());
+        pass_over(worker, request).await;
         return refused(&Failure::NoRoute, dialect);
     };
     if request.method() != route.method() {
         let mut answer = refused(&Failure::Method, route.dialect(request.headers()));
+        pass_over(worker, request).await;
         let allowed = match route.method() {
             Method::POST => "POST",
             _ => "GET",
@@ -114,6 +117,12 @@ async fn respond(worker: &Rc<Worker>, request: Request<Incoming>) -> Answer {
                 .render(worker.shared.serving(), &worker.shared.health.told()),
         ),
     }
+}
+
+/// Reads the body of a request that is refused.
+async fn pass_over(worker: &Worker, request: Request<Incoming>) {
+    let (head, mut incoming) = request.into_parts();
+    read_for_nothing(&mut incoming, &head.headers, &worker.shared.bodies).await;
 }
 
 fn refused(failure: &Failure, dialect: Dialect) -> Answer {

@@ -110,7 +110,7 @@ pub fn take_head(read: &mut BytesMut) -> Result<Option<Head>, Malformed> {
         }
         let is_1_1 = response.version == Some(1);
         let mut fields = Fields::<MAX_HEADERS>::new_const();
-        note(response.headers, read, &mut fields);
+        note(response.headers, &read[..length], &mut fields);
         let text = read.split_to(length).freeze();
         let headers = header_map(&fields, &text)?;
         let framing = framing(status, &headers)?;
@@ -264,6 +264,7 @@ impl Framing {
 /// Moves the data of all chunks that are there to the front, takes it, and drops what stood between. Data before chunks that
 /// are malformed is taken first, so that it does not matter what arrived together.
 fn take_chunks(chunk: &mut Chunk, read: &mut BytesMut) -> Result<Bytes, Malformed> {
+    let before = *chunk;
     let (mut from, mut to) = (0, 0);
     let ended = loop {
         match step(chunk, read, &mut from, &mut to) {
@@ -272,8 +273,12 @@ fn take_chunks(chunk: &mut Chunk, read: &mut BytesMut) -> Result<Bytes, Malforme
             Err(malformed) => break Err(malformed),
         }
     };
-    if to == 0 {
-        ended?;
+    if to == 0
+        && let Err(malformed) = ended
+    {
+        // As nothing is taken, nothing was read: whoever asks again is told the same.
+        *chunk = before;
+        return Err(malformed);
     }
     let data = read.split_to(to).freeze();
     read.advance(from - to);
@@ -499,6 +504,15 @@ mod tests {
             assert_eq!(framing.take(&mut buffer).expect("good"), "abc");
             assert_eq!(framing.take(&mut buffer), Err(Malformed::Chunk));
         }
+        // Nor is it understood when it is looked at again.
+        for chunks in ["\r\n0\r\na: b\n\r\n", "\r\n1\n", "\r\n0\r\n\n"] {
+            let mut buffer = BytesMut::from(chunks);
+            let mut framing = Framing::Chunked(Chunk::DataEnd);
+            for _ in 0..3 {
+                assert_eq!(framing.take(&mut buffer), Err(Malformed::Chunk));
+            }
+            assert_eq!(buffer, chunks, "nothing is taken");
+        }
         let long = format!("{head}{}", "1".repeat(5_000));
         assert_eq!(read(&long, long.len()), Err(Malformed::Chunk));
     }
@@ -514,6 +528,17 @@ mod tests {
             Err(Malformed::Ended),
         );
         check("HTTP/1.1 200 OK\r\ncontent-le", Err(Malformed::Ended));
+    }
+
+    #[test]
+    fn a_field_without_a_value_ends_with_its_head() {
+        for next in ["", "HTTP/1.1 200 OK\r\n"] {
+            let text = format!("HTTP/1.1 200 OK\r\nx:\r\nContent-Length:1\r\ny: \r\n\r\n{next}");
+            let mut buffer = BytesMut::from(text.as_str());
+            let head = take_head(&mut buffer).expect("good").expect("whole");
+            assert!(head.headers["x"].is_empty() && head.headers["y"].is_empty());
+            assert_eq!(buffer, next);
+        }
     }
 
     #[test]

@@ -9,7 +9,10 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::support::{
@@ -17,6 +20,7 @@ use crate::support::{
     eventually,
     gateway::{Gateway, Scene},
     provider::{End, Reply, word},
+    snapshots::KEY,
 };
 
 const QUESTION: &str = r#"{"model":"one/first","messages":[]}"#;
@@ -144,6 +148,34 @@ async fn under_tls_a_caller_speaks_http2_or_http1_as_it_likes() {
             );
             text(answer).await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_tls_an_answer_that_breaks_off_does_not_end_like_a_whole_one() {
+    // More than is held.
+    const SENT: usize = 1_500_000;
+    let (scene, _files, certificate) = under_tls().await;
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let broken = format!("{head}{SENT:x}\r\n{}\r\n", "x".repeat(SENT));
+    let whole = format!("{broken}0\r\n\r\n");
+    let length = QUESTION.len();
+    // In a version in which nothing but the end of the connection says that an answer is whole.
+    let question = format!(
+        "POST /v1/chat/completions HTTP/1.0\r\nauthorization: Bearer {KEY}\r\ncontent-length: {length}\r\n\r\n{QUESTION}"
+    );
+    for (reply, is_whole) in [(whole, true), (broken, false)] {
+        scene.one.replies(Reply::Bytes(reply.into_bytes()));
+        let stream = connect(&scene.gateway, &certificate, &[b"http/1.1"]).await;
+        let mut stream = stream.expect("a connection");
+        let sent = stream.write_all(question.as_bytes()).await;
+        sent.expect("it is open");
+        let mut read = Vec::new();
+        let ended = stream.read_to_end(&mut read).await;
+        assert!(read.starts_with(b"HTTP/1.0 200 OK\r\n"));
+        assert!(read.ends_with(b"xxx"));
+        assert_eq!(ended.is_ok(), is_whole, "{ended:?}");
     }
 }
 

@@ -42,7 +42,7 @@ const MAX_READ_BYTES: usize = 128 * 1024;
 /// asked. `idle` is how long a connection may be idle, and a request's head may take to come.
 ///
 /// # Errors
-/// Those of the stream, and when the caller goes away in the middle of a request.
+/// Those of the stream, when the caller goes away in the middle of a request, and when an answer broke off.
 pub async fn serve<S, F>(
     stream: S,
     idle: Duration,
@@ -71,6 +71,8 @@ struct Connection<S> {
     stream: S,
     /// What was read and not yet taken.
     read: BytesMut,
+    /// Whether more memory was taken for that than an idle connection needs; part of it may be taken already.
+    is_wide: bool,
     heads: HeadReader,
     out: Outbox,
     /// Whether the caller says that nothing more will come.
@@ -131,6 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self {
             stream,
             read: BytesMut::new(),
+            is_wide: false,
             heads: HeadReader::default(),
             out: Outbox::default(),
             is_finished: false,
@@ -159,12 +162,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             // What has begun to ask is heard to the end.
-            if self.read.is_empty() && drain.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(None));
+            if self.read.is_empty() {
+                if drain.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Ok(None));
+                }
+                self.rest();
             }
             self.poll_idle(cx).map(|()| Ok(None))
         })
         .await
+    }
+
+    /// Nothing is asked: gives back what was needed for more than the usual.
+    fn rest(&mut self) {
+        if std::mem::take(&mut self.is_wide) {
+            self.read = BytesMut::new();
+        }
+        self.out.rest();
     }
 
     /// Ready when nothing was asked for too long.
@@ -216,12 +230,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             headers,
             own,
             body,
-            told_behind,
+            mut told_behind,
         } = answer;
+        // Also where the connection ends: one that is closed before all that has come was read is reset.
+        let is_drained = self.is_drained(&mut receiving).await;
         let asked = Asked {
             version,
             is_head,
-            keeps_alive: keeps_alive && self.is_drained(&mut receiving).await,
+            keeps_alive: is_drained && keeps_alive,
         };
         let length = match &body {
             Body::Whole(bytes) => Some(bytes.len() as u64),
@@ -236,13 +252,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let is_whole = match body {
             Body::Whole(whole) => {
                 sending.framing.add(whole, &mut self.out);
-                self.write().await?;
+                poll_fn(|cx| {
+                    let written = self.poll_write(cx);
+                    if written.is_pending() {
+                        // What waits for a caller that reads slowly does not wait for that.
+                        told_behind = None;
+                    }
+                    written
+                })
+                .await?;
                 true
             }
             Body::Passing(passing) => self.pass(sending.framing, passing).await?,
         };
         drop(told_behind);
-        Ok(is_whole && sending.keeps_alive)
+        if !is_whole {
+            // Under TLS, a connection that is shut down says that the answer is whole.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(sending.keeps_alive)
     }
 
     /// Waits for the answer, while the body comes in as it is read; gives up when the caller goes away.
@@ -308,10 +336,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Whether the next request begins where the connection is read next: what nobody has read of a body is passed over, as far
-    /// as it has come.
+    /// as it has come. Behind one that is broken nobody knows.
     async fn is_drained(&mut self, receiving: &mut Receiving) -> bool {
-        if receiving.is_over && receiving.framing.is_done() {
-            return !self.is_finished;
+        if receiving.is_over {
+            return receiving.framing.is_done() && !self.is_finished;
         }
         poll_fn(|cx| {
             loop {
@@ -396,6 +424,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if room < MIN_ROOM.min(expected) {
             self.read
                 .reserve(expected.clamp(READ_BYTES, MAX_READ_BYTES));
+            self.is_wide |= self.read.capacity() > READ_BYTES;
         }
         let mut buffer = ReadBuf::uninit(self.read.spare_capacity_mut());
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
@@ -411,5 +440,64 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn commit(&mut self, filled: usize) {
         // SAFETY: `poll_read` has just initialised so many bytes behind the buffer's end: `ReadBuf` vouches for them.
         unsafe { self.read.set_len(self.read.len() + filled) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use http::StatusCode;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+    use crate::server::response::text;
+
+    const LARGE: usize = 1024 * 1024;
+
+    /// The next head of which all has come.
+    async fn next(connection: &mut Connection<DuplexStream>) -> Option<Head> {
+        let drain = pin!(pending());
+        let mut next = pin!(connection.next_head(drain));
+        match poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx))).await {
+            Poll::Ready(next) => next.expect("it is open")?.ok(),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Reads all of the body, and answers with as much.
+    async fn echo(request: Request<Incoming>) -> Answer {
+        let mut body = request.into_body();
+        let mut whole = Vec::new();
+        while let Some(piece) = poll_fn(|cx| body.poll_piece(cx)).await {
+            whole.extend_from_slice(&piece.expect("it is whole"));
+        }
+        let whole = String::from_utf8(whole).expect("text");
+        text(StatusCode::OK, whole)
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_holds_little_whatever_it_was_used_for() {
+        let (mut caller, stream) = duplex(4 * LARGE);
+        let mut connection = Connection::over(stream, Duration::from_secs(75));
+        for length in [LARGE, 10_000, 0, LARGE] {
+            let body = "x".repeat(length);
+            let request = format!("POST / HTTP/1.1\r\ncontent-length: {length}\r\n\r\n{body}");
+            let sent = caller.write_all(request.as_bytes()).await;
+            sent.expect("it is open");
+            let head = next(&mut connection).await.expect("a head");
+            let goes_on = connection.exchange(head, &mut echo).await;
+            assert!(goes_on.expect("it is open"));
+            let mut answer = Vec::new();
+            while !answer.ends_with(format!("\r\n\r\n{body}").as_bytes()) {
+                let read = caller.read_buf(&mut answer).await;
+                assert!(read.expect("it is open") > 0);
+            }
+            assert!(next(&mut connection).await.is_none());
+            assert!(!connection.is_wide);
+            assert!(connection.read.capacity() <= READ_BYTES);
+            let held = connection.out.text().capacity();
+            assert!(held <= 4 * 1024, "{held} bytes after {length}");
+        }
     }
 }

@@ -68,6 +68,8 @@ impl Refused {
 pub struct HeadReader {
     /// So much was there when a head was looked for in vain; 0: nothing was.
     looked_at: usize,
+    /// How many bytes of empty lines came since the last head.
+    skipped: usize,
 }
 
 impl HeadReader {
@@ -76,8 +78,13 @@ impl HeadReader {
     /// # Errors
     /// [`Refused`].
     pub fn take(&mut self, read: &mut BytesMut) -> Result<Option<Head>, Refused> {
-        if skip_empty_lines(read) {
+        let skipped = skip_empty_lines(read);
+        if skipped > 0 {
             self.looked_at = 0;
+            self.skipped += skipped;
+        }
+        if self.skipped > MAX_HEAD_BYTES {
+            return Err(Refused::TooLarge);
         }
         if read.is_empty() || (self.looked_at > 0 && !has_end(read, self.looked_at)) {
             return self.wait(read.len());
@@ -98,7 +105,7 @@ impl HeadReader {
             Err(httparse::Error::TooManyHeaders) => return Err(Refused::TooLarge),
             Err(_) => return Err(Refused::Malformed),
         };
-        self.looked_at = 0;
+        (self.looked_at, self.skipped) = (0, 0);
         let target = request.path.unwrap_or_default();
         if target.len() > MAX_TARGET_BYTES {
             return Err(Refused::LongTarget);
@@ -106,9 +113,10 @@ impl HeadReader {
         let method = request.method.unwrap_or_default();
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refused::Malformed)?;
         let is_1_1 = request.version == Some(1);
-        let target = place(target.as_bytes(), read);
+        let head = &read[..length];
+        let target = place(target.as_bytes(), head);
         let mut fields = Fields::new_const();
-        note(request.headers, read, &mut fields);
+        note(request.headers, head, &mut fields);
         let text = read.split_to(length).freeze();
         let uri = text.slice(target.0 as usize..target.1 as usize);
         let uri = Uri::from_maybe_shared(uri).map_err(|_| Refused::Malformed)?;
@@ -125,14 +133,14 @@ impl HeadReader {
     }
 }
 
-/// Empty lines before a head are passed over (RFC 9112, 2.2), so that nothing is made longer by them.
-fn skip_empty_lines(read: &mut BytesMut) -> bool {
+/// Empty lines before a head are passed over (RFC 9112, 2.2), so that nothing is made longer by them. How many bytes they have.
+fn skip_empty_lines(read: &mut BytesMut) -> usize {
     let before = read.len();
     loop {
         match &read[..] {
             [b'\r', b'\n', ..] => read.advance(2),
             [b'\n', ..] => read.advance(1),
-            _ => return read.len() < before,
+            _ => return before - read.len(),
         }
     }
 }
@@ -389,9 +397,17 @@ mod tests {
         assert_eq!(heads(&endless, 1_000).err(), Some(Refused::TooLarge));
         let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(66_000));
         assert_eq!(heads(&long, long.len()).err(), Some(Refused::LongTarget));
-        let endless = "\r\n".repeat(200_000);
-        let (none, left) = heads(&endless, 3).expect("nothing is wrong");
-        assert_eq!((none.len(), left.as_str()), (0, ""));
+        let most = "\r\n".repeat(MAX_HEAD_BYTES / 2);
+        let request = "GET / HTTP/1.1\r\nx:\r\n\r\n";
+        let text = [&most, request, &most, request].concat();
+        for size in [3, text.len()] {
+            let (heads, left) = heads(&text, size).expect("nothing is wrong");
+            assert_eq!((heads.len(), left.as_str()), (2, ""));
+        }
+        let endless = [&most, "\n"].concat();
+        for size in [3, endless.len()] {
+            assert_eq!(heads(&endless, size).err(), Some(Refused::TooLarge));
+        }
         let two = "\r\nGET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\n\nGET";
         for size in 1..=two.len() {
             let (heads, left) = heads(two, size).expect("good");

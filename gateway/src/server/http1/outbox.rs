@@ -13,6 +13,8 @@ use tokio::io::AsyncWrite;
 const JOIN_BYTES: usize = 8 * 1024;
 /// With so much in it, it is written before anything is added.
 const FULL_BYTES: usize = 16 * 1024;
+/// What is kept for the next answer while nothing is asked.
+const IDLE_BYTES: usize = 4 * 1024;
 
 /// The box. Large pieces are held, not copied.
 #[derive(Debug, Default)]
@@ -70,10 +72,19 @@ impl Outbox {
                 written => self.advance(written),
             }
         }
+        // Also of a piece that was written, the memory is held.
+        self.piece = Bytes::new();
         self.text.clear();
         self.text.shrink_to(2 * FULL_BYTES);
         self.at = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// Nothing is to be written for a while: gives memory back.
+    pub fn rest(&mut self) {
+        if self.left() == 0 {
+            self.text.shrink_to(IDLE_BYTES);
+        }
     }
 
     fn left(&self) -> usize {
@@ -142,10 +153,12 @@ mod tests {
             out.text().extend_from_slice(b"head ");
             out.add(Bytes::from_static(b"small "), b"tail ");
             assert!(out.has_room());
-            out.add(Bytes::from(large.clone()), b" end");
+            let piece = Bytes::from(large.clone());
+            out.add(piece.clone(), b" end");
             assert!(!out.has_room(), "a large piece is written first");
             assert!(out.poll_write(&mut slow, &mut cx).is_ready());
             assert!(out.has_room());
+            assert!(piece.is_unique(), "what is out is not held");
             out.text().extend_from_slice(b"!");
             assert!(out.poll_write(&mut slow, &mut cx).is_ready());
             let expected = format!("head small tail {large} end!");

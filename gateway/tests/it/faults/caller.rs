@@ -7,7 +7,7 @@ use events_schema::usage::Outcome;
 
 use super::{
     Ask, Row, Sees, Used, check, refused, scene, success,
-    wire::Act::{Drip, Send, Until},
+    wire::Act::{Drip, Recorded, Send, Until},
 };
 use crate::support::provider::{End, Reply, answer, word};
 
@@ -182,6 +182,36 @@ fn smuggled() -> Vec<Row> {
     .to_vec()
 }
 
+/// Chunks that are malformed only where they go on: what follows them is nobody's request, however it looks.
+fn malformed_in_the_middle() -> Row {
+    let expects = "transfer-encoding: chunked\r\nexpect: 100-continue\r\n";
+    let rest = "\r\n0 ;x HTTP/1.1\r\na: b\n\r\nGET /healthz HTTP/1.1\r\nhost: g\r\n\r\n";
+    let acts = [
+        Send(chat(expects, "1\r\n{")),
+        // What has come was taken: the rest comes apart.
+        Until("HTTP/1.1 100 Continue\r\n\r\n"),
+        Send(rest.to_owned()),
+    ];
+    Row::new("malformed-in-the-middle", Ask::Chat)
+        .caller(acts)
+        .sees(Sees::Error(400, "invalid_request"))
+        .recorded(refused(Outcome::BadRequest, "invalid_request"))
+}
+
+/// A caller that does not read its answer yet: what it used is known all the same.
+fn read_late() -> Row {
+    // More than fits into the connection's buffers, and less than is held.
+    let text = "x".repeat(1_000_000);
+    let answer = format!(
+        "{{\"text\":\"{text}\",\"usage\":{{\"prompt_tokens\":10,\"completion_tokens\":5}}}}"
+    );
+    Row::new("read-late", Ask::Chat)
+        .provider(Reply::Whole(200, "application/json", answer.clone()))
+        .caller([Send(Ask::Chat.request()), Recorded])
+        .sees(Sees::Whole(200, answer))
+        .recorded(success(USED))
+}
+
 /// Several requests at once: each is answered in its turn, or the connection ends.
 fn pipelined() -> Vec<Row> {
     let body = Ask::Chat.body();
@@ -265,6 +295,7 @@ async fn whatever_a_caller_sends_is_understood_in_one_way_or_refused() {
         bodies(),
         waiting_to_be_told(),
         smuggled(),
+        vec![malformed_in_the_middle(), read_late()],
         pipelined(),
     ]
     .concat();

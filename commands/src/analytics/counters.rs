@@ -11,6 +11,9 @@ use super::{Analytics, AnalyticsError, Range, ask, or_empty};
 pub const MOST_BUDGETS: usize = 500;
 /// Of how many rate-limit policies is asked in one question.
 pub const MOST_POLICIES: usize = 100;
+/// How many requests the days have at least, the newest, that are looked through for the counters of budgets, if there are so many: a
+/// counter that no request names is looked for in all of them.
+const MOST_BUDGETED: u32 = 10_000_000;
 /// How many requests are looked through for the counters of rate limits, and how many different values of theirs are told: beyond,
 /// some counters go without a name.
 const MOST_REQUESTS: u32 = 1_000_000;
@@ -50,7 +53,8 @@ pub struct CountedPer {
 
 impl Analytics {
     /// For each of these counters of budgets, written `<policy>:<segment>`, a request of a time that counted there; at most
-    /// [`MOST_BUDGETS`] are asked for. It stops looking when it has found one for each.
+    /// [`MOST_BUDGETS`] are asked for. It stops looking when it has found one for each, and does not look at days that are older than
+    /// the newest with [`MOST_BUDGETED`] requests.
     ///
     /// # Errors
     /// When ClickHouse does not answer.
@@ -65,6 +69,7 @@ impl Analytics {
             .query(AT_BUDGETS)
             .param("from", range.from.micros())
             .param("to", range.to.micros())
+            .param("requests", MOST_BUDGETED)
             .param("limit", wanted.len())
             .param("wanted", wanted);
         or_empty(ask(query.fetch_all()).await, Vec::new)
@@ -105,12 +110,18 @@ impl Analytics {
     }
 }
 
-/// Parameters `from` and `to` in microseconds, `wanted` and how many those are.
+/// Parameters `from` and `to` in microseconds, `requests`, `wanted` and how many those are. How many requests a day has is told
+/// without reading any, since the table is cut by day; and days are passed over as a whole. An order by time, and a limit, would read
+/// the whole time to find the newest.
 const AT_BUDGETS: &str = "SELECT counter, owner AS whose, key AS with_key, resolved AS wanted, answered_by AS answered, \
      arrayMap(it -> (it, metadata[it]), mapKeys(metadata)) AS said \
      FROM requests ARRAY JOIN budgets AS counter \
      WHERE received_at >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') \
      AND received_at < fromUnixTimestamp64Micro({to:Int64}, 'UTC') \
+     AND toYYYYMMDD(received_at) >= (SELECT min(day) FROM \
+     (SELECT day, sum(counted) OVER (ORDER BY day DESC) - counted AS newer FROM \
+     (SELECT toYYYYMMDD(received_at) AS day, count() AS counted FROM requests GROUP BY day)) \
+     WHERE newer < {requests:UInt32}) \
      AND counter IN (SELECT arrayJoin({wanted:Array(String)})) \
      LIMIT 1 BY counter LIMIT {limit:UInt32}";
 

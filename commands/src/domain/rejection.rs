@@ -307,6 +307,12 @@ pub enum RepricingFault {
         /// How often.
         most: usize,
     },
+    /// Prices were corrected too often, whosever.
+    #[error("The prices of all models together are corrected at most {most} times")]
+    TooManyInAll {
+        /// How often.
+        most: usize,
+    },
     /// Another correction came first.
     #[error("The price was corrected otherwise meanwhile. Look at the difference again")]
     Meanwhile,
@@ -450,9 +456,9 @@ impl Rejection {
             Self::Repricing(RepricingFault::TooLong { .. }) => {
                 row("bad_repricing", 422, Some("from"))
             }
-            Self::Repricing(RepricingFault::TooMany { .. }) => {
-                row("too_many_repricings", 409, None)
-            }
+            Self::Repricing(
+                RepricingFault::TooMany { .. } | RepricingFault::TooManyInAll { .. },
+            ) => row("too_many_repricings", 409, None),
             Self::LimitTooLow(field) => row("limit_too_low", 422, Some(*field)),
             Self::GraceTooLong => row("grace_too_long", 422, Some("grace_seconds")),
             Self::ExpiryInPast => row("expiry_in_past", 422, Some("expires_at")),

@@ -129,7 +129,7 @@ pub struct Seen {
     head: Option<Head>,
     /// How many passes it has begun.
     begun: u128,
-    /// Whether what earlier workers left behind was cleared away.
+    /// Whether what was left behind, by earlier workers or by a pass of its own that failed, was cleared away.
     cleared: bool,
     /// Since which pass, up to which batch nothing was to be corrected.
     quiet: Option<(u64, u64)>,
@@ -219,10 +219,18 @@ pub async fn look(config: &Config, seen: &mut Seen) -> Result<Looked, LookError>
         through_batch: plan.through(),
         holds: plan.decided().iter().map(Decided::told).collect(),
     };
+    // If it fails on the way, its rows are cleared away before the next one leaves its own.
+    seen.cleared = false;
     for slice in &slices {
         plan.correct(warehouse, *slice, &pass).await?;
     }
-    if passes::claim(warehouse, &pass).await? == Claim::Lost {
+    let claimed = passes::claim(warehouse, &pass).await?;
+    if claimed == Claim::Lost && !slices.is_empty() {
+        // By itself, since clearing takes a place: two at work would take each other's for ever.
+        passes::remove(warehouse, &[pass.id.to_string()]).await?;
+    }
+    seen.cleared = true;
+    if claimed == Claim::Lost {
         return Ok(Looked::Another);
     }
     let requests: u64 = slices.iter().map(|slice| slice.requests).sum();

@@ -97,17 +97,21 @@ pub(super) async fn clear(
     if claim(warehouse, &empty).await? == Claim::Lost {
         return Ok(Some(Claim::Lost));
     }
+    remove(warehouse, &left).await?;
+    Ok(Some(Claim::Taken))
+}
+
+/// Removes the rows of passes that will never be written down. They are gone some time later.
+pub(super) async fn remove(warehouse: &Warehouse, passes: &[String]) -> Result<(), WarehouseError> {
+    // Mutations take no parameters that are lists; these texts are ids.
+    let ids: Vec<String> = passes.iter().map(|id| format!("'{id}'")).collect();
+    let ids = ids.join(", ");
     for table in ["cost_corrections", "cost_corrections_1m"] {
-        // Mutations take no parameters that are lists; these texts are ids.
-        let ids: Vec<String> = left.iter().map(|id| format!("'{id}'")).collect();
-        let remove = format!(
-            "ALTER TABLE {table} DELETE WHERE pass IN ({})",
-            ids.join(", ")
-        );
+        let remove = format!("ALTER TABLE {table} DELETE WHERE pass IN ({ids})");
         let query = warehouse.client().query(&remove);
         within("removing an unfinished pass", query.execute()).await?;
     }
-    Ok(Some(Claim::Taken))
+    Ok(())
 }
 
 // === impl PassRow ===

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 /// All statements, in order.
-pub(super) fn statements() -> [Cow<'static, str>; 18] {
+pub(super) fn statements() -> [Cow<'static, str>; 19] {
     let to_usage_1m = format!(
         "CREATE MATERIALIZED VIEW IF NOT EXISTS requests_to_usage_1m TO usage_1m AS \
          {SUMS} FROM requests {BY_MINUTE}"
@@ -36,6 +36,7 @@ pub(super) fn statements() -> [Cow<'static, str>; 18] {
         CORRECTION_PASSES.into(),
         CORRECTIONS.into(),
         CORRECTIONS_1M.into(),
+        REQUESTS_BATCH.into(),
     ]
 }
 
@@ -267,6 +268,11 @@ const CORRECTIONS_1M: &str = "
 CREATE VIEW IF NOT EXISTS corrections_1m AS
 SELECT minute, owner, target, amount
 FROM cost_corrections_1m WHERE pass IN (SELECT pass FROM correction_passes)";
+
+/// Of which batches a part has rows, so that who looks for those of new batches passes over the parts that have none. Parts of before
+/// this get it when they are merged.
+const REQUESTS_BATCH: &str = "
+ALTER TABLE requests ADD INDEX IF NOT EXISTS ledger_batch_range ledger_batch TYPE minmax GRANULARITY 1";
 
 /// The audit trail, kept for ever: the log's events as rows. An insert that is repeated because its answer was lost
 /// replaces what it wrote before.

@@ -40,6 +40,9 @@ const AMOUNT: &str = "SELECT toInt64(sum(amount)) FROM corrections";
 const BY_MINUTE: &str = "SELECT toInt64(sum(amount)) FROM corrections_1m";
 /// What requests cost at first.
 const FIRST: &str = "SELECT toUInt64(sum(ifNull(cost, 0))) FROM requests";
+/// Rows of passes that were never written down.
+const LEFT: &str =
+    "SELECT count() FROM cost_corrections WHERE pass NOT IN (SELECT pass FROM correction_passes)";
 /// How many of them are corrected now.
 const CORRECTED: &str = "SELECT count() FROM (SELECT argMax(position, ordinal) AS last FROM corrections GROUP BY request) WHERE last > 0";
 
@@ -314,6 +317,8 @@ async fn two_workers_at_once_correct_once() {
         );
         let corrected = [one, other].map(|it| it.expect("all servers answer"));
         assert!(corrected.contains(&Looked::Corrected), "{corrected:?}");
+        // Whoever was second has taken its rows away.
+        world.clickhouse.becomes(LEFT, 0).await;
         world.agrees(100 + at).await;
         world.adds(added(price, 1..51), 50_000).await;
     }
@@ -369,6 +374,72 @@ async fn a_worker_that_dies_at_any_point_has_corrected_all_or_nothing() {
         points += 1;
     }
     assert!(points > 5, "it was killed at {points} points");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn passes_that_fail_do_not_leave_more_and_more_behind() {
+    let mut world = World::start().await;
+    let records = (1..11).map(|number| answered(number, MODEL, 1));
+    world.publish(1, records.collect(), 10).await;
+    let price = price(70_000, 3);
+    world.decide((0, 2), price).await;
+    let (worker, mut seen) = (world.worker(1).await, Seen::default());
+    // No pass can be written down.
+    let full = "ALTER TABLE correction_passes ADD CONSTRAINT full CHECK ordinal = 0";
+    world.clickhouse.execute(full).await;
+    let mut failed = 0;
+    eventually("passes fail", async || {
+        let looked = corrections::look(&worker, &mut seen).await;
+        failed += usize::from(looked.is_err());
+        (failed == 4).then_some(())
+    })
+    .await;
+    assert_eq!(world.clickhouse.number(LEFT).await, Some(10));
+    world.adds(0, 10_000).await;
+
+    let free = "ALTER TABLE correction_passes DROP CONSTRAINT full";
+    world.clickhouse.execute(free).await;
+    eventually("all is corrected", async || {
+        let looked = corrections::look(&worker, &mut seen).await;
+        (looked.expect("all servers answer") == Looked::Agrees).then_some(())
+    })
+    .await;
+    world.adds(added(price, 1..11), 10_000).await;
+    world.clickhouse.becomes(LEFT, 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_rebuild_after_the_log_was_restored_takes_back_what_it_does_not_know() {
+    let mut world = World::start().await;
+    let records =
+        (1..11).map(|number| answered(number, MODEL, i64::try_from(number).expect("few")));
+    world.publish(1, records.collect(), 10).await;
+    let (first, second) = (price(1, 1), price(90_000, 90_000));
+    world.decide((1, 6), first).await;
+    let (position, hash) = (world.log.position, world.log.hash);
+    world.decide((6, 11), second).await;
+    world.agrees(1).await;
+    world
+        .adds(added(first, 1..6) + added(second, 6..11), 10_000)
+        .await;
+
+    world.log.end_at(position, hash).await;
+    let gone = format!(
+        "ALTER TABLE admin_events DELETE WHERE position > {position} SETTINGS mutations_sync = 1"
+    );
+    world.clickhouse.execute(&gone).await;
+    // Twice, before anybody has corrected anything: the second finds what the first has kept.
+    let (jetstream, warehouse) = (world.nats.jetstream().await, world.clickhouse.warehouse());
+    let stop = CancellationToken::new();
+    for _ in 0..2 {
+        let rebuilt = rebuild::ledger::rebuild(&jetstream, &warehouse, &stop, &|_| {}).await;
+        assert_eq!(rebuilt.expect("it is built").differed, 0);
+    }
+    world.agrees(2).await;
+    world.adds(added(first, 1..6), 10_000).await;
+    assert_eq!(world.clickhouse.number(CORRECTED).await, Some(5));
     world.stop().await;
 }
 

@@ -27,6 +27,9 @@ const MOST_REPRICED_DAYS: u64 = 366;
 /// request is compared with all of them.
 const MOST_REPRICINGS: usize = 500;
 
+/// How often the prices of all models together are corrected: the projections send all of them with each of their statements.
+const MOST_REPRICINGS_IN_ALL: usize = 1_000;
+
 pub(super) fn decide(state: &Organisation, id: ModelId, command: &C) -> Decision {
     let event = |event| Event::Model(id, event);
     let known = || {
@@ -99,6 +102,11 @@ pub(super) fn decide(state: &Organisation, id: ModelId, command: &C) -> Decision
             if it.repricings.len() >= MOST_REPRICINGS {
                 let most = MOST_REPRICINGS;
                 return Err(RepricingFault::TooMany { most }.into());
+            }
+            let in_all: usize = state.models().values().map(|it| it.repricings.len()).sum();
+            if in_all >= MOST_REPRICINGS_IN_ALL {
+                let most = MOST_REPRICINGS_IN_ALL;
+                return Err(RepricingFault::TooManyInAll { most }.into());
             }
             if it.repricings.len() != *corrections {
                 return Err(RepricingFault::Meanwhile.into());

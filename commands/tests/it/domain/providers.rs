@@ -331,6 +331,53 @@ fn what_a_model_cost_is_corrected_for_a_time_that_is_past_and_as_it_was_shown() 
 }
 
 #[test]
+fn the_prices_of_all_models_are_corrected_so_often_and_no_more() {
+    let of = |number, input, known| {
+        let shown = CostDifference::default();
+        model(
+            number,
+            M::RepriceUsage {
+                from: NOW.plus_micros(-2),
+                until: NOW.plus_micros(-1),
+                price: Price {
+                    input: NanoUsd::new(input),
+                    output: NanoUsd::new(2),
+                    cached_input: None,
+                },
+                shown,
+                found: shown,
+                known,
+                now: NOW,
+            },
+        )
+    };
+    let more = [2, 3].map(|number| add_model(number, 1, &format!("gpt-{number}"), &[Chat]));
+    let given = and(providers(), more);
+    let times = |number, times| (0..times).map(move |at: usize| of(number, 10 + at as u64, at));
+    let almost = and(and(given, times(1, 499)), times(2, 500));
+    check(&almost, of(3, 1, 0), "usage_repriced");
+    let full = and(almost, [of(3, 1, 0)]);
+    for number in [1, 3] {
+        let known = if number == 1 { 499 } else { 1 };
+        check(
+            &full,
+            of(number, 2, known),
+            "409 too_many_repricings: The prices of all models together are corrected at most 1000 times.",
+        );
+    }
+    check(
+        &full,
+        of(2, 2, 500),
+        "409 too_many_repricings: The price of a model is corrected at most 500 times.",
+    );
+    // What is so already is no correction more.
+    check(&full, of(3, 1, 1), "nothing");
+    // A model that is gone leaves room for others.
+    let fewer = and(full, [model(2, M::Delete)]);
+    check(&fewer, of(3, 2, 1), "usage_repriced");
+}
+
+#[test]
 fn a_model_that_something_refers_to_cannot_be_deleted() {
     let given = providers();
     check(

@@ -65,7 +65,7 @@ pub fn check(data: &[u8]) {
     let mut at = 0;
     let served = served.borrow();
     let mut requests = served.iter();
-    while let Some(Served { head, body }) = requests.next() {
+    for Served { head, body } in requests.by_ref() {
         let rest = &text[at..];
         let second = reference::request(rest).expect("a second reader finds a request as well");
         assert_eq!(head.method.as_str().as_bytes(), second.method);

@@ -393,6 +393,9 @@ async fn what_is_reserved_covers_every_target_that_may_answer_and_what_its_routi
         targets: vec![target(FIRST, 0)],
         ..by_priority()
     };
+    let usage = r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}"#;
+    let good = Reply::Whole(200, "application/json", usage.into());
+    scene.one.replies(good);
     change(&mut scene, only_first).await;
     assert_eq!(reserved(&scene, &spent, QUESTION).await, plain);
 }

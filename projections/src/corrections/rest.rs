@@ -26,9 +26,7 @@ pub(crate) async fn begin_anew(warehouse: &Warehouse) -> Result<(), LookError> {
 }
 
 /// The same correction with a hash that none has: it held, and it is as none that is decided.
-fn unlike(told: Told) -> Told {
-    Told {
-        hash: String::new(),
-        ..told
-    }
+fn unlike(mut told: Told) -> Told {
+    told.hash.clear();
+    told
 }

@@ -169,9 +169,8 @@ impl Tally {
     /// Nobody is left of whom only an earlier term heard. Says whether that changes anything.
     pub(super) fn disinherit(&mut self) -> bool {
         let slots = self.parts.values_mut().flat_map(|part| &mut part.slots);
-        slots.fold(false, |is_news, slot| {
-            slot.inherited.take().is_some() || is_news
-        })
+        let taken = slots.filter_map(|slot| slot.inherited.take());
+        taken.count() > 0
     }
 
     /// A term begins: what gateways know is from an earlier one.

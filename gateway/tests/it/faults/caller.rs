@@ -7,7 +7,7 @@ use events_schema::usage::Outcome;
 
 use super::{
     Ask, Row, Sees, Used, check, refused, scene, success,
-    wire::Act::{Drip, Recorded, Send, Until},
+    wire::Act::{Drip, Send, Until},
 };
 use crate::support::provider::{End, Reply, answer, word};
 
@@ -198,20 +198,6 @@ fn malformed_in_the_middle() -> Row {
         .recorded(refused(Outcome::BadRequest, "invalid_request"))
 }
 
-/// A caller that does not read its answer yet: what it used is known all the same.
-fn read_late() -> Row {
-    // More than fits into the connection's buffers, and less than is held.
-    let text = "x".repeat(1_000_000);
-    let answer = format!(
-        "{{\"text\":\"{text}\",\"usage\":{{\"prompt_tokens\":10,\"completion_tokens\":5}}}}"
-    );
-    Row::new("read-late", Ask::Chat)
-        .provider(Reply::Whole(200, "application/json", answer.clone()))
-        .caller([Send(Ask::Chat.request()), Recorded])
-        .sees(Sees::Whole(200, answer))
-        .recorded(success(USED))
-}
-
 /// Several requests at once: each is answered in its turn, or the connection ends.
 fn pipelined() -> Vec<Row> {
     let body = Ask::Chat.body();
@@ -295,7 +281,7 @@ async fn whatever_a_caller_sends_is_understood_in_one_way_or_refused() {
         bodies(),
         waiting_to_be_told(),
         smuggled(),
-        vec![malformed_in_the_middle(), read_late()],
+        vec![malformed_in_the_middle()],
         pipelined(),
     ]
     .concat();

@@ -24,8 +24,6 @@ pub(super) enum Act {
     Until(&'static str),
     /// Waits until the provider was asked.
     Asked,
-    /// Waits until what it asked is recorded.
-    Recorded,
     /// Says that nothing more will come, and goes on reading.
     Finish,
     /// Goes away without a word; what it has read by then nobody sees.
@@ -70,16 +68,6 @@ pub(super) async fn play(scene: &Scene, row: &str, key: &str, acts: &[Act]) -> V
                     let providers = [&scene.one, &scene.two];
                     let mut asked = providers.into_iter().flat_map(|it| it.requests());
                     asked.any(|it| it.row() == Some(row)).then_some(())
-                })
-                .await;
-            }
-            Act::Recorded => {
-                eventually("it is recorded", async || {
-                    let batches = scene.nats.batches().await;
-                    let mut records = batches.iter().flat_map(|it| &it.records);
-                    let of_the_row = |it: &String| it == row;
-                    let is_there = records.any(|it| it.metadata.get("row").is_some_and(of_the_row));
-                    is_there.then_some(())
                 })
                 .await;
             }

@@ -80,7 +80,7 @@ pub(super) fn of(
             Role::Decides { closed } => match purse.stands(it.cost, most, lender, steady) {
                 Stands::Suffices => false,
                 Stands::CutOff => closed,
-                Stands::Lacks | Stands::UsedUp => true,
+                Stands::Lacks | Stands::Held | Stands::TooLarge { .. } | Stands::UsedUp => true,
             },
         };
         let state = CounterSeen::Leased {

@@ -38,7 +38,7 @@ use self::{
     store::{Error, Store},
     turns::Turns,
 };
-use super::{AGAIN, Config, SEND, Status, send, sender, totals};
+use super::{AGAIN, Config, PIECE, SEND, Status, send, sender, totals};
 use crate::{corrections, warehouse::WarehouseError};
 
 /// How often it is looked whether something is left to be planned, or to be asked of the ledger.
@@ -155,7 +155,7 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
     let context = jetstream::new(client.clone());
     let (store, records) = Store::open(context, config.replicas).await?;
     let mut work = Work::begin(config, client, store, records);
-    let [mut tick, mut tell] = [TICK, totals::EVERY].map(|time| {
+    let [mut tick, mut tell, mut piece] = [TICK, totals::EVERY, PIECE].map(|time| {
         let mut interval = interval(time);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         interval
@@ -179,6 +179,7 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
             newest = pending(&mut work.looking) => work.corrected(newest),
             () = pending(&mut work.arriving) => tracing::info!("all records have been counted that were there before"),
             _ = tick.tick() => work.tick(),
+            _ = piece.tick() => work.pieces.forget_waiting(),
             _ = tell.tick() => {
                 let (totals, used) = work.totals();
                 totals::tell(client, subjects::BUDGETS_TOTALS, &totals).await;
@@ -192,7 +193,10 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
 async fn tell(client: &Client, told: BTreeMap<Incarnation, Vec<(usize, Leases)>>, status: &Status) {
     for (to, parts) in told {
         let subject = subjects::limits_leases(Uuid::from_bytes(to.0));
-        send(client, &subject, parts, status).await;
+        if !send(client, &subject, parts, status).await {
+            // They ask again, and what is lent to them is told again.
+            return;
+        }
     }
 }
 

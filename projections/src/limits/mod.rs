@@ -394,8 +394,7 @@ impl Work {
 
     /// Says how the counters of one rule stand, to whoever asks for it.
     async fn answer(&self, client: &Client, question: &async_nats::Message) {
-        let rule = Uuid::from_slice(&question.payload);
-        let (Some(to), Ok(rule)) = (&question.reply, rule) else {
+        let Some((to, rule)) = totals::asked(question) else {
             return;
         };
         if self.shards[0].term(self.steady()).is_none() {
@@ -405,7 +404,7 @@ impl Work {
         let shards = self.shards.iter();
         let all = shards.flat_map(|it| it.standings_of(rule.into_bytes(), wall));
         let all = all.map(|(id, standing)| totals::of_counter(&id, &standing, wall));
-        totals::tell(client, to.as_str(), &LimitTotals::of(all, wall)).await;
+        totals::tell(client, to, &LimitTotals::of(all, wall)).await;
     }
 
     /// Renews the office, or takes it where nobody else has it.

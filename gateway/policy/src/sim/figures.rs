@@ -1,7 +1,7 @@
 //! The figures that are published of the limits, from simulations where the load is ten times the limit.
 
 use super::{
-    money::{MoneySetup, run_money},
+    money::{Carriage, MoneySetup, MoneyTrouble, run_money},
     setup::{LimitSetup, Load, Network, SECOND_US, Setup},
     truth::Breach,
     world::{Outcome, run},
@@ -151,18 +151,21 @@ fn burst() -> Result<f64, Breach> {
 }
 
 fn money() -> Result<u64, Breach> {
+    const MOST: u64 = 10_000_000_000;
     let setup = MoneySetup {
-        seed: 1,
-        gateways: 50,
-        most: 10_000_000_000,
-        cost_max: 7_500_000,
-        steps: 1_200,
-        requests: 25,
-        lost_per_mille: 50,
-        slowest: 4,
-        kills_per_mille: 5,
-        deaths_per_mille: 5,
+        carriage: Carriage {
+            slowest: 4,
+            lost_per_mille: 50,
+            doubled_per_mille: 50,
+        },
+        trouble: MoneyTrouble {
+            kills: 6,
+            failovers: 6,
+            ..MoneyTrouble::default()
+        },
+        ..MoneySetup::calm(50, MOST, 7_500_000, 25_000)
     };
-    let outcome = run_money(setup)?;
-    Ok(outcome.spent.saturating_sub(outcome.most))
+    let outcome = run_money(&setup)?;
+    let spent = outcome.spent.iter().max().copied().unwrap_or(0);
+    Ok(spent.saturating_sub(MOST))
 }

@@ -12,7 +12,7 @@ mod truth;
 mod world;
 
 pub use figures::{Figures, figures};
-pub use money::{MoneyOutcome, MoneySetup, run_money};
+pub use money::{BudgetSetup, Carriage, Costs, MoneyOutcome, MoneySetup, MoneyTrouble, run_money};
 pub use setup::{LimitSetup, Load, Network, Setup, Trouble};
 pub use truth::Breach;
 pub use world::{Outcome, WindowOutcome, run};

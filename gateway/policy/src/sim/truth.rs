@@ -363,18 +363,3 @@ pub(super) fn nothing_is_held_after_all_has_ended(total: u64, counted: &[(u64, u
         Err(format!("{total} in all, at gateways {counted:?}"))
     }
 }
-
-/// What may be spent of a budget, and what was spent beyond, is the budget at most.
-pub(super) fn leases_and_spent_never_above_the_budget(
-    most: u64,
-    committed: u64,
-    spent: u64,
-) -> Verdict {
-    if committed <= most && spent <= committed {
-        Ok(())
-    } else {
-        Err(format!(
-            "budget {most}, committed {committed}, spent {spent}"
-        ))
-    }
-}

@@ -33,7 +33,7 @@ use crate::limits::{
 };
 
 /// The beginning of 2027: where it begins, minutes, hours, days, months and quarters end together.
-const NEW_YEAR_US: i64 = 1_798_761_600_000_000;
+pub(super) const NEW_YEAR_US: i64 = 1_798_761_600_000_000;
 
 /// How long everything is calm at the end before it is compared: long enough for somebody to take office and be told all.
 const CALM_US: u64 = 3 * OFFICE_US;

@@ -268,6 +268,40 @@ fn a_report_that_comes_after_the_records_of_its_gateway_changes_nothing() {
 }
 
 #[test]
+fn what_a_dead_gateway_had_under_way_counts_no_more_when_its_records_have_arrived() {
+    let (mut bank, mut purse) = (treasury(1_000), Purse::default());
+    // Taken without a lease, as where nobody lends.
+    purse.take(80);
+    bank.merge(ONE, &mut purse, Steady(1));
+    assert_eq!(bank.committed(), 80);
+    let over = Steady(2 + LEASE_LIFETIME_US);
+    let _ = bank.treasury.records_arrived(ONE, &budget(), 12, over);
+    assert_eq!(bank.committed(), 12);
+    let records = bank.treasury.plan(over);
+    assert_eq!(bank.committed(), 12, "while that is written down");
+    bank.write(&records);
+    assert_eq!(bank.committed(), 12);
+}
+
+#[test]
+fn nothing_is_lent_to_a_gateway_that_has_fallen_silent_since_it_asked() {
+    let (mut treasury, mut purse) = (Treasury::default(), Purse::default());
+    let _ = purse.reserve(50, Steady(1));
+    let row = PurseRow {
+        budget: budget(),
+        most: 1_000,
+        said: purse.report(Steady(1)),
+    };
+    assert!(treasury.merge(ONE, &row, Steady(1)), "it is new");
+    let late = Steady(2 + LEASE_LIFETIME_US);
+    treasury.ledger_said(&budget(), [], late);
+    assert_eq!(treasury.plan(late), []);
+    // It is heard again, and has what it asked for.
+    treasury.merge(ONE, &row, late);
+    assert!(lent_to(ONE, &treasury.plan(late)) >= Some(50));
+}
+
+#[test]
 fn what_is_given_back_is_not_lent_before_that_is_written_down() {
     let (mut treasury, mut purse) = (treasury(100), Purse::default());
     let _ = purse.reserve(90, Steady(1));
@@ -278,7 +312,11 @@ fn what_is_given_back_is_not_lent_before_that_is_written_down() {
     let _ = other.reserve(50, Steady(3));
     treasury.merge(OTHER, &mut other, Steady(3));
     let records = treasury.treasury.plan(Steady(3));
-    assert_eq!(lent_to(OTHER, &records), Some(2), "a part of the other 10");
+    assert_eq!(
+        lent_to(OTHER, &records),
+        None,
+        "the other 10 are too little"
+    );
     treasury.write(&records);
     let _ = other.reserve(50, Steady(4));
     treasury.merge(OTHER, &mut other, Steady(4));
@@ -311,6 +349,42 @@ fn without_its_records_a_treasury_takes_over_what_gateways_obey_and_what_the_led
     let records = next.treasury.plan(Steady(4));
     assert_eq!(lent_to(OTHER, &records), Some(20));
     assert_eq!(next.committed(), 1_000);
+}
+
+/// Of two leases with one version a gateway obeys the one of which it hears first.
+#[test]
+fn a_lease_from_before_the_records_were_lost_counts_also_where_another_has_its_version() {
+    let before = |lent: u64| {
+        let (mut first, mut purse) = (treasury(1_000), Purse::default());
+        let _ = purse.reserve(lent, Steady(1));
+        first.merge(ONE, &mut purse, Steady(1));
+        let records = first.treasury.plan(Steady(1));
+        first.write(&records);
+        let under_way = first.treasury.lease(ONE, &budget()).expect("lent");
+        let mut next = treasury(1_000);
+        next.merge(ONE, &mut purse, Steady(2));
+        next.treasury.ledger_said(&budget(), [], Steady(2));
+        let _ = purse.reserve(1, Steady(2));
+        next.merge(ONE, &mut purse, Steady(2));
+        let records = next.treasury.plan(Steady(2));
+        (next, purse, under_way, records)
+    };
+    // It arrives before what is lent anew is written down.
+    let (mut next, mut purse, under_way, records) = before(50);
+    purse.hear(under_way, Steady(1));
+    purse.give_back();
+    next.merge(ONE, &mut purse, Steady(3));
+    next.write(&records);
+    assert_eq!(next.committed(), 0);
+    // It arrives afterwards, and before that.
+    let (mut next, mut purse, under_way, records) = before(500);
+    next.write(&records);
+    let anew = next.treasury.lease(ONE, &budget()).expect("lent");
+    assert_eq!(anew.version, under_way.version);
+    purse.hear(under_way, Steady(1));
+    purse.hear(anew, Steady(2));
+    next.merge(ONE, &mut purse, Steady(3));
+    assert_eq!(next.committed(), purse.said().lease.ceiling);
 }
 
 #[test]

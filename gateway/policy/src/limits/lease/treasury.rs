@@ -78,11 +78,13 @@ pub struct Treasury {
 impl Loan {
     /// What counts as spent of the budget.
     fn committed(&self) -> u64 {
-        if self.is_over && self.told == self.planned {
-            return self.told.ceiling.max(self.recorded);
-        }
+        let spent = if self.is_over {
+            self.recorded
+        } else {
+            self.said.taken().max(self.recorded)
+        };
         let ceiling = self.told.ceiling.max(self.planned.ceiling);
-        ceiling.max(self.said.taken()).max(self.recorded)
+        ceiling.max(spent)
     }
 
     /// What it has spent, as far as is known.
@@ -167,15 +169,23 @@ impl Budget {
                 continue;
             }
             let asked = loan.said.asked.saturating_sub(loan.asked_before);
-            if asked == 0 || loan.is_over || self.awaits_ledger {
+            // Who has fallen silent since it asked would keep it for nothing.
+            if asked == 0 || loan.is_over || self.awaits_ledger || !loan.is_alive(now) {
                 continue;
             }
             loan.asked_before = loan.said.asked;
-            let ahead = asked.saturating_mul(AHEAD).min(left / parts);
             let has = loan.told.ceiling.saturating_sub(loan.said.taken());
+            let largest = loan.said.largest;
             // For a request that does not get enough anyway, nothing is kept from the others.
-            let fits = loan.said.largest <= has.saturating_add(left);
-            let wanted = ahead.max(if fits { loan.said.largest } else { 0 });
+            let fits = largest <= has.saturating_add(left);
+            let (asked, least) = match asked.checked_sub(largest) {
+                _ if fits => (asked, largest),
+                Some(by_others) => (by_others, 0),
+                // It was asked for earlier.
+                None => (asked, 0),
+            };
+            let ahead = asked.saturating_mul(AHEAD).min(left / parts);
+            let wanted = ahead.max(least);
             let gain = wanted.saturating_sub(has).min(left);
             // A debt is paid first: a ceiling below what was spent lends nothing.
             let from = loan.committed();
@@ -241,13 +251,16 @@ impl Treasury {
         if loan.received_at.is_none() {
             loan.known_since = now;
         }
-        // What it obeys was written down, and the record was lost.
+        // What it obeys was written down, and the record was lost: also where what is lent since has the same version, which it
+        // will never obey then.
         let obeyed = row.said.lease;
-        if obeyed.version > loan.told.version {
+        let Lease { version, ceiling } = loan.told;
+        let is_same = obeyed.version == version;
+        if obeyed.version > version || (is_same && obeyed.ceiling > ceiling) {
             loan.told = obeyed;
-        }
-        if obeyed.version > loan.planned.version {
-            loan.planned = obeyed;
+            if obeyed.version >= loan.planned.version {
+                loan.planned = obeyed;
+            }
         }
         loan.said = row.said;
         loan.most = row.most;

@@ -98,6 +98,11 @@ impl<'r> Asked<'r> {
         self.limits.is_empty() && self.budgets.is_empty()
     }
 
+    /// How many limits and budgets there are.
+    pub(super) const fn len(&self) -> usize {
+        self.limits.len() + self.budgets.len()
+    }
+
     /// The limits.
     pub(super) fn limits(&self) -> &[OfLimit] {
         &self.limits

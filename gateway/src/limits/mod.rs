@@ -115,8 +115,8 @@ pub struct Decided {
     pub budget: Stoods,
     /// What came of it.
     pub outcome: Outcome,
-    /// Limits as they were seen, where one refused, or would have if it did more than audit.
-    pub seen: Option<Vec<LimitSeen>>,
+    /// All that was asked, as it was seen.
+    pub seen: Vec<LimitSeen>,
 }
 
 /// What came of a request.
@@ -282,6 +282,8 @@ impl Limits {
     pub fn decide(&self, asked: &Asked<'_>, now: Timestamp, turn: Turn) -> Decided {
         let answers = self.leasing.answers();
         let steady = self.steady();
+        // Before anything is locked.
+        let mut seen = Vec::with_capacity(asked.len());
         // Filled where they lie: they have room for much, and are seldom full.
         let mut locked = Locked {
             which: asked.shards(),
@@ -306,9 +308,10 @@ impl Limits {
             cost: it.cost,
             role: it.role,
         }));
+        seen::see(&mut locked, asked, seen::When { moment, turn }, &mut seen);
         let decision = decide(&mut locked, &mut charges, &spendings, moment, turn);
+        debug_assert!(seen::agrees(&seen, decision), "{decision:?}: {seen:?}");
         self.hurry(&mut locked, &spendings, decision, moment);
-        let seen = seen::of(&mut locked, asked, moment, decision);
         let outcome = match decision {
             Decision::Admitted { limit, budget } => Outcome::Admitted(Admitted {
                 reservation: locked.reservation(asked, &charges),

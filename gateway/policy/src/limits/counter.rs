@@ -1,7 +1,10 @@
 //! One counter at a gateway: what it has counted itself, what all others are known to have counted, and its share.
 
+mod seen;
+
 use events_schema::time::Timestamp;
 
+pub use self::seen::Seen;
 use super::aggregator::POOL;
 use super::period::SlotNumber;
 use super::{
@@ -359,21 +362,22 @@ impl Counter {
     /// gateways together hold more than the limit, nor where this one holds more than its part: whoever came first would keep
     /// all for ever.
     fn admits_at_a_time(&mut self, cost: u64, reach: Reach, now: Timestamp) -> bool {
-        if cost == 0 {
-            // It is counted already.
-            return true;
-        }
         let (own, known) = self.used_by(reach, now);
+        // What costs nothing is counted already.
+        cost <= self.free(own, known, reach) || self.fits(own, known, cost, reach)
+    }
+
+    /// How much of what has ended here the next requests may have.
+    fn free(&self, own: u64, known: u64, reach: Reach) -> u64 {
         let slot = &self.slots[0];
-        if cost <= slot.kept()
-            && own.saturating_add(known) <= self.terms.most
-            && slot.open.saturating_add(cost) <= self.part()
+        let is_theirs = own.saturating_add(known) <= self.terms.most
             && matches!(reach, Reach::Together { .. })
-            && self.when_cut_off(reach).is_none()
-        {
-            return true;
+            && self.when_cut_off(reach).is_none();
+        if is_theirs {
+            slot.kept().min(self.part().saturating_sub(slot.open))
+        } else {
+            0
         }
-        self.fits(own, known, cost, reach)
     }
 
     /// How much of the limit would be this gateway's if all of it were dealt out as the shares are: rounded, and a half down.

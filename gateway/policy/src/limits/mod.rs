@@ -5,6 +5,7 @@
 //!   and hears.
 //! - [`aggregator`]: how the counts of all gateways are added, and the shares dealt out.
 //! - [`lease`]: budgets of money, of which a gateway spends only what was lent to it.
+//! - [`seen`]: the same decision once more, from what the record of a request says.
 //!
 //! **Two bounds.** Let `L` be a limit, `n` the gateways (each life of each counts), `c` the largest single cost, `φ` the share
 //! and `G` the view with which a gateway last admitted. A debt (tokens that a request used beyond what was reserved for it)
@@ -44,6 +45,7 @@ pub mod lease;
 pub mod marks;
 pub mod message;
 pub mod period;
+pub mod seen;
 pub mod share;
 pub mod wire;
 

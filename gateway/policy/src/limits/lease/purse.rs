@@ -182,6 +182,12 @@ impl Purse {
         self.committed
     }
 
+    /// What of its own that includes.
+    #[must_use]
+    pub const fn included(&self) -> u64 {
+        self.included
+    }
+
     /// What it reports. What nobody has asked for in the time of a lease is given back: from now on it is not spent.
     pub fn report(&mut self, now: Steady) -> PurseReport {
         if now.us_since(self.asked_at) > LEASE_LIFETIME_US {

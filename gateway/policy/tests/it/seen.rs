@@ -30,9 +30,9 @@ fn noon() -> Timestamp {
 enum Happens {
     Charge(u64),
     SettleOne,
-    /// All that it charged is known, and so much of others.
+    /// All that it charged is known, and so much of others; `None`: all that is left.
     Told {
-        others: u64,
+        others: Option<u64>,
     },
 }
 
@@ -40,7 +40,8 @@ fn happens() -> impl Strategy<Value = Happens> {
     prop_oneof![
         3 => (0..4_u64).prop_map(Happens::Charge),
         2 => Just(Happens::SettleOne),
-        1 => (0..12_u64).prop_map(|others| Happens::Told { others }),
+        1 => (0..12_u64).prop_map(|others| Happens::Told { others: Some(others) }),
+        1 => Just(Happens::Told { others: None }),
     ]
 }
 
@@ -65,17 +66,18 @@ fn cut_off() -> impl Strategy<Value = Option<CutOff>> {
     }))
 }
 
-fn told(counter: &mut Counter, others: u64) {
+fn told(counter: &mut Counter, others: Option<u64>) {
     counter.give_back();
     let own = counter.report().slots.first().map(|it| it.own);
     let own = own.unwrap_or_default();
+    let left = counter.terms().most.saturating_sub(own.net());
     let row = BroadcastRow {
         counter: counter.id(),
         most: counter.terms().most,
         share: None,
         slots: vec![BroadcastSlot {
             number: counter.id().period.slot_at(noon()),
-            total: own.net() + others,
+            total: own.net() + others.unwrap_or(left),
             included: Amounts {
                 charged: own.charged,
                 returned: own.returned,

@@ -14,7 +14,7 @@ mod strangers;
 #[path = "../../policy/tests/it/twenty.rs"]
 mod twenty;
 
-use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, hint::black_box, num::NonZeroU64, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use events_schema::{
@@ -214,6 +214,7 @@ fn decisions(stopwatch: &mut Stopwatch) {
         let latency = AnswerLatency {
             duration_us: 640_000,
             output_tokens: 64,
+            open_answers: NonZeroU64::new(1),
             first_token_us: Some(200_000),
         };
         health.answered(&model, Some(latency), Instant::now());
@@ -232,6 +233,7 @@ fn limits_and_budgets(stopwatch: &mut Stopwatch, config: &Memory) {
         input: 100,
         output: 600,
         most_output: 600,
+        is_open: false,
     };
     let used = Settled {
         tokens: 650,
@@ -259,6 +261,7 @@ fn limits_and_budgets(stopwatch: &mut Stopwatch, config: &Memory) {
         let spend = Spend {
             tokens: 700,
             cost: 3_000,
+            is_open: false,
         };
         asked.of_budgets(&budgets.all(&facts), spend, &facts);
         settle(&asked);

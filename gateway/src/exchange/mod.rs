@@ -7,6 +7,7 @@ mod usage;
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    num::NonZeroU64,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -125,6 +126,7 @@ struct Tried {
     attempt: Attempt,
     price: Option<Price>,
     health: Arc<ModelHealth>,
+    open_answers: Option<NonZeroU64>,
     vocabulary: Vocabulary,
     /// Which of its numbers are estimates by length.
     gap: Option<Gap>,
@@ -155,6 +157,8 @@ pub struct Trying {
     pub price: Option<Price>,
     /// How it fares.
     pub health: Arc<ModelHealth>,
+    /// How many answers it is to make, where nobody bounds their length.
+    pub open_answers: Option<NonZeroU64>,
     /// With which tokenizer its tokens can be counted.
     pub vocabulary: Vocabulary,
 }
@@ -341,6 +345,7 @@ impl Exchange {
             target,
             price,
             health,
+            open_answers,
             vocabulary,
         } = trying;
         let at = self.attempts.borrow().len();
@@ -371,6 +376,7 @@ impl Exchange {
             attempt,
             price,
             health,
+            open_answers,
             vocabulary,
             gap: None,
             reservation: None,
@@ -651,6 +657,7 @@ impl Exchange {
                 let latency = can_be_compared.then(|| AnswerLatency {
                     duration_us: tried.attempt.duration_us,
                     output_tokens: output,
+                    open_answers: tried.open_answers,
                     first_token_us: tried.attempt.first_token_us.filter(|_| self.streamed),
                 });
                 health.answered(&tried.health, latency, now);

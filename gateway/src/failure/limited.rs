@@ -40,7 +40,12 @@ pub(super) fn overspent_row(why: Why) -> Row {
             "insufficient_quota",
             "insufficient_quota",
         ),
-        Why::Lacks => row(
+        Why::TooLarge { .. } => row(
+            StatusCode::TOO_MANY_REQUESTS,
+            "insufficient_quota",
+            "request_exceeds_budget",
+        ),
+        Why::Lacks | Why::Held => row(
             StatusCode::TOO_MANY_REQUESTS,
             "requests",
             "budget_lease_pending",
@@ -113,16 +118,21 @@ pub(super) fn fmt_overspent(overspent: &Overspent, f: &mut fmt::Formatter<'_>) -
         reset_us: _,
     } = overspent;
     let (amount, period) = (Amount(*most, *measure), period_name(*period));
+    let resets_at = resets_at.to_string();
+    let (day, _) = resets_at.split_once('T').unwrap_or((&resets_at, ""));
     match why {
-        Why::UsedUp => {
-            let resets_at = resets_at.to_string();
-            let (day, _) = resets_at.split_once('T').unwrap_or((&resets_at, ""));
+        Why::UsedUp => write!(
+            f,
+            "The budget of the policy '{policy}' is used up: {amount} per {period}. It begins anew on {day} at 00:00 UTC."
+        ),
+        Why::TooLarge { cost, left } => {
+            let (cost, left) = (Amount(*cost, *measure), Amount(*left, *measure));
             write!(
                 f,
-                "The budget of the policy '{policy}' is used up: {amount} per {period}. It begins anew on {day} at 00:00 UTC."
+                "This request may take up to {cost} of the budget of the policy '{policy}' ({amount} per {period}), of which {left} is left. A shorter prompt or a lower bound on the answer ('max_tokens') may fit; the budget begins anew on {day} at 00:00 UTC."
             )
         }
-        Why::Lacks => write!(
+        Why::Lacks | Why::Held => write!(
             f,
             "The rest of the budget of the policy '{policy}' ({amount} per {period}) is held for requests that are under way, here or at other gateways. Please try again in 1 second."
         ),
@@ -192,6 +202,14 @@ mod tests {
             r#""insufficient_quota" | "insufficient_quota" | null | "The budget of the policy 'research' is used up: $50.00 per month. It begins anew on 2026-12-01 at 00:00 UTC.""#,
         );
         check(
+            &overspent(Why::TooLarge {
+                cost: 1_250_000_000,
+                left: 40_000_000,
+            }),
+            429,
+            r#""insufficient_quota" | "request_exceeds_budget" | null | "This request may take up to $1.25 of the budget of the policy 'research' ($50.00 per month), of which $0.04 is left. A shorter prompt or a lower bound on the answer ('max_tokens') may fit; the budget begins anew on 2026-12-01 at 00:00 UTC.""#,
+        );
+        check(
             &overspent(Why::Lacks),
             429,
             r#""requests" | "budget_lease_pending" | null | "The rest of the budget of the policy 'research' ($50.00 per month) is held for requests that are under way, here or at other gateways. Please try again in 1 second.""#,
@@ -201,13 +219,21 @@ mod tests {
             503,
             r#""server_error" | "budget_unavailable" | null | "The budget of the policy 'research' ($50.00 per month) cannot be checked: this gateway has lost its connection to the other gateways, and the policy lets nothing through then. Please try again soon.""#,
         );
-        let retry = [Why::UsedUp, Why::Lacks, Why::CutOff].map(|why| {
+        let too_large = Why::TooLarge { cost: 2, left: 1 };
+        let each = [Why::UsedUp, too_large, Why::Lacks, Why::Held, Why::CutOff];
+        let retry = each.map(|why| {
             let failure = overspent(why);
             (failure.retry_after_seconds(), failure.is_final())
         });
         assert_eq!(
             retry,
-            [(Some(86_401), true), (Some(1), false), (Some(1), false)]
+            [
+                (Some(86_401), true),
+                (None, true),
+                (Some(1), false),
+                (Some(1), false),
+                (Some(1), false)
+            ]
         );
     }
 }

@@ -294,6 +294,11 @@ impl Failure {
                 retry_after_us: Some(us),
                 ..
             }) => Some(us.div_ceil(1_000_000)),
+            // A smaller one is worth trying at once, and this one not for long.
+            Self::Overspent(Overspent {
+                why: Why::TooLarge { .. },
+                ..
+            }) => None,
             Self::NotReady
             | Self::Overspent(_)
             | Self::Crowded(_)
@@ -313,7 +318,7 @@ impl Failure {
                 retry_after_us: None,
                 ..
             }) | Self::Overspent(Overspent {
-                why: Why::UsedUp,
+                why: Why::UsedUp | Why::TooLarge { .. },
                 ..
             })
         )

@@ -1,4 +1,7 @@
-//! How long a model's answers are: what is reserved of limits for one whose length nobody has bounded.
+//! How long a model's answers are that nobody has bounded: what is reserved of limits for the next one.
+//!
+//! What callers bound says nothing about it (a probe with `max_tokens: 1` has one token), and so is not noted; and what is noted
+//! moves the reservation between bounds only: answers of a few tokens make none free, and long ones none impossible.
 //!
 //! A histogram with four buckets for each doubling, so that what is read of it is a quarter too high at most. It is read with each
 //! request: the bound is worked out now and then, and kept. Threads that note at once may lose one; nothing depends on it.
@@ -15,6 +18,15 @@ const NEARLY_ALL: u64 = 95;
 
 /// After so many answers it is worked out again, the first time as well: before it is not known.
 const EVERY: u64 = 32;
+
+/// After so many answers less may be reserved than [`USUAL_ANSWER_TOKENS`].
+const CERTAIN: u64 = 256;
+
+/// So much is reserved at least.
+const LEAST_TOKENS: u64 = 256;
+
+/// So much is reserved at most.
+const MOST_TOKENS: u64 = 16_384;
 
 /// With so many answers all weigh half from then on, so that what has changed counts.
 const ENOUGH: u64 = 4_096;
@@ -72,8 +84,13 @@ impl Answers {
             so_far
         });
         let at = reached.position(|so_far| so_far >= enough);
-        self.usual
-            .store(most_of(at.unwrap_or(BUCKETS - 1)), Relaxed);
+        let least = if self.noted.load(Relaxed) < CERTAIN {
+            USUAL_ANSWER_TOKENS
+        } else {
+            LEAST_TOKENS
+        };
+        let usual = most_of(at.unwrap_or(BUCKETS - 1)).clamp(least, MOST_TOKENS);
+        self.usual.store(usual, Relaxed);
     }
 }
 
@@ -119,22 +136,32 @@ mod tests {
     fn what_nearly_all_keep_to_is_known_after_some_and_follows_what_changes() {
         let answers = Answers::default();
         let note = |many: u64, tokens: u64| (0..many).for_each(|_| answers.note(tokens));
-        note(EVERY - 1, 100);
+        note(EVERY - 1, 2_000);
         assert_eq!(answers.usual(), USUAL_ANSWER_TOKENS);
-        note(1, 100);
-        assert_eq!(answers.usual(), 111);
+        note(1, 2_000);
+        assert_eq!(answers.usual(), 2_047);
         // One in a hundred is long, and then one in ten.
         for _ in 0..40 {
-            note(99, 100);
+            note(99, 500);
             note(1, 9_000);
         }
-        assert_eq!(answers.usual(), 111);
+        assert_eq!(answers.usual(), 511);
         for _ in 0..400 {
-            note(9, 100);
+            note(9, 500);
             note(1, 9_000);
         }
         assert_eq!(answers.usual(), 10_239);
-        note(10 * ENOUGH, 7);
-        assert_eq!(answers.usual(), 7);
+    }
+
+    #[test]
+    fn few_answers_lower_nothing_and_many_not_below_the_least() {
+        let answers = Answers::default();
+        let note = |many: u64, tokens: u64| (0..many).for_each(|_| answers.note(tokens));
+        note(CERTAIN - 1, 1);
+        assert_eq!(answers.usual(), USUAL_ANSWER_TOKENS);
+        note(1, 1);
+        assert_eq!(answers.usual(), LEAST_TOKENS);
+        note(10 * ENOUGH, 900_000);
+        assert_eq!(answers.usual(), MOST_TOKENS);
     }
 }

@@ -10,6 +10,7 @@ pub mod latency;
 use std::{
     cell::RefCell,
     collections::HashMap,
+    num::NonZeroU64,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -200,6 +201,8 @@ pub struct AnswerLatency {
     pub duration_us: u64,
     /// How many tokens it has.
     pub output_tokens: u64,
+    /// How many answers these are, where nobody had bounded their length.
+    pub open_answers: Option<NonZeroU64>,
     /// Until its first token, in microseconds; `None`: it was no stream.
     pub first_token_us: Option<u64>,
 }
@@ -251,7 +254,9 @@ impl ThreadHealth {
         let now_us = self.all.us_at(now);
         self.judge_at(model, Verdict::Well, now_us);
         if let Some(it) = latency {
-            model.answers.note(it.output_tokens);
+            if let Some(many) = it.open_answers {
+                model.answers.note(it.output_tokens / many);
+            }
             model.latency.note(Sample {
                 at_us: now_us,
                 per_token_us: it.duration_us / it.output_tokens.max(1),

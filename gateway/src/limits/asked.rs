@@ -88,7 +88,11 @@ impl<'r> Asked<'r> {
             uncounted: None,
             uncounted_budget: None,
             tokens: estimate.tokens(),
-            spend: Spend { tokens: 0, cost: 0 },
+            spend: Spend {
+                tokens: 0,
+                cost: 0,
+                is_open: false,
+            },
         }
     }
 
@@ -209,8 +213,12 @@ impl<'r> Asked<'r> {
             shard: shard(&id),
             id,
             most: limit.most,
-            // An estimate makes no request impossible: it reserves the whole budget at most.
-            cost: cost.min(limit.most),
+            // A guess makes no request impossible: it reserves the whole budget at most. What the caller allows does.
+            cost: if self.spend.is_open {
+                cost.min(limit.most)
+            } else {
+                cost
+            },
             role,
         }
     }

@@ -162,10 +162,10 @@ fn decides(
         Stands::Suffices => (false, None),
         Stands::CutOff if closed => (true, Some(Instead::Closed)),
         Stands::CutOff => (false, Some(Instead::Open)),
-        Stands::Lacks | Stands::UsedUp if lender == Lender::Left => (true, Some(Instead::Left)),
+        Stands::Lacks if lender == Lender::Left => (true, Some(Instead::Left)),
         Stands::Lacks if !closed && is_unanswered => (false, Some(Instead::Unanswered)),
         Stands::Lacks => (true, has_ended()),
-        Stands::UsedUp => (true, None),
+        Stands::Held | Stands::TooLarge { .. } | Stands::UsedUp => (true, None),
     }
 }
 

@@ -32,6 +32,7 @@ const fn estimate(tokens: u64) -> Estimate {
         input: tokens,
         output: 0,
         most_output: 0,
+        is_open: false,
     }
 }
 
@@ -442,7 +443,7 @@ fn alone_a_budget_is_spent_to_its_end_and_settled_exactly() {
     let Outcome::Overspent(overspent) = refused.outcome else {
         panic!("400 are left")
     };
-    assert_eq!((overspent.why, overspent.most), (Why::UsedUp, 1_000));
+    assert_eq!((overspent.why, overspent.most), (Why::Held, 1_000));
     assert_eq!(
         overspent.resets_at.to_string(),
         "2026-12-01T00:00:00.000000Z"

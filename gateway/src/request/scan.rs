@@ -3,7 +3,7 @@
 //! Keys are compared after their escapes are decoded, so no spelling of `model` gets past the rules; a key that the
 //! gateway reads may stand only once, since providers differ on which of two counts.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, fmt, num::NonZeroU64, ops::Range};
 
 use gateway_policy::limits::AnswerBound;
 use serde::{
@@ -61,6 +61,13 @@ impl AnswerSize {
             most: self.max_tokens.max(self.max_completion_tokens),
             choices: choices.saturating_mul(self.prompts.unwrap_or(1).max(1)),
         }
+    }
+
+    /// How many answers are made, where nothing bounds them.
+    #[must_use]
+    pub fn open(self) -> Option<NonZeroU64> {
+        let AnswerBound { most, choices } = self.bound();
+        NonZeroU64::new(choices).filter(|_| most.is_none())
     }
 }
 

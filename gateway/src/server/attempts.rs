@@ -17,7 +17,10 @@ use gateway_policy::{
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use tokio::time::{sleep, timeout};
 
-use super::{complete::Call, passing::Content};
+use super::{
+    complete::{Call, answer_at},
+    passing::Content,
+};
 use crate::{
     count::vocabulary::Vocabulary,
     endpoint::Dialect,
@@ -282,7 +285,7 @@ impl<'v> Call<'v> {
         let mut progress = Progress::default();
         let mut why = Begins::First;
         loop {
-            let Some(attempt) = self.begin(route, progress, why) else {
+            let Some(attempt) = self.begin(route, progress, why, asked) else {
                 return Err(Failure::Denied(Denial::NoTarget));
             };
             let (attempt, outcome) = match route.hedge_after.filter(|_| why == Begins::First) {
@@ -317,7 +320,13 @@ impl<'v> Call<'v> {
         }
     }
 
-    fn begin(&self, route: &Route<'v>, progress: Progress, why: Begins) -> Option<Attempting<'v>> {
+    fn begin(
+        &self,
+        route: &Route<'v>,
+        progress: Progress,
+        why: Begins,
+        asked: &Asked<'_>,
+    ) -> Option<Attempting<'v>> {
         let step = route.step(self.view, progress)?;
         let (account, model) = (step.target.account, step.target.model);
         let target = [account.name.as_str(), "/", model.name.as_str()].concat();
@@ -328,6 +337,7 @@ impl<'v> Call<'v> {
             target,
             price: price_at(model, self.exchange.received_at()),
             health,
+            open_answers: answer_at(step, asked.scan.answer).open(),
             vocabulary: Vocabulary::of(&model.upstream_name),
         };
         let at = self.exchange.attempt_begins(trying, why);
@@ -377,7 +387,8 @@ impl<'v> Call<'v> {
             () = sleep(after) => {}
         }
         let other = route.plan.other_target(first.progress);
-        let Some(second) = other.and_then(|other| self.begin(route, other, Begins::Beside)) else {
+        let Some(second) = other.and_then(|other| self.begin(route, other, Begins::Beside, asked))
+        else {
             return (first, one.await);
         };
         let mut two = pin!(self.bounded(route, second, asked));

@@ -131,6 +131,15 @@ pub(super) struct Asks {
     answer: AnswerSize,
 }
 
+/// What is said of the answer's length where this is tried, with what the target's routing replaces in the body.
+pub(super) fn answer_at(step: Step<'_>, answer: AnswerSize) -> AnswerSize {
+    let routed = step.routed.and_then(RoutedTarget::full);
+    let params = routed.map_or(&[][..], |it| it.override_params.as_slice());
+    params.iter().fold(answer, |answer, it| {
+        answer.with(it.0.as_str(), it.1.as_str())
+    })
+}
+
 impl<'v> Call<'v> {
     async fn run(
         &mut self,
@@ -195,11 +204,7 @@ impl<'v> Call<'v> {
         let Asks { weight, answer } = asks;
         match self.exchange.spoken().output {
             Output::Text => {
-                let routed = step.routed.and_then(RoutedTarget::full);
-                let params = routed.map_or(&[][..], |it| it.override_params.as_slice());
-                let answer = params.iter().fold(answer, |answer, it| {
-                    answer.with(it.0.as_str(), it.1.as_str())
-                });
+                let answer = answer_at(step, answer);
                 let usual = self.worker.health.of(&step.target.model.id).usual_answer();
                 Estimate::of_text(weight, answer.bound(), usual)
             }

@@ -339,8 +339,10 @@ async fn alone_a_gateway_has_all_of_a_budget_and_no_more() {
     let refused = scene.gateway.chat(QUESTION).await;
     assert_eq!(
         (refused.status.as_u16(), code(&refused).as_str()),
-        (429, "insufficient_quota")
+        (429, "request_exceeds_budget")
     );
+    assert_eq!(refused.header("x-should-retry"), "false");
+    assert_eq!(refused.header("retry-after"), "");
     let left = NanoUsd::new(RESERVED - COST).to_dollars();
     assert_eq!(refused.header("x-sluice-budget-remaining-usd"), left);
     assert_eq!(
@@ -514,6 +516,7 @@ async fn two_gateways_never_spend_more_than_the_budget_between_them() {
             match answer.status.as_u16() {
                 200 => admitted += 1,
                 _ if code(&answer) == "insufficient_quota" => return admitted,
+                _ if code(&answer) == "request_exceeds_budget" => return admitted,
                 _ => assert_eq!(code(&answer), "budget_lease_pending"),
             }
         }

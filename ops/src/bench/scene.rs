@@ -107,21 +107,20 @@ impl Scene {
             routing: routing(&models),
         };
         let virtual_model = api.create(virtual_model).await?;
-        let name = name.to_owned();
-        let owner: VirtualAccountId = api
-            .create(NewCommand::CreateVirtualAccount { name })
-            .await?;
-        api.command(NewCommand::GrantAccess {
-            subject: Subject::VirtualAccount(owner),
-            models: GrantedModels::All,
-        })
-        .await?;
+        let owner = owner(api, name.to_owned()).await?;
         Ok(Self {
             owner: Owner::VirtualAccount(owner),
             account: owner,
             models,
             virtual_model,
         })
+    }
+
+    /// From now on keys are those of another owner, who has used nothing yet.
+    pub(super) async fn change_owner(&mut self, api: &mut Api, name: String) -> Outcome {
+        self.account = owner(api, name).await?;
+        self.owner = Owner::VirtualAccount(self.account);
+        Ok(())
     }
 
     /// Makes one key.
@@ -251,6 +250,19 @@ pub(super) fn routing(models: &[ModelId]) -> Routing {
         .iter()
         .map(|model| RoutingTarget::weighted(*model, 1));
     Routing::weighted(targets.collect())
+}
+
+/// A virtual account that may use all models.
+async fn owner(api: &mut Api, name: String) -> Outcome<VirtualAccountId> {
+    let owner: VirtualAccountId = api
+        .create(NewCommand::CreateVirtualAccount { name })
+        .await?;
+    api.command(NewCommand::GrantAccess {
+        subject: Subject::VirtualAccount(owner),
+        models: GrantedModels::All,
+    })
+    .await?;
+    Ok(owner)
 }
 
 async fn model(

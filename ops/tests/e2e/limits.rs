@@ -135,7 +135,7 @@ impl Scene {
             }
             admitted
         };
-        let (admitted, ()) = futures_util::join!(send, meanwhile());
+        let (admitted, ()) = tokio::join!(send, meanwhile());
         admitted
     }
 }

@@ -25,11 +25,11 @@ fn the_ledger_keeps_requests_and_sums_as_the_settings_say() {
         };
         assert_eq!(stack.ledger(&kept("requests")).await, 400);
         let keep = NewCommand::ChangeRetention {
-            requests_days: 30,
+            requests_days: 40,
             sums_days: 365,
         };
         order(&session, keep).await;
-        for (table, days) in [("requests", 30), ("usage_1m", 365)] {
+        for (table, days) in [("requests", 40), ("usage_1m", 365)] {
             wait_until("the table keeps its rows for less", || async {
                 let found = stack.ledger(&kept(table)).await;
                 (found == days)
@@ -43,7 +43,7 @@ fn the_ledger_keeps_requests_and_sums_as_the_settings_say() {
             let stream = stack.info.jetstream().await.get_stream("USAGE").await;
             let info = stream.map_err(|error| error.to_string())?;
             let days = info.cached_info().config.max_age.as_secs() / 86_400;
-            (days == 23).then_some(()).ok_or_else(|| days.to_string())
+            (days == 33).then_some(()).ok_or_else(|| days.to_string())
         })
         .await;
     });

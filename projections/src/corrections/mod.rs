@@ -43,6 +43,7 @@ use crate::warehouse::{RetentionError, Warehouse, WarehouseError};
 
 pub use self::budgets::{newest, of_budgets};
 pub(crate) use self::rest::begin_anew;
+use self::status::Trouble;
 pub use self::status::{CorrectionsPart, Status};
 
 /// How often it is looked whether there is something to correct: a few small questions to ClickHouse, Postgres and NATS.
@@ -151,11 +152,14 @@ pub async fn run(config: Config, stop: CancellationToken) {
                 config.status.set_trouble(None);
             }
             Err(error) => {
-                let trouble = chain(&error);
-                if config.status.trouble().as_deref() != Some(&trouble) {
-                    tracing::warn!(error = trouble, "corrections of prices wait");
+                let trouble = Some(Trouble {
+                    what: chain(&error),
+                    is_postgres: matches!(error, LookError::LogHead(_)),
+                });
+                if config.status.trouble() != trouble {
+                    tracing::warn!(error = chain(&error), "corrections of prices wait");
                 }
-                config.status.set_trouble(Some(trouble));
+                config.status.set_trouble(trouble);
             }
         }
         tokio::select! {

@@ -15,22 +15,30 @@ pub struct Status {
     pub position: AtomicU64,
     /// Whether anything is known yet.
     begun: AtomicBool,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+/// What keeps the worker from working.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// In words.
+    pub(super) what: String,
+    /// Whether it is that Postgres does not say where the log ends: then corrections wait, and all other parts go on without it.
+    pub(super) is_postgres: bool,
 }
 
 // === impl Status ===
 
 impl Status {
     /// What keeps the worker from working, if something does.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
+    pub(super) fn trouble(&self) -> Option<Trouble> {
         self.trouble
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    pub(super) fn set_trouble(&self, trouble: Option<String>) {
+    pub(super) fn set_trouble(&self, trouble: Option<Trouble>) {
         self.begun.store(true, Ordering::Relaxed);
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
@@ -54,7 +62,8 @@ impl Part for CorrectionsPart {
         if !self.0.begun.load(Ordering::Relaxed) {
             return Err("begins".to_owned());
         }
-        self.0.trouble().map_or(Ok(()), Err)
+        let trouble = self.0.trouble().filter(|it| !it.is_postgres);
+        trouble.map_or(Ok(()), |it| Err(it.what))
     }
 
     fn metrics(&self, out: &mut Metrics) {
@@ -71,7 +80,7 @@ impl Part for CorrectionsPart {
         out.gauge(
             "sluice_corrections_working",
             "0 while something is in the way.",
-            u64::from(self.ready().is_ok()),
+            u64::from(self.0.begun.load(Ordering::Relaxed) && self.0.trouble().is_none()),
         );
     }
 }

@@ -111,6 +111,10 @@ async fn it_says_that_it_lives_whether_it_works_and_how_far_it_is() {
     projections
         .says("/metrics", "\nsluice_ledger_rows_total 3\n")
         .await;
+    // What needs Postgres says that it waits, and is not in the way of the others.
+    projections
+        .says("/metrics", "\nsluice_corrections_working 0\n")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -160,11 +160,11 @@ pub fn decide(
     }
     let limits = look_at(state, charges, reach, now);
     match (looked, limits) {
-        (Err(overspent), Err(refusal)) if overspent.why != Why::UsedUp => {
-            Decision::Refused(refusal)
-        }
+        (Err(overspent), Err(refusal)) if !overspent.why.is_final() => Decision::Refused(refusal),
         (Err(overspent), _) => {
-            ask_once(state, spendings, steady, turn);
+            if overspent.why.may_be_lent() {
+                ask_once(state, spendings, steady, turn);
+            }
             lease::refuse(state, spendings);
             Decision::Overspent(overspent)
         }

@@ -41,6 +41,8 @@ pub struct Estimate {
     /// The most output that the request allows, where it says so, else as `output`: what budgets reserve, so that with answers that are
     /// bounded nothing is spent above them.
     pub most_output: u64,
+    /// Whether nothing bounds the output, so that `most_output` is a guess.
+    pub is_open: bool,
 }
 
 /// What a request says of how long its answer may be.
@@ -58,11 +60,13 @@ impl Estimate {
     #[must_use]
     pub fn of_text(body_bytes: u64, answer: AnswerBound, usual: u64) -> Self {
         let AnswerBound { most, choices } = answer;
+        let is_open = most.is_none();
         let most = most.unwrap_or(usual);
         Self {
             input: estimate_input_tokens(body_bytes),
             output: most.min(usual).saturating_mul(choices),
             most_output: most.saturating_mul(choices),
+            is_open,
         }
     }
 
@@ -73,6 +77,7 @@ impl Estimate {
             input: estimate_input_tokens(body_bytes),
             output: 0,
             most_output: 0,
+            is_open: false,
         }
     }
 
@@ -89,6 +94,7 @@ impl Estimate {
         Spend {
             tokens: self.input.saturating_add(self.most_output),
             cost: price.unwrap_or(0),
+            is_open: self.is_open,
         }
     }
 }
@@ -100,6 +106,8 @@ pub struct Spend {
     pub tokens: u64,
     /// Nano-dollars.
     pub cost: u64,
+    /// Whether nothing bounds it, so that both are guesses.
+    pub is_open: bool,
 }
 
 impl Spend {
@@ -109,6 +117,7 @@ impl Spend {
         Self {
             tokens: self.tokens.max(other.tokens),
             cost: self.cost.max(other.cost),
+            is_open: self.is_open || other.is_open,
         }
     }
 }

@@ -158,6 +158,7 @@ proptest! {
                 budget,
                 lease: Lease { version: 1, ceiling },
                 committed: others.saturating_add(ceiling),
+                spent: others,
                 is_decided: true,
             }],
         });

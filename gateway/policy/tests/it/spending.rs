@@ -41,6 +41,8 @@ struct World {
     lender: Lender,
     steady: Steady,
     now: Timestamp,
+    /// What gateways have spent, as is told.
+    spent: u64,
 }
 
 impl Counters for World {
@@ -65,6 +67,7 @@ impl World {
             lender,
             steady: Steady(1_000),
             now: noon(),
+            spent: 0,
         }
     }
 
@@ -144,6 +147,7 @@ impl World {
             budget: self.budget(id),
             lease: Lease { version, ceiling },
             committed,
+            spent: self.spent,
             is_decided,
         };
         let heard = self.gateway.wallet.hear(&Leases {
@@ -197,9 +201,86 @@ fn what_the_budget_cannot_pay_is_refused_at_once_and_what_may_come_after_the_wai
     let last = world.ask(&[(month, DECIDES)], 25, world.last());
     assert_eq!(why(last), Some(Why::Lacks));
     let too_much = world.ask(&[(month, DECIDES)], 26, Turn::First);
-    assert_eq!(why(too_much), Some(Why::UsedUp));
-    assert_eq!(world.said(month).refused, 25 + 26);
-    assert_eq!(world.said(month).open, 0, "a refusal leaves nothing");
+    assert_eq!(why(too_much), Some(Why::Held), "by others");
+    let said = world.said(month);
+    assert_eq!((said.refused, said.open), (25 + 26, 0));
+    assert_eq!(said.asked, 30 + 25, "for what is held nobody is asked");
+}
+
+#[test]
+fn a_refusal_says_whether_less_would_be_paid_or_the_same_later_or_nothing_any_more() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    let _waits = world.ask(&[(month, DECIDES)], 30, Turn::First);
+    // Of the 100, 60 are spent, and all others are lent to somebody else.
+    world.spent = 60;
+    world.told(month, 0, 0, 100);
+    let ask = |world: &mut World, cost| why(world.ask(&[(month, DECIDES)], cost, Turn::First));
+    assert_eq!(ask(&mut world, 40), Some(Why::Held));
+    let too_large = Why::TooLarge { cost: 41, left: 40 };
+    assert_eq!(ask(&mut world, 41), Some(too_large));
+    world.spent = 100;
+    world.told(month, 0, 0, 100);
+    assert_eq!(ask(&mut world, 1), Some(Why::UsedUp));
+    assert_eq!(world.said(month).asked, 30, "nobody was asked for that");
+}
+
+#[test]
+fn one_gateway_alone_tells_what_is_spent_from_what_is_under_way() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Nobody);
+    assert_eq!(world.ask(&[(month, DECIDES)], 70, Turn::First), ADMITTED);
+    let ask = |world: &mut World, cost| why(world.ask(&[(month, DECIDES)], cost, Turn::First));
+    assert_eq!(ask(&mut world, 31), Some(Why::Held));
+    world.settle(month, 70, 80);
+    let too_large = Why::TooLarge { cost: 31, left: 20 };
+    assert_eq!(ask(&mut world, 31), Some(too_large));
+    assert_eq!(world.ask(&[(month, DECIDES)], 20, Turn::First), ADMITTED);
+    world.settle(month, 20, 20);
+    assert_eq!(ask(&mut world, 1), Some(Why::UsedUp));
+}
+
+#[test]
+fn the_largest_is_told_until_it_was_decided_on() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    let largest = |world: &mut World| {
+        world.gateway.wallet.report(world.steady).rows[0]
+            .said
+            .largest
+    };
+    let _waits = world.ask(&[(month, DECIDES)], 30, Turn::First);
+    assert_eq!(largest(&mut world), 30);
+    world.told_as(month, 1, 5, 5, false);
+    let _waits = world.ask(&[(month, DECIDES)], 20, Turn::First);
+    assert_eq!(largest(&mut world), 30);
+    world.told(month, 2, 30, 30);
+    let _waits = world.ask(&[(month, DECIDES)], 40, Turn::First);
+    assert_eq!(largest(&mut world), 40);
+}
+
+#[test]
+fn of_what_was_to_spare_for_long_half_is_given_back() {
+    let month = counter(1, Period::Month);
+    let mut world = World::new(Lender::Heard);
+    let _waits = world.ask(&[(month, DECIDES)], 90, Turn::First);
+    world.told(month, 1, 90, 90);
+    let small = |world: &mut World| {
+        world.steady = world.steady.plus_us(LEASE_LIFETIME_US / 4);
+        assert_eq!(world.ask(&[(month, DECIDES)], 1, Turn::First), ADMITTED);
+        world.settle(month, 1, 1);
+        world.told(month, 1, 90, 90);
+    };
+    // From the first report on: it began with nothing.
+    for _ in 0..5 {
+        small(&mut world);
+    }
+    assert_eq!(world.said(month).lease.ceiling, 90);
+    for _ in 0..5 {
+        small(&mut world);
+    }
+    let said = world.said(month);
+    assert_eq!((said.lease.ceiling, said.settled), (90 - 40, 10));
 }
 
 #[test]
@@ -236,7 +317,11 @@ fn a_budget_that_refuses_charges_no_limit() {
     let place = world.gateway.place(id(Period::Hour), limit(10));
     world.limits = vec![place];
     let refused = world.ask(&[(month, DECIDES)], 101, Turn::First);
-    assert_eq!(why(refused), Some(Why::UsedUp));
+    let too_large = Why::TooLarge {
+        cost: 101,
+        left: 100,
+    };
+    assert_eq!(why(refused), Some(too_large));
     let now = world.now;
     assert_eq!(world.gateway.counters()[place].used(now), (0, 0));
     assert_eq!(world.ask(&[(month, DECIDES)], 100, Turn::First), ADMITTED);
@@ -276,7 +361,7 @@ fn each_window_of_a_budget_has_to_suffice() {
     let Decision::Overspent(overspent) = refused else {
         panic!("30 are left of the month")
     };
-    assert_eq!((overspent.purse, overspent.why), (1, Why::UsedUp));
+    assert_eq!((overspent.purse, overspent.why), (1, Why::Held));
     assert_eq!(world.ask(&both, 30, Turn::First), ADMITTED);
 }
 
@@ -336,7 +421,7 @@ fn what_nobody_has_answered_open_budgets_let_through_and_closed_ones_do_not() {
     let closed = world.ask(&[(month, DECIDES_CLOSED)], 40, last);
     assert_eq!(why(closed), Some(Why::Lacks));
     let too_much = world.ask(&[(month, DECIDES)], 51, last);
-    assert_eq!(why(too_much), Some(Why::UsedUp), "as far as is known");
+    assert_eq!(why(too_much), Some(Why::Held), "as far as is known");
     // An answer that says nothing of what was asked for is none.
     world.told_as(month, 1, 60, 80, false);
     assert_eq!(world.ask(&[(month, DECIDES)], 40, last), ADMITTED);
@@ -439,6 +524,7 @@ fn an_answer_to_an_older_report_or_for_another_changes_nothing() {
                 ceiling: 99,
             },
             committed: 99,
+            spent: 0,
             is_decided: true,
         }],
     };

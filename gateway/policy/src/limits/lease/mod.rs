@@ -78,7 +78,7 @@ pub struct PurseReport {
     pub asked: u64,
     /// Of that, what was refused.
     pub refused: u64,
-    /// The most that a single one has asked for.
+    /// The most that a single one lacked a lease for since all that was asked for was decided on.
     pub largest: u64,
 }
 
@@ -137,6 +137,8 @@ pub struct LeaseRow {
     pub lease: Lease,
     /// What is spent of the budget, or lent, by and to all gateways: what is left of it is lent to whoever asks.
     pub committed: u64,
+    /// What is spent of it for good, as far as is known.
+    pub spent: u64,
     /// Whether that is all the gateway gets for what it has asked for; else more may come.
     pub is_decided: bool,
 }

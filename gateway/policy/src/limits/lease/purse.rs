@@ -23,6 +23,13 @@ pub struct Purse {
     asked_lately: u64,
     /// When the last report was sent whose answer decided on all that had been asked for.
     decided_at: Steady,
+    /// What was spent of the budget by all gateways, as it was told last.
+    spent: u64,
+    /// The most that a single request lacked a lease for of those that were reported and not decided on.
+    undecided: u64,
+    /// What it had to spare in every report since then.
+    spared: u64,
+    spared_since: Steady,
 }
 
 /// What a lease lacks for a request.
@@ -52,7 +59,14 @@ pub enum Stands {
     Suffices,
     /// The lease does not suffice; there may be another, or a larger one, as soon as the treasury has heard of it.
     Lacks,
-    /// The budget does not suffice.
+    /// The budget would suffice for it, but the rest of that is lent, or held for requests under way: some of it may come back.
+    Held,
+    /// The budget is not spent, and does not suffice for this request any more.
+    TooLarge {
+        /// What is left of it.
+        left: u64,
+    },
+    /// All of the budget is spent.
     UsedUp,
     /// Nobody lends any more.
     CutOff,
@@ -63,7 +77,9 @@ impl Purse {
     pub fn ask(&mut self, cost: u64, now: Steady) {
         self.asked_at = now;
         self.said.asked = self.said.asked.saturating_add(cost);
-        self.said.largest = self.said.largest.max(cost);
+        if cost > self.remaining(now) {
+            self.said.largest = self.said.largest.max(cost);
+        }
     }
 
     /// How a request that may cost so much stands to a budget of `most`. Nothing changes.
@@ -78,11 +94,23 @@ impl Purse {
             return Stands::Suffices;
         }
         match lender {
-            Lender::Nobody => Stands::UsedUp,
             Lender::Silent => Stands::CutOff,
             Lender::Left => Stands::Lacks,
             Lender::Heard if cost <= self.left(most, lender) => Stands::Lacks,
-            Lender::Heard => Stands::UsedUp,
+            Lender::Nobody | Lender::Heard => match most.saturating_sub(self.spent()) {
+                0 => Stands::UsedUp,
+                left if cost > left => Stands::TooLarge { left },
+                _ => Stands::Held,
+            },
+        }
+    }
+
+    /// What is spent of the budget for good, by all gateways, as far as is known here.
+    const fn spent(&self) -> u64 {
+        if self.spent > self.said.settled {
+            self.spent
+        } else {
+            self.said.settled
         }
     }
 
@@ -138,7 +166,7 @@ impl Purse {
     #[must_use]
     pub fn remaining(&self, now: Steady) -> u64 {
         if now < self.ends_at {
-            self.said.lease.ceiling.saturating_sub(self.said.taken())
+            self.unspent()
         } else {
             0
         }
@@ -188,23 +216,42 @@ impl Purse {
         self.included
     }
 
-    /// What it reports. What nobody has asked for in the time of a lease is given back: from now on it is not spent.
+    /// What it reports. What nobody has asked for in the time of a lease is given back: from now on it is not spent. Of what was
+    /// to spare all that time, though there were requests, half goes back: else what was lent for a large one that cost
+    /// little in the end would stay here for as long as there are small ones.
     pub fn report(&mut self, now: Steady) -> PurseReport {
+        let unspent = self.unspent();
+        self.spared = self.spared.min(unspent);
         if now.us_since(self.asked_at) > LEASE_LIFETIME_US {
             self.give_back();
+        } else if now.us_since(self.spared_since) > LEASE_LIFETIME_US {
+            self.give_back_some(self.spared / 2);
+            (self.spared, self.spared_since) = (unspent, now);
         }
         self.asked_lately = self.said.asked.saturating_sub(self.asked_until);
         self.asked_until = self.said.asked;
         self.reported = self.said.taken();
-        self.said
+        self.undecided = self.undecided.max(std::mem::take(&mut self.said.largest));
+        PurseReport {
+            largest: self.undecided,
+            ..self.said
+        }
     }
 
     /// Gives back what it has not spent, as when the gateway is about to leave.
     pub fn give_back(&mut self) {
-        let back = self.said.lease.ceiling.saturating_sub(self.said.taken());
+        self.give_back_some(self.unspent());
+    }
+
+    fn give_back_some(&mut self, back: u64) {
         self.said.lease.ceiling -= back;
         // As soon as that is written down, it is lent again.
         self.committed = self.committed.map(|it| it.saturating_sub(back));
+    }
+
+    /// What is left of its lease, ended or not.
+    const fn unspent(&self) -> u64 {
+        self.said.lease.ceiling.saturating_sub(self.said.taken())
     }
 
     /// Hears of its lease, in an answer to the report that was sent at `sent_at`. An older lease is none.
@@ -219,13 +266,17 @@ impl Purse {
     }
 
     /// Hears what it is told. `is_last`: it answers the last report.
-    pub(super) fn told(&mut self, row: &LeaseRow, sent_at: Steady, is_last: bool) {
+    pub fn told(&mut self, row: &LeaseRow, sent_at: Steady, is_last: bool) {
         if row.lease.version < self.said.lease.version {
             return;
         }
         self.hear(row.lease, sent_at);
+        self.spent = row.spent;
         if row.is_decided {
             self.decided_at = self.decided_at.max(sent_at);
+            if is_last {
+                self.undecided = 0;
+            }
         }
         // What was given back meanwhile is committed no more.
         let back = row.lease.ceiling.saturating_sub(self.said.lease.ceiling);

@@ -51,8 +51,17 @@ pub struct Overspent {
 pub enum Why {
     /// The lease does not suffice, and another one may come.
     Lacks,
+    /// The rest of the budget is lent, or held for requests under way.
+    Held,
     /// Nobody lends any more, and the budget is closed then.
     CutOff,
+    /// Less is left of the budget than the request may cost.
+    TooLarge {
+        /// What it may cost.
+        cost: u64,
+        /// What is left.
+        left: u64,
+    },
     /// The budget is used up.
     UsedUp,
 }
@@ -62,8 +71,27 @@ impl Why {
     const fn rank(self) -> u8 {
         match self {
             Self::Lacks => 0,
-            Self::CutOff => 1,
-            Self::UsedUp => 2,
+            Self::Held => 1,
+            Self::CutOff => 2,
+            Self::TooLarge { .. } => 3,
+            Self::UsedUp => 4,
+        }
+    }
+
+    /// Whether the same request is paid no more until the budget begins anew.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::TooLarge { .. } | Self::UsedUp => true,
+            Self::Lacks | Self::Held | Self::CutOff => false,
+        }
+    }
+
+    /// Whether something may be lent for the request: else the treasury is not asked for what nobody will get.
+    pub(in crate::limits) const fn may_be_lent(self) -> bool {
+        match self {
+            Self::Lacks | Self::CutOff => true,
+            Self::Held | Self::TooLarge { .. } | Self::UsedUp => false,
         }
     }
 }
@@ -115,6 +143,8 @@ pub fn look_at(
                     }
                     Stands::CutOff => Why::CutOff,
                     Stands::Lacks => Why::Lacks,
+                    Stands::Held => Why::Held,
+                    Stands::TooLarge { left } => Why::TooLarge { cost, left },
                     Stands::UsedUp => Why::UsedUp,
                 }
             }

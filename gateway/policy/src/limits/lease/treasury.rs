@@ -172,8 +172,10 @@ impl Budget {
             }
             loan.asked_before = loan.said.asked;
             let ahead = asked.saturating_mul(AHEAD).min(left / parts);
-            let wanted = ahead.max(loan.said.largest);
             let has = loan.told.ceiling.saturating_sub(loan.said.taken());
+            // For a request that does not get enough anyway, nothing is kept from the others.
+            let fits = loan.said.largest <= has.saturating_add(left);
+            let wanted = ahead.max(if fits { loan.said.largest } else { 0 });
             let gain = wanted.saturating_sub(has).min(left);
             // A debt is paid first: a ceiling below what was spent lends nothing.
             let from = loan.committed();
@@ -348,6 +350,7 @@ impl Treasury {
                 budget: *id,
                 lease: loan.told,
                 committed: budget.committed(),
+                spent: budget.spent(),
                 is_decided: budget.has_decided(loan),
             })
         })

@@ -72,14 +72,16 @@ pub(super) enum Measured {
     Money,
 }
 
-/// One limit on one account, whose requests have a provider of their own.
+/// One limit on one account, whose requests have a provider of their own. Each limit is on another account: a budget counts
+/// what its account has used before.
 pub(super) struct Meter {
     /// What is limited.
     pub(super) measured: Measured,
     /// To how much.
     pub(super) limit: u64,
-    /// Whose requests.
-    account: VirtualAccountId,
+    /// Whose requests, and for which model.
+    scene: Scene,
+    model: String,
     questions: Arc<[Question]>,
     /// What one of them uses on average, about.
     mean: f64,
@@ -186,6 +188,12 @@ impl Measured {
         }
     }
 
+    /// All that its callers ask for in turns.
+    fn answers(self) -> impl Iterator<Item = Answer> {
+        let mut dice = Dice::new(7);
+        (0..VARIANTS).map(move |number| self.answer(number, &mut dice))
+    }
+
     /// The command that limits an account to so much a day.
     fn limiting(self, account: VirtualAccountId, limit: u64, name: String) -> NewCommand {
         let when = When {
@@ -252,7 +260,7 @@ fn budget(when: When, limit: u64) -> BudgetRule {
 // === impl Meter ===
 
 impl Meter {
-    /// An account, its key, and its provider.
+    /// The provider, and its models.
     pub(super) async fn set(measured: Measured, limit: u64, api: &mut Api) -> Outcome<Self> {
         let provider = Provider::start()?;
         let name = format!("limited-{}", measured.name());
@@ -271,33 +279,33 @@ impl Meter {
             };
             api.command(command).await?;
         }
-        let key = scene.issue_key(api, name.clone()).await?;
-        let mut dice = Dice::new(7);
-        let (mut questions, mut all) = (Vec::new(), 0);
-        for number in 0..VARIANTS {
-            let answer = measured.answer(number, &mut dice);
-            all += measured.of(1, provider::tokens_of(answer.kind), answer.length);
-            questions.push(Question {
-                request: answer.asked(&name, &key.secret),
-                cut_after: answer.cut_after,
-            });
-        }
+        let used = measured
+            .answers()
+            .map(|it| measured.of(1, provider::tokens_of(it.kind), it.length));
         Ok(Self {
             measured,
             limit,
-            account: scene.account,
-            questions: questions.into(),
-            mean: ratio(all, VARIANTS),
+            scene,
+            model: name,
+            questions: Arc::default(),
+            mean: ratio(used.sum(), VARIANTS),
             before: provider.stats().await?,
             provider,
             policy: None,
         })
     }
 
-    /// Limits the account's requests in this day from now on; returns the position from which on gateways do so.
+    /// Limits another account's requests in this day; returns the position from which on gateways do so.
     pub(super) async fn begin(&mut self, api: &mut Api, name: &str) -> Outcome<u64> {
         let name = format!("{}-{name}", self.measured.name());
-        let command = self.measured.limiting(self.account, self.limit, name);
+        self.scene.change_owner(api, name.clone()).await?;
+        let key = self.scene.issue_key(api, name.clone()).await?;
+        let questions = self.measured.answers().map(|answer| Question {
+            request: answer.asked(&self.model, &key.secret),
+            cut_after: answer.cut_after,
+        });
+        self.questions = questions.collect();
+        let command = self.measured.limiting(self.scene.account, self.limit, name);
         let answer = api.command(command).await?;
         self.policy = answer.id.and_then(|id| self.measured.policy(&id));
         self.before = self.provider.stats().await?;

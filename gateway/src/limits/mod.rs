@@ -35,7 +35,7 @@ use gateway_policy::{
         lease::{self, BudgetId, Kept, Lender, Role, Spending, Stands, Wallet, Wallets, Why},
         message::{Broadcast, CounterId, Incarnation, Steady},
         period::Period,
-        wire::{self, SHARDS, shard_of},
+        wire::{self, SHARDS, Written, shard_of},
     },
 };
 
@@ -393,7 +393,7 @@ impl Limits {
     }
 
     /// What is to be reported, as messages of so many bytes at most.
-    pub(crate) fn report(&self, now: Instant, most_bytes: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn report(&self, now: Instant, most_bytes: usize) -> Written {
         let steady = self.steady();
         let due = self.shards.iter().enumerate().filter_map(|(at, shard)| {
             let mut reported = shard
@@ -408,14 +408,14 @@ impl Limits {
             *reported = Some(now);
             Some((at, gateway.report(steady)))
         });
-        wire::write(due, most_bytes)
+        wire::write_down(due, most_bytes)
     }
 
     /// The last report: from now on nothing is admitted.
-    pub(crate) fn leave(&self, most_bytes: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn leave(&self, most_bytes: usize) -> Written {
         let steady = self.steady();
         let parts = (0..self.shards.len()).map(|at| (at, self.lock(at).leave(steady)));
-        wire::write(parts, most_bytes)
+        wire::write_down(parts, most_bytes)
     }
 
     /// Takes over what is told.

@@ -387,7 +387,7 @@ fn together() -> Limits {
 /// What is reported of the first purse there is.
 fn reported(limits: &Limits) -> gateway_policy::limits::lease::PurseReport {
     let messages = limits.report_purses(false, wire::MOST_BYTES);
-    let parts = messages.iter().flat_map(|message| {
+    let parts = messages.messages.iter().flat_map(|message| {
         wire::read::<gateway_policy::limits::lease::Purses>(message).expect("ours")
     });
     let rows = parts.flat_map(|(_, purses)| purses.rows);
@@ -397,7 +397,7 @@ fn reported(limits: &Limits) -> gateway_policy::limits::lease::PurseReport {
 /// An answer to the last report, in which nothing is lent.
 fn nothing_lent(limits: &Limits) -> Vec<(usize, Leases)> {
     let reports = limits.report_purses(true, wire::MOST_BYTES);
-    let parts = reports.iter().flat_map(|message| {
+    let parts = reports.messages.iter().flat_map(|message| {
         wire::read::<gateway_policy::limits::lease::Purses>(message).expect("ours")
     });
     parts
@@ -499,10 +499,10 @@ fn a_request_waits_while_the_treasury_may_answer_and_not_when_it_is_silent() {
 fn what_lacks_is_reported_at_once_and_once() {
     let limits = together();
     let _waits = decided(&limits, &paid([0; 16], DECIDES, 10), at(0));
-    assert_eq!(limits.report_urgent(wire::MOST_BYTES).len(), 1);
+    assert_eq!(limits.report_urgent(wire::MOST_BYTES).messages.len(), 1);
     let _waits = decided(&limits, &paid([0; 16], DECIDES, 10), at(0));
     assert_eq!(
-        limits.report_urgent(wire::MOST_BYTES).len(),
+        limits.report_urgent(wire::MOST_BYTES).messages.len(),
         0,
         "an answer is on its way"
     );

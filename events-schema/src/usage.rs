@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     envelope::Epoch,
-    events::{LimitMode, ModelRef, Owner},
+    events::{LimitMode, LimitWhenCutOff, ModelRef, Owner},
     id::{BudgetPolicyId, KeyId, ModelId, RateLimitPolicyId},
     money::NanoUsd,
     time::Timestamp,
@@ -347,6 +347,10 @@ pub enum CounterSeen {
         known: u64,
         /// The gateway's share of what is left, in parts of 2^32.
         share: u64,
+        /// What decided since nothing had been heard of the others for too long; `None`: the share did, or the record is of before
+        /// this was told.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cut_off: Option<LimitWhenCutOff>,
     },
     /// Of a budget: it admits what this gateway has spent and may be spending, and the request, up to its lease.
     Leased {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use events_schema::{
-    events::{LimitMode, ModelRef, Owner},
+    events::{LimitMode, LimitWhenCutOff, ModelRef, Owner},
     id::Id,
     money::NanoUsd,
     report::{GatewayReport, ReportedTarget},
@@ -155,6 +155,7 @@ fn limited() -> UsageRecord {
             own: 3,
             known: 200,
             share: 1 << 31,
+            cut_off: None,
         },
         exceeded: false,
         mode: None,
@@ -235,6 +236,16 @@ fn request_records_are_written_as_they_always_were() {
         seen.mode = Some(mode);
     }
     check("usage_batch_with_modes", &batch(8, vec![audited]));
+    let mut cut_off = limited();
+    for seen in cut_off.limits.iter_mut().flatten().take(1) {
+        seen.counter = CounterSeen::Shared {
+            own: 3,
+            known: 200,
+            share: 1 << 31,
+            cut_off: Some(LimitWhenCutOff::Closed),
+        };
+    }
+    check("usage_batch_cut_off", &batch(8, vec![cut_off]));
 }
 
 #[test]

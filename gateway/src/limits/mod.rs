@@ -156,6 +156,8 @@ pub struct Refused {
     pub most: u64,
     /// In how many microseconds the same request would be admitted; `None`: never.
     pub retry_after_us: Option<u64>,
+    /// Whether nothing was used up, and it refuses since this gateway is cut off.
+    pub is_cut_off: bool,
 }
 
 /// A refusal, with the budget that refused.
@@ -321,6 +323,7 @@ impl Limits {
                 period: refusal.counter.period,
                 most: refusal.limit,
                 retry_after_us: refusal.retry_after_us,
+                is_cut_off: refusal.is_cut_off,
             }),
             Decision::Overspent(overspent) => {
                 Outcome::Overspent(locked.overspent(asked, overspent, now))

@@ -1,7 +1,7 @@
 //! Limits as they were seen: for the record of a request that one of them refused, or would have if it did more than audit.
 
 use events_schema::{
-    events::LimitMode,
+    events::{LimitMode, LimitWhenCutOff},
     id::Id,
     usage::{CounterSeen, LimitMeasure, LimitOf, LimitPeriod, LimitSeen},
 };
@@ -9,7 +9,7 @@ use gateway_policy::{
     Measure,
     limits::{
         admission::{Counters as _, Decision, Moment},
-        counter::Mode,
+        counter::{Mode, WhenCutOff},
         lease::{Lender, Role, Stands},
         message::CounterId,
         period::Period,
@@ -57,6 +57,7 @@ pub(super) fn of(
             own,
             known,
             share: counter.share_of(reach).parts(),
+            cut_off: counter.when_cut_off(reach).map(when_cut_off),
         };
         // Of a request that is charged, a limit that enforces was not exceeded.
         let exceeded = if is_charged {
@@ -106,6 +107,14 @@ const fn mode(mode: Mode) -> LimitMode {
     match mode {
         Mode::Enforce => LimitMode::Enforce,
         Mode::Audit => LimitMode::Audit,
+    }
+}
+
+const fn when_cut_off(then: WhenCutOff) -> LimitWhenCutOff {
+    match then {
+        WhenCutOff::Alone => LimitWhenCutOff::Alone,
+        WhenCutOff::Open => LimitWhenCutOff::Open,
+        WhenCutOff::Closed => LimitWhenCutOff::Closed,
     }
 }
 

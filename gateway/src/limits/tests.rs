@@ -5,6 +5,7 @@ use gateway_policy::{
     RuleLimit,
     limits::{
         Estimate, Share,
+        counter::WhenCutOff,
         lease::Leases,
         marks::{Apart, Full},
         message::{Amounts, BroadcastId, BroadcastRow, BroadcastSlot},
@@ -183,7 +184,12 @@ fn callers_cannot_make_counters_without_end_and_all_are_limited() {
             most: 5,
         };
         let mut asked = Asked::new(estimate(0));
-        asked.limits_of([8; 16], segment, Mode::Enforce, &[limit]);
+        asked.limits_of(
+            [8; 16],
+            segment,
+            (Mode::Enforce, WhenCutOff::Alone),
+            &[limit],
+        );
         let decided = decided(&limits, &asked, at(0));
         let is_admitted = is_admitted(&decided);
         if is_admitted {
@@ -253,9 +259,19 @@ fn the_least_that_is_left_is_told() {
         period: Period::Hour,
         most: 5,
     };
-    both.limits_of([9; 16], [0; 16], Mode::Enforce, &[hourly]);
+    both.limits_of(
+        [9; 16],
+        [0; 16],
+        (Mode::Enforce, WhenCutOff::Alone),
+        &[hourly],
+    );
     let audited = RuleLimit { most: 1, ..hourly };
-    both.limits_of([8; 16], [0; 16], Mode::Audit, &[audited]);
+    both.limits_of(
+        [8; 16],
+        [0; 16],
+        (Mode::Audit, WhenCutOff::Alone),
+        &[audited],
+    );
     let first = decided(&limits, &both, at(0));
     assert_eq!(left(&first, Measure::Requests), 4);
     assert!(first.seen.is_none());
@@ -284,7 +300,12 @@ fn at_a_time(most: u64) -> Asked<'static> {
         period: Period::AtATime,
         most,
     };
-    asked.limits_of([5; 16], [0; 16], Mode::Enforce, &[limit]);
+    asked.limits_of(
+        [5; 16],
+        [0; 16],
+        (Mode::Enforce, WhenCutOff::Alone),
+        &[limit],
+    );
     asked
 }
 

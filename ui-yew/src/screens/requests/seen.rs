@@ -1,6 +1,6 @@
 //! In words, how a limit stood that refused a request, or would have.
 
-use events_schema::events::LimitMode;
+use events_schema::events::{LimitMode, LimitWhenCutOff};
 use events_schema::usage::{CounterSeen, LimitMeasure, LimitOf, LimitPeriod, LimitSeen};
 
 use crate::format;
@@ -31,15 +31,26 @@ pub(super) fn told(limit: &LimitSeen) -> String {
         LimitOf::BudgetPolicy(_) => "The budget",
     };
     let stood = match limit.counter {
-        CounterSeen::Shared { own, known, share } => {
+        CounterSeen::Shared {
+            own,
+            known,
+            share,
+            cut_off,
+        } => {
             let percent = u128::from(share) * 100 / (1 << 32);
             let used = if limit.period == LimitPeriod::AtATime {
                 "under way"
             } else {
                 "used"
             };
+            let went_by = match cut_off.map(silent) {
+                None => format!("its share of the rest was {percent} %"),
+                Some(came_to) => {
+                    format!("nothing had been heard of the others for ten seconds: {came_to}")
+                }
+            };
             format!(
-                "all gateways were known to have {used} {}, this one {} more, and its share of the rest was {percent} %",
+                "all gateways were known to have {used} {}, this one {} more, and {went_by}",
                 amount(known),
                 amount(own)
             )
@@ -79,6 +90,15 @@ pub(super) fn told(limit: &LimitSeen) -> String {
     )
 }
 
+/// What a limit does at a gateway that is cut off.
+const fn silent(then: LimitWhenCutOff) -> &'static str {
+    match then {
+        LimitWhenCutOff::Alone => "it kept the limit by itself",
+        LimitWhenCutOff::Open => "its policy lets everything through then",
+        LimitWhenCutOff::Closed => "its policy lets nothing through then",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use events_schema::id::{BudgetPolicyId, RateLimitPolicyId};
@@ -106,6 +126,7 @@ mod tests {
             own: 3,
             known: 5,
             share: 1 << 31,
+            cut_off: None,
         };
         let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
         let enforced = seen(of, LimitMeasure::Requests, counter);
@@ -133,6 +154,7 @@ mod tests {
             own: 3,
             known: 5,
             share: 1 << 31,
+            cut_off: None,
         };
         let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
         let told = told(&seen(of, LimitMeasure::Tokens, counter));
@@ -142,6 +164,25 @@ mod tests {
         );
         assert!(told.contains("used 5, this one 3 more"), "{told}");
         assert!(told.ends_with("was 50 %."), "{told}");
+    }
+
+    #[test]
+    fn a_gateway_that_was_cut_off_tells_what_it_went_by_instead_of_its_share() {
+        let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
+        let ends = |cut_off, expected: &str| {
+            let counter = CounterSeen::Shared {
+                own: 3,
+                known: 5,
+                share: 1 << 31,
+                cut_off: Some(cut_off),
+            };
+            let told = told(&seen(of, LimitMeasure::Requests, counter));
+            assert!(told.ends_with(expected), "{told}");
+        };
+        let closed = "3 more, and nothing had been heard of the others for ten seconds: its policy lets nothing through then.";
+        ends(LimitWhenCutOff::Closed, closed);
+        ends(LimitWhenCutOff::Open, "lets everything through then.");
+        ends(LimitWhenCutOff::Alone, ": it kept the limit by itself.");
     }
 
     #[test]

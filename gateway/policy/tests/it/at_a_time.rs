@@ -166,7 +166,7 @@ fn a_gateway_that_is_cut_off_counts_what_is_under_way_here_and_nothing_else() {
 #[test]
 fn a_limit_on_what_is_under_way_may_be_closed_or_open_where_a_gateway_is_cut_off() {
     let long = Reach::Together {
-        halvings: 2,
+        halvings: 0,
         silent_us: CUT_OFF_AFTER_US + 1,
     };
     let check = |then, expected: bool| {

@@ -9,6 +9,8 @@
 //! | a gateway takes its base share of a counter that the others share out among themselves | `shares_never_sum_above_one` | 249 |
 //! | what a report says is added to the report before | `nothing_is_lost_after_convergence` | 562 |
 //! | an older report replaces a newer one | `nothing_is_lost_after_convergence` | 14 |
+//! | a limit that is closed at a gateway that is cut off goes by its share there | `closed_admits_nothing` | 56 |
+//! | one that is open there is kept by itself | `open_refuses_nothing` | 63 |
 //! | a lease that is given back is lent again before that is durable | `leases_and_spent_never_above_the_budget` | 14 |
 //! | the same with a dead gateway's lease | `leases_and_spent_never_above_the_budget` | 83 |
 

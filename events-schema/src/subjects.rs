@@ -52,7 +52,18 @@ pub const BUDGETS_TOTALS_OF: &str = "limits.of.budgets";
 /// Where the answers to that are heard, each on a subject of its own: it ends with what the asking client makes up.
 #[must_use]
 pub fn limits_answer(unique: &str) -> String {
-    format!("limits.answer.{unique}")
+    format!("{LIMITS_ANSWERS}{unique}")
+}
+
+/// What they begin with.
+const LIMITS_ANSWERS: &str = "limits.answer.";
+
+/// Whether a subject is one of those: who answers may publish on others as well, on which an answer would be taken for something
+/// else, and goes nowhere but there.
+#[must_use]
+pub fn is_limits_answer(subject: &str) -> bool {
+    let unique = subject.strip_prefix(LIMITS_ANSWERS);
+    unique.is_some_and(|it| !it.is_empty() && !it.contains(['.', '*', '>']))
 }
 
 /// The stream of what is lent of budgets: the newest record of each counter and window.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     envelope::Epoch,
-    events::{LimitMode, ModelRef, Owner},
+    events::{LimitMode, LimitWhenCutOff, ModelRef, Owner},
     id::{BudgetPolicyId, KeyId, ModelId, RateLimitPolicyId},
     money::NanoUsd,
     time::Timestamp,
@@ -363,6 +363,10 @@ pub enum CounterSeen {
         known: u64,
         /// The gateway's share of what is left, in parts of 2^32.
         share: u64,
+        /// What decided since nothing had been heard of the others for too long; `None`: the share did, or the record is of before
+        /// this was told.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cut_off: Option<LimitWhenCutOff>,
         /// Where what is under way counts: how much of it had ended at this gateway, and was kept for the requests that it
         /// let through next. `None`: nothing.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -390,9 +394,9 @@ pub enum CounterSeen {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Instead {
-    /// The gateway had been cut off for so long that everything was let through.
+    /// Nobody had lent of the budget for so long that everything was let through.
     Open,
-    /// It had been cut off for so long that nothing was.
+    /// Nobody had lent of it for so long that nothing was.
     Closed,
     /// The request had waited for a lease for as long as it may, nobody had said anything about one, and the budget is open then.
     Unanswered,

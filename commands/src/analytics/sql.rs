@@ -115,6 +115,7 @@ fn hits(of_owner: bool) -> String {
     let told = "multiIf(outcome != 'limit_exceeded', '-', \
          error_code = 'rate_limit_exceeded', \
          if(hasAny(rules, ['key:requests_per_minute', 'key:tokens_per_minute']), 'key:', 'rate_limit_policy:'), \
+         error_code = 'rate_limit_unavailable', 'rate_limit_policy:', \
          error_code IN ('insufficient_quota', 'request_exceeds_budget', 'budget_lease_pending', 'budget_unavailable'), 'budget_policy:', '-')";
     let refusing = format!("arrayFilter(it -> startsWith(it, {told}), stood)");
     let code = "[if(error_code = '', toString(outcome), toString(error_code))]";

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use events_schema::{
-    events::{LimitMode, ModelRef, Owner},
+    events::{LimitMode, LimitWhenCutOff, ModelRef, Owner},
     id::Id,
     money::NanoUsd,
     report::{GatewayReport, ReportedTarget},
@@ -155,6 +155,7 @@ fn limited() -> UsageRecord {
             own: 3,
             known: 200,
             share: 1 << 31,
+            cut_off: None,
             free: None,
         },
         exceeded: false,
@@ -264,6 +265,17 @@ fn request_records_are_written_as_they_always_were() {
     });
     told.limits.get_or_insert_default().extend(each);
     check("usage_batch_with_all_limits", &batch(8, vec![told]));
+    let mut cut_off = limited();
+    for seen in cut_off.limits.iter_mut().flatten().take(1) {
+        seen.counter = CounterSeen::Shared {
+            own: 3,
+            known: 200,
+            share: 1 << 31,
+            cut_off: Some(LimitWhenCutOff::Closed),
+            free: None,
+        };
+    }
+    check("usage_batch_cut_off", &batch(8, vec![cut_off]));
 }
 
 #[test]

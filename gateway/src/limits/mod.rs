@@ -35,7 +35,7 @@ use gateway_policy::{
         lease::{self, BudgetId, Kept, Lender, Role, Spending, Stands, Wallet, Wallets, Why},
         message::{Broadcast, CounterId, Incarnation, Steady},
         period::Period,
-        wire::{self, SHARDS, shard_of},
+        wire::{self, SHARDS, Written, shard_of},
     },
 };
 
@@ -156,6 +156,8 @@ pub struct Refused {
     pub most: u64,
     /// In how many microseconds the same request would be admitted; `None`: never.
     pub retry_after_us: Option<u64>,
+    /// Whether nothing was used up, and it refuses since this gateway is cut off.
+    pub is_cut_off: bool,
 }
 
 /// A refusal, with the budget that refused.
@@ -324,6 +326,7 @@ impl Limits {
                 period: refusal.counter.period,
                 most: refusal.limit,
                 retry_after_us: refusal.retry_after_us,
+                is_cut_off: refusal.is_cut_off,
             }),
             Decision::Overspent(overspent) => {
                 Outcome::Overspent(locked.overspent(asked, overspent, now))
@@ -396,7 +399,7 @@ impl Limits {
     }
 
     /// What is to be reported, as messages of so many bytes at most.
-    pub(crate) fn report(&self, now: Instant, most_bytes: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn report(&self, now: Instant, most_bytes: usize) -> Written {
         let steady = self.steady();
         let due = self.shards.iter().enumerate().filter_map(|(at, shard)| {
             let mut reported = shard
@@ -411,14 +414,14 @@ impl Limits {
             *reported = Some(now);
             Some((at, gateway.report(steady)))
         });
-        wire::write(due, most_bytes)
+        wire::write_down(due, most_bytes)
     }
 
     /// The last report: from now on nothing is admitted.
-    pub(crate) fn leave(&self, most_bytes: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn leave(&self, most_bytes: usize) -> Written {
         let steady = self.steady();
         let parts = (0..self.shards.len()).map(|at| (at, self.lock(at).leave(steady)));
-        wire::write(parts, most_bytes)
+        wire::write_down(parts, most_bytes)
     }
 
     /// Takes over what is told.

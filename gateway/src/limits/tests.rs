@@ -8,6 +8,7 @@ use gateway_policy::{
     RuleLimit,
     limits::{
         Estimate, Share,
+        counter::WhenCutOff,
         lease::Leases,
         marks::{Apart, Full},
         message::{Amounts, BroadcastId, BroadcastRow, BroadcastSlot},
@@ -197,7 +198,12 @@ fn callers_cannot_make_counters_without_end_and_all_are_limited() {
             most: 5,
         };
         let mut asked = Asked::new(estimate(0));
-        asked.limits_of([8; 16], segment, Mode::Enforce, &[limit]);
+        asked.limits_of(
+            [8; 16],
+            segment,
+            (Mode::Enforce, WhenCutOff::Alone),
+            &[limit],
+        );
         let decided = decided(&limits, &asked, at(0));
         let is_admitted = is_admitted(&decided);
         if is_admitted {
@@ -267,9 +273,19 @@ fn the_least_that_is_left_is_told() {
         period: Period::Hour,
         most: 5,
     };
-    both.limits_of([9; 16], [0; 16], Mode::Enforce, &[hourly]);
+    both.limits_of(
+        [9; 16],
+        [0; 16],
+        (Mode::Enforce, WhenCutOff::Alone),
+        &[hourly],
+    );
     let audited = RuleLimit { most: 1, ..hourly };
-    both.limits_of([8; 16], [0; 16], Mode::Audit, &[audited]);
+    both.limits_of(
+        [8; 16],
+        [0; 16],
+        (Mode::Audit, WhenCutOff::Alone),
+        &[audited],
+    );
     let first = decided(&limits, &both, at(0));
     assert_eq!(left(&first, Measure::Requests), 4);
     let [enforces, audits] = [LimitMode::Enforce, LimitMode::Audit].map(Some);
@@ -304,7 +320,12 @@ fn at_a_time(most: u64) -> Asked<'static> {
         period: Period::AtATime,
         most,
     };
-    asked.limits_of([5; 16], [0; 16], Mode::Enforce, &[limit]);
+    asked.limits_of(
+        [5; 16],
+        [0; 16],
+        (Mode::Enforce, WhenCutOff::Alone),
+        &[limit],
+    );
     asked
 }
 
@@ -407,7 +428,7 @@ fn together() -> Limits {
 /// What is reported of the first purse there is.
 fn reported(limits: &Limits) -> gateway_policy::limits::lease::PurseReport {
     let messages = limits.report_purses(false, wire::MOST_BYTES);
-    let parts = messages.iter().flat_map(|message| {
+    let parts = messages.messages.iter().flat_map(|message| {
         wire::read::<gateway_policy::limits::lease::Purses>(message).expect("ours")
     });
     let rows = parts.flat_map(|(_, purses)| purses.rows);
@@ -417,7 +438,7 @@ fn reported(limits: &Limits) -> gateway_policy::limits::lease::PurseReport {
 /// An answer to the last report, in which nothing is lent.
 fn nothing_lent(limits: &Limits) -> Vec<(usize, Leases)> {
     let reports = limits.report_purses(true, wire::MOST_BYTES);
-    let parts = reports.iter().flat_map(|message| {
+    let parts = reports.messages.iter().flat_map(|message| {
         wire::read::<gateway_policy::limits::lease::Purses>(message).expect("ours")
     });
     parts
@@ -525,10 +546,10 @@ fn a_request_waits_while_the_treasury_may_answer_and_not_when_it_is_silent() {
 fn what_lacks_is_reported_at_once_and_once() {
     let limits = together();
     let _waits = decided(&limits, &paid([0; 16], DECIDES, 10), at(0));
-    assert_eq!(limits.report_urgent(wire::MOST_BYTES).len(), 1);
+    assert_eq!(limits.report_urgent(wire::MOST_BYTES).messages.len(), 1);
     let _waits = decided(&limits, &paid([0; 16], DECIDES, 10), at(0));
     assert_eq!(
-        limits.report_urgent(wire::MOST_BYTES).len(),
+        limits.report_urgent(wire::MOST_BYTES).messages.len(),
         0,
         "an answer is on its way"
     );

@@ -114,7 +114,8 @@ async fn so_many_are_under_way_at_a_time_and_another_one_once_one_has_ended() {
             own: 2,
             known: 0,
             share: 1 << 32,
-            free: None
+            cut_off: None,
+            free: None,
         }
     );
 

@@ -150,6 +150,7 @@ async fn what_only_the_share_refused_is_told_with_the_share() {
         own,
         known,
         share: Share::WHOLE.parts(),
+        cut_off: None,
         free: None,
     };
     assert!(lets_through(&LimitSeen {

@@ -5,6 +5,7 @@
 
 mod budgets;
 mod office;
+mod telling;
 mod totals;
 
 use std::{
@@ -26,29 +27,32 @@ use futures_util::StreamExt as _;
 use gateway_policy::limits::{
     aggregator::Aggregator,
     message::{Broadcast, Incarnation, Report, Steady},
-    wire::{self, Pieces, SHARDS},
+    wire::{Pieces, SHARDS},
 };
-use serde::Serialize;
 use tokio::{
     sync::watch,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::office::{Office, Standing};
+use self::{
+    office::{Office, Standing},
+    telling::{next_round, send},
+};
 use crate::{
     nats::Link,
     status::{Metrics, Part},
     warehouse::Warehouse,
 };
 
-/// How often gateways are told.
-const TELL: Duration = Duration::from_millis(50);
 /// How often the office is renewed, or asked for.
 const RENEW: Duration = Duration::from_millis(500);
 /// A message that cannot be handed over in this time is dropped: the next one says all that it said.
 const SEND: Duration = Duration::from_millis(200);
+/// For how long a piece of a report waits for the next one, or for up to twice as long. Gateways send them at once; this is for those
+/// that are gone.
+const PIECE: Duration = Duration::from_secs(5);
 /// Between a session that failed and the next.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -85,6 +89,10 @@ pub struct Status {
     unsent: AtomicU64,
     /// Whether the last one could not be.
     is_failing: AtomicBool,
+    /// Messages that would have been more pieces than anybody puts together.
+    too_long: AtomicU64,
+    /// How long the last round of telling took, in microseconds.
+    round_us: AtomicU64,
     /// Budgets of which something was lent.
     budgets: AtomicU64,
     /// Of these, those of which the ledger has not said what was spent.
@@ -107,6 +115,28 @@ impl Status {
         if !self.is_failing.swap(true, Relaxed) {
             tracing::warn!(why, bytes, "gateways cannot be told of limits and budgets");
         }
+    }
+
+    /// Notes that so many messages were left out; it is said each time that they have become twice as many, since every round leaves
+    /// out the same ones again.
+    fn note_too_long(&self, many: u64, subject: &str) {
+        if many == 0 {
+            return;
+        }
+        let before = self.too_long.fetch_add(many, Relaxed);
+        let all = before.saturating_add(many);
+        if before.checked_ilog2() < all.checked_ilog2() {
+            tracing::warn!(
+                subject,
+                all,
+                "a gateway has more counters or budgets than can be told to it"
+            );
+        }
+    }
+
+    fn note_round(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.round_us.store(micros, Relaxed);
     }
 
     fn note_budgets(&self, known: usize, unproven: usize) {
@@ -175,6 +205,16 @@ impl Part for LimitsPart {
             "Messages to gateways on limits and budgets that could not be sent.",
             load(&self.0.unsent),
         );
+        out.counter(
+            "sluice_limits_too_long",
+            "Messages to gateways on limits and budgets that were left out, since they would have been more than 128 pieces.",
+            load(&self.0.too_long),
+        );
+        out.gauge(
+            "sluice_limits_round_us",
+            "How long the last round took in which gateways were told, in microseconds; the next one begins in 50 ms, or in twice that.",
+            load(&self.0.round_us),
+        );
     }
 }
 
@@ -187,6 +227,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) {
         begin: Instant::now(),
         heard_term: 0,
         pieces: Pieces::default(),
+        not_told: Incarnation([0; 16]),
         in_office,
         config: Arc::clone(&config),
     };
@@ -220,6 +261,8 @@ struct Work {
     heard_term: u64,
     /// Of reports that are not here as a whole.
     pieces: Pieces,
+    /// The last gateway that could not be told, with those after it: it is told last. At first nobody.
+    not_told: Incarnation,
     /// The term while it is in office, else 0.
     in_office: watch::Sender<u64>,
 }
@@ -254,7 +297,8 @@ impl Work {
             Err(error) => return error.to_string(),
         };
         self.config.status.set_trouble(None);
-        let [mut tell, mut renew, mut totals] = [TELL, RENEW, totals::EVERY].map(|time| {
+        let mut tell = Box::pin(sleep_until(tokio::time::Instant::now()));
+        let [mut renew, mut totals, mut piece] = [RENEW, totals::EVERY, PIECE].map(|time| {
             let mut interval = interval(time);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
@@ -269,8 +313,15 @@ impl Work {
                     Some(question) => self.answer(client, &question).await,
                     None => return "questions about limits cannot be heard".to_owned(),
                 },
-                _ = tell.tick() => self.tell(client).await,
+                () = &mut tell => {
+                    let began = tokio::time::Instant::now();
+                    self.tell(client).await;
+                    let ended = tokio::time::Instant::now();
+                    self.config.status.note_round(ended.duration_since(began));
+                    tell.as_mut().reset(next_round(began, ended));
+                }
                 _ = totals.tick() => self.tell_totals(client).await,
+                _ = piece.tick() => self.pieces.forget_waiting(),
                 _ = renew.tick() => {
                     if let Err(error) = self.hold(&mut office).await {
                         self.config.status.set_trouble(Some(error.to_string()));
@@ -311,9 +362,15 @@ impl Work {
         status.gateways.store(told.len() as u64, Relaxed);
         let counters: usize = self.shards.iter().map(Aggregator::counters).sum();
         status.counters.store(counters as u64, Relaxed);
-        for (to, parts) in told {
+        let mut after = told.split_off(&self.not_told);
+        let last = after.remove_entry(&self.not_told);
+        for (to, parts) in after.into_iter().chain(told).chain(last) {
             let subject = subjects::limits_told(Uuid::from_bytes(to.0));
-            send(client, &subject, parts, status).await;
+            if !send(client, &subject, parts, status).await {
+                // What the next ones are told would be taken no sooner: the round is over, and they come first in the next one.
+                self.not_told = to;
+                return;
+            }
         }
     }
 
@@ -337,8 +394,7 @@ impl Work {
 
     /// Says how the counters of one rule stand, to whoever asks for it.
     async fn answer(&self, client: &Client, question: &async_nats::Message) {
-        let rule = Uuid::from_slice(&question.payload);
-        let (Some(to), Ok(rule)) = (&question.reply, rule) else {
+        let Some((to, rule)) = totals::asked(question) else {
             return;
         };
         if self.shards[0].term(self.steady()).is_none() {
@@ -348,7 +404,7 @@ impl Work {
         let shards = self.shards.iter();
         let all = shards.flat_map(|it| it.standings_of(rule.into_bytes(), wall));
         let all = all.map(|(id, standing)| totals::of_counter(&id, &standing, wall));
-        totals::tell(client, to.as_str(), &LimitTotals::of(all, wall)).await;
+        totals::tell(client, to, &LimitTotals::of(all, wall)).await;
     }
 
     /// Renews the office, or takes it where nobody else has it.
@@ -378,26 +434,4 @@ fn sender(message: &async_nats::Message) -> u128 {
     let last = message.subject.rsplit('.').next();
     let incarnation = last.and_then(|it| it.parse::<Uuid>().ok());
     incarnation.map_or(0, |it| it.as_u128())
-}
-
-/// Tells a gateway what shards say.
-async fn send<T: Serialize>(
-    client: &Client,
-    subject: &str,
-    parts: Vec<(usize, T)>,
-    status: &Status,
-) {
-    let most_bytes = match client.server_info().max_payload {
-        0 => wire::MOST_BYTES,
-        most => most,
-    };
-    for message in wire::write(parts, most_bytes) {
-        let bytes = message.len();
-        let sending = client.publish(subject.to_owned(), message.into());
-        let sent = match timeout(SEND, sending).await {
-            Ok(sent) => sent.map_err(|error| error.to_string()),
-            Err(_) => Err("it takes too long".to_owned()),
-        };
-        status.note_sent(bytes, sent);
-    }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use async_nats::Client;
+use async_nats::{Client, Message};
 use events_schema::{
+    subjects,
     time::Timestamp,
     totals::{LimitTotal, LimitTotals},
     usage::{LimitMeasure, LimitPeriod},
@@ -32,6 +33,14 @@ pub(super) async fn tell(client: &Client, subject: &str, totals: &LimitTotals) {
     if !matches!(sent, Ok(Ok(()))) {
         tracing::debug!("how limits stand was not told");
     }
+}
+
+/// Where an answer is to be told, and of which rule; `None`: nobody asks who may. What is answered goes where answers are heard, and
+/// nowhere else, whatever the question says: this process may publish on streams, and to gateways.
+pub(super) fn asked(question: &Message) -> Option<(&str, Uuid)> {
+    let to = question.reply.as_ref()?.as_str();
+    let rule = Uuid::from_slice(&question.payload).ok()?;
+    subjects::is_limits_answer(to).then_some((to, rule))
 }
 
 /// A counter of a rate limit.

@@ -22,7 +22,10 @@ use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::servers::{ClickHouse, Nats, eventually};
+use crate::{
+    asking::{ask, is_answered_nowhere_else},
+    servers::{ClickHouse, Nats, eventually},
+};
 
 /// How long an answer is waited for before it is asked for again: a worker may just be taking office.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -282,6 +285,22 @@ async fn budgets_are_lent_though_the_ledger_is_away() {
     let _worker = Worker::start_with(&nats, &nowhere, 1).await;
     let mut gateway = Gateway::start(&nats, 1, budget(1), 1_000).await;
     gateway.ask(100).await;
+    // More may have been spent, of which the ledger knows: whoever asks is told so.
+    let rule = Uuid::from_bytes(budget(1).counter.rule);
+    let told = ask(&gateway.client, subjects::BUDGETS_TOTALS_OF, rule).await;
+    let told = told.expect("it is answered");
+    let is_lower_bound = told.totals.iter().map(|it| it.is_lower_bound);
+    assert_eq!(is_lower_bound.collect::<Vec<_>>(), [true]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_budgets_stand_is_answered_where_answers_are_heard_and_nowhere_else() {
+    let nats = Nats::start().await;
+    let nowhere = format!("http://127.0.0.1:{}", crate::servers::free_port());
+    let _worker = Worker::start_with(&nats, &nowhere, 1).await;
+    let client = async_nats::connect(nats.url()).await;
+    let client = client.expect("NATS is there");
+    is_answered_nowhere_else(&client, subjects::BUDGETS_TOTALS_OF).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -195,6 +195,7 @@ fn asked(policy: u8, exceeded: bool) -> LimitSeen {
             own: 3,
             known: 97,
             share: 1 << 30,
+            cut_off: None,
             free: None,
         },
         exceeded,

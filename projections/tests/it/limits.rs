@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_nats::{Client, Subscriber};
-use events_schema::{subjects, time::Timestamp, totals::LimitTotals};
+use events_schema::{subjects, time::Timestamp};
 use futures_util::StreamExt as _;
 use gateway_policy::limits::{
     Measure, Share,
-    counter::{Mode, Terms},
+    counter::{Mode, Terms, WhenCutOff},
     gateway::Gateway,
     message::{Broadcast, CounterId, Incarnation, Steady},
     period::Period,
@@ -18,7 +18,10 @@ use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::servers::{Nats, eventually, free_port};
+use crate::{
+    asking::{ask, is_answered_nowhere_else},
+    servers::{Nats, eventually, free_port},
+};
 
 /// The shard in which all counters lie.
 const SHARD: usize = 3;
@@ -97,7 +100,10 @@ impl Node {
         let subject = subjects::limits_told(incarnation);
         let mut gateway = Gateway::new(Incarnation([id; 16]), Steady(0));
         for counter in counters {
-            let place = gateway.place(*counter, Terms::of_rate_limit(MOST, Mode::Enforce));
+            let place = gateway.place(
+                *counter,
+                Terms::of_rate_limit(MOST, Mode::Enforce, WhenCutOff::Alone),
+            );
             let counter = &mut gateway.counters()[place];
             counter.note(1, false);
             let _ = counter.charge(1, noon());
@@ -204,20 +210,26 @@ async fn how_the_counters_of_one_rule_stand_is_answered_to_whoever_asks() {
     let asked_for = counters(2, 3);
     let mut node = Node::start(&nats, 1, &[&busy[..], &busy[..], &asked_for[..]].concat()).await;
     let client = node.client.clone();
+    let rule = Uuid::from_bytes([2; 16]);
     let answer = eventually("it is answered", async || {
         node.talk().await;
-        let question = vec![2; 16].into();
-        let asked = client.request(subjects::LIMITS_TOTALS_OF, question);
-        let answer = timeout(PATIENCE, asked).await.ok()?.ok()?;
-        let totals: LimitTotals = serde_json::from_slice(&answer.payload).expect("totals");
+        let totals = ask(&client, subjects::LIMITS_TOTALS_OF, rule).await?;
         (totals.counters == 3).then_some(totals)
     })
     .await;
-    let rule = Uuid::from_bytes([2; 16]);
     assert!(
         answer
             .totals
             .iter()
             .all(|it| it.rule == rule && it.used == 1)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_counters_stand_is_answered_where_answers_are_heard_and_nowhere_else() {
+    let nats = Nats::start().await;
+    let _worker = worker(&nats).await;
+    let client = async_nats::connect(nats.url()).await;
+    let client = client.expect("NATS is there");
+    is_answered_nowhere_else(&client, subjects::LIMITS_TOTALS_OF).await;
 }

@@ -1,6 +1,7 @@
 //! The projections on real servers: NATS and the embedded ClickHouse, each with a folder and a port
 //! of its own, and Postgres with a database of its own.
 
+mod asking;
 mod audit;
 mod budgets;
 mod corrections;

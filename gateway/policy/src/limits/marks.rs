@@ -25,7 +25,8 @@ pub struct Marks(Vec<u8>);
 const MOST_FULL: usize = 8_192;
 
 /// Counters of which nothing is left. A gateway that comes to use one refuses, until it is told how the counter stands: else the
-/// first request at each gateway would pass, of a limit of five as well. They are known by 32 bits of a hash each.
+/// first request at each gateway would pass, of a limit of five as well. They are known by 32 bits of a hash each; so one may be
+/// taken for another, of which there is plenty left, and whoever refuses is told how its counter stands, whichever it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Full(Vec<u32>);
 

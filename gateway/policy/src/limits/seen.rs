@@ -1,7 +1,7 @@
 //! The same decision once more, from the record of a request alone: for whoever wants to know why it was refused, or was not.
 
 use events_schema::{
-    events::LimitMode,
+    events::{LimitMode, LimitWhenCutOff},
     usage::{CounterSeen, Instead, LimitPeriod, LimitSeen},
 };
 
@@ -36,8 +36,18 @@ fn numbers_do(seen: &LimitSeen) -> bool {
     let LimitSeen { most, cost, .. } = *seen;
     match seen.counter {
         CounterSeen::Shared {
-            own, known, share, ..
-        } => fits(own, known, cost, most, Share::of_2_32(share)),
+            own,
+            known,
+            share,
+            cut_off,
+            free: _,
+        } => match cut_off {
+            Some(LimitWhenCutOff::Open) => true,
+            Some(LimitWhenCutOff::Closed) => false,
+            Some(LimitWhenCutOff::Alone) | None => {
+                fits(own, known, cost, most, Share::of_2_32(share))
+            }
+        },
         CounterSeen::Leased {
             ceiling,
             taken,

@@ -30,7 +30,7 @@ pub const MOST_BYTES: usize = 512 * 1024;
 /// What a piece says before its bytes: [`PIECE`], the hash of the whole message, which piece it is, and how many there are.
 const PIECE_HEAD: usize = 1 + 8 + 2 + 2;
 
-/// Of so many pieces a message consists at most: 64 MiB, more than a million rows.
+/// Of so many pieces a message consists at most: 64 MiB, more than a million rows, where NATS takes messages of [`MOST_BYTES`].
 const MOST_PIECES: u16 = 128;
 
 /// Of so many senders pieces are kept at most, while the others are awaited.
@@ -65,8 +65,17 @@ pub fn read_one<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
     postcard::from_bytes(rest).map_err(|_| Unreadable)
 }
 
+/// What is written down for one receiver.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// To be sent in this order. Where one cannot be, those after it may be pieces of the same message, and worth nothing.
+    pub messages: Vec<Vec<u8>>,
+    /// How many are not among them: they would be more pieces than anybody puts together.
+    pub too_long: u64,
+}
+
 /// What shards say, as few messages, none of which is longer than so many bytes, or than [`MOST_BYTES`]: what one shard says may
-/// be several pieces.
+/// be several pieces. What would be too many of them is left out.
 ///
 /// # Panics
 /// Never: what is written holds nothing that cannot be.
@@ -74,44 +83,58 @@ pub fn write<T: Serialize>(
     parts: impl IntoIterator<Item = (usize, T)>,
     most_bytes: usize,
 ) -> Vec<Vec<u8>> {
+    write_down(parts, most_bytes).messages
+}
+
+/// As [`write`], and says how much was left out.
+///
+/// # Panics
+/// Never: what is written holds nothing that cannot be.
+pub fn write_down<T: Serialize>(
+    parts: impl IntoIterator<Item = (usize, T)>,
+    most_bytes: usize,
+) -> Written {
     let most_bytes = most_bytes.min(MOST_BYTES);
-    let mut messages = Vec::new();
+    let mut written = Written::default();
     let mut message = vec![MESSAGE];
     for (shard, part) in parts {
         let part = (u8::try_from(shard).unwrap_or(u8::MAX), part);
         let part = postcard::to_allocvec(&part).expect("it goes into memory");
         if message.len() > 1 && message.len() + part.len() > most_bytes {
-            push(
-                &mut messages,
-                std::mem::replace(&mut message, vec![MESSAGE]),
-                most_bytes,
-            );
+            let full = std::mem::replace(&mut message, vec![MESSAGE]);
+            written.push(full, most_bytes);
         }
         message.extend(part);
     }
     if message.len() > 1 {
-        push(&mut messages, message, most_bytes);
+        written.push(message, most_bytes);
     }
-    messages
+    written
 }
 
-/// Adds a message, in pieces where it is too long.
-fn push(messages: &mut Vec<Vec<u8>>, message: Vec<u8>, most_bytes: usize) {
-    if message.len() <= most_bytes {
-        messages.push(message);
-        return;
-    }
-    let each = most_bytes.saturating_sub(PIECE_HEAD).max(1);
-    let many = u16::try_from(message.len().div_ceil(each)).unwrap_or(u16::MAX);
-    let hash = hash_of(&message);
-    for (at, bytes) in (0..many).zip(message.chunks(each)) {
-        let mut piece = Vec::with_capacity(PIECE_HEAD + bytes.len());
-        piece.push(PIECE);
-        piece.extend(hash);
-        piece.extend(at.to_be_bytes());
-        piece.extend(many.to_be_bytes());
-        piece.extend(bytes);
-        messages.push(piece);
+impl Written {
+    /// Adds a message, in pieces where it is too long for one.
+    fn push(&mut self, message: Vec<u8>, most_bytes: usize) {
+        if message.len() <= most_bytes {
+            self.messages.push(message);
+            return;
+        }
+        let each = most_bytes.saturating_sub(PIECE_HEAD).max(1);
+        let many = u16::try_from(message.len().div_ceil(each));
+        let Some(many) = many.ok().filter(|many| *many <= MOST_PIECES) else {
+            self.too_long += 1;
+            return;
+        };
+        let hash = hash_of(&message);
+        for (at, bytes) in (0..many).zip(message.chunks(each)) {
+            let mut piece = Vec::with_capacity(PIECE_HEAD + bytes.len());
+            piece.push(PIECE);
+            piece.extend(hash);
+            piece.extend(at.to_be_bytes());
+            piece.extend(many.to_be_bytes());
+            piece.extend(bytes);
+            self.messages.push(piece);
+        }
     }
 }
 
@@ -136,6 +159,8 @@ struct Begun {
     many: u16,
     next: u16,
     bytes: Vec<u8>,
+    /// Whether no piece has come since [`Pieces::forget_waiting`].
+    is_waiting: bool,
 }
 
 impl Pieces {
@@ -158,6 +183,13 @@ impl Pieces {
         }
     }
 
+    /// Forgets what has waited for its next piece since this was called last: whoever sent it is gone, or has not sent all of it.
+    /// To be called now and then, where there are many senders.
+    pub fn forget_waiting(&mut self) {
+        self.begun
+            .retain(|_, begun| !std::mem::replace(&mut begun.is_waiting, true));
+    }
+
     fn add(&mut self, from: u128, piece: &[u8]) -> Result<Option<Vec<u8>>, Unreadable> {
         let (head, bytes) = piece.split_at_checked(PIECE_HEAD).ok_or(Unreadable)?;
         let hash = *head[1..].first_chunk::<8>().ok_or(Unreadable)?;
@@ -170,13 +202,13 @@ impl Pieces {
             if self.begun.len() >= MOST_SENDERS && !self.begun.contains_key(&from) {
                 self.begun.clear();
             }
-            let bytes = Vec::with_capacity(bytes.len() * usize::from(many));
-            let next = 0;
+            // What is there takes memory, and not what is said to come.
             let begun = Begun {
                 hash,
                 many,
-                next,
-                bytes,
+                next: 0,
+                bytes: Vec::new(),
+                is_waiting: false,
             };
             self.begun.insert(from, begun);
         }
@@ -189,6 +221,7 @@ impl Pieces {
         }
         begun.bytes.extend(bytes);
         begun.next += 1;
+        begun.is_waiting = false;
         if begun.next < many {
             return Ok(None);
         }
@@ -274,6 +307,60 @@ mod tests {
                 vec![]
             };
             assert_eq!(heard(&mut pieces, &mixed), whole);
+        }
+    }
+
+    #[test]
+    fn a_first_piece_takes_no_more_memory_than_it_is_long() {
+        let message = [PIECE_OF_MANY.as_slice(), &[7; 1_000]].concat();
+        let mut pieces = Pieces::default();
+        assert_eq!(pieces.read::<Vec<u64>>(FROM, &message), Ok(vec![]));
+        let taken = pieces.begun.values().map(|begun| begun.bytes.capacity());
+        assert!(taken.sum::<usize>() < 2_000);
+    }
+
+    /// The head of the first of as many as there may be.
+    const PIECE_OF_MANY: [u8; PIECE_HEAD] = [PIECE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 128];
+
+    #[test]
+    fn what_waits_for_its_next_piece_for_long_is_forgotten_and_what_does_not_is_kept() {
+        let messages = write([(3, vec![u64::MAX; 300])], 1_000);
+        let [first, rest @ .., last] = &messages[..] else {
+            panic!("{} pieces", messages.len());
+        };
+        assert!(rest.len() > 1);
+        let mut pieces = Pieces::default();
+        heard(&mut pieces, std::slice::from_ref(first));
+        for piece in rest {
+            pieces.forget_waiting();
+            assert_eq!(heard(&mut pieces, std::slice::from_ref(piece)), []);
+        }
+        pieces.forget_waiting();
+        let whole = [(3, vec![u64::MAX; 300])];
+        assert_eq!(heard(&mut pieces, std::slice::from_ref(last)), whole);
+        heard(&mut pieces, std::slice::from_ref(first));
+        pieces.forget_waiting();
+        pieces.forget_waiting();
+        assert!(pieces.begun.is_empty());
+    }
+
+    #[test]
+    fn what_would_be_too_many_pieces_is_left_out_and_said_to_be() {
+        const MOST: usize = 100;
+        let room = usize::from(MOST_PIECES) * (MOST - PIECE_HEAD);
+        // What says that it is a message, its shard, and how many there are take four.
+        for (long, too_long) in [(room - 4, 0), (room - 3, 1), (70_000 * MOST, 1)] {
+            let (short, long) = (vec![1_u8; 10], vec![1_u8; long]);
+            let parts = [(3, short.clone()), (4, long.clone()), (5, short.clone())];
+            let written = write_down(parts.clone(), MOST);
+            assert_eq!(written.too_long, too_long);
+            let mut pieces = Pieces::default();
+            let messages = written.messages.iter();
+            let read = messages.map(|it| pieces.read::<Vec<u8>>(FROM, it).expect("ours"));
+            let read: Vec<_> = read.flatten().collect();
+            let expected = parts.into_iter();
+            let expected = expected.filter(|(shard, _)| too_long == 0 || *shard != 4);
+            assert_eq!(read, expected.collect::<Vec<_>>());
         }
     }
 

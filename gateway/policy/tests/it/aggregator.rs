@@ -5,6 +5,7 @@ use gateway_policy::limits::{
     aggregator::{Aggregator, OFFICE_US, POOL},
     counter::JOINER_SHARE,
     gateway::{Gateway, SHARE_LIFETIME_US},
+    marks::Full,
     message::{CounterId, Incarnation, Report, Steady},
     period::Period,
 };
@@ -107,6 +108,49 @@ fn shares_follow_what_is_asked_for_once_a_limit_is_close() {
     let shares = table.shares();
     assert!(shares[0] >= 80 && shares[1] >= 6, "{shares:?}");
     assert!(shares.iter().sum::<u64>() <= 101, "{shares:?}");
+}
+
+/// Two counters that are told apart by no bit of what is said of those that are used up.
+fn taken_for_each_other() -> [CounterId; 2] {
+    const AT_ONCE: u32 = 8_192;
+    let of = |number: u32| {
+        let mut segment = [0; 16];
+        segment[..4].copy_from_slice(&number.to_be_bytes());
+        CounterId {
+            segment,
+            ..counter()
+        }
+    };
+    let some: Vec<CounterId> = (0..AT_ONCE).map(of).collect();
+    let full = Full::of(&some);
+    let mut others = (AT_ONCE..u32::MAX).map(of);
+    let other = others.find(|it| full.holds(it)).expect("one in 2^19 is");
+    let one = some.into_iter().find(|it| Full::of([it]).holds(&other));
+    [one.expect("it is one of them"), other]
+}
+
+#[test]
+fn a_counter_that_is_taken_for_one_that_is_used_up_refuses_until_it_is_told_how_it_stands() {
+    let [used_up, other] = taken_for_each_other();
+    let mut table = Table::new(2);
+    let place = table.gateways[0].place(used_up, limit(1_000));
+    let _ = table.gateways[0].counters()[place].charge(1_000, table.wall);
+    table.steps(3);
+    let ask = |table: &mut Table, counter| {
+        let (reach, wall) = (table.gateways[1].reach(table.now), table.wall);
+        let place = table.gateways[1].place(counter, limit(1_000));
+        let counter = &mut table.gateways[1].counters()[place];
+        let admits = counter.admits(1, reach, wall);
+        counter.note(1, !admits);
+        admits
+    };
+    assert!(!ask(&mut table, other), "it is not known which one it is");
+    table.steps(1);
+    assert!(ask(&mut table, other), "it is another");
+    // Of the one that is used up it is told so.
+    assert!(!ask(&mut table, used_up));
+    table.steps(1);
+    assert!(!ask(&mut table, used_up));
 }
 
 #[test]

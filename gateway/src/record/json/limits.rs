@@ -1,7 +1,7 @@
 //! Limits as they were seen, as JSON: of a request that limits concern they are half of its record.
 
 use events_schema::{
-    events::LimitMode,
+    events::{LimitMode, LimitWhenCutOff},
     usage::{CounterSeen, LimitMeasure, LimitOf, LimitSeen},
 };
 
@@ -71,11 +71,18 @@ impl Json<'_> {
                 own,
                 known,
                 share,
+                cut_off,
                 free,
             } => {
                 self.text(r#","counter":{"shared":{"own":"#).number(own);
                 self.text(r#","known":"#).number(known);
                 self.text(r#","share":"#).number(share);
+                self.text(match cut_off {
+                    None => "",
+                    Some(LimitWhenCutOff::Alone) => r#","cut_off":"alone""#,
+                    Some(LimitWhenCutOff::Open) => r#","cut_off":"open""#,
+                    Some(LimitWhenCutOff::Closed) => r#","cut_off":"closed""#,
+                });
                 self.numbered(r#","free":"#, free);
             }
             CounterSeen::Leased {
@@ -121,6 +128,7 @@ mod tests {
             own: 3,
             known: u64::MAX,
             share: 1 << 32,
+            cut_off: None,
             free: None,
         };
         let seen = LimitSeen {
@@ -142,6 +150,7 @@ mod tests {
                 own: 0,
                 known: 1,
                 share: 0,
+                cut_off: None,
                 free: Some(2),
             },
             mode: Some(LimitMode::Audit),
@@ -188,6 +197,21 @@ mod tests {
         ];
         all.extend(instead.map(|it| LimitSeen {
             instead: Some(it),
+            ..seen
+        }));
+        let then = [
+            LimitWhenCutOff::Alone,
+            LimitWhenCutOff::Open,
+            LimitWhenCutOff::Closed,
+        ];
+        all.extend(then.map(|then| LimitSeen {
+            counter: CounterSeen::Shared {
+                own: 0,
+                known: 0,
+                share: 7,
+                cut_off: Some(then),
+                free: None,
+            },
             ..seen
         }));
         for limits in [all, Vec::new()] {

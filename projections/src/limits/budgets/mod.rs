@@ -7,6 +7,7 @@
 
 mod arrived;
 mod before;
+mod questions;
 mod spent;
 mod store;
 mod turns;
@@ -18,7 +19,12 @@ use std::{
 };
 
 use async_nats::{Client, jetstream};
-use events_schema::{id::BudgetPolicyId, subjects, time::Timestamp, totals::LimitTotals};
+use events_schema::{
+    id::BudgetPolicyId,
+    subjects,
+    time::Timestamp,
+    totals::{LimitTotal, LimitTotals},
+};
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use gateway_policy::limits::{
     Measure,
@@ -34,11 +40,12 @@ use uuid::Uuid;
 
 use self::{
     before::Before,
+    questions::Questions,
     spent::{Asked, Said, Spent},
     store::{Error, Store},
     turns::Turns,
 };
-use super::{AGAIN, Config, SEND, Status, send, sender, totals};
+use super::{AGAIN, Config, PIECE, SEND, Status, send, sender, totals};
 use crate::{corrections, warehouse::WarehouseError};
 
 /// How often it is looked whether something is left to be planned, or to be asked of the ledger.
@@ -112,8 +119,8 @@ struct Work<'c> {
     turns: Turns,
     begin: Instant,
     writes: FuturesUnordered<BoxFuture<'static, Written>>,
-    /// What the ledger is to be asked for, and since when.
-    unasked: BTreeMap<BudgetId, Instant>,
+    /// What the ledger is to be asked for.
+    questions: Questions,
     /// The question that is under way.
     asking: Option<BoxFuture<'static, Result<Said, WarehouseError>>>,
     /// What was used before gateways counted it.
@@ -126,8 +133,6 @@ struct Work<'c> {
     corrected: BTreeMap<BudgetId, i64>,
     /// Up to which pass of corrections that is; `None`: it has not been looked.
     corrected_to: Option<u64>,
-    /// What is to be asked once more when what is being asked has been answered.
-    ask_again: BTreeSet<BudgetId>,
     /// The question which is the newest that is under way.
     looking: Option<BoxFuture<'static, Result<u64, WarehouseError>>>,
     /// When it was asked last.
@@ -155,7 +160,7 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
     let context = jetstream::new(client.clone());
     let (store, records) = Store::open(context, config.replicas).await?;
     let mut work = Work::begin(config, client, store, records);
-    let [mut tick, mut tell] = [TICK, totals::EVERY].map(|time| {
+    let [mut tick, mut tell, mut piece] = [TICK, totals::EVERY, PIECE].map(|time| {
         let mut interval = interval(time);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         interval
@@ -179,6 +184,7 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
             newest = pending(&mut work.looking) => work.corrected(newest),
             () = pending(&mut work.arriving) => tracing::info!("all records have been counted that were there before"),
             _ = tick.tick() => work.tick(),
+            _ = piece.tick() => work.pieces.forget_waiting(),
             _ = tell.tick() => {
                 let (totals, used) = work.totals();
                 totals::tell(client, subjects::BUDGETS_TOTALS, &totals).await;
@@ -192,7 +198,10 @@ async fn session(config: &Config, client: &Client) -> Result<Infallible, Error> 
 async fn tell(client: &Client, told: BTreeMap<Incarnation, Vec<(usize, Leases)>>, status: &Status) {
     for (to, parts) in told {
         let subject = subjects::limits_leases(Uuid::from_bytes(to.0));
-        send(client, &subject, parts, status).await;
+        if !send(client, &subject, parts, status).await {
+            // They ask again, and what is lent to them is told again.
+            return;
+        }
     }
 }
 
@@ -217,11 +226,11 @@ impl<'c> Work<'c> {
     ) -> Self {
         let wall = (config.now)();
         let mut of_shards = vec![Vec::new(); SHARDS];
-        let mut unasked = BTreeMap::new();
+        let mut questions = Questions::default();
         let begin = Instant::now();
         for record in records.into_iter().filter(|it| !is_over(&it.budget, wall)) {
             // What its gateways have spent beyond their leases, if they are gone.
-            unasked.insert(record.budget, begin);
+            questions.about(record.budget, begin);
             of_shards[shard_of(&record.budget.counter)].push(record);
         }
         let shards = of_shards.into_iter().map(|records| Shard {
@@ -237,14 +246,13 @@ impl<'c> Work<'c> {
             turns: Turns::default(),
             begin,
             writes: FuturesUnordered::new(),
-            unasked,
+            questions,
             asking: None,
             before: Before::begin(jetstream::new(client.clone()), config.warehouse.clone()),
             arriving: Some(arrived::all(jetstream::new(client.clone())).boxed()),
             counted_before: BTreeMap::new(),
             corrected: BTreeMap::new(),
             corrected_to: None,
-            ask_again: BTreeSet::new(),
             looking: None,
             looked_at: begin,
             ask_at: begin,
@@ -285,7 +293,7 @@ impl<'c> Work<'c> {
             shard.heard.insert(incarnation, Heard { number, sent_at });
             for row in rows.iter().filter(|row| !is_over(&row.budget, wall)) {
                 if shard.treasury.merge(incarnation, row, now) {
-                    self.unasked.insert(row.budget, Instant::now());
+                    self.questions.about(row.budget, Instant::now());
                 }
             }
             heard.push((at, incarnation));
@@ -318,16 +326,22 @@ impl<'c> Work<'c> {
         tell(self.client, told, &self.config.status).await;
     }
 
+    /// How all budgets stand.
+    fn standings(&self) -> impl Iterator<Item = (BudgetId, LimitTotal)> {
+        let now = self.steady();
+        let all = self.shards.iter();
+        let all = all.flat_map(move |it| it.treasury.standings(now));
+        let is_arriving = self.arriving.is_some();
+        all.map(move |(budget, mut standing)| {
+            standing.is_lower_bound |= is_arriving || self.questions.is_open(&budget);
+            (budget, totals::of_budget(&budget, &standing))
+        })
+    }
+
     /// How budgets stand: those that are used most, and those whose turn it is.
     fn totals(&mut self) -> (LimitTotals, LimitTotals) {
-        let (now, wall) = (self.steady(), (self.config.now)());
-        let all = self.shards.iter().flat_map(|it| it.treasury.standings(now));
-        let (is_arriving, unasked) = (self.arriving.is_some(), &self.unasked);
-        let all = all.map(|(budget, mut standing)| {
-            standing.is_lower_bound |= is_arriving || unasked.contains_key(&budget);
-            (budget, totals::of_budget(&budget, &standing))
-        });
-        let all: Vec<_> = all.collect();
+        let wall = (self.config.now)();
+        let all: Vec<_> = self.standings().collect();
         let used = LimitTotals {
             at: wall,
             counters: all.len() as u64,
@@ -339,13 +353,11 @@ impl<'c> Work<'c> {
 
     /// How the counters of one policy stand, and where whoever asks for it hears that.
     fn answer(&self, question: &async_nats::Message) -> Option<(String, LimitTotals)> {
-        let rule = Uuid::from_slice(&question.payload).ok()?;
-        let to = question.reply.as_ref()?.to_string();
-        let (now, wall) = (self.steady(), (self.config.now)());
-        let all = self.shards.iter().flat_map(|it| it.treasury.standings(now));
-        let all = all.filter(|(budget, _)| budget.counter.rule == rule.into_bytes());
-        let all = all.map(|(budget, standing)| totals::of_budget(&budget, &standing));
-        Some((to, LimitTotals::of(all, wall)))
+        let (to, rule) = totals::asked(question)?;
+        let of_rule = self.standings().filter(|(_, total)| total.rule == rule);
+        let of_rule = of_rule.map(|(_, total)| total);
+        let said = LimitTotals::of(of_rule, (self.config.now)());
+        Some((to.to_owned(), said))
     }
 
     /// Plans what is to be lent, and begins to write it down.
@@ -366,11 +378,11 @@ impl<'c> Work<'c> {
     fn ask(&mut self) {
         let wall = (self.config.now)();
         self.before.ask(wall);
-        if self.asking.is_some() || self.unasked.is_empty() || Instant::now() < self.ask_at {
+        if self.asking.is_some() || Instant::now() < self.ask_at {
             return;
         }
-        let unasked = self.unasked.iter();
-        let ready = unasked.filter(|(it, since)| self.before.is_ready(it, since.elapsed(), wall));
+        let open = self.questions.open();
+        let ready = open.filter(|(it, since)| self.before.is_ready(it, since.elapsed(), wall));
         let asked: Asked = ready
             .map(|(budget, _)| (*budget, self.before.had(budget)))
             .collect();
@@ -378,6 +390,7 @@ impl<'c> Work<'c> {
             return;
         }
         self.asked_at = Instant::now();
+        self.questions.ask();
         let warehouse = self.config.warehouse.clone();
         self.asking = Some(async move { spent::ask(&warehouse, &asked).await }.boxed());
     }
@@ -403,7 +416,10 @@ impl<'c> Work<'c> {
             "the ledger has said what was spent of budgets"
         );
         for (budget, spent) in spent {
-            self.unasked.remove(&budget);
+            if !self.questions.answered(&budget) {
+                // Nothing is lent by it: it may be about what the budget counted before, or about prices of before.
+                continue;
+            }
             match before.remove(&budget) {
                 Some(used) => self.counted_before.insert(budget, used),
                 None => self.counted_before.remove(&budget),
@@ -416,17 +432,6 @@ impl<'c> Work<'c> {
             let shard = &mut self.shards[shard_of(&budget.counter)];
             shard.treasury.ledger_said(&budget, spent, now);
         }
-        for budget in std::mem::take(&mut self.ask_again) {
-            self.unasked.entry(budget).or_insert_with(Instant::now);
-        }
-    }
-
-    /// The ledger is to be asked about a budget, also if it is being asked: that answer may be older.
-    fn ask_about(&mut self, budget: BudgetId) {
-        if self.asking.is_some() {
-            self.ask_again.insert(budget);
-        }
-        self.unasked.entry(budget).or_insert_with(Instant::now);
     }
 
     /// The budgets of these policies.
@@ -445,7 +450,7 @@ impl<'c> Work<'c> {
         for budget in self.budgets_of(&changed) {
             let shard = &mut self.shards[shard_of(&budget.counter)];
             shard.treasury.await_ledger(&budget);
-            self.ask_about(budget);
+            self.questions.about(budget, Instant::now());
         }
     }
 
@@ -469,7 +474,7 @@ impl<'c> Work<'c> {
             self.adjust(&budget, now);
             if self.before.is_of_new_limit(&budget) {
                 // More that counted before may have arrived.
-                self.ask_about(budget);
+                self.questions.about(budget, Instant::now());
             }
         }
     }
@@ -504,7 +509,7 @@ impl<'c> Work<'c> {
         let of_cost = known.filter(|it| it.counter.measure == Measure::Cost);
         let of_cost: Vec<BudgetId> = of_cost.copied().collect();
         for budget in of_cost {
-            self.ask_about(budget);
+            self.questions.about(budget, Instant::now());
         }
     }
 
@@ -556,13 +561,13 @@ impl<'c> Work<'c> {
     /// Lends without the ledger what has waited for it too long, and forgets what is over.
     fn tick(&mut self) {
         let (now, wall) = (self.steady(), (self.config.now)());
-        for (budget, since) in &self.unasked {
+        for (budget, since) in self.questions.open() {
             if since.elapsed() > GIVE_UP {
                 let shard = &mut self.shards[shard_of(&budget.counter)];
                 shard.treasury.ledger_said(budget, [], now);
             }
         }
-        let (store, unasked, turns) = (&mut self.store, &mut self.unasked, &mut self.turns);
+        let (store, questions, turns) = (&mut self.store, &mut self.questions, &mut self.turns);
         let (counted_before, corrected) = (&mut self.counted_before, &mut self.corrected);
         let mut known = 0;
         for shard in &mut self.shards {
@@ -572,13 +577,14 @@ impl<'c> Work<'c> {
                 shard.treasury.forget(&budget);
                 store.forget(&budget);
                 turns.forget(&budget);
-                unasked.remove(&budget);
+                questions.forget(&budget);
                 counted_before.remove(&budget);
                 corrected.remove(&budget);
             }
             known += shard.treasury.budgets().count();
         }
-        self.config.status.note_budgets(known, self.unasked.len());
+        let unproven = self.questions.open().count();
+        self.config.status.note_budgets(known, unproven);
         self.settle();
         self.look_for_corrections();
         self.mind_changes();

@@ -1,6 +1,6 @@
 //! In words, how a limit stood that was asked about a request, and what it said.
 
-use events_schema::events::LimitMode;
+use events_schema::events::{LimitMode, LimitWhenCutOff};
 use events_schema::usage::{CounterSeen, Instead, LimitMeasure, LimitOf, LimitPeriod, LimitSeen};
 
 use crate::format;
@@ -35,6 +35,7 @@ pub(super) fn told(limit: &LimitSeen) -> String {
             own,
             known,
             share,
+            cut_off,
             free,
         } => {
             let free = free.map_or_else(String::new, |free| {
@@ -49,8 +50,14 @@ pub(super) fn told(limit: &LimitSeen) -> String {
             } else {
                 "used"
             };
+            let went_by = match cut_off.map(silent) {
+                None => format!("its share of the rest was {percent} %"),
+                Some(came_to) => {
+                    format!("nothing had been heard of the others for ten seconds: {came_to}")
+                }
+            };
             format!(
-                "all gateways were known to have {used} {}, this one {} more{free}, and its share of the rest was {percent} %",
+                "all gateways were known to have {used} {}, this one {} more{free}, and {went_by}",
                 amount(known),
                 amount(own)
             )
@@ -95,18 +102,23 @@ pub(super) fn told(limit: &LimitSeen) -> String {
 /// What decided where the numbers did not.
 const fn why(instead: Instead) -> &'static str {
     match instead {
-        Instead::Open => {
-            "; the gateway was cut off, and what happens then is that everything passes"
-        }
-        Instead::Closed => {
-            "; the gateway was cut off, and what happens then is that nothing passes"
-        }
+        Instead::Open => "; nobody lent any more, and its policy lets everything through then",
+        Instead::Closed => "; nobody lent any more, and its policy lets nothing through then",
         Instead::Unanswered => {
-            "; nobody answered about a lease in time, and what happens then is that everything passes"
+            "; nobody answered about a lease in time, and its policy lets everything through then"
         }
         Instead::Ended => "; its lease had ended, and no other had come",
         Instead::Full => "; all gateways were told that nothing is left",
         Instead::Left => "; the gateway was about to end",
+    }
+}
+
+/// What a limit does at a gateway that is cut off.
+const fn silent(then: LimitWhenCutOff) -> &'static str {
+    match then {
+        LimitWhenCutOff::Alone => "it kept the limit by itself",
+        LimitWhenCutOff::Open => "its policy lets everything through then",
+        LimitWhenCutOff::Closed => "its policy lets nothing through then",
     }
 }
 
@@ -138,6 +150,7 @@ mod tests {
             own: 3,
             known: 5,
             share: 1 << 31,
+            cut_off: None,
             free: None,
         };
         let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
@@ -166,6 +179,7 @@ mod tests {
             own: 3,
             known: 5,
             share: 1 << 31,
+            cut_off: None,
             free: None,
         };
         let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
@@ -184,17 +198,37 @@ mod tests {
             own: 3,
             known: 5,
             share: 1 << 31,
+            cut_off: None,
             free: Some(2),
         };
         let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
         let told = told(&LimitSeen {
-            exceeded: false,
-            instead: Some(Instead::Open),
+            instead: Some(Instead::Full),
             ..seen(of, LimitMeasure::Requests, counter)
         });
-        assert!(told.contains(" requests a day let through "), "{told}");
+        assert!(told.contains(" requests a day refused "), "{told}");
         assert!(told.contains("3 more, of which 2 had just ended"), "{told}");
-        assert!(told.ends_with("that everything passes."), "{told}");
+        assert!(told.ends_with("that nothing is left."), "{told}");
+    }
+
+    #[test]
+    fn a_gateway_that_was_cut_off_tells_what_it_went_by_instead_of_its_share() {
+        let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
+        let ends = |cut_off, expected: &str| {
+            let counter = CounterSeen::Shared {
+                own: 3,
+                known: 5,
+                share: 1 << 31,
+                cut_off: Some(cut_off),
+                free: None,
+            };
+            let told = told(&seen(of, LimitMeasure::Requests, counter));
+            assert!(told.ends_with(expected), "{told}");
+        };
+        let closed = "3 more, and nothing had been heard of the others for ten seconds: its policy lets nothing through then.";
+        ends(LimitWhenCutOff::Closed, closed);
+        ends(LimitWhenCutOff::Open, "lets everything through then.");
+        ends(LimitWhenCutOff::Alone, ": it kept the limit by itself.");
     }
 
     #[test]

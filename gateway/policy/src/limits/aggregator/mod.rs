@@ -307,7 +307,7 @@ impl Aggregator {
         let full = self.deal(office, now, wall);
         let adopting = office.is_adopting(now);
         let apart = self.apart();
-        let mut rows = self.rows(now, &apart);
+        let mut rows = self.rows(now, &apart, &full);
         let listening = self.members.iter().filter(|(_, it)| it.listens(now));
         listening
             .map(|(incarnation, member)| Broadcast {
@@ -348,8 +348,13 @@ impl Aggregator {
     }
 
     /// What each gateway is told of the counters that it has, as far as it does not say that it knows it. Of counters that have shares
-    /// of their own, it is always told.
-    fn rows(&mut self, now: Steady, apart: &Apart) -> BTreeMap<Incarnation, Vec<BroadcastRow>> {
+    /// of their own, it is always told; and as long as it may take one for used up that is not (`full`: those that are).
+    fn rows(
+        &mut self,
+        now: Steady,
+        apart: &Apart,
+        full: &Full,
+    ) -> BTreeMap<Incarnation, Vec<BroadcastRow>> {
         let listening = self.members.iter().filter(|(_, it)| it.listens(now));
         let mut rows: BTreeMap<Incarnation, Vec<BroadcastRow>> = listening
             .map(|(incarnation, _)| (*incarnation, Vec::new()))
@@ -366,8 +371,10 @@ impl Aggregator {
             let mut is_busy = book.is_some();
             for (to, part) in &tally.parts {
                 is_busy |= part.demand() > 0;
-                let is_told =
-                    book.is_some() || (is_marked && part.demand() > 0) || !part.knows(&totals);
+                let is_told = book.is_some()
+                    || (is_marked && part.demand() > 0)
+                    || !part.knows(&totals)
+                    || part.may_presume(id, full);
                 let Some(rows) = rows.get_mut(to).filter(|_| is_told) else {
                     continue;
                 };

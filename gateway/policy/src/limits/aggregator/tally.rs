@@ -7,7 +7,8 @@ use events_schema::time::Timestamp;
 use crate::{
     limits::period::SlotNumber,
     limits::{
-        message::{Amounts, BroadcastSlot, Incarnation, ReportRow, ReportSlot},
+        marks::Full,
+        message::{Amounts, BroadcastSlot, CounterId, Incarnation, ReportRow, ReportSlot},
         period::Period,
     },
 };
@@ -34,6 +35,8 @@ pub(super) struct Part {
     /// What was asked for before the last broadcast, when this incarnation's counter was younger.
     asked_before: u64,
     demand: u64,
+    /// Whether its incarnation has told of no slot last: it has admitted nothing, and knows of nothing that others have.
+    is_bare: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +108,13 @@ impl Part {
         })
     }
 
+    /// Whether its incarnation may refuse everything only since it takes the counter for one of these, of which nothing is left:
+    /// it does so from when the counter came up there until it is told how it stands, and counters are taken for one another where
+    /// 32 bits of a hash are the same.
+    pub(super) fn may_presume(&self, id: &CounterId, full: &Full) -> bool {
+        self.is_bare && full.holds(id)
+    }
+
     /// Says whether anything is new.
     fn merge(&mut self, row: &ReportRow, of_an_earlier_term: bool) -> bool {
         let mut is_news = self.asked != row.asked;
@@ -114,6 +124,7 @@ impl Part {
         }
         self.asked = row.asked;
         self.refused = row.refused;
+        self.is_bare = row.slots.is_empty();
         for said in &row.slots {
             let inherited = if of_an_earlier_term {
                 Some((said.total, said.included.net()))

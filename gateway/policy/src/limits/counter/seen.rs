@@ -1,6 +1,7 @@
 //! How a counter stands when it is asked: for the record of the request.
 
 use events_schema::{
+    events::LimitWhenCutOff,
     time::Timestamp,
     usage::{CounterSeen, Instead},
 };
@@ -33,6 +34,7 @@ impl Counter {
                 own,
                 known,
                 share: self.share_of(reach).parts(),
+                cut_off: self.when_cut_off(reach).map(told),
                 free: (free > 0).then_some(free),
             },
             instead: self.instead(reach),
@@ -40,15 +42,22 @@ impl Counter {
         }
     }
 
+    /// What a gateway that is cut off does is told by itself.
     fn instead(&self, reach: Reach) -> Option<Instead> {
         match (self.when_cut_off(reach), reach) {
             (_, Reach::Left) => Some(Instead::Left),
-            (Some(WhenCutOff::Closed), _) => Some(Instead::Closed),
-            (Some(WhenCutOff::Open), _) => Some(Instead::Open),
             (None, Reach::Together { silent_us: 0, .. }) if self.is_presumed_full => {
                 Some(Instead::Full)
             }
-            (Some(WhenCutOff::Alone) | None, Reach::Alone | Reach::Together { .. }) => None,
+            (Some(_) | None, Reach::Alone | Reach::Together { .. }) => None,
         }
+    }
+}
+
+const fn told(then: WhenCutOff) -> LimitWhenCutOff {
+    match then {
+        WhenCutOff::Alone => LimitWhenCutOff::Alone,
+        WhenCutOff::Open => LimitWhenCutOff::Open,
+        WhenCutOff::Closed => LimitWhenCutOff::Closed,
     }
 }

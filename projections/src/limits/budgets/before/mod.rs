@@ -153,7 +153,8 @@ impl Before {
         Some(known.used.get(budget).copied().unwrap_or(0))
     }
 
-    /// The policies that match something else than when this was called last.
+    /// The policies that match something else than when this was called last, and those that are new since: a gateway may have spoken
+    /// of them before.
     pub(super) fn changed(&mut self) -> BTreeSet<BudgetPolicyId> {
         if !self.definitions.has_changed().unwrap_or(false) {
             return BTreeSet::new();
@@ -163,13 +164,8 @@ impl Before {
         };
         let now = definitions.policies.iter();
         let now: BTreeMap<_, _> = now.map(|(id, it)| (*id, it.matches)).collect();
-        let before = self.noted.replace(now.clone());
-        let mut changed = BTreeSet::new();
-        for (id, since) in before.iter().flatten() {
-            if now.get(id).is_some_and(|now| now != since) {
-                changed.insert(*id);
-            }
-        }
+        let changed = differing(self.noted.as_ref(), &now);
+        self.noted = Some(now);
         changed
     }
 
@@ -288,6 +284,20 @@ impl Before {
     }
 }
 
+/// The policies that match something else now, or did not match anything before; none, where nothing was known before.
+fn differing(
+    before: Option<&BTreeMap<BudgetPolicyId, Since>>,
+    now: &BTreeMap<BudgetPolicyId, Since>,
+) -> BTreeSet<BudgetPolicyId> {
+    let Some(before) = before else {
+        return BTreeSet::new();
+    };
+    let differing = now
+        .iter()
+        .filter(|(id, since)| before.get(id) != Some(since));
+    differing.map(|(id, _)| *id).collect()
+}
+
 /// Whose budget it is.
 pub(super) const fn policy(budget: &BudgetId) -> BudgetPolicyId {
     BudgetPolicyId::from_bytes(budget.counter.rule)
@@ -321,4 +331,29 @@ fn is_of_now(definition: &Definition, wall: Timestamp) -> bool {
     let mut changes = definition.changes();
     periods.any(|it| it.window_began(wall) <= matches_until)
         || changes.any(|(it, since)| it.window_began(wall) <= since.at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policies(of: &[(u8, u64)]) -> BTreeMap<BudgetPolicyId, Since> {
+        let since = |position: u64| Since {
+            position,
+            at: Timestamp::MIN,
+        };
+        let of = of.iter();
+        of.map(|(id, position)| (BudgetPolicyId::from_bytes([*id; 16]), since(*position)))
+            .collect()
+    }
+
+    #[test]
+    fn policies_that_match_something_else_and_new_ones_differ_from_what_was_there() {
+        let before = policies(&[(1, 10), (2, 20), (3, 30)]);
+        let now = policies(&[(1, 10), (2, 40), (4, 50)]);
+        let ids = |ids: [u8; 2]| BTreeSet::from(ids.map(|it| BudgetPolicyId::from_bytes([it; 16])));
+        assert_eq!(differing(Some(&before), &now), ids([2, 4]));
+        // What is read of the history first is no news: nothing was lent by anything else.
+        assert_eq!(differing(None, &now), BTreeSet::new());
+    }
 }

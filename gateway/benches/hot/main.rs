@@ -51,7 +51,7 @@ use gateway::{
 use gateway_policy::{
     Asking, Caller, Configuration as _, Facts, Progress, Rules, authenticate, authorize,
     limits::{
-        Estimate, Spend,
+        Estimate, Spend, Take,
         admission::{Turn, admit},
         message::Incarnation,
     },
@@ -259,9 +259,11 @@ fn limits_and_budgets(stopwatch: &mut Stopwatch, config: &Memory) {
         asked.of_key(black_box(caller.key));
         let facts = Facts::of(config, caller, resolved, &metadata);
         let spend = Spend {
-            tokens: 700,
-            cost: 3_000,
-            is_open: false,
+            bounded: Take {
+                tokens: 700,
+                cost: 3_000,
+            },
+            ..Spend::default()
         };
         asked.of_budgets(&budgets.all(&facts), spend, &facts);
         settle(&asked);

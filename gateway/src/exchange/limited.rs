@@ -14,6 +14,10 @@ use crate::{
     limits::{Admitted, Asked, By, Decided, Outcome, Refused, Reservation, Settled},
 };
 
+/// Of so many limits a record tells how they stood, those first that were exceeded: a request may be tried several hundred times, and
+/// a record has to fit into a message.
+const MOST_TOLD: usize = 256;
+
 impl Exchange {
     /// Limits and budgets have decided on it, or on an attempt: notes what the record says of that. What waits is decided on
     /// again.
@@ -59,6 +63,10 @@ impl Exchange {
             *limits = take(&mut decided.seen);
         } else {
             limits.append(&mut decided.seen);
+        }
+        if limits.len() > MOST_TOLD {
+            limits.sort_by_key(|it| !it.exceeded);
+            limits.truncate(MOST_TOLD);
         }
     }
 

@@ -155,10 +155,16 @@ pub(super) fn fmt_overspent(overspent: &Overspent, f: &mut fmt::Formatter<'_>) -
             "The budget of the policy '{policy}' is used up: {amount} per {period}. It begins anew on {day} at 00:00 UTC."
         ),
         Why::TooLarge { cost, left } => {
-            let (cost, left) = (Amount(*cost, *measure), Amount(*left, *measure));
+            f.write_str("This request may take ")?;
+            if cost > most {
+                f.write_str("more than all")?;
+            } else {
+                write!(f, "up to {}", Amount(*cost, *measure))?;
+            }
+            let left = Amount(*left, *measure);
             write!(
                 f,
-                "This request may take up to {cost} of the budget of the policy '{policy}' ({amount} per {period}), of which {left} is left. A shorter prompt or a lower bound on the answer ('max_tokens') may fit; the budget begins anew on {day} at 00:00 UTC."
+                " of the budget of the policy '{policy}' ({amount} per {period}), of which {left} is left. A shorter prompt or a lower bound on the answer ('max_tokens') may fit; the budget begins anew on {day} at 00:00 UTC."
             )
         }
         Why::Lacks | Why::Held => write!(
@@ -259,6 +265,15 @@ mod tests {
             }),
             429,
             r#""insufficient_quota" | "request_exceeds_budget" | null | "This request may take up to $1.25 of the budget of the policy 'research' ($50.00 per month), of which $0.04 is left. A shorter prompt or a lower bound on the answer ('max_tokens') may fit; the budget begins anew on 2026-12-01 at 00:00 UTC.""#,
+        );
+        let more_than_all = overspent(Why::TooLarge {
+            cost: 50_000_000_001,
+            left: 50_000_000_000,
+        });
+        assert!(
+            more_than_all
+                .message("any")
+                .starts_with("This request may take more than all of the budget of the policy 'research' ($50.00 per month), of which $50.00 is left. ")
         );
         check(
             &overspent(Why::Lacks),

@@ -7,7 +7,7 @@ use events_schema::snapshot::entries::ArchivedKeyEntry;
 use gateway_policy::{
     EntryId, Facts, Matching, Measure, Rule, RuleLimit,
     limits::{
-        Estimate, Spend,
+        Estimate, Spend, Take,
         counter::{Mode, Terms, WhenCutOff},
         lease::Role,
         message::CounterId,
@@ -24,6 +24,9 @@ pub const MOST_LIMITS: usize = 2 + 8 * MOST_TEAMS;
 /// concern one request, and each is looked at with all others locked. What a request does not count for is in its record
 /// (`uncounted:budget_policy:…`) and in a metric.
 pub const MOST_BUDGETS: usize = 32;
+
+/// Of a request of which nothing has been said.
+const NOTHING: Take = Take { tokens: 0, cost: 0 };
 
 /// Whose limit it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,9 +99,8 @@ impl<'r> Asked<'r> {
             uncounted_budget: None,
             tokens: estimate.tokens(),
             spend: Spend {
-                tokens: 0,
-                cost: 0,
-                is_open: false,
+                bounded: NOTHING,
+                guessed: NOTHING,
             },
         }
     }
@@ -211,21 +213,11 @@ impl<'r> Asked<'r> {
             period: limit.period,
             segment,
         };
-        let cost = match limit.measure {
-            Measure::Requests => 1,
-            Measure::Tokens => self.spend.tokens,
-            Measure::Cost => self.spend.cost,
-        };
         OfBudget {
             shard: shard(&id),
             id,
             most: limit.most,
-            // A guess makes no request impossible: it reserves the whole budget at most. What the caller allows does.
-            cost: if self.spend.is_open {
-                cost.min(limit.most)
-            } else {
-                cost
-            },
+            cost: self.spend.of(limit.measure, limit.most),
             role,
         }
     }
@@ -259,7 +251,7 @@ impl<'r> Asked<'r> {
             let cost = match measure {
                 Measure::Requests => 1,
                 Measure::Tokens => self.tokens.min(most).max(1),
-                Measure::Cost => self.spend.cost.min(most).max(1),
+                Measure::Cost => self.spend.of(measure, most).min(most).max(1),
             };
             let _ = self.limits.try_push(OfLimit {
                 id,
@@ -337,7 +329,7 @@ impl Asked<'_> {
         limit: RuleLimit,
         cost: u64,
     ) {
-        self.spend.cost = cost;
+        self.spend.bounded.cost = cost;
         let of = self.of_budget(rule, segment, limit, role);
         self.budgets.push(of);
     }

@@ -54,7 +54,8 @@ pub mod share;
 pub mod wire;
 
 pub use cost::{
-    AnswerBound, Estimate, Measure, Spend, Standing, USUAL_ANSWER_TOKENS, estimate_input_tokens,
+    AnswerBound, Estimate, Measure, Spend, Standing, Take, USUAL_ANSWER_TOKENS,
+    estimate_input_tokens,
 };
 pub use period::SlotNumber;
 pub use share::Share;

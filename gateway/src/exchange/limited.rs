@@ -1,5 +1,7 @@
 //! What limits and budgets said to a request: for its record, and what they hold for it until its end.
 
+use std::mem::take;
+
 use events_schema::{
     id::{BudgetPolicyId, RateLimitPolicyId},
     usage::BudgetCharge,
@@ -52,8 +54,11 @@ impl Exchange {
             // Which policies apply has been told.
             Outcome::Overspent(_) | Outcome::Waits(_) => {}
         }
-        if let Some(seen) = decided.seen.take() {
-            self.limits.borrow_mut().extend(seen);
+        let mut limits = self.limits.borrow_mut();
+        if limits.is_empty() {
+            *limits = take(&mut decided.seen);
+        } else {
+            limits.append(&mut decided.seen);
         }
     }
 

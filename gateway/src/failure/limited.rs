@@ -12,8 +12,16 @@ use http::StatusCode;
 use super::{Row, SERVER};
 use crate::limits::{By, Overspent, Refused};
 
-/// As `OpenAI` tells rate limits.
+/// As `OpenAI` tells rate limits; one that cannot be checked is no fault of the caller's.
 pub(super) const fn limited_row(refused: &Refused) -> Row {
+    if refused.is_cut_off {
+        return Row {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            kind: SERVER,
+            code: "rate_limit_unavailable",
+            outcome: Outcome::LimitExceeded,
+        };
+    }
     Row {
         status: StatusCode::TOO_MANY_REQUESTS,
         kind: match refused.measure {
@@ -85,6 +93,9 @@ impl fmt::Display for Amount {
 }
 
 pub(super) fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if refused.is_cut_off {
+        return fmt_cut_off(refused, f);
+    }
     match &refused.by {
         By::Key => f.write_str("Rate limit reached for this API key")?,
         By::Policy(name) => write!(f, "Rate limit of the policy '{name}' reached")?,
@@ -105,6 +116,24 @@ pub(super) fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt:
         ),
         None => f.write_str(" It lets nothing through."),
     }
+}
+
+/// Of limits only those of policies may be closed.
+fn fmt_cut_off(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let amount = Amount(refused.most, refused.measure);
+    f.write_str("The rate limit")?;
+    if let By::Policy(name) = &refused.by {
+        write!(f, " of the policy '{name}'")?;
+    }
+    let time = if refused.period.is_at_a_time() {
+        "at a time".to_owned()
+    } else {
+        format!("per {}", period_name(refused.period))
+    };
+    write!(
+        f,
+        " ({amount} {time}) cannot be checked: this gateway has lost its connection to the other gateways, and the policy lets nothing through then. Please try again soon."
+    )
 }
 
 pub(super) fn fmt_overspent(overspent: &Overspent, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,6 +185,7 @@ mod tests {
             period: Period::SlidingMinute,
             most: 7,
             retry_after_us: Some(1_000_001),
+            is_cut_off: false,
         };
         check(
             &Failure::Limited(refused.clone()),
@@ -180,6 +210,27 @@ mod tests {
             }),
             429,
             r#""requests" | "rate_limit_exceeded" | null | "Rate limit of the policy 'research' reached: 7 requests at a time. Please try again when one of them has ended.""#,
+        );
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_checked_is_no_fault_of_the_callers() {
+        let refused = Failure::Limited(Refused {
+            by: By::Policy("research".into()),
+            measure: Measure::Tokens,
+            period: Period::Hour,
+            most: 7,
+            retry_after_us: Some(1_000_000),
+            is_cut_off: true,
+        });
+        check(
+            &refused,
+            503,
+            r#""server_error" | "rate_limit_unavailable" | null | "The rate limit of the policy 'research' (7 tokens per hour) cannot be checked: this gateway has lost its connection to the other gateways, and the policy lets nothing through then. Please try again soon.""#,
+        );
+        assert_eq!(
+            (refused.retry_after_seconds(), refused.is_final()),
+            (Some(1), false)
         );
     }
 

@@ -40,15 +40,22 @@ pub(super) struct OfLimit {
     pub(super) id: CounterId,
     pub(super) shard: u8,
     pub(super) mode: Mode,
+    when_cut_off: WhenCutOff,
     pub(super) most: u64,
     pub(super) cost: u64,
 }
 
 impl OfLimit {
     pub(super) const fn terms(&self) -> Terms {
-        Terms::of_rate_limit(self.most, self.mode)
+        Terms::of_rate_limit(self.most, self.mode, self.when_cut_off)
     }
 }
+
+/// What happens above all limits of a rule, and at a gateway that is cut off.
+type Choices = (Mode, WhenCutOff);
+
+/// Those of a key's own limits.
+const OF_KEYS: Choices = (Mode::Enforce, WhenCutOff::Alone);
 
 /// What is asked of one budget.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +109,11 @@ impl<'r> Asked<'r> {
         self.limits.is_empty() && self.budgets.is_empty()
     }
 
+    /// How many limits and budgets there are.
+    pub(super) const fn len(&self) -> usize {
+        self.limits.len() + self.budgets.len()
+    }
+
     /// The limits.
     pub(super) fn limits(&self) -> &[OfLimit] {
         &self.limits
@@ -129,7 +141,7 @@ impl<'r> Asked<'r> {
             let most = most.as_ref()?.to_native();
             Some(of_a_key(measure, most))
         });
-        self.group(key.id, [0; 16], Mode::Enforce, limits);
+        self.group(key.id, [0; 16], OF_KEYS, limits);
     }
 
     /// Asks the limits of a rate-limit policy's rule.
@@ -142,7 +154,7 @@ impl<'r> Asked<'r> {
         let segments = rule.segments(facts);
         for segment in segments.iter() {
             let limits = rule.limits(segment).iter().copied();
-            self.group(rule.id, *segment, mode, limits);
+            self.group(rule.id, *segment, (mode, rule.when_cut_off), limits);
         }
         self.rule = Some(rule);
         self.uncounted = segments.are_cut.then_some(rule);
@@ -227,7 +239,7 @@ impl<'r> Asked<'r> {
         &mut self,
         rule: EntryId,
         segment: EntryId,
-        mode: Mode,
+        (mode, when_cut_off): Choices,
         limits: impl Iterator<Item = RuleLimit>,
     ) {
         let mut shard_of_all = None;
@@ -253,6 +265,7 @@ impl<'r> Asked<'r> {
                 id,
                 shard: *shard_of_all.get_or_insert_with(|| shard(&id)),
                 mode,
+                when_cut_off,
                 most,
                 cost,
             });
@@ -305,15 +318,15 @@ impl Asked<'_> {
         &mut self,
         rule: EntryId,
         segment: EntryId,
-        mode: Mode,
+        choices: Choices,
         limits: &[RuleLimit],
     ) {
-        self.group(rule, segment, mode, limits.iter().copied());
+        self.group(rule, segment, choices, limits.iter().copied());
     }
 
     pub(super) fn limits_of_key(&mut self, key: EntryId, own: &[(Measure, u64)]) {
         let limits = own.iter().map(|(measure, most)| of_a_key(*measure, *most));
-        self.group(key, [0; 16], Mode::Enforce, limits);
+        self.group(key, [0; 16], OF_KEYS, limits);
     }
 
     pub(super) fn budget_of(

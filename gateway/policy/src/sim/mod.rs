@@ -15,4 +15,4 @@ pub use figures::{Figures, figures};
 pub use money::{MoneyOutcome, MoneySetup, run_money};
 pub use setup::{LimitSetup, Load, Network, Setup, Trouble};
 pub use truth::Breach;
-pub use world::{Outcome, WindowOutcome, run};
+pub use world::{CutOffs, Outcome, WindowOutcome, run};

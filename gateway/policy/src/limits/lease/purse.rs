@@ -210,6 +210,12 @@ impl Purse {
         self.committed
     }
 
+    /// What of its own that includes.
+    #[must_use]
+    pub const fn included(&self) -> u64 {
+        self.included
+    }
+
     /// What it reports. What nobody has asked for in the time of a lease is given back: from now on it is not spent. Of what was
     /// to spare all that time, though there were requests, half goes back: else what was lent for a large one that cost
     /// little in the end would stay here for as long as there are small ones.

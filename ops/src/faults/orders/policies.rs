@@ -3,8 +3,8 @@
 
 use events_schema::api::commands::NewCommand;
 use events_schema::events::{
-    BudgetAmount, BudgetLimit, BudgetRule, BudgetWindow, Choice, LimitMode, LimitUnit, LimitWindow,
-    LimitedSubject, RateLimit, RateLimitRule, When, WhenCutOff,
+    BudgetAmount, BudgetLimit, BudgetRule, BudgetWindow, Choice, LimitMode, LimitUnit,
+    LimitWhenCutOff, LimitWindow, LimitedSubject, RateLimit, RateLimitRule, When, WhenCutOff,
 };
 use events_schema::money::NanoUsd;
 use serde_json::Value;
@@ -144,12 +144,16 @@ fn requests(when: When, dice: &mut Dice) -> RateLimitRule {
         1 => LimitWindow::Hour,
         _ => LimitWindow::Day,
     };
-    limit_rule(
-        when,
-        window,
-        dice.between(PLENTY.start, PLENTY.end),
-        mode(dice),
-    )
+    let limit = dice.between(PLENTY.start, PLENTY.end);
+    let when_cut_off = match dice.between(0, 3) {
+        0 => LimitWhenCutOff::Alone,
+        1 => LimitWhenCutOff::Open,
+        _ => LimitWhenCutOff::Closed,
+    };
+    RateLimitRule {
+        when_cut_off,
+        ..limit_rule(when, window, limit, mode(dice))
+    }
 }
 
 fn money(when: When, dice: &mut Dice) -> BudgetRule {
@@ -193,6 +197,7 @@ pub(in crate::faults) fn limit_rule(
         .into(),
         overrides: [].into(),
         mode,
+        when_cut_off: LimitWhenCutOff::USUAL,
     }
 }
 

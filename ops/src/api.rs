@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use events_schema::api::Page;
 use events_schema::api::commands::{CommandAnswer, CommandRequest, NewCommand};
+use events_schema::api::declared::ApplyRequest;
 use events_schema::api::problem::Problem;
 use events_schema::api::session::{SessionInfo, SignIn};
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, SET_COOKIE};
@@ -152,6 +153,12 @@ impl Api {
     /// One command as it is; whatever the API says to it.
     pub(crate) async fn try_command(&self, request: &CommandRequest) -> Outcome<Answer> {
         self.call(Method::POST, "/commands", Some(&to_json(request)?))
+            .await
+    }
+
+    /// A document as it is; whatever the API says to it.
+    pub(crate) async fn try_apply(&self, request: &ApplyRequest) -> Outcome<Answer> {
+        self.call(Method::POST, "/apply", Some(&to_json(request)?))
             .await
     }
 

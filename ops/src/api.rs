@@ -1,6 +1,6 @@
 //! The control plane's public HTTP API, as this tool uses it: signed in as an operator.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use events_schema::api::Page;
 use events_schema::api::commands::{CommandAnswer, CommandRequest, NewCommand};
@@ -41,15 +41,19 @@ pub(crate) enum SignedIn {
 // === impl Api ===
 
 impl Api {
-    /// Signs in at `console`, for example `http://127.0.0.1:7700`.
-    pub(crate) async fn sign_in(console: &str, operator: &Operator) -> Outcome<SignedIn> {
+    /// Signs in at `console`, for example `http://127.0.0.1:7700`; `ca_file` has authorities to trust beside the system's.
+    pub(crate) async fn sign_in(
+        console: &str,
+        ca_file: Option<&Path>,
+        operator: &Operator,
+    ) -> Outcome<SignedIn> {
         let base = format!("{console}/api/v1");
         let body = to_json(&SignIn {
             email: operator.email.clone(),
             password: operator.password.clone(),
         })?;
         let url = format!("{base}/sessions");
-        let answer = client::call(Method::POST, &url, &[], Some(&body)).await?;
+        let answer = client::call_trusting(ca_file, Method::POST, &url, &[], Some(&body)).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
             return Ok(SignedIn::Refused);
         }
@@ -71,7 +75,7 @@ impl Api {
                     header(&session.csrf_token)?,
                 ),
             ],
-            ca_file: None,
+            ca_file: ca_file.map(Path::to_path_buf),
         }))
     }
 

@@ -251,7 +251,7 @@ impl Stack {
     /// The scene: writers' accounts, and the provider behind its proxy.
     async fn prepare(&self) -> Outcome<(Place, Checker)> {
         let operator = &self.ready.operator;
-        let SignedIn::Yes(api) = Api::sign_in(&self.ready.console, operator).await? else {
+        let SignedIn::Yes(api) = Api::sign_in(&self.ready.console, None, operator).await? else {
             return Err(Failure::new("the first owner cannot sign in"));
         };
         self.move_the_provider(&api).await?;
@@ -264,7 +264,7 @@ impl Stack {
         notebook.facts().members = plots.iter().map(|it| it.member.to_string()).collect();
         let status: Status = api.get("/status").await?;
         let second = format!("http://127.0.0.1:{}", self.ports.second_console());
-        let SignedIn::Yes(second) = Api::sign_in(&second, operator).await? else {
+        let SignedIn::Yes(second) = Api::sign_in(&second, None, operator).await? else {
             return Err(Failure::new("the first owner cannot sign in at commands-2"));
         };
         let place = Place {

@@ -11,7 +11,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use events_schema::keyring::{InvalidKeyRing, KeyRing};
 
-use crate::{secrets::Secrets, trust::TrustArgs};
+use crate::{certificate::CertificateArgs, secrets::Secrets, trust::TrustArgs};
 
 /// The control plane of Sluice: its log, its HTTP API, and its console.
 #[derive(Debug, Parser)]
@@ -99,6 +99,9 @@ pub struct Serve {
     /// Where to listen.
     #[arg(long, env = "SLUICE_LISTEN", default_value = "127.0.0.1:7700")]
     pub listen: SocketAddr,
+    /// What to show who connects.
+    #[command(flatten)]
+    pub certificate: CertificateArgs,
     /// ClickHouse's HTTP interface, for analytics: `http[s]://[user:password@]host:port`. The user need only read.
     #[arg(
         long,

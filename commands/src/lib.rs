@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod analytics;
 pub mod auth;
 pub mod causes;
+pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     envelope::Epoch,
-    events::{LimitMode, ModelRef, Owner},
+    events::{LimitMode, LimitWhenCutOff, ModelRef, Owner},
     id::{BudgetPolicyId, KeyId, ModelId, RateLimitPolicyId},
     money::NanoUsd,
     time::Timestamp,
@@ -333,6 +333,22 @@ pub enum LimitPeriod {
     AtATime,
 }
 
+impl LimitPeriod {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Quarter => "quarter",
+            Self::AtATime => "at_a_time",
+        }
+    }
+}
+
 /// What a gateway knew of a counter when it decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -347,10 +363,18 @@ pub enum CounterSeen {
         known: u64,
         /// The gateway's share of what is left, in parts of 2^32.
         share: u64,
+        /// What decided since nothing had been heard of the others for too long; `None`: the share did, or the record is of before
+        /// this was told.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cut_off: Option<LimitWhenCutOff>,
+        /// Where what is under way counts: how much of it had ended at this gateway, and was kept for the requests that it
+        /// let through next. `None`: nothing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        free: Option<u64>,
     },
     /// Of a budget: it admits what this gateway has spent and may be spending, and the request, up to its lease.
     Leased {
-        /// What this gateway might spend in all.
+        /// What this gateway might spend in all; where there is no other, that is the budget.
         ceiling: u64,
         /// What it had spent, or requests under way may spend.
         taken: u64,
@@ -358,10 +382,49 @@ pub enum CounterSeen {
         committed: Option<u64>,
         /// Whether nobody had dealt out leases for so long that the policy's choice between open and closed decided.
         cut_off: bool,
+        /// Of what it had taken, what `committed` includes, where the budget only audits: that goes by what all have spent,
+        /// and by no lease. `None`: nothing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        included: Option<u64>,
     },
 }
 
-/// A limit as it was seen when a request was decided on.
+/// What decided where the numbers of a limit, or of a budget, did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Instead {
+    /// Nobody had lent of the budget for so long that everything was let through.
+    Open,
+    /// Nobody had lent of it for so long that nothing was.
+    Closed,
+    /// The request had waited for a lease for as long as it may, nobody had said anything about one, and the budget is open then.
+    Unanswered,
+    /// The gateway's lease had ended.
+    Ended,
+    /// Nothing was left of the limit before its counter came up at this gateway, and nobody had told since how it stands.
+    Full,
+    /// The gateway was about to end, and let nothing through any more.
+    Left,
+}
+
+impl Instead {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Unanswered => "unanswered",
+            Self::Ended => "ended",
+            Self::Full => "full",
+            Self::Left => "left",
+        }
+    }
+}
+
+/// A limit as it was seen when a request was decided on, before that counted anywhere: with this, the same can be decided again
+/// (`gateway_policy::limits::seen`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -385,6 +448,9 @@ pub struct LimitSeen {
     /// What happens above it; `None`: the budget does not decide and only counts, or the record is of before this was told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<LimitMode>,
+    /// What decided where the numbers did not; `None`: they did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead: Option<Instead>,
 }
 
 /// What became of one request.
@@ -443,7 +509,8 @@ pub struct UsageRecord {
     /// The counters of budgets at which its cost and tokens were counted, in the window of its arrival; `None`: there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budgets: Option<Vec<BudgetCharge>>,
-    /// Limits as they were seen when one of them refused it, or would have if it did more than audit; `None`: none did.
+    /// All limits and budgets that were asked, as they were seen when it was decided on, and each attempt at a target with limits of
+    /// its own; `None`: none concerned it, or none had anything against it and the gateway is older than that they are told all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Vec<LimitSeen>>,
 }

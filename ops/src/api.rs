@@ -1,9 +1,10 @@
 //! The control plane's public HTTP API, as this tool uses it: signed in as an operator.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use events_schema::api::Page;
 use events_schema::api::commands::{CommandAnswer, CommandRequest, NewCommand};
+use events_schema::api::declared::ApplyRequest;
 use events_schema::api::problem::Problem;
 use events_schema::api::session::{SessionInfo, SignIn};
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, SET_COOKIE};
@@ -40,15 +41,19 @@ pub(crate) enum SignedIn {
 // === impl Api ===
 
 impl Api {
-    /// Signs in at `console`, for example `http://127.0.0.1:7700`.
-    pub(crate) async fn sign_in(console: &str, operator: &Operator) -> Outcome<SignedIn> {
+    /// Signs in at `console`, for example `http://127.0.0.1:7700`; `ca_file` has authorities to trust beside the system's.
+    pub(crate) async fn sign_in(
+        console: &str,
+        ca_file: Option<&Path>,
+        operator: &Operator,
+    ) -> Outcome<SignedIn> {
         let base = format!("{console}/api/v1");
         let body = to_json(&SignIn {
             email: operator.email.clone(),
             password: operator.password.clone(),
         })?;
         let url = format!("{base}/sessions");
-        let answer = client::call(Method::POST, &url, &[], Some(&body)).await?;
+        let answer = client::call_trusting(ca_file, Method::POST, &url, &[], Some(&body)).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
             return Ok(SignedIn::Refused);
         }
@@ -70,7 +75,7 @@ impl Api {
                     header(&session.csrf_token)?,
                 ),
             ],
-            ca_file: None,
+            ca_file: ca_file.map(Path::to_path_buf),
         }))
     }
 
@@ -152,6 +157,12 @@ impl Api {
     /// One command as it is; whatever the API says to it.
     pub(crate) async fn try_command(&self, request: &CommandRequest) -> Outcome<Answer> {
         self.call(Method::POST, "/commands", Some(&to_json(request)?))
+            .await
+    }
+
+    /// A document as it is; whatever the API says to it.
+    pub(crate) async fn try_apply(&self, request: &ApplyRequest) -> Outcome<Answer> {
+        self.call(Method::POST, "/apply", Some(&to_json(request)?))
             .await
     }
 

@@ -11,7 +11,6 @@ use http::Method;
 use crate::api::{Api, Refusal, SignedIn};
 use crate::failure::{Doing, Failure, Outcome};
 use crate::running::Running;
-use crate::stack::services::url;
 use crate::stack::{DataDir, secrets};
 
 /// Which deployment.
@@ -120,7 +119,8 @@ async fn connect(deployment: &Deployment) -> Outcome<Api> {
     }
     let stack = Running::find(DataDir::locate(deployment.data.as_deref())?)?;
     let operator = secrets::operator(&stack.data)?;
-    match Api::sign_in(&url(stack.ports.console()), &operator).await? {
+    let console = stack.ways.console(stack.ports.console());
+    match Api::sign_in(&console, stack.ways.ca_file(), &operator).await? {
         SignedIn::Yes(api) => Ok(api),
         SignedIn::Refused => Err(Failure::new(
             "the first owner cannot sign in any more: give --console and --token",

@@ -103,10 +103,15 @@ const CLAUDE: Example = Example {
 };
 
 /// Makes what is missing and returns a key that works.
-pub(crate) async fn seed(data: &DataDir, ports: Ports, progress: &Progress) -> Outcome<ExampleKey> {
+pub(crate) async fn seed(
+    data: &DataDir,
+    ports: Ports,
+    ways: &Ways,
+    progress: &Progress,
+) -> Outcome<ExampleKey> {
     let step = progress.step("example");
     let operator = secrets::operator(data)?;
-    let api = sign_in(data, ports, &operator).await?;
+    let api = sign_in(data, ports, ways, &operator).await?;
     let seeder = Seeder { api, ports };
     let account = seeder.account(&MOCK).await?;
     let mut models = Vec::new();
@@ -130,13 +135,13 @@ pub(crate) async fn seed(data: &DataDir, ports: Ports, progress: &Progress) -> O
 }
 
 /// Signs in as the first owner, who is made when nobody knows them.
-async fn sign_in(data: &DataDir, ports: Ports, operator: &Operator) -> Outcome<Api> {
-    let console = url(ports.console());
-    if let SignedIn::Yes(api) = Api::sign_in(&console, operator).await? {
+async fn sign_in(data: &DataDir, ports: Ports, ways: &Ways, operator: &Operator) -> Outcome<Api> {
+    let console = ways.console(ports.console());
+    if let SignedIn::Yes(api) = Api::sign_in(&console, ways.ca_file(), operator).await? {
         return Ok(api);
     }
-    create_owner(data, ports, operator)?;
-    match Api::sign_in(&console, operator).await? {
+    create_owner(data, ports, ways, operator)?;
+    match Api::sign_in(&console, ways.ca_file(), operator).await? {
         SignedIn::Yes(api) => Ok(api),
         SignedIn::Refused => Err(Failure::new(format!(
             "{} cannot sign in: was the password in {} changed in the console?",
@@ -147,7 +152,7 @@ async fn sign_in(data: &DataDir, ports: Ports, operator: &Operator) -> Outcome<A
 }
 
 /// The documented way to a deployment's first owner.
-fn create_owner(data: &DataDir, ports: Ports, operator: &Operator) -> Outcome {
+fn create_owner(data: &DataDir, ports: Ports, ways: &Ways, operator: &Operator) -> Outcome {
     let doing = || "making the first owner".to_owned();
     let state = StackState::read(&data.state_file())?
         .ok_or_else(|| Failure::new("the stack does not run"))?;
@@ -155,7 +160,6 @@ fn create_owner(data: &DataDir, ports: Ports, operator: &Operator) -> Outcome {
         .service("commands")
         .map(|service| service.program.clone())
         .ok_or_else(|| Failure::new("the stack has no commands"))?;
-    let ways = Ways::of(data, state.tls);
     let passwords = secrets::postgres_passwords(data)?;
     let password = &passwords.service_password;
     let database = ways.postgres("sluice_service", password, "sluice", ports.postgres());

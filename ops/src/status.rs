@@ -10,7 +10,7 @@ use crate::clock;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::running::Running;
 use crate::stack::ports::Ports;
-use crate::stack::services::url;
+use crate::stack::ways::Ways;
 use crate::stack::{DataDir, secrets};
 use crate::supervise::process::ProcessId;
 use crate::supervise::ready;
@@ -30,14 +30,17 @@ pub(crate) struct Args {
 /// Prints the stack's state; fails when it does not run or is not ready.
 pub(crate) fn run(args: &Args) -> Outcome {
     let Running {
-        data, ports, state, ..
+        data,
+        ports,
+        ways,
+        state,
     } = Running::find(DataDir::locate(args.data.as_deref())?)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .doing(|| "starting this tool's runtime".into())?;
     let state = runtime.block_on(asked_now(state));
-    let history = runtime.block_on(history(&data, ports));
+    let history = runtime.block_on(history(&data, ports, &ways));
 
     if args.json {
         let history = history
@@ -72,9 +75,10 @@ async fn asked_now(mut state: StackState) -> StackState {
     state
 }
 
-async fn history(data: &DataDir, ports: Ports) -> Outcome<(Status, Vec<GatewayItem>)> {
+async fn history(data: &DataDir, ports: Ports, ways: &Ways) -> Outcome<(Status, Vec<GatewayItem>)> {
     let operator = secrets::operator(data)?;
-    match Api::sign_in(&url(ports.console()), &operator).await? {
+    let console = ways.console(ports.console());
+    match Api::sign_in(&console, ways.ca_file(), &operator).await? {
         SignedIn::Refused => Err(Failure::new("the first owner cannot sign in")),
         SignedIn::Yes(api) => {
             let status = api.get("/status").await;

@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use events_schema::keyring::{InvalidKeyRing, KeyRing};
 
-use crate::trust::TrustArgs;
+use crate::{certificate::CertificateArgs, trust::TrustArgs};
 
 /// Sluice's projections: snapshots for gateways, the ledger and the audit trail.
 #[derive(Debug, Clone, Parser)]
@@ -101,6 +101,9 @@ pub struct Places {
         default_value = "127.0.0.1:7706"
     )]
     pub listen: SocketAddr,
+    /// What to show who asks there.
+    #[command(flatten)]
+    pub certificate: CertificateArgs,
     /// How many servers of a NATS cluster keep each stream that is created here.
     #[arg(
         long,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod audit;
+pub mod certificate;
 pub mod clock;
 pub mod config;
 pub mod corrections;

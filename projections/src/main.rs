@@ -1,10 +1,11 @@
 //! The process of the projections.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{future::pending, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use projections::{
     audit::{self, AuditPart},
+    certificate::Certificate,
     clock,
     config::{Command, Config, LogFormat, Places, Rebuild},
     corrections::{self, CorrectionsPart},
@@ -83,6 +84,7 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
         Command::Rebuild { what } => return rebuild(what, places, shutdown).await,
     };
     let trust = Trust::read(&places.trust)?;
+    let certificate = Certificate::read(places.certificate.clone()).await?;
     let config = publisher(places, &trust, rivals)?;
     let server = nats::Server::new(&places.nats_url, trust.clone())?;
     let link = nats::connect(&server, "sluice-projections").await?;
@@ -91,6 +93,7 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
     let publisher = tokio::spawn(snapshots::run(config, link, sender, shutdown.clone()));
     let mut parts: Vec<Arc<dyn Part>> = vec![Arc::new(PublisherPart(receiver))];
     let mut workers = JoinSet::new();
+    let mut listening = None;
     if command == Command::Serve {
         let warehouse = Warehouse::new(&places.clickhouse_url, &trust)?;
         let ledger = ledger::Config {
@@ -143,11 +146,24 @@ async fn run(command: Command, places: &Places) -> Result<(), AnyError> {
         let listener =
             listener.map_err(|error| format!("listening on {}: {error}", places.listen))?;
         tracing::info!(listen = %places.listen, "the projections are up");
-        tokio::spawn(status::serve(listener, parts, shutdown.clone()));
+        listening = Some(listener);
     }
-    publisher.await??;
-    workers.join_all().await;
-    Ok(())
+    let worked = async {
+        publisher.await??;
+        workers.join_all().await;
+        Ok(())
+    };
+    let told = async {
+        if let Some(listener) = listening {
+            status::serve(listener, certificate, parts, shutdown).await?;
+        }
+        // The process ends when its work does.
+        pending().await
+    };
+    tokio::select! {
+        worked = worked => worked,
+        failed = told => failed,
+    }
 }
 
 fn publisher(places: &Places, trust: &Trust, rivals: Rivals) -> Result<PublisherConfig, AnyError> {

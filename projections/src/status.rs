@@ -1,14 +1,25 @@
 //! `/healthz`, `/readyz` and `/metrics`, for every part of this service.
 
-use std::{convert::Infallible, fmt::Write as _, io, sync::Arc};
+use std::{
+    convert::Infallible, fmt::Write as _, future::ready, io, net::SocketAddr, sync::Arc,
+    time::Duration,
+};
 
+use axum_server::{Server, tls_rustls::RustlsAcceptor};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::service_fn;
+
+use crate::certificate::Certificate;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a connection may take until its first request is there.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
 
 /// A part of the service that can say how it is.
 pub trait Part: Send + Sync {
@@ -49,37 +60,44 @@ impl Metrics {
     }
 }
 
-/// Answers on `listener` until `shutdown`.
-pub async fn serve(listener: TcpListener, parts: Vec<Arc<dyn Part>>, shutdown: CancellationToken) {
+/// Answers on `listener` until `shutdown`; over TLS where there is a certificate.
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn serve(
+    listener: TcpListener,
+    certificate: Option<Certificate>,
+    parts: Vec<Arc<dyn Part>>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     let parts: Arc<[Arc<dyn Part>]> = parts.into();
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => drop(tokio::spawn(converse(
-                TokioIo::new(stream),
-                Arc::clone(&parts),
-            ))),
-            Err(error) => pause_after(&error).await,
-        }
-    }
-}
-
-/// Out of file handles, for example: the next attempt may do better.
-async fn pause_after(error: &io::Error) {
-    tracing::warn!(%error, "a status connection could not be accepted");
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-}
-
-async fn converse(stream: TokioIo<tokio::net::TcpStream>, parts: Arc<[Arc<dyn Part>]>) {
     let answer = service_fn(move |request: Request<Incoming>| {
         let response = respond(request.method(), request.uri().path(), &parts);
-        std::future::ready(Ok::<_, Infallible>(response))
+        ready(Ok::<_, Infallible>(response))
     });
-    if let Err(error) = http1::Builder::new().serve_connection(stream, answer).await {
-        tracing::debug!(%error, "a status connection ended early");
+    let service = service_fn(move |_: SocketAddr| ready(Ok::<_, Infallible>(answer.clone())));
+    let server = Server::<SocketAddr>::from_listener(listener)
+        .first_request_timeout(FIRST_REQUEST)
+        .accept_error_handler(|peer, error| match peer {
+            Some(peer) => tracing::debug!(%peer, %error, "a status connection ended early"),
+            None => tracing::warn!(%error, "a status connection could not be accepted"),
+        });
+    let served = async move {
+        match certificate {
+            None => server.http1_only().serve(service).await,
+            Some(certificate) => {
+                let config = certificate.config.clone();
+                let tls = RustlsAcceptor::new(config).handshake_timeout(HANDSHAKE);
+                tokio::select! {
+                    served = server.acceptor(tls).serve(service) => served,
+                    () = certificate.follow() => Ok(()),
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        served = served => served,
     }
 }
 

@@ -33,11 +33,6 @@ impl Session {
         may_change(self.info.role)
     }
 
-    /// Whether the operator may send requests to models: they cost money.
-    pub(crate) fn may_use_playground(&self) -> bool {
-        self.may_change()
-    }
-
     /// Whether the operator may change who uses the console.
     pub(crate) fn may_change_operators(&self) -> bool {
         match self.info.role {

@@ -78,7 +78,7 @@ pub struct RequestRecord {
     pub routing: Option<RoutingGrounds>,
     /// The counters of budgets for which it counted: `<policy>:<segment>`.
     pub budgets: Vec<String>,
-    /// How limits stood that had something against it.
+    /// How limits and budgets stood that were asked.
     pub limits: Vec<LimitSeen>,
     /// The rules that fired.
     pub rules: Vec<String>,
@@ -330,14 +330,15 @@ impl RequestFilter {
                 "startsWith(toString(request), {request:String})",
                 request,
             ),
+            ("exceeded", sql::WAS_EXCEEDED, self.exceeded.clone()),
         ];
-        let of_limits = [
-            ("exceeded", sql::was_exceeded(), self.exceeded.clone()),
-            ("audited", sql::was_audited(), text(self.audited)),
-        ];
+        let audited = (
+            "audited",
+            Cow::Owned(sql::was_audited()),
+            text(self.audited),
+        );
         let all = all.map(|(name, sql, value)| (name, Cow::Borrowed(sql), value));
-        let of_limits = of_limits.map(|(name, sql, value)| (name, Cow::Owned(sql), value));
-        let wanted = all.into_iter().chain(of_limits);
+        let wanted = all.into_iter().chain([audited]);
         let wanted = wanted.filter_map(|(name, sql, value)| {
             Some(Condition {
                 name,

@@ -89,18 +89,12 @@ pub(super) const IS_REQUEST: &str = "request = {request:UUID}";
 const ARRIVED: &str = "received_at >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') \
      AND received_at < fromUnixTimestamp64Micro({to:Int64}, 'UTC')";
 
-/// Whose limits did not let a request through, or would not have: `<kind>:<id>`.
-const EXCEEDED: &str = "arrayDistinct(arrayMap(it -> concat(mapKeys(it.1)[1], ':', mapValues(it.1)[1]), \
-     arrayFilter(it -> it.2, JSONExtract(limits, 'Array(Tuple(of Map(String, String), exceeded Bool))'))))";
-
 /// Whose policy would have refused a request that only audits: `<kind>:<id>`.
 const AUDITED: &str = "arrayDistinct(arrayMap(it -> substring(it, length('audit:') + 1), \
      arrayFilter(it -> startsWith(it, 'audit:'), rules)))";
 
 /// That a limit of one policy, or key, was exceeded: parameter `exceeded`.
-pub(super) fn was_exceeded() -> String {
-    format!("(limits != '' AND has({EXCEEDED}, {{exceeded:String}}))")
-}
+pub(super) const WAS_EXCEEDED: &str = "has(exceeded, {exceeded:String})";
 
 /// That a policy would have refused it that only audits, or that none would have: parameter `audited`.
 pub(super) fn was_audited() -> String {
@@ -121,6 +115,7 @@ fn hits(of_owner: bool) -> String {
     let told = "multiIf(outcome != 'limit_exceeded', '-', \
          error_code = 'rate_limit_exceeded', \
          if(hasAny(rules, ['key:requests_per_minute', 'key:tokens_per_minute']), 'key:', 'rate_limit_policy:'), \
+         error_code = 'rate_limit_unavailable', 'rate_limit_policy:', \
          error_code IN ('insufficient_quota', 'request_exceeds_budget', 'budget_lease_pending', 'budget_unavailable'), 'budget_policy:', '-')";
     let refusing = format!("arrayFilter(it -> startsWith(it, {told}), stood)");
     let code = "[if(error_code = '', toString(outcome), toString(error_code))]";
@@ -131,8 +126,8 @@ fn hits(of_owner: bool) -> String {
          arrayMap(it -> (it, 'refused'), multiIf(NOT {WAS_REFUSED}, emptyArrayString(), \
          notEmpty({refusing}), {refusing}, {code})))) AS hit \
          FROM (SELECT owner, received_at, request, outcome, error_code, rules, {AUDITED} AS audited, \
-         arrayFilter(it -> NOT has(audited, it), {EXCEEDED}) AS stood FROM requests \
-         WHERE {ARRIVED}{owner} AND ({WAS_REFUSED} OR limits != '' OR notEmpty({AUDITED})))"
+         arrayFilter(it -> NOT has(audited, it), exceeded) AS stood FROM requests \
+         WHERE {ARRIVED}{owner} AND ({WAS_REFUSED} OR notEmpty(exceeded) OR notEmpty({AUDITED})))"
     )
 }
 
@@ -168,7 +163,7 @@ pub(super) fn refused_in_all(of_owner: bool) -> String {
     let owner = owner(of_owner);
     format!(
         "SELECT count() AS counted, countIf({WAS_REFUSED}) AS refused, countIf(notEmpty({AUDITED})) AS audited, \
-         countIf(NOT {WAS_REFUSED} AND limits != '' AND notEmpty(arrayFilter(it -> NOT has({AUDITED}, it), {EXCEEDED}))) \
+         countIf(NOT {WAS_REFUSED} AND notEmpty(arrayFilter(it -> NOT has({AUDITED}, it), exceeded))) \
          AS diverted FROM requests WHERE {ARRIVED}{owner}"
     )
 }

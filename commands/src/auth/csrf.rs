@@ -4,7 +4,7 @@
 //! `Origin`), says that the page is ours; and the header `x-csrf-token` holds a token that only a page which could
 //! read our answers knows.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, Uri, header, uri::Authority};
 
 /// The header that carries the token.
 pub const HEADER: &str = "x-csrf-token";
@@ -20,24 +20,25 @@ pub enum Forged {
     Token,
 }
 
-/// Checks what the browser says about where the request comes from.
+/// Checks what the browser says about where the request comes from, against whom it is for: over HTTP/2 the URI says that,
+/// over HTTP/1.1 the header `host`.
 ///
 /// # Errors
 /// When it comes from another site.
-pub fn check_site(headers: &HeaderMap) -> Result<(), Forged> {
+pub fn check_site(uri: &Uri, headers: &HeaderMap) -> Result<(), Forged> {
     let text = |name| {
         headers
             .get(name)
-            .and_then(|value: &http::HeaderValue| value.to_str().ok())
+            .and_then(|value: &HeaderValue| value.to_str().ok())
     };
+    let host = uri.authority().map(Authority::as_str);
+    let host = host.or_else(|| text(header::HOST));
     let site_is_ours = headers
         .get("sec-fetch-site")
         .is_none_or(|site| site == "same-origin" || site == "none");
-    let origin_is_ours = match (text(header::ORIGIN), text(header::HOST)) {
-        (None, _) => !headers.contains_key(header::ORIGIN),
-        (Some(origin), host) => {
-            host.is_some() && origin.split_once("://").map(|(_, host)| host) == host
-        }
+    let origin_is_ours = match text(header::ORIGIN) {
+        None => !headers.contains_key(header::ORIGIN),
+        Some(origin) => host.is_some() && origin.split_once("://").map(|(_, host)| host) == host,
     };
     if site_is_ours && origin_is_ours {
         Ok(())
@@ -80,9 +81,11 @@ mod tests {
 
     #[test]
     fn requests_of_other_sites_are_not_believed() {
-        let check = |pairs: &[(&'static str, &str)], good| {
-            assert_eq!(check_site(&headers(pairs)).is_ok(), good, "{pairs:?}")
+        let check_at = |uri: &'static str, pairs: &[(&'static str, &str)], good| {
+            let checked = check_site(&Uri::from_static(uri), &headers(pairs));
+            assert_eq!(checked.is_ok(), good, "{uri} {pairs:?}");
         };
+        let check = |pairs: &[(&'static str, &str)], good| check_at("/api", pairs, good);
         check(&[("host", "a:1")], true);
         check(
             &[
@@ -97,6 +100,14 @@ mod tests {
         check(&[("host", "a:1"), ("sec-fetch-site", "cross-site")], false);
         check(&[("host", "a:1"), ("origin", "http://a:2")], false);
         check(&[("host", "a:1"), ("origin", "null")], false);
+        check(&[("origin", "http://a:1")], false);
+        check_at("https://a:1/api", &[("origin", "https://a:1")], true);
+        check_at("https://a:1/api", &[("origin", "https://a:2")], false);
+        check_at(
+            "https://a:1/api",
+            &[("host", "a:2"), ("origin", "https://a:2")],
+            false,
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     analytics::AnalyticsError,
     auth::{InvalidEmail, passwords},
-    causes,
+    causes, certificate,
     config::{Cli, CliCommand, ConfigError, LogFormat, Logging},
     control::SubmitError,
     log::{ReadError, StartError},
@@ -43,6 +43,8 @@ enum Failure {
     ClickHouse(#[source] AnalyticsError),
     #[error("{0}")]
     Playground(#[from] PlaygroundError),
+    #[error(transparent)]
+    Certificate(#[from] certificate::Unusable),
     #[error("cannot listen on {address}: {source}")]
     Listen {
         address: SocketAddr,

@@ -1,8 +1,8 @@
 //! `serve`: the service. It listens at once and answers 503 with the reason until Postgres is there.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
-use axum::serve::ListenerExt as _;
+use axum_server::{Handle, Server, accept::NoDelayAcceptor, tls_rustls::RustlsAcceptor};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -13,6 +13,7 @@ use super::Failure;
 use crate::{
     alerts::Alerts,
     analytics::Analytics,
+    certificate::Certificate,
     config::{self, Log, Serve},
     console_key,
     control::{Control, ControlOptions},
@@ -31,6 +32,10 @@ use crate::{
 const START_AGAIN: Duration = Duration::from_millis(500);
 /// How often the console's key is tried again.
 const KEY_AGAIN: Duration = Duration::from_secs(5);
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a connection may take until its first request is there: browsers open some in advance.
+const FIRST_REQUEST: Duration = Duration::from_secs(30);
 /// How long requests under way may take to end after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -42,6 +47,7 @@ pub(super) async fn run(options: Serve, trust: &Trust) -> Result<(), Failure> {
         },
         postgres_owner_url,
         listen,
+        certificate,
         clickhouse_url,
         gateway_url,
         secrets_dir,
@@ -52,6 +58,7 @@ pub(super) async fn run(options: Serve, trust: &Trust) -> Result<(), Failure> {
         config::read_secrets(&secrets_dir)?,
         config::check_assets(assets_dir)?,
     );
+    let certificate = Certificate::read(certificate).await?;
     let (nats, stopping) = (
         nats::connect(&nats_url, trust).await?,
         CancellationToken::new(),
@@ -72,9 +79,10 @@ pub(super) async fn run(options: Serve, trust: &Trust) -> Result<(), Failure> {
         analytics: Analytics::new(&clickhouse_url, trust).map_err(Failure::ClickHouse)?,
         gateway_url,
         trust_forwarded,
+        speaks_tls: certificate.is_some(),
         stopping: stopping.clone(),
     });
-    tracing::info!(%listen, "listening");
+    tracing::info!(%listen, tls = certificate.is_some(), "listening");
     tokio::spawn(app.parts().gateways.clone().listen(nats.clone()));
     tokio::spawn(app.parts().totals.clone().listen(nats.clone()));
     let control = ControlOptions {
@@ -86,7 +94,11 @@ pub(super) async fn run(options: Serve, trust: &Trust) -> Result<(), Failure> {
         relay: true,
     };
     let starting = tokio::spawn(start(app.clone(), control, secrets_dir));
-    let served = serve(listener, router(&app, assets.as_deref()), stopping);
+    let door = Door {
+        listener,
+        certificate,
+    };
+    let served = serve(door, router(&app, assets.as_deref()), stopping);
     tokio::select! {
         served = served => served?,
         Ok(Err(failure)) = starting => return Err(failure),
@@ -138,33 +150,60 @@ async fn start(
     }
 }
 
+/// How callers come in.
+struct Door {
+    listener: TcpListener,
+    /// What they are shown; `None`: they come in plain text.
+    certificate: Option<Certificate>,
+}
+
 /// Serves until SIGTERM or SIGINT, then for as long as requests under way need, but not longer than the drain.
 async fn serve(
-    listener: TcpListener,
+    door: Door,
     router: axum::Router,
     stopping: CancellationToken,
 ) -> Result<(), Failure> {
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY could not be set");
-        }
-    });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let stopped = stopping.clone();
-    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
+    let handle = Handle::new();
+    let ending = handle.clone();
+    let drained_or_late = async move {
         asked_to_stop().await;
         tracing::info!("stopping");
         stopping.cancel();
-    });
-    let drained_or_late = async move {
-        stopped.cancelled().await;
+        ending.graceful_shutdown(None);
         tokio::time::sleep(DRAIN).await;
     };
     tokio::select! {
-        served = server => served.map_err(Failure::Server),
+        served = answer(door, router, handle) => served.map_err(Failure::Server),
         () = drained_or_late => {
             tracing::warn!("requests under way were cut off after 10 s");
             Ok(())
+        }
+    }
+}
+
+/// Serves until `handle` is told to end. A connection that is slow to agree on keys holds up no other.
+async fn answer(door: Door, router: axum::Router, handle: Handle<SocketAddr>) -> io::Result<()> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = Server::<SocketAddr>::from_listener(door.listener)
+        .handle(handle)
+        .first_request_timeout(FIRST_REQUEST)
+        .accept_error_handler(|peer, error| match peer {
+            Some(peer) => {
+                tracing::debug!(%peer, %error, "a connection ended before its first request")
+            }
+            None => tracing::warn!(%error, "a connection could not be accepted"),
+        })
+        .acceptor(NoDelayAcceptor::new());
+    match door.certificate {
+        None => server.http1_only().serve(service).await,
+        Some(certificate) => {
+            let config = certificate.config.clone();
+            let tls = RustlsAcceptor::new(config).handshake_timeout(HANDSHAKE);
+            let served = server.map(|plain| tls.acceptor(plain)).serve(service);
+            tokio::select! {
+                served = served => served,
+                () = certificate.follow() => Ok(()),
+            }
         }
     }
 }

@@ -310,8 +310,8 @@ mod tests {
         envelope::DecodedEnvelope,
         events::{
             BudgetAmount, BudgetLimit, BudgetPolicyEvent, BudgetRule, BudgetWindow, Event,
-            LimitMode, LimitUnit, LimitWindow, RateLimit, RateLimitPolicyEvent, RateLimitRule,
-            When, WhenCutOff,
+            LimitMode, LimitUnit, LimitWhenCutOff, LimitWindow, RateLimit, RateLimitPolicyEvent,
+            RateLimitRule, When, WhenCutOff,
         },
         id::ModelId,
     };
@@ -351,6 +351,7 @@ mod tests {
             limits: [limit].into(),
             overrides: BTreeSet::new(),
             mode: LimitMode::Enforce,
+            when_cut_off: LimitWhenCutOff::Alone,
         };
         let (name, order) = ("rate".parse().expect("a name"), 1);
         let created = RateLimitPolicyEvent::RateLimitPolicyCreated { name, order, rule };

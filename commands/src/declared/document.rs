@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events_schema::{
     events::{
-        BudgetWindow, KeyLimits, LimitMode, LimitSegment, ModelType, Provider, RateLimit, Retry,
-        Role, RoutingStrategy, SlaCutoff, StickySessions, TeamRole, WhenCutOff,
+        BudgetWindow, KeyLimits, LimitMode, LimitSegment, LimitWhenCutOff, ModelType, Provider,
+        RateLimit, Retry, Role, RoutingStrategy, SlaCutoff, StickySessions, TeamRole, WhenCutOff,
     },
     names::{
         BaseUrl, HeaderName, HeaderText, Label, MetadataKey, ModelName, Slug, VirtualModelName,
@@ -338,6 +338,8 @@ pub(super) struct RateLimitPolicy {
     pub(super) overrides: Vec<Override<RateLimit>>,
     #[serde(default = "enforced")]
     pub(super) mode: LimitMode,
+    #[serde(default = "alone")]
+    pub(super) when_cut_off: LimitWhenCutOff,
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) disabled: bool,
 }
@@ -477,6 +479,10 @@ pub(super) enum LimitedSubject {
 
 const fn enforced() -> LimitMode {
     LimitMode::Enforce
+}
+
+const fn alone() -> LimitWhenCutOff {
+    LimitWhenCutOff::USUAL
 }
 
 const fn open() -> WhenCutOff {

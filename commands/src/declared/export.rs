@@ -384,6 +384,7 @@ impl<'a> Names<'a> {
             limits: rule.limits.iter().copied().collect(),
             overrides: self.overrides(&rule.overrides, |limit| *limit),
             mode: rule.mode,
+            when_cut_off: rule.when_cut_off,
             disabled: it.disabled,
         })
     }

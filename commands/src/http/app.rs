@@ -44,6 +44,8 @@ pub struct AppParts {
     pub gateway_url: String,
     /// Whether `x-forwarded-for` and `x-forwarded-proto` come from a proxy that is ours.
     pub trust_forwarded: bool,
+    /// Whether this service itself speaks TLS.
+    pub speaks_tls: bool,
     /// Ends what would otherwise last: live streams.
     pub stopping: CancellationToken,
 }

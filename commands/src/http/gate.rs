@@ -37,7 +37,8 @@ pub(super) async fn admit(
     );
     let shown = Shown::of(request.headers());
     if changes && !matches!(shown, Shown::Token(_)) {
-        csrf::check_site(request.headers()).map_err(|error| ApiError::Csrf(error.to_string()))?;
+        csrf::check_site(request.uri(), request.headers())
+            .map_err(|error| ApiError::Csrf(error.to_string()))?;
     }
     if right == Right::Public {
         return Ok(next.run(request).await);

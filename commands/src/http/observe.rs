@@ -16,6 +16,9 @@ use super::{
 };
 use crate::fresh;
 
+/// What browsers are told where this service itself speaks TLS: for a year, to come in no other way (RFC 6797).
+const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Headers that every answer carries.
@@ -51,6 +54,11 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
         headers
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
+    }
+    if app.parts().speaks_tls {
+        headers
+            .entry(header::STRICT_TRANSPORT_SECURITY)
+            .or_insert(TLS_ONLY);
     }
     if route.starts_with("/api/") {
         headers

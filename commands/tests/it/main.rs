@@ -10,4 +10,5 @@ mod outages;
 mod properties;
 mod relay;
 mod support;
+mod tls;
 mod verify;

@@ -213,7 +213,7 @@ pub struct RequestDetail {
     pub rules: Vec<FiredRule>,
     /// The budgets for which it counted.
     pub budgets: Vec<NamedThing>,
-    /// How the limits stood that refused it, or would have if they did more than audit.
+    /// How the limits and budgets stood that were asked, and what each of them said.
     pub limits: Vec<LimitSeen>,
     /// The targets of the virtual model that was asked for, as they were then.
     pub targets: Vec<TargetItem>,

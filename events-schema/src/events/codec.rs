@@ -62,6 +62,8 @@ pub const UPCASTERS: &[Upcaster] = &[
     provider_account::REGISTERED_V1,
     rate_limit_policy::CREATED_V1,
     rate_limit_policy::CHANGED_V1,
+    rate_limit_policy::CREATED_V2,
+    rate_limit_policy::CHANGED_V2,
     routing::CREATED_V1,
     routing::CHANGED_V1,
 ];

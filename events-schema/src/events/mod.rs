@@ -43,7 +43,8 @@ pub use self::{
     },
     provider_account::{Provider, ProviderAccountEvent},
     rate_limit_policy::{
-        LimitOverride, LimitUnit, LimitWindow, RateLimit, RateLimitPolicyEvent, RateLimitRule,
+        LimitOverride, LimitUnit, LimitWhenCutOff, LimitWindow, RateLimit, RateLimitPolicyEvent,
+        RateLimitRule,
     },
     routing::{
         DEFAULT_FALLBACK_STATUS_CODES, DEFAULT_RETRY_DELAY_MS, DEFAULT_RETRY_STATUS_CODES,

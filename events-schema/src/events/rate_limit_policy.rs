@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     ModelRef,
@@ -26,6 +26,28 @@ pub struct RateLimitRule {
     pub overrides: BTreeSet<Override<RateLimit>>,
     /// What happens above a limit.
     pub mode: LimitMode,
+    /// What a gateway does that has heard nothing of the others for more than ten seconds.
+    pub when_cut_off: LimitWhenCutOff,
+}
+
+/// What a gateway does with a limit once it has heard nothing of what the others admit for more than ten seconds: the aggregator is
+/// away, or the gateway is cut off from it. Until then it goes by its share of the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitWhenCutOff {
+    /// It keeps the limit by itself: of gateways that are cut off each lets through as much as the limit, and no more.
+    Alone,
+    /// It lets every request through, and counts it: no limit holds.
+    Open,
+    /// It refuses every request.
+    Closed,
+}
+
+impl LimitWhenCutOff {
+    /// What gateways do with limits of which nobody has said anything else: those of keys, and of policies from before there was
+    /// a choice.
+    pub const USUAL: Self = Self::Alone;
 }
 
 /// How much of something may be used in a time.
@@ -113,48 +135,62 @@ pub enum RateLimitPolicyEvent {
 pub(super) const CREATED_V1: Upcaster = Upcaster {
     kind: "rate_limit_policy_created",
     from: 1,
-    apply: |text| {
-        let CreatedV1 { name, order, rule } = serde_json::from_str(text)?;
-        let rule = rule.into();
-        serde_json::to_string(&Created { name, order, rule })
-    },
+    apply: created::<RuleV1, RuleV2>,
 };
 
 /// As [`CREATED_V1`].
 pub(super) const CHANGED_V1: Upcaster = Upcaster {
     kind: "rate_limit_rule_changed",
     from: 1,
-    apply: |text| {
-        let ChangedV1 { rule } = serde_json::from_str(text)?;
-        let rule = rule.into();
-        serde_json::to_string(&Changed { rule })
-    },
+    apply: changed::<RuleV1, RuleV2>,
 };
 
-#[derive(Deserialize)]
+/// Version 2 knew no choice of what a gateway does that is cut off: each kept the limit by itself.
+pub(super) const CREATED_V2: Upcaster = Upcaster {
+    kind: "rate_limit_policy_created",
+    from: 2,
+    apply: created::<RuleV2, RateLimitRule>,
+};
+
+/// As [`CREATED_V2`].
+pub(super) const CHANGED_V2: Upcaster = Upcaster {
+    kind: "rate_limit_rule_changed",
+    from: 2,
+    apply: changed::<RuleV2, RateLimitRule>,
+};
+
+fn created<Before, After>(text: &str) -> Result<String, serde_json::Error>
+where
+    Before: DeserializeOwned + Into<After>,
+    After: Serialize,
+{
+    let Created { name, order, rule }: Created<Before> = serde_json::from_str(text)?;
+    let rule: After = rule.into();
+    serde_json::to_string(&Created { name, order, rule })
+}
+
+fn changed<Before, After>(text: &str) -> Result<String, serde_json::Error>
+where
+    Before: DeserializeOwned + Into<After>,
+    After: Serialize,
+{
+    let Changed { rule }: Changed<Before> = serde_json::from_str(text)?;
+    let rule: After = rule.into();
+    serde_json::to_string(&Changed { rule })
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CreatedV1 {
+struct Created<R> {
     name: Slug,
     order: u32,
-    rule: RuleV1,
+    rule: R,
 }
 
-#[derive(Serialize)]
-struct Created {
-    name: Slug,
-    order: u32,
-    rule: RateLimitRule,
-}
-
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ChangedV1 {
-    rule: RuleV1,
-}
-
-#[derive(Serialize)]
-struct Changed {
-    rule: RateLimitRule,
+struct Changed<R> {
+    rule: R,
 }
 
 #[derive(Deserialize)]
@@ -180,7 +216,17 @@ enum ListV1<T: Ord> {
     Listed(BTreeSet<T>),
 }
 
-impl From<RuleV1> for RateLimitRule {
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleV2 {
+    when: When,
+    applies_per: BTreeSet<LimitSegment>,
+    limits: BTreeSet<RateLimit>,
+    overrides: BTreeSet<Override<RateLimit>>,
+    mode: LimitMode,
+}
+
+impl From<RuleV1> for RuleV2 {
     fn from(rule: RuleV1) -> Self {
         let RuleV1 {
             subjects,
@@ -209,6 +255,26 @@ impl From<RuleV1> for RateLimitRule {
             }]),
             overrides: BTreeSet::new(),
             mode,
+        }
+    }
+}
+
+impl From<RuleV2> for RateLimitRule {
+    fn from(rule: RuleV2) -> Self {
+        let RuleV2 {
+            when,
+            applies_per,
+            limits,
+            overrides,
+            mode,
+        } = rule;
+        Self {
+            when,
+            applies_per,
+            limits,
+            overrides,
+            mode,
+            when_cut_off: LimitWhenCutOff::USUAL,
         }
     }
 }

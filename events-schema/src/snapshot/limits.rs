@@ -5,8 +5,8 @@ use rkyv::{Archive, Serialize};
 use super::entries::ModelRefEntry;
 use crate::{
     events::{
-        Choice, LimitMode, LimitOverride, LimitSegment, LimitUnit, LimitWindow, LimitedSubject,
-        ModelRef, RateLimit, RateLimitRule, SegmentValue, When,
+        Choice, LimitMode, LimitOverride, LimitSegment, LimitUnit, LimitWhenCutOff, LimitWindow,
+        LimitedSubject, ModelRef, RateLimit, RateLimitRule, SegmentValue, When,
     },
     names::MetadataKey,
     state::RateLimitPolicy,
@@ -44,6 +44,21 @@ pub struct RateLimitPolicyEntry {
     pub audits: bool,
     /// Whether it matches no request.
     pub disabled: bool,
+    /// What a gateway does that is cut off for too long. In archives of before there was a choice a zero stands here, which says
+    /// what gateways did then; and readers of before do not look at it, and do that.
+    pub when_cut_off: WhenCutOffEntry,
+}
+
+/// What a gateway does with a limit that has been cut off for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Archive, Serialize)]
+#[rkyv(derive(Debug, Clone, Copy, PartialEq, Eq))]
+pub enum WhenCutOffEntry {
+    /// It keeps the limit by itself.
+    Alone,
+    /// It lets everything through.
+    Open,
+    /// It lets nothing through.
+    Closed,
 }
 
 /// What the metadata of a request must have.
@@ -173,6 +188,7 @@ pub(super) fn rate_limit_policy(policy: &RateLimitPolicy) -> RateLimitPolicyEntr
         limits,
         overrides,
         mode,
+        when_cut_off,
     } = rule;
     let When {
         subjects,
@@ -194,6 +210,11 @@ pub(super) fn rate_limit_policy(policy: &RateLimitPolicy) -> RateLimitPolicyEntr
         overrides: overrides.iter().map(other_limits).collect(),
         audits: *mode == LimitMode::Audit,
         disabled: *disabled,
+        when_cut_off: match when_cut_off {
+            LimitWhenCutOff::Alone => WhenCutOffEntry::Alone,
+            LimitWhenCutOff::Open => WhenCutOffEntry::Open,
+            LimitWhenCutOff::Closed => WhenCutOffEntry::Closed,
+        },
     }
 }
 

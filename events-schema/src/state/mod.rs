@@ -46,7 +46,7 @@ use crate::{
 };
 
 /// The version of the fold.
-pub const FOLD_VERSION: u16 = 11;
+pub const FOLD_VERSION: u16 = 12;
 
 /// The whole configuration as of one position.
 #[derive(Debug, Clone, Default, PartialEq)]

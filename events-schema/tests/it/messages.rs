@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 
 use events_schema::{
-    events::{LimitMode, ModelRef, Owner},
+    events::{LimitMode, LimitWhenCutOff, ModelRef, Owner},
     id::Id,
     money::NanoUsd,
     report::{GatewayReport, ReportedTarget},
     snapshot::Heartbeat,
     totals::{LimitTotal, LimitTotals},
     usage::{
-        Attempt, BudgetCharge, Circuit, CounterSeen, Endpoint, Health, LimitMeasure, LimitOf,
-        LimitPeriod, LimitSeen, Outcome, RetryWish, RoutingGrounds, TargetHealth, Tokens,
+        Attempt, BudgetCharge, Circuit, CounterSeen, Endpoint, Health, Instead, LimitMeasure,
+        LimitOf, LimitPeriod, LimitSeen, Outcome, RetryWish, RoutingGrounds, TargetHealth, Tokens,
         UsageBatch, UsageRecord,
     },
 };
@@ -155,9 +155,12 @@ fn limited() -> UsageRecord {
             own: 3,
             known: 200,
             share: 1 << 31,
+            cut_off: None,
+            free: None,
         },
         exceeded: false,
         mode: None,
+        instead: None,
     };
     let leased = LimitSeen {
         of: LimitOf::BudgetPolicy(budget),
@@ -171,9 +174,11 @@ fn limited() -> UsageRecord {
             taken: 89_000_000,
             committed: Some(u64::MAX),
             cut_off: false,
+            included: None,
         },
         exceeded: true,
         mode: None,
+        instead: None,
     };
     UsageRecord {
         outcome: Outcome::LimitExceeded,
@@ -234,7 +239,43 @@ fn request_records_are_written_as_they_always_were() {
     for (seen, mode) in audited.limits.iter_mut().flatten().zip(modes) {
         seen.mode = Some(mode);
     }
-    check("usage_batch_with_modes", &batch(8, vec![audited]));
+    check("usage_batch_with_modes", &batch(8, vec![audited.clone()]));
+    // Of those that were let through as well, and with what decided where the numbers did not.
+    let mut told = audited;
+    for seen in told.limits.iter_mut().flatten() {
+        match &mut seen.counter {
+            CounterSeen::Shared { free, .. } => *free = Some(2),
+            CounterSeen::Leased { included, .. } => *included = Some(1_000_000),
+        }
+    }
+    let all = [
+        Instead::Open,
+        Instead::Closed,
+        Instead::Unanswered,
+        Instead::Ended,
+        Instead::Full,
+        Instead::Left,
+    ];
+    let one = told.limits.iter().flatten().next().copied();
+    let each = all.iter().filter_map(|it| {
+        Some(LimitSeen {
+            instead: Some(*it),
+            ..one?
+        })
+    });
+    told.limits.get_or_insert_default().extend(each);
+    check("usage_batch_with_all_limits", &batch(8, vec![told]));
+    let mut cut_off = limited();
+    for seen in cut_off.limits.iter_mut().flatten().take(1) {
+        seen.counter = CounterSeen::Shared {
+            own: 3,
+            known: 200,
+            share: 1 << 31,
+            cut_off: Some(LimitWhenCutOff::Closed),
+            free: None,
+        };
+    }
+    check("usage_batch_cut_off", &batch(8, vec![cut_off]));
 }
 
 #[test]

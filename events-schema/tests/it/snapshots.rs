@@ -23,7 +23,7 @@ use events_schema::{
         limits::{
             ArchivedRateLimitPolicyEntry, LimitOverrideEntry, LimitUnitEntry, LimitWindowEntry,
             LimitedSubjectEntry, MetadataConditionEntry, RateLimitEntry, RateLimitPolicyEntry,
-            SegmentEntry, SegmentValueEntry,
+            SegmentEntry, SegmentValueEntry, WhenCutOffEntry,
         },
         routing::{
             ArchivedRoutingEntry, IdentifierEntry, RetryEntry, RoutedTargetEntry, RoutingEntry,
@@ -206,6 +206,7 @@ fn entry(kind: EntryKind) -> Entry {
             }],
             audits: true,
             disabled: true,
+            when_cut_off: WhenCutOffEntry::Alone,
         }),
         EntryKind::BudgetPolicy => Entry::BudgetPolicy(BudgetPolicyEntry {
             id: [11; 16],
@@ -289,6 +290,35 @@ fn an_entry_of_each_kind_is_archived_as_it_always_was() {
         assert!(is_valid_entry(kind, &archive), "{kind:?}");
         let path = format!("entries/{}.v{SCHEMA}.hex", kind.as_str());
         golden::check(&path, &hex::encode(archive));
+    }
+}
+
+/// What came to be said of policies later stands where a zero always stood, and says by a zero what had always been so.
+#[test]
+fn a_policys_entry_says_in_a_byte_that_was_always_there_what_happens_at_a_gateway_that_is_cut_off()
+{
+    let archive = |when_cut_off| {
+        let Entry::RateLimitPolicy(mut policy) = entry(EntryKind::RateLimitPolicy) else {
+            unreachable!("it was asked for")
+        };
+        policy.when_cut_off = when_cut_off;
+        Entry::RateLimitPolicy(policy).archive()
+    };
+    let alone = archive(WhenCutOffEntry::Alone);
+    for (choice, name) in [
+        (WhenCutOffEntry::Open, "open"),
+        (WhenCutOffEntry::Closed, "closed"),
+    ] {
+        let other = archive(choice);
+        assert!(is_valid::<ArchivedRateLimitPolicyEntry>(&other));
+        assert_eq!(alone.len(), other.len(), "{name}");
+        let differ = alone
+            .iter()
+            .zip(other.iter())
+            .filter(|(one, other)| one != other);
+        assert_eq!(differ.count(), 1, "{name}");
+        let path = format!("entries/rate_limit_policy_{name}.v{SCHEMA}.hex");
+        golden::check(&path, &hex::encode(other));
     }
 }
 

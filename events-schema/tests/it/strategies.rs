@@ -8,12 +8,12 @@ use events_schema::{
     events::{
         BudgetAlertEvent, BudgetAmount, BudgetLimit, BudgetPolicyEvent, BudgetRule, BudgetWindow,
         Choice, CostDifference, Event, GrantEvent, GrantedModels, HeadersOverride, KeyEvent,
-        KeyLimits, LimitMode, LimitSegment, LimitUnit, LimitWindow, LimitedSubject, LogEvent,
-        ModelEvent, ModelRef, ModelType, OperatorEvent, Override, Owner, Provider,
-        ProviderAccountEvent, RateLimit, RateLimitPolicyEvent, RateLimitRule, Retry, Role, Routing,
-        RoutingStrategy, RoutingTarget, SegmentValue, SessionIdentifier, SessionSource,
-        SettingsEvent, SlaCutoff, StickySessions, Subject, TeamEvent, TeamRole, UserEvent,
-        VirtualAccountEvent, VirtualModelEvent, When, WhenCutOff,
+        KeyLimits, LimitMode, LimitSegment, LimitUnit, LimitWhenCutOff, LimitWindow,
+        LimitedSubject, LogEvent, ModelEvent, ModelRef, ModelType, OperatorEvent, Override, Owner,
+        Provider, ProviderAccountEvent, RateLimit, RateLimitPolicyEvent, RateLimitRule, Retry,
+        Role, Routing, RoutingStrategy, RoutingTarget, SegmentValue, SessionIdentifier,
+        SessionSource, SettingsEvent, SlaCutoff, StickySessions, Subject, TeamEvent, TeamRole,
+        UserEvent, VirtualAccountEvent, VirtualModelEvent, When, WhenCutOff,
     },
     id::Id,
     money::{NanoUsd, Price},
@@ -492,14 +492,25 @@ fn granted() -> impl Strategy<Value = GrantedModels> {
 }
 
 fn rule() -> impl Strategy<Value = RateLimitRule> {
-    let counted = (segments(), rate_limits(), overrides(rate_limits), mode());
+    let counted = (
+        segments(),
+        rate_limits(),
+        overrides(rate_limits),
+        mode(),
+        select(vec![
+            LimitWhenCutOff::Alone,
+            LimitWhenCutOff::Open,
+            LimitWhenCutOff::Closed,
+        ]),
+    );
     (when(), counted).prop_map(
-        |(when, (applies_per, limits, overrides, mode))| RateLimitRule {
+        |(when, (applies_per, limits, overrides, mode, when_cut_off))| RateLimitRule {
             when,
             applies_per,
             limits,
             overrides,
             mode,
+            when_cut_off,
         },
     )
 }

@@ -18,6 +18,9 @@ use std::{collections::BTreeMap, hint::black_box, num::NonZeroU64, sync::Arc, ti
 
 use bytes::{Bytes, BytesMut};
 use events_schema::{
+    events::{ModelRef, Owner},
+    id::{Id, ModelId},
+    money::NanoUsd,
     snapshot::{
         budgets::{
             ArchivedBudgetPolicyEntry, BudgetLimitEntry, BudgetPolicyEntry, BudgetUnitEntry,
@@ -25,7 +28,7 @@ use events_schema::{
         },
         entries::{Entry, KeyEntry, ModelRefEntry, OwnerEntry, SubjectEntry},
     },
-    usage::{Endpoint, Health},
+    usage::{Attempt, Endpoint, Health, LimitSeen, Outcome as Ended, Tokens, UsageRecord},
 };
 use gateway::{
     clock,
@@ -33,6 +36,7 @@ use gateway::{
     endpoint::{Description, Dialect, describe},
     health::{AllHealth, AnswerLatency, ThreadHealth, circuit::Tolerance},
     limits::{Asked, Limits, Outcome, Settled},
+    record::ring::Written,
     request::{rewrite, scan},
     trace::context::{Context, Sampler, SpanId},
     upstream::{
@@ -47,7 +51,7 @@ use gateway::{
 use gateway_policy::{
     Asking, Caller, Configuration as _, Facts, Progress, Rules, authenticate, authorize,
     limits::{
-        Estimate, Spend,
+        Estimate, Spend, Take,
         admission::{Turn, admit},
         message::Incarnation,
     },
@@ -55,6 +59,7 @@ use gateway_policy::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use rkyv::rancor::Failure;
+use uuid::Uuid;
 
 use self::{
     counting::taken,
@@ -254,13 +259,89 @@ fn limits_and_budgets(stopwatch: &mut Stopwatch, config: &Memory) {
         asked.of_key(black_box(caller.key));
         let facts = Facts::of(config, caller, resolved, &metadata);
         let spend = Spend {
-            tokens: 700,
-            cost: 3_000,
-            is_open: false,
+            bounded: Take {
+                tokens: 700,
+                cost: 3_000,
+            },
+            ..Spend::default()
         };
         asked.of_budgets(&budgets.all(&facts), spend, &facts);
         settle(&asked);
     });
+    let mut asked = Asked::new(estimate);
+    asked.of_key(caller.key);
+    let facts = Facts::of(config, caller, resolved, &metadata);
+    asked.of_budgets(&budgets.all(&facts), Spend::default(), &facts);
+    let mut seen = limits.decide(&asked, now, Turn::First).seen;
+    seen.truncate(3);
+    records(stopwatch, seen);
+}
+
+/// As the thread of a request writes its record behind its answer: without limits, and with three that were asked.
+fn records(stopwatch: &mut Stopwatch, seen: Vec<LimitSeen>) {
+    let mut written = Written::default();
+    let mut write = |name: &str, limits: Option<Vec<LimitSeen>>| {
+        let record = UsageRecord {
+            limits,
+            ..answered()
+        };
+        stopwatch.time(name, || {
+            written.clear();
+            written.add(black_box(&record));
+        });
+    };
+    write("write_a_record", None);
+    write("write_a_record_of_three_limits", Some(seen));
+}
+
+/// One that a model of a virtual model has answered.
+fn answered() -> UsageRecord {
+    let tokens = Tokens {
+        input: 1_200,
+        output: 650,
+        ..Tokens::default()
+    };
+    let (model, target) = (ModelId::from_bytes(BIG), "openai/gpt-4o-mini".to_owned());
+    UsageRecord {
+        request: Uuid::from_u128(7),
+        received_at: memory::now(),
+        epoch: None,
+        position: 70_000,
+        endpoint: CHAT,
+        streamed: true,
+        key: Some(Id::from_bytes(KEY)),
+        owner: Some(Owner::User(Id::from_bytes(BOB))),
+        requested_model: "chat".to_owned(),
+        resolved: Some(ModelRef::Model(model)),
+        answered_by: Some(model),
+        target: Some(target.clone()),
+        attempts: vec![Attempt {
+            model,
+            target,
+            status: Some(200),
+            error: None,
+            began_us: 40,
+            first_byte_us: Some(312_000),
+            duration_us: 9_700_000,
+            sent: Some(true),
+            tokens: Some(tokens),
+            first_token_us: Some(313_000),
+            per_output_token_us: Some(14_000),
+        }],
+        outcome: Ended::Success,
+        status: 200,
+        error_code: None,
+        rules: vec!["grant:3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d3d".to_owned()],
+        seed: u64::MAX / 3,
+        routing: None,
+        tokens,
+        cost: Some(NanoUsd::new(4_000_000)),
+        duration_us: 9_700_050,
+        first_byte_us: Some(312_040),
+        metadata: BTreeMap::new(),
+        budgets: None,
+        limits: None,
+    }
 }
 
 /// A budget for everybody that nobody reaches.

@@ -1,5 +1,7 @@
 //! What limits and budgets said to a request: for its record, and what they hold for it until its end.
 
+use std::mem::take;
+
 use events_schema::{
     id::{BudgetPolicyId, RateLimitPolicyId},
     usage::BudgetCharge,
@@ -11,6 +13,10 @@ use crate::{
     count::lacking::Lacking,
     limits::{Admitted, Asked, By, Decided, Outcome, Refused, Reservation, Settled},
 };
+
+/// Of so many limits a record tells how they stood, those first that were exceeded: a request may be tried several hundred times, and
+/// a record has to fit into a message.
+const MOST_TOLD: usize = 256;
 
 impl Exchange {
     /// Limits and budgets have decided on it, or on an attempt: notes what the record says of that. What waits is decided on
@@ -52,8 +58,15 @@ impl Exchange {
             // Which policies apply has been told.
             Outcome::Overspent(_) | Outcome::Waits(_) => {}
         }
-        if let Some(seen) = decided.seen.take() {
-            self.limits.borrow_mut().extend(seen);
+        let mut limits = self.limits.borrow_mut();
+        if limits.is_empty() {
+            *limits = take(&mut decided.seen);
+        } else {
+            limits.append(&mut decided.seen);
+        }
+        if limits.len() > MOST_TOLD {
+            limits.sort_by_key(|it| !it.exceeded);
+            limits.truncate(MOST_TOLD);
         }
     }
 

@@ -77,7 +77,7 @@ pub struct Exchange {
     attempts: RefCell<Vec<Tried>>,
     routing: Option<RoutingGrounds>,
     rules: RefCell<Vec<String>>,
-    /// Limits as they were seen, where one refused, or would have if it did more than audit.
+    /// Limits and budgets that were asked, as they were seen.
     limits: RefCell<Vec<LimitSeen>>,
     seed: u64,
     weight: u64,

@@ -12,8 +12,16 @@ use http::StatusCode;
 use super::{Row, SERVER};
 use crate::limits::{By, Overspent, Refused};
 
-/// As `OpenAI` tells rate limits.
+/// As `OpenAI` tells rate limits; one that cannot be checked is no fault of the caller's.
 pub(super) const fn limited_row(refused: &Refused) -> Row {
+    if refused.is_cut_off {
+        return Row {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            kind: SERVER,
+            code: "rate_limit_unavailable",
+            outcome: Outcome::LimitExceeded,
+        };
+    }
     Row {
         status: StatusCode::TOO_MANY_REQUESTS,
         kind: match refused.measure {
@@ -85,6 +93,9 @@ impl fmt::Display for Amount {
 }
 
 pub(super) fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if refused.is_cut_off {
+        return fmt_cut_off(refused, f);
+    }
     match &refused.by {
         By::Key => f.write_str("Rate limit reached for this API key")?,
         By::Policy(name) => write!(f, "Rate limit of the policy '{name}' reached")?,
@@ -107,6 +118,24 @@ pub(super) fn fmt_limited(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt:
     }
 }
 
+/// Of limits only those of policies may be closed.
+fn fmt_cut_off(refused: &Refused, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let amount = Amount(refused.most, refused.measure);
+    f.write_str("The rate limit")?;
+    if let By::Policy(name) = &refused.by {
+        write!(f, " of the policy '{name}'")?;
+    }
+    let time = if refused.period.is_at_a_time() {
+        "at a time".to_owned()
+    } else {
+        format!("per {}", period_name(refused.period))
+    };
+    write!(
+        f,
+        " ({amount} {time}) cannot be checked: this gateway has lost its connection to the other gateways, and the policy lets nothing through then. Please try again soon."
+    )
+}
+
 pub(super) fn fmt_overspent(overspent: &Overspent, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Overspent {
         policy,
@@ -126,10 +155,16 @@ pub(super) fn fmt_overspent(overspent: &Overspent, f: &mut fmt::Formatter<'_>) -
             "The budget of the policy '{policy}' is used up: {amount} per {period}. It begins anew on {day} at 00:00 UTC."
         ),
         Why::TooLarge { cost, left } => {
-            let (cost, left) = (Amount(*cost, *measure), Amount(*left, *measure));
+            f.write_str("This request may take ")?;
+            if cost > most {
+                f.write_str("more than all")?;
+            } else {
+                write!(f, "up to {}", Amount(*cost, *measure))?;
+            }
+            let left = Amount(*left, *measure);
             write!(
                 f,
-                "This request may take up to {cost} of the budget of the policy '{policy}' ({amount} per {period}), of which {left} is left. A shorter prompt or a lower bound on the answer ('max_tokens') may fit; the budget begins anew on {day} at 00:00 UTC."
+                " of the budget of the policy '{policy}' ({amount} per {period}), of which {left} is left. A shorter prompt or a lower bound on the answer ('max_tokens') may fit; the budget begins anew on {day} at 00:00 UTC."
             )
         }
         Why::Lacks | Why::Held => write!(
@@ -156,6 +191,7 @@ mod tests {
             period: Period::SlidingMinute,
             most: 7,
             retry_after_us: Some(1_000_001),
+            is_cut_off: false,
         };
         check(
             &Failure::Limited(refused.clone()),
@@ -184,6 +220,27 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_cannot_be_checked_is_no_fault_of_the_callers() {
+        let refused = Failure::Limited(Refused {
+            by: By::Policy("research".into()),
+            measure: Measure::Tokens,
+            period: Period::Hour,
+            most: 7,
+            retry_after_us: Some(1_000_000),
+            is_cut_off: true,
+        });
+        check(
+            &refused,
+            503,
+            r#""server_error" | "rate_limit_unavailable" | null | "The rate limit of the policy 'research' (7 tokens per hour) cannot be checked: this gateway has lost its connection to the other gateways, and the policy lets nothing through then. Please try again soon.""#,
+        );
+        assert_eq!(
+            (refused.retry_after_seconds(), refused.is_final()),
+            (Some(1), false)
+        );
+    }
+
+    #[test]
     fn budgets_say_how_much_they_are_and_when_they_begin_anew() {
         let overspent = |why| {
             Failure::Overspent(Overspent {
@@ -208,6 +265,15 @@ mod tests {
             }),
             429,
             r#""insufficient_quota" | "request_exceeds_budget" | null | "This request may take up to $1.25 of the budget of the policy 'research' ($50.00 per month), of which $0.04 is left. A shorter prompt or a lower bound on the answer ('max_tokens') may fit; the budget begins anew on 2026-12-01 at 00:00 UTC.""#,
+        );
+        let more_than_all = overspent(Why::TooLarge {
+            cost: 50_000_000_001,
+            left: 50_000_000_000,
+        });
+        assert!(
+            more_than_all
+                .message("any")
+                .starts_with("This request may take more than all of the budget of the policy 'research' ($50.00 per month), of which $50.00 is left. ")
         );
         check(
             &overspent(Why::Lacks),

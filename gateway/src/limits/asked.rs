@@ -7,7 +7,7 @@ use events_schema::snapshot::entries::ArchivedKeyEntry;
 use gateway_policy::{
     EntryId, Facts, Matching, Measure, Rule, RuleLimit,
     limits::{
-        Estimate, Spend,
+        Estimate, Spend, Take,
         counter::{Mode, Terms, WhenCutOff},
         lease::Role,
         message::CounterId,
@@ -25,6 +25,9 @@ pub const MOST_LIMITS: usize = 2 + 8 * MOST_TEAMS;
 /// (`uncounted:budget_policy:…`) and in a metric.
 pub const MOST_BUDGETS: usize = 32;
 
+/// Of a request of which nothing has been said.
+const NOTHING: Take = Take { tokens: 0, cost: 0 };
+
 /// Whose limit it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum By {
@@ -40,15 +43,22 @@ pub(super) struct OfLimit {
     pub(super) id: CounterId,
     pub(super) shard: u8,
     pub(super) mode: Mode,
+    when_cut_off: WhenCutOff,
     pub(super) most: u64,
     pub(super) cost: u64,
 }
 
 impl OfLimit {
     pub(super) const fn terms(&self) -> Terms {
-        Terms::of_rate_limit(self.most, self.mode)
+        Terms::of_rate_limit(self.most, self.mode, self.when_cut_off)
     }
 }
+
+/// What happens above all limits of a rule, and at a gateway that is cut off.
+type Choices = (Mode, WhenCutOff);
+
+/// Those of a key's own limits.
+const OF_KEYS: Choices = (Mode::Enforce, WhenCutOff::Alone);
 
 /// What is asked of one budget.
 #[derive(Debug, Clone, Copy)]
@@ -89,9 +99,8 @@ impl<'r> Asked<'r> {
             uncounted_budget: None,
             tokens: estimate.tokens(),
             spend: Spend {
-                tokens: 0,
-                cost: 0,
-                is_open: false,
+                bounded: NOTHING,
+                guessed: NOTHING,
             },
         }
     }
@@ -100,6 +109,11 @@ impl<'r> Asked<'r> {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.limits.is_empty() && self.budgets.is_empty()
+    }
+
+    /// How many limits and budgets there are.
+    pub(super) const fn len(&self) -> usize {
+        self.limits.len() + self.budgets.len()
     }
 
     /// The limits.
@@ -129,7 +143,7 @@ impl<'r> Asked<'r> {
             let most = most.as_ref()?.to_native();
             Some(of_a_key(measure, most))
         });
-        self.group(key.id, [0; 16], Mode::Enforce, limits);
+        self.group(key.id, [0; 16], OF_KEYS, limits);
     }
 
     /// Asks the limits of a rate-limit policy's rule.
@@ -142,7 +156,7 @@ impl<'r> Asked<'r> {
         let segments = rule.segments(facts);
         for segment in segments.iter() {
             let limits = rule.limits(segment).iter().copied();
-            self.group(rule.id, *segment, mode, limits);
+            self.group(rule.id, *segment, (mode, rule.when_cut_off), limits);
         }
         self.rule = Some(rule);
         self.uncounted = segments.are_cut.then_some(rule);
@@ -199,21 +213,11 @@ impl<'r> Asked<'r> {
             period: limit.period,
             segment,
         };
-        let cost = match limit.measure {
-            Measure::Requests => 1,
-            Measure::Tokens => self.spend.tokens,
-            Measure::Cost => self.spend.cost,
-        };
         OfBudget {
             shard: shard(&id),
             id,
             most: limit.most,
-            // A guess makes no request impossible: it reserves the whole budget at most. What the caller allows does.
-            cost: if self.spend.is_open {
-                cost.min(limit.most)
-            } else {
-                cost
-            },
+            cost: self.spend.of(limit.measure, limit.most),
             role,
         }
     }
@@ -227,7 +231,7 @@ impl<'r> Asked<'r> {
         &mut self,
         rule: EntryId,
         segment: EntryId,
-        mode: Mode,
+        (mode, when_cut_off): Choices,
         limits: impl Iterator<Item = RuleLimit>,
     ) {
         let mut shard_of_all = None;
@@ -247,12 +251,13 @@ impl<'r> Asked<'r> {
             let cost = match measure {
                 Measure::Requests => 1,
                 Measure::Tokens => self.tokens.min(most).max(1),
-                Measure::Cost => self.spend.cost.min(most).max(1),
+                Measure::Cost => self.spend.of(measure, most).min(most).max(1),
             };
             let _ = self.limits.try_push(OfLimit {
                 id,
                 shard: *shard_of_all.get_or_insert_with(|| shard(&id)),
                 mode,
+                when_cut_off,
                 most,
                 cost,
             });
@@ -305,15 +310,15 @@ impl Asked<'_> {
         &mut self,
         rule: EntryId,
         segment: EntryId,
-        mode: Mode,
+        choices: Choices,
         limits: &[RuleLimit],
     ) {
-        self.group(rule, segment, mode, limits.iter().copied());
+        self.group(rule, segment, choices, limits.iter().copied());
     }
 
     pub(super) fn limits_of_key(&mut self, key: EntryId, own: &[(Measure, u64)]) {
         let limits = own.iter().map(|(measure, most)| of_a_key(*measure, *most));
-        self.group(key, [0; 16], Mode::Enforce, limits);
+        self.group(key, [0; 16], OF_KEYS, limits);
     }
 
     pub(super) fn budget_of(
@@ -324,7 +329,7 @@ impl Asked<'_> {
         limit: RuleLimit,
         cost: u64,
     ) {
-        self.spend.cost = cost;
+        self.spend.bounded.cost = cost;
         let of = self.of_budget(rule, segment, limit, role);
         self.budgets.push(of);
     }

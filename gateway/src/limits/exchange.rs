@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use gateway_policy::limits::{
     lease::Leases,
     message::Broadcast,
-    wire::{MOST_BYTES, Pieces, Unreadable},
+    wire::{MOST_BYTES, Pieces, Unreadable, Written},
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -146,22 +146,39 @@ impl Sender {
         }
     }
 
-    async fn send(&mut self, subject: String, messages: Vec<Vec<u8>>) {
+    /// Sends messages until one is not taken: those after it are pieces of the same, or wait for as long; and the next report says
+    /// all that they said.
+    async fn send(&mut self, subject: String, written: Written) {
+        let Written { messages, too_long } = written;
+        if too_long > 0 {
+            self.fails(too_long, "there are more counters than a message holds");
+        }
+        let mut unsent = messages.len() as u64;
         for message in messages {
-            let (client, bytes) = (&self.link.client, message.len());
+            let client = &self.link.client;
             let sent = timeout(SEND, client.publish(subject.clone(), message.into())).await;
             let why = match sent {
                 Ok(Ok(())) => {
-                    self.is_failing = false;
+                    unsent -= 1;
                     continue;
                 }
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "it takes too long".to_owned(),
             };
-            self.metrics.limits.unsent.add(1);
-            if !std::mem::replace(&mut self.is_failing, true) {
-                tracing::warn!(why, bytes, "what is counted of limits cannot be reported");
-            }
+            self.fails(unsent, &why);
+            return;
+        }
+        self.is_failing = too_long > 0;
+    }
+
+    fn fails(&mut self, messages: u64, why: &str) {
+        self.metrics.limits.unsent.add(messages);
+        if !std::mem::replace(&mut self.is_failing, true) {
+            tracing::warn!(
+                why,
+                messages,
+                "what is counted of limits cannot be reported"
+            );
         }
     }
 }

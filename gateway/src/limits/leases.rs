@@ -13,7 +13,7 @@ use gateway_policy::limits::{
     admission::Turn,
     lease::{LEASE_LIFETIME_US, Leases, Lender, Purses},
     message::Steady,
-    wire,
+    wire::{self, Written},
 };
 use tokio::{
     sync::Notify,
@@ -130,13 +130,13 @@ impl Limits {
     }
 
     /// What is to be reported at once of purses, as messages of so many bytes at most.
-    pub(super) fn report_urgent(&self, most_bytes: usize) -> Vec<Vec<u8>> {
+    pub(super) fn report_urgent(&self, most_bytes: usize) -> Written {
         let urgent = self.leasing.urgent.swap(0, Relaxed);
         self.report_purses_of(most_bytes, |shard, _| urgent & (1 << shard) != 0)
     }
 
     /// What is to be reported of all purses, as messages. `greets`: also where there are none.
-    pub(super) fn report_purses(&self, greets: bool, most_bytes: usize) -> Vec<Vec<u8>> {
+    pub(super) fn report_purses(&self, greets: bool, most_bytes: usize) -> Written {
         self.leasing.urgent.store(0, Relaxed);
         self.report_purses_of(most_bytes, |shard, purses| {
             purses > 0 || (greets && shard == GREETING_SHARD)
@@ -148,14 +148,14 @@ impl Limits {
         &self,
         most_bytes: usize,
         is_due: impl Fn(usize, usize) -> bool,
-    ) -> Vec<Vec<u8>> {
+    ) -> Written {
         let steady = self.steady();
         let due = (0..self.shards.len()).filter_map(|shard| {
             let mut gateway = self.lock(shard);
             let purses = gateway.wallet.look().len();
             is_due(shard, purses).then(|| (shard, gateway.wallet.report(steady)))
         });
-        wire::write::<Purses>(due, most_bytes)
+        wire::write_down::<Purses>(due, most_bytes)
     }
 
     /// How long after a report of all purses the next one is due.
@@ -165,11 +165,11 @@ impl Limits {
     }
 
     /// The last report of purses: from now on nothing is spent.
-    pub(super) fn leave_purses(&self, most_bytes: usize) -> Vec<Vec<u8>> {
+    pub(super) fn leave_purses(&self, most_bytes: usize) -> Written {
         let steady = self.steady();
         let parts =
             (0..self.shards.len()).map(|shard| (shard, self.lock(shard).wallet.leave(steady)));
-        wire::write(parts, most_bytes)
+        wire::write_down(parts, most_bytes)
     }
 
     /// Takes over what is told of leases.

@@ -35,7 +35,7 @@ use gateway_policy::{
         lease::{self, BudgetId, Kept, Lender, Role, Spending, Stands, Wallet, Wallets, Why},
         message::{Broadcast, CounterId, Incarnation, Steady},
         period::Period,
-        wire::{self, SHARDS, shard_of},
+        wire::{self, SHARDS, Written, shard_of},
     },
 };
 
@@ -115,8 +115,8 @@ pub struct Decided {
     pub budget: Stoods,
     /// What came of it.
     pub outcome: Outcome,
-    /// Limits as they were seen, where one refused, or would have if it did more than audit.
-    pub seen: Option<Vec<LimitSeen>>,
+    /// All that was asked, as it was seen.
+    pub seen: Vec<LimitSeen>,
 }
 
 /// What came of a request.
@@ -156,6 +156,8 @@ pub struct Refused {
     pub most: u64,
     /// In how many microseconds the same request would be admitted; `None`: never.
     pub retry_after_us: Option<u64>,
+    /// Whether nothing was used up, and it refuses since this gateway is cut off.
+    pub is_cut_off: bool,
 }
 
 /// A refusal, with the budget that refused.
@@ -282,6 +284,8 @@ impl Limits {
     pub fn decide(&self, asked: &Asked<'_>, now: Timestamp, turn: Turn) -> Decided {
         let answers = self.leasing.answers();
         let steady = self.steady();
+        // Before anything is locked.
+        let mut seen = Vec::with_capacity(asked.len());
         // Filled where they lie: they have room for much, and are seldom full.
         let mut locked = Locked {
             which: asked.shards(),
@@ -306,9 +310,10 @@ impl Limits {
             cost: it.cost,
             role: it.role,
         }));
+        seen::see(&mut locked, asked, seen::When { moment, turn }, &mut seen);
         let decision = decide(&mut locked, &mut charges, &spendings, moment, turn);
+        debug_assert!(seen::agrees(&seen, decision), "{decision:?}: {seen:?}");
         self.hurry(&mut locked, &spendings, decision, moment);
-        let seen = seen::of(&mut locked, asked, moment, decision);
         let outcome = match decision {
             Decision::Admitted { limit, budget } => Outcome::Admitted(Admitted {
                 reservation: locked.reservation(asked, &charges),
@@ -321,6 +326,7 @@ impl Limits {
                 period: refusal.counter.period,
                 most: refusal.limit,
                 retry_after_us: refusal.retry_after_us,
+                is_cut_off: refusal.is_cut_off,
             }),
             Decision::Overspent(overspent) => {
                 Outcome::Overspent(locked.overspent(asked, overspent, now))
@@ -393,7 +399,7 @@ impl Limits {
     }
 
     /// What is to be reported, as messages of so many bytes at most.
-    pub(crate) fn report(&self, now: Instant, most_bytes: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn report(&self, now: Instant, most_bytes: usize) -> Written {
         let steady = self.steady();
         let due = self.shards.iter().enumerate().filter_map(|(at, shard)| {
             let mut reported = shard
@@ -408,14 +414,14 @@ impl Limits {
             *reported = Some(now);
             Some((at, gateway.report(steady)))
         });
-        wire::write(due, most_bytes)
+        wire::write_down(due, most_bytes)
     }
 
     /// The last report: from now on nothing is admitted.
-    pub(crate) fn leave(&self, most_bytes: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn leave(&self, most_bytes: usize) -> Written {
         let steady = self.steady();
         let parts = (0..self.shards.len()).map(|at| (at, self.lock(at).leave(steady)));
-        wire::write(parts, most_bytes)
+        wire::write_down(parts, most_bytes)
     }
 
     /// Takes over what is told.

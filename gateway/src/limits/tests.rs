@@ -1,10 +1,14 @@
 //! What limits and budgets decide here, alone and together.
 
-use events_schema::events::LimitMode;
+use events_schema::{
+    events::LimitMode,
+    usage::{CounterSeen, Instead},
+};
 use gateway_policy::{
     RuleLimit,
     limits::{
         Estimate, Share,
+        counter::WhenCutOff,
         lease::Leases,
         marks::{Apart, Full},
         message::{Amounts, BroadcastId, BroadcastRow, BroadcastSlot},
@@ -60,6 +64,14 @@ const fn is_admitted(decided: &Decided) -> bool {
 
 const fn used(tokens: u64) -> Settled {
     Settled { tokens, cost: 0 }
+}
+
+/// How much of a limit was used, as far as was known.
+fn used_up(seen: &LimitSeen) -> u64 {
+    match seen.counter {
+        CounterSeen::Shared { own, known, .. } => own + known,
+        CounterSeen::Leased { taken, .. } => taken,
+    }
 }
 
 fn left(decided: &Decided, measure: Measure) -> u64 {
@@ -123,15 +135,18 @@ fn a_refusal_by_one_limit_charges_none_and_says_how_all_stood() {
     let limits = alone();
     let both = asked(Some(10), Some(150));
     let first = decided(&limits, &both, at(0));
-    assert!(is_admitted(&first) && first.seen.is_none());
+    assert!(is_admitted(&first));
+    let stood = |decided: &Decided| -> Vec<_> {
+        let seen = decided.seen.iter();
+        seen.map(|it| (it.most, it.cost, used_up(it), it.exceeded))
+            .collect()
+    };
+    let before = [(10, 1, 0, false), (150, 100, 0, false)];
+    assert_eq!(stood(&first), before, "as it was before it was charged");
     let refused = decided(&limits, &both, at(0));
     assert!(matches!(refused.outcome, Outcome::Refused(_)));
-    let seen = refused.seen.expect("one refused");
-    let exceeded: Vec<_> = seen
-        .iter()
-        .map(|it| (it.most, it.cost, it.exceeded))
-        .collect();
-    assert_eq!(exceeded, [(10, 1, false), (150, 100, true)]);
+    let after = [(10, 1, 1, false), (150, 100, 100, true)];
+    assert_eq!(stood(&refused), after);
     let after = decided(&limits, &asked(Some(10), None), at(0));
     assert_eq!(left(&after, Measure::Requests), 8);
 }
@@ -183,7 +198,12 @@ fn callers_cannot_make_counters_without_end_and_all_are_limited() {
             most: 5,
         };
         let mut asked = Asked::new(estimate(0));
-        asked.limits_of([8; 16], segment, Mode::Enforce, &[limit]);
+        asked.limits_of(
+            [8; 16],
+            segment,
+            (Mode::Enforce, WhenCutOff::Alone),
+            &[limit],
+        );
         let decided = decided(&limits, &asked, at(0));
         let is_admitted = is_admitted(&decided);
         if is_admitted {
@@ -253,22 +273,38 @@ fn the_least_that_is_left_is_told() {
         period: Period::Hour,
         most: 5,
     };
-    both.limits_of([9; 16], [0; 16], Mode::Enforce, &[hourly]);
+    both.limits_of(
+        [9; 16],
+        [0; 16],
+        (Mode::Enforce, WhenCutOff::Alone),
+        &[hourly],
+    );
     let audited = RuleLimit { most: 1, ..hourly };
-    both.limits_of([8; 16], [0; 16], Mode::Audit, &[audited]);
+    both.limits_of(
+        [8; 16],
+        [0; 16],
+        (Mode::Audit, WhenCutOff::Alone),
+        &[audited],
+    );
     let first = decided(&limits, &both, at(0));
     assert_eq!(left(&first, Measure::Requests), 4);
-    assert!(first.seen.is_none());
+    let [enforces, audits] = [LimitMode::Enforce, LimitMode::Audit].map(Some);
+    let stood = |decided: &Decided, exceeded| {
+        let stood: Vec<_> = decided
+            .seen
+            .iter()
+            .map(|it| (it.exceeded, it.mode))
+            .collect();
+        let expected = [(false, enforces), (false, enforces), (exceeded, audits)];
+        assert_eq!(stood, expected);
+    };
+    stood(&first, false);
     let Outcome::Admitted(first) = first.outcome else {
         panic!("it is admitted")
     };
     assert_eq!(first.audited, None);
     let second = decided(&limits, &both, at(0));
-    let seen = second.seen.expect("one would have refused");
-    let stood: Vec<_> = seen.iter().map(|it| (it.exceeded, it.mode)).collect();
-    let [enforces, audits] = [LimitMode::Enforce, LimitMode::Audit].map(Some);
-    let expected = [(false, enforces), (false, enforces), (true, audits)];
-    assert_eq!(stood, expected);
+    stood(&second, true);
     let Outcome::Admitted(second) = second.outcome else {
         panic!("it is admitted")
     };
@@ -284,7 +320,12 @@ fn at_a_time(most: u64) -> Asked<'static> {
         period: Period::AtATime,
         most,
     };
-    asked.limits_of([5; 16], [0; 16], Mode::Enforce, &[limit]);
+    asked.limits_of(
+        [5; 16],
+        [0; 16],
+        (Mode::Enforce, WhenCutOff::Alone),
+        &[limit],
+    );
     asked
 }
 
@@ -387,7 +428,7 @@ fn together() -> Limits {
 /// What is reported of the first purse there is.
 fn reported(limits: &Limits) -> gateway_policy::limits::lease::PurseReport {
     let messages = limits.report_purses(false, wire::MOST_BYTES);
-    let parts = messages.iter().flat_map(|message| {
+    let parts = messages.messages.iter().flat_map(|message| {
         wire::read::<gateway_policy::limits::lease::Purses>(message).expect("ours")
     });
     let rows = parts.flat_map(|(_, purses)| purses.rows);
@@ -397,7 +438,7 @@ fn reported(limits: &Limits) -> gateway_policy::limits::lease::PurseReport {
 /// An answer to the last report, in which nothing is lent.
 fn nothing_lent(limits: &Limits) -> Vec<(usize, Leases)> {
     let reports = limits.report_purses(true, wire::MOST_BYTES);
-    let parts = reports.iter().flat_map(|message| {
+    let parts = reports.messages.iter().flat_map(|message| {
         wire::read::<gateway_policy::limits::lease::Purses>(message).expect("ours")
     });
     parts
@@ -440,7 +481,9 @@ fn budgets_that_do_not_decide_count_and_refuse_nothing() {
     let limits = alone();
     for _ in 0..3 {
         let tracked = decided(&limits, &paid([0; 16], Role::Tracks, 600), at(0));
-        assert!(tracked.seen.is_none() && tracked.budget[0].is_none());
+        assert!(tracked.budget[0].is_none());
+        let seen = tracked.seen[0];
+        assert_eq!((seen.exceeded, seen.mode), (false, None));
         reservation(tracked).settle(&limits, cost(600));
     }
     assert_eq!(reported(&limits).settled, 1_800);
@@ -449,7 +492,7 @@ fn budgets_that_do_not_decide_count_and_refuse_nothing() {
         panic!("it only audits")
     };
     assert_eq!(admitted.audited_budget, Some([6; 16]));
-    let seen = audited.seen.expect("noted")[0];
+    let seen = audited.seen[0];
     assert_eq!((seen.exceeded, seen.mode), (true, Some(LimitMode::Audit)));
 }
 
@@ -484,12 +527,16 @@ fn a_request_waits_while_the_treasury_may_answer_and_not_when_it_is_silent() {
     limits.hear_leases(&nothing_lent(&limits));
     assert_eq!(waits(closed, Turn::Again).answers, 1);
     let last = Turn::Last { since: first.at };
-    let Outcome::Overspent(overspent) = limits.decide(&asked(closed), at(0), last).outcome else {
+    let refused = limits.decide(&asked(closed), at(0), last);
+    let Outcome::Overspent(overspent) = refused.outcome else {
         panic!("it has waited")
     };
     assert_eq!(overspent.why, Why::Lacks);
+    let why = |seen: &[LimitSeen]| (seen[0].exceeded, seen[0].instead);
+    assert_eq!(why(&refused.seen), (true, None), "no lease");
     let open = limits.decide(&asked(DECIDES), at(0), last);
     assert!(is_admitted(&open), "nobody has said anything of it");
+    assert_eq!(why(&open.seen), (false, Some(Instead::Unanswered)));
     let silent = limits.steady().plus_us(11_000_000);
     assert_eq!(limits.lender(silent), Lender::Silent);
     assert_eq!(limits.lender(limits.steady()), Lender::Heard);
@@ -499,10 +546,10 @@ fn a_request_waits_while_the_treasury_may_answer_and_not_when_it_is_silent() {
 fn what_lacks_is_reported_at_once_and_once() {
     let limits = together();
     let _waits = decided(&limits, &paid([0; 16], DECIDES, 10), at(0));
-    assert_eq!(limits.report_urgent(wire::MOST_BYTES).len(), 1);
+    assert_eq!(limits.report_urgent(wire::MOST_BYTES).messages.len(), 1);
     let _waits = decided(&limits, &paid([0; 16], DECIDES, 10), at(0));
     assert_eq!(
-        limits.report_urgent(wire::MOST_BYTES).len(),
+        limits.report_urgent(wire::MOST_BYTES).messages.len(),
         0,
         "an answer is on its way"
     );

@@ -1,6 +1,8 @@
 //! A record as JSON: byte for byte what `serde_json` writes, and several times as fast, since the names of fields need no
 //! escaping and go out together with what stands around them. What is rare is left to `serde_json`.
 
+mod limits;
+
 use std::collections::BTreeMap;
 
 use events_schema::{
@@ -76,7 +78,7 @@ pub(super) fn write(record: &UsageRecord, out: &mut Vec<u8>) {
         .optional(*first_byte_us, Json::number);
     json.text(r#","metadata":"#).metadata(metadata);
     json.field(r#","budgets":"#, budgets.as_ref());
-    json.field(r#","limits":"#, limits.as_ref());
+    json.limits(limits.as_deref());
     json.text("}");
 }
 
@@ -250,7 +252,7 @@ mod tests {
 
     use super::{super::batch::tests::record, *};
 
-    fn check(record: &UsageRecord) {
+    pub(super) fn check(record: &UsageRecord) {
         let mut written = Vec::new();
         write(record, &mut written);
         let expected = serde_json::to_string(record).expect("a record is JSON");

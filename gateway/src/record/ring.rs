@@ -14,7 +14,8 @@ use events_schema::usage::UsageRecord;
 use super::{json, tally::Cell};
 use crate::{count::lacking::Lacking, trace::traced::Traced};
 
-/// How many records may wait: a second of a thread's requests at full speed, some 32 MiB.
+/// How many records may wait: a second of a thread's requests at full speed, some 32 MiB, and 8 MiB for each limit that concerns them
+/// all.
 pub const CAPACITY: usize = 32_768;
 /// How many bytes of text may wait, however long records are.
 const MAX_TEXT_BYTES: usize = 64 * 1024 * 1024;

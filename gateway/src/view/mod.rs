@@ -221,6 +221,12 @@ impl Configuration for View {
 pub struct ViewHandle(Arc<ArcSwap<View>>);
 
 impl ViewHandle {
+    /// Of a view that is served from now on.
+    #[must_use]
+    pub fn of(view: View) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(view)))
+    }
+
     /// The view that is served now, for a short look: not to be held across an await.
     #[must_use]
     pub fn load(&self) -> Guard<Arc<View>> {

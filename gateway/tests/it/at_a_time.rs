@@ -113,7 +113,9 @@ async fn so_many_are_under_way_at_a_time_and_another_one_once_one_has_ended() {
         CounterSeen::Shared {
             own: 2,
             known: 0,
-            share: 1 << 32
+            share: 1 << 32,
+            cut_off: None,
+            free: None,
         }
     );
 

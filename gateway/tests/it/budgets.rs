@@ -12,7 +12,7 @@ use events_schema::{
         limits::SegmentEntry,
         routing::{RoutedTargetEntry, RoutingEntry},
     },
-    usage::{BudgetCharge, CounterSeen, LimitMeasure, LimitOf, Outcome, UsageRecord},
+    usage::{BudgetCharge, CounterSeen, Instead, LimitMeasure, LimitOf, Outcome, UsageRecord},
 };
 use http::Method;
 use uuid::Uuid;
@@ -153,7 +153,16 @@ async fn the_first_request_waits_for_its_lease_and_passes_and_the_next_does_not_
     let fired = "budget_policy:47474747474747474747474747474747".to_owned();
     assert!(record.rules.contains(&fired), "{:?}", record.rules);
     assert_eq!(record.budgets, Some(vec![charge(71, [0; 16])]));
-    assert_eq!(record.limits, None);
+    let seen = record.limits.expect("one was asked")[0];
+    assert_eq!(
+        (seen.cost, seen.exceeded, seen.instead),
+        (RESERVED, false, None)
+    );
+    let CounterSeen::Leased { ceiling, taken, .. } = seen.counter else {
+        panic!("it goes by a lease: {seen:?}")
+    };
+    assert_eq!(taken, COST);
+    assert!(ceiling >= COST + RESERVED, "{ceiling}");
     let spent = |sums: Sums| sums.spent == 2 * COST && sums.open == 0;
     treasury.until("both are settled", spent).await;
 }
@@ -205,6 +214,7 @@ async fn a_budget_that_is_used_up_refuses_at_once_and_says_which_it_is_and_until
         taken: 0,
         committed: Some(DOLLAR),
         cut_off: false,
+        included: None,
     };
     assert_eq!(seen.counter, leased);
     assert!(scene.one.requests().is_empty());
@@ -232,6 +242,9 @@ async fn of_what_may_come_and_does_not_closed_budgets_refuse_after_the_wait_and_
     let of_open = r#"{"model":"two/second","messages":[],"max_tokens":5}"#;
     let passes = scene.gateway.chat(of_open).await;
     assert_eq!(passes.status, 200, "{}", passes.json());
+    let record = scene.record_of(&passes).await;
+    let why = record.limits.expect("it was asked")[0].instead;
+    assert_eq!(why, Some(Instead::Unanswered));
     treasury.ledger_says(DOLLAR / 2);
     eventually("it is lent", async || {
         (scene.gateway.chat(QUESTION).await.status == 200).then_some(())
@@ -275,8 +288,14 @@ async fn without_anybody_who_lends_open_budgets_let_through_and_count_and_closed
     assert_eq!(refused.header("retry-after"), "1");
     let record = scene.record_of(&refused).await;
     assert_eq!(record.outcome, Outcome::LimitExceeded);
+    // The second only counts.
+    let why = |record: &UsageRecord| record.limits.as_ref().expect("asked")[0].instead;
+    assert_eq!(why(&record), Some(Instead::Closed));
     for _ in 0..3 {
-        assert_eq!(scene.gateway.chat(QUESTION).await.status, 200);
+        let passes = scene.gateway.chat(QUESTION).await;
+        assert_eq!(passes.status, 200);
+        let record = scene.record_of(&passes).await;
+        assert_eq!(why(&record), Some(Instead::Open));
     }
     let treasury = Treasury::start(&scene.nats).await;
     eventually("what is closed is open again", async || {
@@ -545,7 +564,8 @@ async fn an_audit_refuses_nothing_and_is_in_the_record() {
     let noted = "audit:budget_policy:47474747474747474747474747474747".to_owned();
     let record = scene.record_of(&first).await;
     assert!(!record.rules.contains(&noted), "{:?}", record.rules);
-    assert_eq!(record.limits, None);
+    let seen = record.limits.expect("it was asked")[0];
+    assert_eq!((seen.exceeded, seen.mode), (false, Some(LimitMode::Audit)));
     let record = scene.record_of(&second).await;
     assert!(record.rules.contains(&noted), "{:?}", record.rules);
     let seen = record.limits.expect("noted")[0];

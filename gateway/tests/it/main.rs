@@ -7,6 +7,8 @@ mod callers;
 mod callers_http2;
 mod completions;
 mod counted;
+mod cut_off;
+mod explained;
 mod faults;
 mod http2;
 mod messages;

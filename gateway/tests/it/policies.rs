@@ -6,7 +6,7 @@ use events_schema::{
         entries::{Entry, ModelRefEntry},
         limits::{
             LimitUnitEntry, LimitWindowEntry, LimitedSubjectEntry, RateLimitEntry,
-            RateLimitPolicyEntry, SegmentEntry,
+            RateLimitPolicyEntry, SegmentEntry, WhenCutOffEntry,
         },
     },
     usage::Outcome,
@@ -31,7 +31,7 @@ pub(crate) const fn limit(
     RateLimitEntry { unit, window, most }
 }
 
-const fn requests(window: LimitWindowEntry, most: u64) -> RateLimitEntry {
+pub(crate) const fn requests(window: LimitWindowEntry, most: u64) -> RateLimitEntry {
     limit(LimitUnitEntry::Requests, window, most)
 }
 
@@ -52,6 +52,7 @@ pub(crate) fn policy(id: u8, limits: Vec<RateLimitEntry>) -> RateLimitPolicyEntr
         overrides: Vec::new(),
         audits: false,
         disabled: false,
+        when_cut_off: WhenCutOffEntry::Alone,
     }
 }
 
@@ -63,7 +64,7 @@ pub(crate) async fn scene(policies: impl IntoIterator<Item = RateLimitPolicyEntr
     .await
 }
 
-async fn with_metadata(scene: &Scene, metadata: &str) -> Answer {
+pub(crate) async fn with_metadata(scene: &Scene, metadata: &str) -> Answer {
     let bearer = format!("Bearer {KEY}");
     let headers = [
         ("authorization", bearer.as_str()),

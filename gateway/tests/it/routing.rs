@@ -327,6 +327,40 @@ async fn a_session_stays_with_who_answered_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_also_known_by_what_the_metadata_says() {
+    let even = |model| RoutedTargetEntry {
+        weight: 1,
+        ..target(model, 0)
+    };
+    let routing = RoutingEntry {
+        strategy: StrategyEntry::Weight,
+        targets: vec![even(FIRST), even(SECOND)],
+        sticky: Some(StickyEntry {
+            ttl_seconds: 600,
+            identifiers: vec![IdentifierEntry {
+                is_header: false,
+                key: "conversation".into(),
+            }],
+        }),
+        ..by_priority()
+    };
+    let scene = routed(&[], routing).await;
+    let of = async |conversation: u8| {
+        let metadata = format!(r#"{{"conversation":"{conversation}"}}"#);
+        let answer = ask(&scene.gateway, &[("x-sluice-metadata", &metadata)]).await;
+        answer.header("x-sluice-target").to_owned()
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for conversation in 0..24 {
+        let first = of(conversation).await;
+        let again = [of(conversation).await, of(conversation).await];
+        assert_eq!(again, [first.clone(), first.clone()]);
+        seen.insert(first);
+    }
+    assert_eq!(seen.len(), 2, "different sessions go to different targets");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_target_is_asked_beside_one_that_does_not_answer() {
     let routing = RoutingEntry {
         hedge_after_ms: Some(50),

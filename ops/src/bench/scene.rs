@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use events_schema::api::commands::NewCommand;
 use events_schema::events::{
-    Choice, GrantedModels, KeyLimits, LimitMode, LimitUnit, LimitWindow, ModelType, Owner,
-    Provider, RateLimit, RateLimitRule, Routing, RoutingTarget, Subject, When,
+    Choice, GrantedModels, KeyLimits, LimitMode, LimitUnit, LimitWhenCutOff, LimitWindow,
+    ModelType, Owner, Provider, RateLimit, RateLimitRule, Routing, RoutingTarget, Subject, When,
 };
 use events_schema::id::{KeyId, ModelId, ProviderAccountId, VirtualAccountId, VirtualModelId};
 use futures_util::future::try_join_all;
@@ -165,6 +165,7 @@ impl Scene {
                 limits: BTreeSet::from([limit]),
                 overrides: BTreeSet::new(),
                 mode: LimitMode::Enforce,
+                when_cut_off: LimitWhenCutOff::Alone,
             };
             let rule = Box::new(rule);
             let command = NewCommand::CreateRateLimitPolicy { name, order, rule };

@@ -207,6 +207,25 @@ impl Excuses {
             || self.links.contains(&Link::SecondCommandsPostgres)
     }
 
+    /// Whether gateways may have been cut off from whoever deals out shares of limits and lends of budgets.
+    pub(super) fn gateways_may_be_cut_off(&self) -> bool {
+        const PARTS: [&str; 5] = [
+            "nats",
+            "projections",
+            "projections-2",
+            "gateway",
+            "gateway-2",
+        ];
+        const WAYS: [Link; 4] = [
+            Link::ProjectionsNats,
+            Link::SecondProjectionsNats,
+            Link::GatewayNats,
+            Link::SecondGatewayNats,
+        ];
+        PARTS.iter().any(|part| self.processes.contains(part))
+            || WAYS.iter().any(|way| self.links.contains(way))
+    }
+
     /// Whether the provider may fail.
     pub(super) fn provider_may_fail(&self) -> bool {
         self.processes.contains("mock-provider") || self.links.contains(&Link::GatewaysProvider)

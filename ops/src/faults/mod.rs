@@ -8,6 +8,7 @@
 mod check;
 mod draw;
 mod facts;
+mod orders;
 pub(crate) mod proxy;
 mod strike;
 mod work;
@@ -20,9 +21,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use events_schema::api::commands::NewCommand;
-use events_schema::api::resources::{ProviderAccountItem, VirtualAccountItem};
+use events_schema::api::resources::{ModelItem, ProviderAccountItem};
 use events_schema::api::status::Status;
-use events_schema::events::{GrantedModels, Subject};
+use events_schema::events::{GrantedModels, KeyLimits, Owner, Subject};
 use events_schema::id::VirtualAccountId;
 use events_schema::keyring::KeyRing;
 use futures_util::future::try_join_all;
@@ -43,9 +44,11 @@ use crate::stack::secrets::{self, Operator};
 use check::{Checker, Folded};
 use draw::Excuses;
 use facts::Notebook;
+use orders::Plot;
 use proxy::Proxy;
 use strike::Striker;
-use work::{Place, Work};
+use work::tight::{Purse, cost_of, short_question};
+use work::{Place, Work, Worker};
 
 /// Where the proxies' ports are looked for: between the stacks' own and the range of outgoing connections.
 const PROXY_PORTS: std::ops::Range<u16> = 32_000..32_700;
@@ -59,7 +62,7 @@ const GOES_ON_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked how far they are.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Two writers, who never touch each other's keys.
+/// Two writers, who never touch each other's things.
 const WRITERS: [&str; 2] = ["fault-writer-1", "fault-writer-2"];
 
 /// Why the run does things of its own.
@@ -152,6 +155,7 @@ async fn one_round(
     dice: &mut Dice,
 ) -> Outcome<String> {
     let excuses = Arc::new(Excuses::of(blows));
+    Worker::alone(place).open(dice).await?;
     let restarts = striker.restarts()?;
     let begun = Instant::now();
     let work = Work::start(place, &excuses, dice);
@@ -160,7 +164,7 @@ async fn one_round(
     let back = begun.elapsed();
     goes_on(&work).await?;
     let (commands, requests) = work.finish().await?;
-    let position = checker.check(&excuses).await?;
+    let position = checker.check(&excuses, dice).await?;
     for (name, now) in striker.restarts()? {
         let before = restarts.get(&name).copied().unwrap_or_default();
         if now > before && !excuses.ended(&name) {
@@ -247,24 +251,28 @@ impl Stack {
     /// The scene: writers' accounts, and the provider behind its proxy.
     async fn prepare(&self) -> Outcome<(Place, Checker)> {
         let operator = &self.ready.operator;
-        let SignedIn::Yes(api) = Api::sign_in(&self.ready.console, operator).await? else {
+        let SignedIn::Yes(api) = Api::sign_in(&self.ready.console, None, operator).await? else {
             return Err(Failure::new("the first owner cannot sign in"));
         };
         self.move_the_provider(&api).await?;
-        let mut accounts = Vec::new();
-        for name in WRITERS {
-            accounts.push(writer(&api, name).await?);
+        let mut plots = Vec::new();
+        for (writer, name) in WRITERS.into_iter().enumerate() {
+            plots.push(self.plot(&api, writer, name).await?);
         }
+        let purse = self.purse(&api, plots.len()).await?;
+        let notebook = Notebook::default();
+        notebook.facts().members = plots.iter().map(|it| it.member.to_string()).collect();
         let status: Status = api.get("/status").await?;
         let second = format!("http://127.0.0.1:{}", self.ports.second_console());
-        let SignedIn::Yes(second) = Api::sign_in(&second, operator).await? else {
+        let SignedIn::Yes(second) = Api::sign_in(&second, None, operator).await? else {
             return Err(Failure::new("the first owner cannot sign in at commands-2"));
         };
         let place = Place {
             apis: [Arc::new(api), Arc::new(second)],
             ports: self.ports,
-            notebook: Arc::new(Notebook::default()),
-            accounts: accounts.into(),
+            notebook: Arc::new(notebook),
+            plots: plots.into(),
+            purse,
             steady_key: self.ready.api_key.clone().into(),
         };
         let postgres = sqlx::PgPool::connect_lazy(&self.ready.postgres)
@@ -292,13 +300,46 @@ impl Stack {
         Ok((place, checker))
     }
 
+    /// What a writer works with.
+    async fn plot(&self, api: &Api, writer: usize, name: &str) -> Outcome<Plot> {
+        let stranger = account(api, &format!("{name}-stranger")).await?;
+        Ok(Plot {
+            writer,
+            member: member(api, name).await?,
+            stranger,
+            provider: mock(api).await?.id,
+            steady_key: self.ready.api_key.clone(),
+        })
+    }
+
+    /// Who spends more than is allowed, and what a request costs.
+    async fn purse(&self, api: &Api, writer: usize) -> Outcome<Purse> {
+        let plot = self.plot(api, writer, "fault-spender").await?;
+        let fast = |item: &ModelItem| item.full_name == "mock/fast";
+        let price = api.find("/models", fast).await?.and_then(|it| it.price);
+        let price = price.ok_or_else(|| Failure::new("the example's model has no price"))?;
+        let issue = NewCommand::IssueKey {
+            owner: Owner::VirtualAccount(plot.member),
+            label: "spender".to_owned(),
+            expires_at: None,
+            limits: KeyLimits::default(),
+        };
+        let key = api.command(WHY, issue).await?.secret;
+        let key = key.ok_or_else(|| Failure::new("a new key is not shown"))?;
+        let gateway = crate::stack::services::url(self.ports.gateway());
+        let path = "/v1/chat/completions";
+        let steady = &self.ready.api_key;
+        let answer = work::call(&gateway, path, steady, Some(&short_question())).await?;
+        Ok(Purse {
+            plot,
+            key: key.into(),
+            price,
+            one: cost_of(&answer, price),
+        })
+    }
+
     async fn move_the_provider(&self, api: &Api) -> Outcome {
-        let account = api
-            .find("/provider-accounts", |item: &ProviderAccountItem| {
-                item.name == "mock"
-            })
-            .await?
-            .ok_or_else(|| Failure::new("the example has no provider account"))?;
+        let account = mock(api).await?;
         let proxied = self.proxy_port(Link::GatewaysProvider)?;
         let moved = NewCommand::MoveProviderAccount {
             account: account.id,
@@ -344,22 +385,33 @@ impl Drop for Stack {
     }
 }
 
-/// An owner of keys who may use every model.
-async fn writer(api: &Api, name: &str) -> Outcome<VirtualAccountId> {
-    let create = NewCommand::CreateVirtualAccount { name: name.into() };
-    api.command(WHY, create).await?;
-    let made = api
-        .find("/virtual-accounts", |item: &VirtualAccountItem| {
-            item.name == name
+/// The account that the example's models are of.
+async fn mock(api: &Api) -> Outcome<ProviderAccountItem> {
+    let found = api
+        .find("/provider-accounts", |item: &ProviderAccountItem| {
+            item.name == "mock"
         })
-        .await?
-        .ok_or_else(|| Failure::new(format!("{name} was made and is not there")))?;
+        .await?;
+    found.ok_or_else(|| Failure::new("the example has no provider account"))
+}
+
+/// An owner of keys who may use every model.
+async fn member(api: &Api, name: &str) -> Outcome<VirtualAccountId> {
+    let made = account(api, name).await?;
     let grant = NewCommand::GrantAccess {
-        subject: Subject::VirtualAccount(made.id),
+        subject: Subject::VirtualAccount(made),
         models: GrantedModels::All,
     };
     api.command(WHY, grant).await?;
-    Ok(made.id)
+    Ok(made)
+}
+
+/// An owner of keys who may use nothing.
+async fn account(api: &Api, name: &str) -> Outcome<VirtualAccountId> {
+    let create = NewCommand::CreateVirtualAccount { name: name.into() };
+    let made = api.command(WHY, create).await?.id;
+    let made = made.and_then(|id| id.parse().ok());
+    made.ok_or_else(|| Failure::new(format!("{name} was made and has no id")))
 }
 
 /// Ports in a row for all proxies, and what listens on them.

@@ -137,10 +137,7 @@ impl Ingredients<'_> {
             .env("SLUICE_CLICKHOUSE_PASSWORD", &passwords.admin)
             .env("SLUICE_CLICKHOUSE_USERS", &Asker::list(passwords))
             .stopped_at(3);
-        match self.ways.ca_file() {
-            Some(file) => self.over_tls(service, Server::Clickhouse, file),
-            None => service,
-        }
+        self.over_tls_if_asked(service, Server::Clickhouse)
     }
 
     /// What a deployment has a proxy of its own for: TLS in front of the gateway.
@@ -152,14 +149,14 @@ impl Ingredients<'_> {
             .args(["--to", &local(self.ports.gateway())])
             .after(["gateway"])
             .stopped_at(1);
-        match self.ways.ca_file() {
-            Some(file) => self.over_tls(service, Server::Gateway, file),
-            None => service,
-        }
+        self.over_tls_if_asked(service, Server::Gateway)
     }
 
-    /// With its certificate, and asked over TLS whether it is ready.
-    fn over_tls(&self, service: Service, server: Server, ca_file: &Path) -> Service {
+    /// In a stack whose parts talk over TLS: with its certificate, and asked over TLS whether it is ready.
+    fn over_tls_if_asked(&self, service: Service, server: Server) -> Service {
+        let Some(ca_file) = self.ways.ca_file() else {
+            return service;
+        };
         let mut service = service
             .args(["--tls-cert", &text(&server.certificate(self.data))])
             .args(["--tls-key", &text(&server.key(self.data))]);
@@ -206,6 +203,7 @@ impl Ingredients<'_> {
             )
             .after(["postgres", "nats"])
             .stopped_at(1);
+        let service = self.over_tls_if_asked(service, Server::Commands);
         match &self.assets {
             Some(assets) => service.args(["--assets-dir", &text(assets)]),
             None => service,
@@ -214,7 +212,8 @@ impl Ingredients<'_> {
 
     fn projections(&self, seat: &Seat) -> Service {
         let port = seat.port;
-        self.ours(seat.name, "sluice-projections", port, "/readyz")
+        let service = self
+            .ours(seat.name, "sluice-projections", port, "/readyz")
             .args(["--listen", &local(port)])
             .args(["--secrets-dir", &text(&self.data.secrets())])
             .env(
@@ -234,7 +233,8 @@ impl Ingredients<'_> {
                 ),
             )
             .after(["commands", "clickhouse"])
-            .stopped_at(1)
+            .stopped_at(1);
+        self.over_tls_if_asked(service, Server::Projections)
     }
 
     fn gateway(&self, name: &str, port: u16, data: &Path, nats: Link) -> Service {

@@ -23,12 +23,21 @@ pub(crate) enum Server {
     Postgres,
     Clickhouse,
     Gateway,
+    Commands,
+    Projections,
 }
 
 // === impl Server ===
 
 impl Server {
-    const ALL: [Self; 4] = [Self::Nats, Self::Postgres, Self::Clickhouse, Self::Gateway];
+    const ALL: [Self; 6] = [
+        Self::Nats,
+        Self::Postgres,
+        Self::Clickhouse,
+        Self::Gateway,
+        Self::Commands,
+        Self::Projections,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -36,6 +45,8 @@ impl Server {
             Self::Postgres => "postgres",
             Self::Clickhouse => "clickhouse",
             Self::Gateway => "gateway",
+            Self::Commands => "commands",
+            Self::Projections => "projections",
         }
     }
 
@@ -50,9 +61,10 @@ impl Server {
     }
 }
 
-/// Makes all of them, unless they are there.
+/// Makes all of them, unless they are there. Where one is missing, as in a data folder of an earlier version, all are made
+/// again, since nobody has the authority's key.
 pub(crate) fn create_missing(data: &DataDir) -> Outcome {
-    if data.tls().exists() {
+    if Server::ALL.iter().all(|it| it.certificate(data).exists()) {
         return Ok(());
     }
     let draft = data.root().join("tls.new");
@@ -93,6 +105,10 @@ pub(crate) fn create_missing(data: &DataDir) -> Outcome {
         super::postgres::ACCESS_OVER_TLS,
         0o644,
     )?;
+    if data.tls().exists() {
+        let doing = || format!("removing {}", data.tls().display());
+        fs::remove_dir_all(data.tls()).doing(doing)?;
+    }
     fs::rename(&draft, data.tls()).doing(|| format!("moving it to {}", data.tls().display()))
 }
 
@@ -130,5 +146,10 @@ mod tests {
         }
         let kept = fs::read_dir(data.tls()).unwrap().count();
         assert_eq!(kept, 2 + 2 * Server::ALL.len(), "no key of the authority");
+
+        fs::remove_file(Server::Commands.certificate(&data)).unwrap();
+        create_missing(&data).unwrap();
+        assert!(Server::Commands.certificate(&data).exists());
+        assert_ne!(fs::read(data.tls().join("ca.pem")).unwrap(), before);
     }
 }

@@ -73,6 +73,15 @@ impl Ways {
 
     /// Of the gateway as `commands` calls it.
     pub(crate) fn gateway(&self, port: u16) -> String {
+        self.http(port)
+    }
+
+    /// Of the console and its API.
+    pub(crate) fn console(&self, port: u16) -> String {
+        self.http(port)
+    }
+
+    fn http(&self, port: u16) -> String {
         format!("{}://127.0.0.1:{port}", self.either("http", "https"))
     }
 

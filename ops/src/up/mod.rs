@@ -53,7 +53,7 @@ pub(crate) struct Args {
     /// Start a second control plane, `commands` and `projections`, beside the first.
     #[arg(long)]
     second_control: bool,
-    /// Let the stack's parts talk over TLS, with an authority of the stack's own (DATA/tls).
+    /// Let the stack's parts talk over TLS, and serve the console so, with an authority of the stack's own (DATA/tls).
     #[arg(long, conflicts_with = "proxies_from")]
     tls: bool,
     /// Stop the stack when this process has ended (for tests, which may be killed).
@@ -108,7 +108,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Some(launch::start_supervisor(&data, &plan, args.bound_to)?)
     };
     let up = launch::wait_until_ready(&data, &plan, &progress)
-        .and_then(|()| runtime.block_on(seed::seed(&data, ports, &progress)));
+        .and_then(|()| runtime.block_on(seed::seed(&data, ports, &ways, &progress)));
     let example = match up {
         Ok(example) => example,
         Err(failure) => {
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         }
     };
     drop(alone);
-    summary::print(&data, ports, &example)?;
+    summary::print(&data, ports, &ways, &example)?;
     if args.detach {
         if let Some(supervisor) = mine {
             supervisor.let_it_stay()?;

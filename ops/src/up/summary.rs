@@ -11,9 +11,9 @@ use crate::stack::services::url;
 use crate::stack::ways::{Asker, Ways};
 
 /// For people, on stderr.
-pub(super) fn print(data: &DataDir, ports: Ports, example: &ExampleKey) -> Outcome {
+pub(super) fn print(data: &DataDir, ports: Ports, ways: &Ways, example: &ExampleKey) -> Outcome {
     let operator = secrets::operator(data)?;
-    let (console, gateway) = (url(ports.console()), url(ports.gateway()));
+    let (console, gateway) = (ways.console(ports.console()), url(ports.gateway()));
     let key = &example.api_key;
     let model = &example.model;
     eprintln!(
@@ -51,7 +51,7 @@ pub(super) fn line(
     let nats = secrets::nats_passwords(data)?;
     let clickhouse = secrets::clickhouse_passwords(data)?;
     let mut line = json!({
-        "console": url(ports.console()),
+        "console": ways.console(ports.console()),
         "gateway": url(ports.gateway()),
         "postgres": ways.postgres("postgres", &passwords.superuser_password, "sluice", ports.postgres()),
         "nats": ways.nats(User::Admin, &nats, ports.nats()),

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use events_schema::api::{commands::NewCommand, limits::LimitAmount, limits::LimitUsage};
-use events_schema::events::{LimitMode, LimitUnit, LimitWindow, RateLimit, RateLimitRule, When};
+use events_schema::events::{
+    LimitMode, LimitUnit, LimitWhenCutOff, LimitWindow, RateLimit, RateLimitRule, When,
+};
 use events_schema::usage::LimitPeriod;
 use http::{HeaderName, HeaderValue, Method, header::AUTHORIZATION};
 use nix::sys::signal::Signal;
@@ -127,6 +129,7 @@ async fn limit_to(scene: &Scene, most: u64) {
         .into(),
         overrides: [].into(),
         mode: LimitMode::Enforce,
+        when_cut_off: LimitWhenCutOff::Alone,
     };
     let command = NewCommand::CreateRateLimitPolicy {
         name: "at-a-time".to_owned(),

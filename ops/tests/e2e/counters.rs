@@ -26,7 +26,7 @@ fn rate_limit() -> Value {
         "rule": {
             "when": everything(), "applies_per": [{ "metadata": "project" }],
             "limits": [{ "unit": "requests", "window": "day", "limit": 1_000 }],
-            "overrides": [], "mode": "enforce",
+            "overrides": [], "mode": "enforce", "when_cut_off": "alone",
         },
     })
 }

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use events_schema::api::commands::NewCommand;
-use events_schema::events::{LimitMode, LimitUnit, LimitWindow, RateLimit, RateLimitRule, When};
+use events_schema::events::{
+    LimitMode, LimitUnit, LimitWhenCutOff, LimitWindow, RateLimit, RateLimitRule, When,
+};
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -58,6 +60,7 @@ impl Scene {
             .into(),
             overrides: [].into(),
             mode: LimitMode::Enforce,
+            when_cut_off: LimitWhenCutOff::Alone,
         };
         let command = NewCommand::CreateRateLimitPolicy {
             name: "all".to_owned(),

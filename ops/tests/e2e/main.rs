@@ -13,6 +13,7 @@ mod client;
 mod clock;
 mod counters;
 mod crash;
+mod cut_off;
 mod declared;
 #[expect(dead_code, reason = "the tool itself uses more of it")]
 #[path = "../../src/failure.rs"]

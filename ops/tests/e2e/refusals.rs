@@ -37,7 +37,7 @@ fn policy(name: &str, project: &str, most: u64, mode: &str) -> Value {
         "rule": {
             "when": when, "applies_per": [],
             "limits": [{ "unit": "requests", "window": "day", "limit": most }],
-            "overrides": [], "mode": mode,
+            "overrides": [], "mode": mode, "when_cut_off": "alone",
         },
     })
 }
@@ -65,7 +65,7 @@ pub(crate) async fn ask(stack: &Stack, model: &str, project: &str) -> u16 {
     answer.expect("the gateway answers").status.as_u16()
 }
 
-async fn refusals(session: &Session, filter: &str) -> Refusals {
+pub(crate) async fn refusals(session: &Session, filter: &str) -> Refusals {
     let path = format!("/analytics/refusals?{}{filter}", range());
     session.get(&path).await
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -94,6 +94,8 @@ async fn connect_nats_with(options: async_nats::ConnectOptions, url: &str) -> as
 pub(crate) struct Session {
     base: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The authority that vouches for the console, where it speaks TLS.
+    ca_file: Option<PathBuf>,
 }
 
 // === impl Stack ===
@@ -181,7 +183,8 @@ impl Stack {
     /// Signs in as the first owner.
     pub(crate) async fn sign_in(&self) -> Session {
         let Operator { email, password } = self.info.operator.clone();
-        sign_in_at(&self.info.console, email, password).await
+        let ca_file = self.info.ca_file.as_deref();
+        sign_in_at(&self.info.console, ca_file, email, password).await
     }
 
     /// What signing in as the first owner with another password is answered with.
@@ -318,19 +321,27 @@ impl Session {
 
     /// `GET` below `/api/v1`.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
-        let url = format!("{}{path}", self.base);
-        let answer = client::call(Method::GET, &url, &self.headers, None)
+        self.try_get(path)
             .await
-            .unwrap_or_else(|failure| panic!("{path}: {failure}"));
-        answer
+            .unwrap_or_else(|failure| panic!("{path}: {failure}"))
             .json()
             .unwrap_or_else(|failure| panic!("{path}: {failure}"))
     }
 
     /// `GET` below `/api/v1`, whatever comes of it.
     pub(crate) async fn try_get(&self, path: &str) -> Result<Answer, String> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// Any call below `/api/v1`, whatever comes of it.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, String> {
         let url = format!("{}{path}", self.base);
-        client::call(Method::GET, &url, &self.headers, None)
+        client::call_trusting(self.ca_file.as_deref(), method, &url, &self.headers, body)
             .await
             .map_err(|failure| failure.to_string())
     }
@@ -347,10 +358,7 @@ impl Session {
             command,
         };
         let body = serde_json::to_value(request).expect("it is JSON");
-        let url = format!("{}/commands", self.base);
-        let answer = client::call(Method::POST, &url, &self.headers, Some(&body))
-            .await
-            .map_err(|failure| failure.to_string())?;
+        let answer = self.call(Method::POST, "/commands", Some(&body)).await?;
         answer.json().map_err(|failure| failure.to_string())
     }
 
@@ -369,16 +377,24 @@ impl Session {
 }
 
 /// Signs in at a console.
-pub(crate) async fn sign_in_at(console: &str, email: String, password: String) -> Session {
+pub(crate) async fn sign_in_at(
+    console: &str,
+    ca_file: Option<&Path>,
+    email: String,
+    password: String,
+) -> Session {
     let base = format!("{console}/api/v1");
     let body = serde_json::to_value(SignIn { email, password }).expect("it is JSON");
-    let answer = client::call(Method::POST, &format!("{base}/sessions"), &[], Some(&body))
+    let url = format!("{base}/sessions");
+    let answer = client::call_trusting(ca_file, Method::POST, &url, &[], Some(&body))
         .await
         .expect("the API answers");
     let session: SessionInfo = answer.json().expect("the owner may sign in");
     let cookie = answer.headers[SET_COOKIE]
         .to_str()
         .expect("a cookie is ASCII");
+    let is_secure = cookie.ends_with("; Secure");
+    assert_eq!(is_secure, console.starts_with("https:"), "{cookie}");
     let cookie = cookie.split(';').next().unwrap_or_default();
     let header = |value: &str| HeaderValue::from_str(value).expect("a header's value");
     let csrf = HeaderName::from_static("x-csrf-token");
@@ -386,7 +402,11 @@ pub(crate) async fn sign_in_at(console: &str, email: String, password: String) -
         (COOKIE, header(cookie)),
         (csrf, header(&session.csrf_token)),
     ];
-    Session { base, headers }
+    Session {
+        base,
+        headers,
+        ca_file: ca_file.map(Path::to_path_buf),
+    }
 }
 
 /// One chat through the gateway with a model of the caller's choice.

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -191,12 +191,11 @@ async fn issue_key(session: &Session) -> (String, u64) {
 }
 
 /// A question in the playground.
-async fn ask_in_the_playground(session: &Session, console: &str, model: &str) -> client::Answer {
+async fn ask_in_the_playground(session: &Session, model: &str) -> client::Answer {
     let body = json!({ "model": model, "messages": [{ "role": "user", "content": "Hello" }] });
-    let url = format!("{console}/api/v1/playground/chat/completions");
-    client::call(Method::POST, &url, session.headers(), Some(&body))
-        .await
-        .expect("the API answers")
+    let path = "/playground/chat/completions";
+    let answer = session.call(Method::POST, path, Some(&body)).await;
+    answer.expect("the API answers")
 }
 
 /// The sums of the minutes around the newest request.
@@ -245,7 +244,7 @@ async fn a_command_reaches_the_gateway_and_its_requests_the_dashboard(scene: &Sc
     assert!(models.expect("the gateway answers").status.is_success());
 
     let played = wait_until("the playground has its key", || async {
-        let answer = ask_in_the_playground(&session, &stack.info.console, &stack.info.model).await;
+        let answer = ask_in_the_playground(&session, &stack.info.model).await;
         let text = answer.text();
         answer
             .status
@@ -296,43 +295,20 @@ fn the_tools_find_their_way(scene: &Scene) {
     assert!(backup.join("backup.json").exists());
 }
 
-/// `export --console https://…`, through a proxy of the operator's own.
+/// `export --console https://…`.
 fn export_over_tls(scene: &Scene, ca_file: Option<&Path>, token: &str) -> Output {
-    let port = free_port();
-    let listen = SocketAddr::from(([127, 0, 0, 1], port));
-    let tls = scene.stack.data().join("tls");
-    let mut proxy = Command::new(env!("CARGO_BIN_EXE_sluice"));
-    proxy
-        .args(["tls-proxy", "--listen", &listen.to_string()])
-        .args(["--to", &format!("127.0.0.1:{}", scene.console_port())])
-        .arg("--tls-cert")
-        .arg(tls.join("gateway.pem"))
-        .arg("--tls-key")
-        .arg(tls.join("gateway.key"))
-        .stdin(Stdio::null());
-    let folder = tempfile::tempdir().expect("a folder");
-    let log = folder.path().join("log");
-    let file = File::create(&log).expect("a log");
-    let child = proxy.stdout(file).spawn().expect("the proxy starts");
-    let _proxy = Started {
-        child,
-        log,
-        _folder: folder,
-    };
-    wait_for("the proxy listens", || TcpStream::connect(listen).ok());
-    let console = format!("https://{listen}");
     let mut export = Command::new(env!("CARGO_BIN_EXE_sluice"));
-    export.args(["export", "--console", &console, "--token", token]);
+    export.args(["export", "--console", &scene.stack.info.console]);
+    export.args(["--token", token]);
     if let Some(file) = ca_file {
         export.arg("--ca-file").arg(file);
     }
     export.output().expect("the tool starts")
 }
 
-async fn make_token(scene: &Scene, session: &Session) -> String {
-    let url = format!("{}/api/v1/tokens", scene.stack.info.console);
+async fn make_token(session: &Session) -> String {
     let body = json!({ "label": "over TLS", "expires_at": null });
-    let answer = client::call(Method::POST, &url, session.headers(), Some(&body)).await;
+    let answer = session.call(Method::POST, "/tokens", Some(&body)).await;
     let made: Value = answer.expect("the API answers").json().expect("it is made");
     made["secret"].as_str().expect("it is shown").to_owned()
 }
@@ -363,7 +339,9 @@ async fn nobody_is_heard_in_plain_text(scene: &Scene) {
     let refused = refused.expect_err("Postgres refuses").to_string();
     assert!(refused.contains("no encryption"), "{refused}");
     let clickhouse = Scene::port(&scene.stack.info.clickhouse);
-    for port in [clickhouse, scene.console_port() + 9] {
+    let console = scene.console_port();
+    // The console, ClickHouse, the projections' status, the gateway.
+    for port in [console, clickhouse, console + 6, console + 9] {
         let plain = client::get(&format!("http://127.0.0.1:{port}/"), None).await;
         assert!(plain.is_err(), "{port}: {plain:?}");
     }
@@ -450,9 +428,9 @@ async fn a_console_believes_no_stranger(scene: &Scene) {
     })
     .await;
     let Operator { email, password } = scene.stack.info.operator.clone();
-    let session = sign_in_at(&console, email, password).await;
+    let session = sign_in_at(&console, None, email, password).await;
     wait_until("the playground says that the gateway is away", || async {
-        let answer = ask_in_the_playground(&session, &console, &scene.stack.info.model).await;
+        let answer = ask_in_the_playground(&session, &scene.stack.info.model).await;
         let text = answer.text();
         let right = answer.status.as_u16() == 502 && text.contains("cannot be reached");
         right.then_some(()).ok_or(text)
@@ -476,7 +454,7 @@ fn all_parts_talk_over_tls_and_take_nobody_on_trust() {
 
     let token = block_on(async {
         let session = scene.stack.sign_in().await;
-        make_token(&scene, &session).await
+        make_token(&session).await
     });
     let exported = export_over_tls(&scene, Some(&scene.ca_file), &token);
     assert!(exported.status.success(), "{}", said(&exported));

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 /// All statements, in order.
-pub(super) fn statements() -> [Cow<'static, str>; 19] {
+pub(super) fn statements() -> [Cow<'static, str>; 20] {
     let to_usage_1m = format!(
         "CREATE MATERIALIZED VIEW IF NOT EXISTS requests_to_usage_1m TO usage_1m AS \
          {SUMS} FROM requests {BY_MINUTE}"
@@ -37,6 +37,7 @@ pub(super) fn statements() -> [Cow<'static, str>; 19] {
         CORRECTIONS.into(),
         CORRECTIONS_1M.into(),
         REQUESTS_BATCH.into(),
+        REQUESTS_EXCEEDED.into(),
     ]
 }
 
@@ -178,11 +179,20 @@ ALTER TABLE requests
     ADD COLUMN IF NOT EXISTS audio_output_tokens Nullable(UInt64) AFTER reasoning_tokens";
 
 /// The counters of budgets for which a request counts: `<policy>:<segment>`, each 32 hexadecimal digits. And how the limits
-/// stood that refused it, as JSON; empty where there is nothing to say.
+/// and budgets stood that were asked, as JSON; empty where there were none.
 const REQUESTS_LIMITS: &str = "
 ALTER TABLE requests
     ADD COLUMN IF NOT EXISTS budgets Array(String) CODEC(ZSTD(1)) AFTER routing,
     ADD COLUMN IF NOT EXISTS limits String CODEC(ZSTD(1)) AFTER budgets";
+
+/// Whose limits did not let a request through, or would not have: `<kind>:<id>`. It stands in `limits` as well, but there for each
+/// request that limits concern; whoever looks for the few that one stood in the way of reads this alone.
+const REQUESTS_EXCEEDED: &str = r#"
+ALTER TABLE requests ADD COLUMN IF NOT EXISTS exceeded Array(String) MATERIALIZED
+    if(position(limits, '"exceeded":true') = 0, [],
+        arrayDistinct(arrayMap(it -> concat(mapKeys(it.1)[1], ':', mapValues(it.1)[1]),
+            arrayFilter(it -> it.2, JSONExtract(limits, 'Array(Tuple(of Map(String, String), exceeded Bool))')))))
+    CODEC(ZSTD(1)) AFTER limits"#;
 
 /// For how many days requests were kept until they were kept for another time: of a day and a number, the last moment.
 const LEDGER_RETENTION: &str = "

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::pull;
-use events_schema::events::Owner;
+use events_schema::events::{LimitMode, Owner};
 use events_schema::id::Id;
 use events_schema::money::NanoUsd;
 use events_schema::subjects;
 use events_schema::time::Timestamp;
-use events_schema::usage::{Endpoint, Outcome, Tokens, UsageBatch, UsageRecord};
+use events_schema::usage::{
+    CounterSeen, Endpoint, LimitMeasure, LimitOf, LimitPeriod, LimitSeen, Outcome, Tokens,
+    UsageBatch, UsageRecord,
+};
 use futures_util::StreamExt as _;
 use projections::ledger::{self, Config, Status};
 use tokio::task::JoinHandle;
@@ -176,6 +179,53 @@ async fn requests_are_in_the_ledger_and_in_the_rollup() {
     clickhouse.becomes(stated, 7 * 3).await;
     let not_stated = "SELECT count() FROM requests WHERE cache_write_input_tokens IS NULL AND audio_output_tokens IS NULL";
     clickhouse.becomes(not_stated, 8).await;
+    worker.stop().await;
+}
+
+/// A limit on requests that was asked about one.
+fn asked(policy: u8, exceeded: bool) -> LimitSeen {
+    LimitSeen {
+        of: LimitOf::RateLimitPolicy(Id::from_bytes([policy; 16])),
+        segment: Uuid::nil(),
+        measure: LimitMeasure::Requests,
+        period: LimitPeriod::Hour,
+        most: 100,
+        cost: 1,
+        counter: CounterSeen::Shared {
+            own: 3,
+            known: 97,
+            share: 1 << 30,
+            cut_off: None,
+            free: None,
+        },
+        exceeded,
+        mode: Some(LimitMode::Enforce),
+        instead: None,
+    }
+}
+
+#[tokio::test]
+async fn of_all_limits_that_were_asked_those_are_found_that_were_exceeded() {
+    let (nats, clickhouse) = (Nats::start().await, ClickHouse::start());
+    let worker = Worker::start(&nats, &clickhouse, 1).await;
+    let jetstream = nats.jetstream().await;
+    let limits = [
+        None,
+        Some(vec![asked(7, false), asked(8, false)]),
+        Some(vec![asked(7, true), asked(8, false), asked(7, true)]),
+    ];
+    let records = (1..).zip(limits).map(|(number, limits)| UsageRecord {
+        limits,
+        ..record(number)
+    });
+    publish_these(&jetstream, 1, 1, records.collect()).await;
+    clickhouse.becomes(REQUESTS, 3).await;
+    let all = "SELECT count() FROM requests WHERE limits != ''";
+    clickhouse.becomes(all, 2).await;
+    let named = "SELECT count() FROM requests WHERE has(exceeded, 'rate_limit_policy:07070707070707070707070707070707')";
+    clickhouse.becomes(named, 1).await;
+    let how_many = "SELECT sum(length(exceeded)) FROM requests";
+    clickhouse.becomes(how_many, 1).await;
     worker.stop().await;
 }
 

@@ -7,7 +7,7 @@ use events_schema::{subjects, time::Timestamp};
 use futures_util::StreamExt as _;
 use gateway_policy::limits::{
     Measure, Share,
-    counter::{Mode, Terms},
+    counter::{Mode, Terms, WhenCutOff},
     gateway::Gateway,
     message::{Broadcast, CounterId, Incarnation, Steady},
     period::Period,
@@ -100,7 +100,10 @@ impl Node {
         let subject = subjects::limits_told(incarnation);
         let mut gateway = Gateway::new(Incarnation([id; 16]), Steady(0));
         for counter in counters {
-            let place = gateway.place(*counter, Terms::of_rate_limit(MOST, Mode::Enforce));
+            let place = gateway.place(
+                *counter,
+                Terms::of_rate_limit(MOST, Mode::Enforce, WhenCutOff::Alone),
+            );
             let counter = &mut gateway.counters()[place];
             counter.note(1, false);
             let _ = counter.charge(1, noon());

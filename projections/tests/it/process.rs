@@ -7,9 +7,14 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
 };
 
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::TlsConnector;
 
 use crate::{
     history::History,
@@ -78,6 +83,29 @@ impl Projections {
         Some(answer)
     }
 
+    /// The same over TLS, by whoever trusts this certificate.
+    async fn get_over_tls(&self, certificate: &[u8], path: &str) -> Option<String> {
+        let mut roots = RootCertStore::empty();
+        let added = roots.add(certificate.to_vec().into());
+        added.expect("a good certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("protocol versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let address = ("127.0.0.1", self.port);
+        let stream = tokio::net::TcpStream::connect(address).await.ok()?;
+        let name = ServerName::try_from("127.0.0.1").expect("a name");
+        let connected = TlsConnector::from(Arc::new(config)).connect(name, stream);
+        let mut stream = connected.await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        Some(answer)
+    }
+
     /// Waits for this text in the answer.
     async fn says(&self, path: &str, text: &str) {
         eventually(&format!("{path} says {text:?}"), async || {
@@ -115,6 +143,55 @@ async fn it_says_that_it_lives_whether_it_works_and_how_far_it_is() {
     projections
         .says("/metrics", "\nsluice_corrections_working 0\n")
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_certificate_it_says_so_over_tls_and_nothing_in_plain_text() {
+    let (nats, secrets) = (Nats::start().await, secrets());
+    let place = |name: &str| secrets.path().join(name);
+    let renew = || {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+        fs::write(place("key.pem"), signing_key.serialize_pem()).expect("written");
+        fs::write(place("cert.pem"), cert.pem()).expect("written");
+        cert.der().to_vec()
+    };
+    let first = renew();
+    let port = free_port();
+    let child = program(&nats, secrets.path())
+        .args(["--clickhouse-url", "http://127.0.0.1:1"])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .arg("--tls-cert")
+        .arg(place("cert.pem"))
+        .arg("--tls-key")
+        .arg(place("key.pem"))
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let projections = Projections {
+        process: Process(child),
+        port,
+    };
+    let alive = async |certificate: &[u8]| -> Option<()> {
+        let answer = projections.get_over_tls(certificate, "/healthz").await?;
+        answer.starts_with("HTTP/1.1 200 OK").then_some(())
+    };
+    eventually("it answers over TLS", async || alive(&first).await).await;
+    let plain = projections.get("/healthz");
+    assert!(
+        !plain.is_some_and(|it| it.contains("HTTP")),
+        "in plain text"
+    );
+    let second = renew();
+    eventually("another certificate is shown", async || {
+        alive(&second).await
+    })
+    .await;
+    assert_eq!(alive(&first).await, None);
+    projections.signal("-TERM");
+    let mut projections = projections;
+    let ended = tokio::task::spawn_blocking(move || projections.process.0.wait()).await;
+    assert!(ended.expect("no panic").expect("it ends").success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

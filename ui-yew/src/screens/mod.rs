@@ -29,10 +29,13 @@ mod virtual_models;
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
+use crate::remote;
 use crate::route::Screen;
+use crate::session::Session;
+use crate::widgets::heading::Heading;
 
-/// Draws the screen that the address stands for.
-pub(crate) fn show(screen: Option<&Screen>) -> Html {
+/// Draws the screen that the address stands for, or says that this operator may not see it.
+pub(crate) fn show(screen: Option<&Screen>, session: &Session) -> Html {
     let Some(screen) = screen else {
         return html!(
             <section class="pf-v6-c-page__main-section">
@@ -42,6 +45,19 @@ pub(crate) fn show(screen: Option<&Screen>) -> Html {
             </section>
         );
     };
+    if !session.may_see(screen) {
+        let why = if matches!(screen, Screen::Playground) {
+            "Requests to models cost money: only owners and operators may send them from here."
+        } else {
+            "Only owners, operators and auditors may see this."
+        };
+        return html!(
+            <>
+                <Heading screen={screen.clone()} />
+                <section class="pf-v6-c-page__main-section">{ remote::forbidden(why) }</section>
+            </>
+        );
+    }
     match screen {
         Screen::Dashboard => html!(<dashboard::Dashboard />),
         Screen::Requests => html!(<requests::Requests />),

@@ -11,10 +11,12 @@ use yew_nested_router::prelude::*;
 use crate::browser;
 use crate::route::Screen;
 use crate::screens;
+use crate::session::use_session;
 
 /// The page around the screens.
 #[component]
 pub(crate) fn Shell() -> Html {
+    let session = use_session();
     let open = use_state_eq(browser::is_wide);
     let router = use_router::<Screen>().expect("the shell lies within the router");
     {
@@ -37,7 +39,7 @@ pub(crate) fn Shell() -> Html {
             <Navigation open={*open} onclose={toggle} />
             <div class="pf-v6-c-page__main-container" tabindex="-1">
                 <main class="pf-v6-c-page__main" id="main" tabindex="-1">
-                    { screens::show(router.active().as_ref()) }
+                    { screens::show(router.active().as_ref(), &session) }
                 </main>
             </div>
         </div>

@@ -2,7 +2,7 @@
 //! cannot say stays as it is: whether one is switched off, and what a gateway does that is cut off.
 
 use events_schema::{
-    events::{RateLimit, WhenCutOff},
+    events::{LimitWhenCutOff, RateLimit, WhenCutOff},
     names::VirtualModelName,
 };
 
@@ -43,6 +43,7 @@ impl<'a> Planner<'a> {
                 limits: it.limits.clone(),
                 overrides,
                 mode: it.mode,
+                when_cut_off: known.map_or(LimitWhenCutOff::USUAL, |it| it.rule.when_cut_off),
                 disabled: known.is_some_and(|it| it.disabled),
             };
             let place = self.place_of(&it.origin);

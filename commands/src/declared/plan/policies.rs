@@ -99,6 +99,7 @@ impl Planner<'_> {
             limits: it.limits.iter().copied().collect(),
             overrides: self.overrides(place, &it.overrides, |limit| Ok(*limit))?,
             mode: it.mode,
+            when_cut_off: it.when_cut_off,
         })
     }
 
@@ -310,6 +311,7 @@ fn rate_limit_told(it: &RateLimitPolicy) -> Vec<Told> {
         limits,
         overrides,
         mode,
+        when_cut_off,
         disabled: _,
     } = it;
     let parts = Parts {
@@ -319,7 +321,9 @@ fn rate_limit_told(it: &RateLimitPolicy) -> Vec<Told> {
         overrides,
         mode: *mode,
     };
-    told(&parts, |limit| Some(*limit), limit_told)
+    let mut told = told(&parts, |limit| Some(*limit), limit_told);
+    told.push(("when_cut_off", word(when_cut_off)));
+    told
 }
 
 /// Each part of a rule that changes.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use events_schema::{
-    events::{LimitMode, RateLimit},
+    events::{LimitMode, LimitWhenCutOff, RateLimit},
     state::Organisation,
 };
 use uuid::Uuid;
@@ -29,6 +29,19 @@ pub fn rate_limits(state: &Organisation, people: &HashMap<Uuid, Person>) -> Stri
             .rate_limit_policy(policy)
             .ok_or_else(|| ERASED.to_owned());
         let rule = named.and_then(|policy| rule(state, policy));
+        if rule.is_ok() {
+            match policy.rule.when_cut_off {
+                LimitWhenCutOff::Alone => {}
+                LimitWhenCutOff::Open => taken.note(
+                    &policy.name,
+                    "a gateway that is cut off lets all its requests through",
+                ),
+                LimitWhenCutOff::Closed => taken.note(
+                    &policy.name,
+                    "a gateway that is cut off refuses its requests",
+                ),
+            }
+        }
         taken.put(&policy.name, rule);
     }
     taken.written("rate-limits", "gateway-rate-limiting-config")
@@ -43,6 +56,7 @@ fn rule(state: &Organisation, policy: RateLimitPolicy) -> Result<Rule, String> {
         limits,
         overrides,
         mode,
+        when_cut_off: _,
         disabled,
     } = policy;
     let overrides = overrides.into_iter();

@@ -300,12 +300,14 @@ fn cookie(secret: &str, keep: bool, https: bool) -> String {
     format!("{COOKIE}={secret}; HttpOnly; SameSite=Strict; Path=/{end}{secure}")
 }
 
-/// Whether the request came over https: this service itself speaks http, so only a proxy of ours can say so.
+/// Whether the request came over https: here, or, as a proxy of ours says, there.
 fn is_https(app: &App, headers: &HeaderMap) -> bool {
-    app.parts().trust_forwarded
-        && headers
+    let said = || {
+        headers
             .get("x-forwarded-proto")
             .is_some_and(|proto| proto == "https")
+    };
+    app.parts().speaks_tls || (app.parts().trust_forwarded && said())
 }
 
 /// The network address that a request comes from.

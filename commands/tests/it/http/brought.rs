@@ -25,6 +25,40 @@ mod people;
 /// A rule as that format's users write it.
 const LOAD_BALANCING: &str = include_str!("brought/load-balancing.yaml");
 
+/// What else such a rule may say: priorities, and what a target may take.
+const BY_PRIORITY: &str = "name: r\ntype: gateway-load-balancing-config\nrules:
+- id: by-priority
+  type: priority-based-routing
+  when: { models: [openai/gpt-4o] }
+  load_balance_targets:
+  - target: azure-backup/gpt-4o
+    priority: 1
+    fallback_candidate: false
+    retry_config: { attempts: 0 }
+    fallback_status_codes: []
+  - target: openai-main/gpt-4o
+    priority: 0
+    sla_cutoff: { time_per_output_token_ms: 50, time_to_first_token_ms: 800 }
+    retry_config: { attempts: 2, on_status_codes: [503] }
+    override_params: {}
+    headers_override: { set: {}, remove: [] }
+    metadata_match: {}
+";
+
+/// The third kind of routing, and the other source of sessions.
+const BY_LATENCY: &str = "name: r\ntype: gateway-load-balancing-config\nrules:
+- id: by-latency
+  type: latency-based-routing
+  when: { subjects: ['*'], models: [openai/gpt-4o], metadata: {} }
+  sticky_routing:
+    ttl_seconds: 60
+    session_identifiers: [{ source: metadata, key: conversation }, { source: headers, key: x-user-id }]
+  load_balance_targets:
+  - target: azure-backup/gpt-4o
+  - target: openai-main/gpt-4o
+    metadata_match: { tier: gold }
+";
+
 /// A group of virtual models without targets, and a virtual account whose permission says nothing.
 const VIRTUAL_MODELS: &str = include_str!("brought/virtual-models.yaml");
 
@@ -170,25 +204,7 @@ async fn what_a_rule_says_anew_changes_the_virtual_model_that_there_is() {
     let owner = service.owner().await;
     apply(&owner, LOAD_BALANCING).await;
     let before = virtual_model(&service, "openai/gpt-4o");
-    let by_priority = "name: r\ntype: gateway-load-balancing-config\nrules:
-- id: by-priority
-  type: priority-based-routing
-  when: { models: [openai/gpt-4o] }
-  load_balance_targets:
-  - target: azure-backup/gpt-4o
-    priority: 1
-    fallback_candidate: false
-    retry_config: { attempts: 0 }
-    fallback_status_codes: []
-  - target: openai-main/gpt-4o
-    priority: 0
-    sla_cutoff: { time_per_output_token_ms: 50, time_to_first_token_ms: 800 }
-    retry_config: { attempts: 2, on_status_codes: [503] }
-    override_params: {}
-    headers_override: { set: {}, remove: [] }
-    metadata_match: {}
-";
-    let done = apply(&owner, by_priority).await;
+    let done = apply(&owner, BY_PRIORITY).await;
     assert_eq!(names(&done), ["change virtual model openai/gpt-4o"]);
     let fields = done.json()["changes"][0]["fields"].clone();
     assert_eq!(fields[0]["after"], "priority_based");
@@ -225,7 +241,7 @@ async fn what_a_rule_says_anew_changes_the_virtual_model_that_there_is() {
         hedge_after_ms: None,
     };
     assert_eq!(found.routing, expected);
-    changes_nothing(&owner, by_priority).await;
+    changes_nothing(&owner, BY_PRIORITY).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -724,20 +740,57 @@ async fn other_formats_prune_nothing_and_what_they_name_is_not_pruned() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_brought_is_exported_as_sluices_own_and_means_the_same_elsewhere() {
+async fn a_session_may_be_known_by_metadata_and_the_fastest_be_chosen() {
     let service = with_models().await;
     let owner = service.owner().await;
-    apply(&owner, LOAD_BALANCING).await;
-    let grant = "sluice: v1\ngrants:\n- to: everyone\n  models: {listed: [{virtual_model: openai/gpt-4o}]}\n";
-    assert_eq!(
-        names(&apply(&owner, grant).await),
-        ["create grant everyone"]
+    apply(&owner, BY_LATENCY).await;
+    let routing = virtual_model(&service, "openai/gpt-4o").routing;
+    assert_eq!(routing.strategy, RoutingStrategy::LatencyBased);
+    let identifier = |source, key: &str| SessionIdentifier {
+        source,
+        key: key.parse().expect("a key"),
+    };
+    let expected = StickySessions {
+        ttl_seconds: 60,
+        session_identifiers: vec![
+            identifier(SessionSource::Metadata, "conversation"),
+            identifier(SessionSource::Headers, "x-user-id"),
+        ],
+    };
+    assert_eq!(routing.sticky, Some(expected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_brought_is_exported_as_sluices_own_and_means_the_same_elsewhere() {
+    let targets =
+        "[{target: openai-main/gpt-4o, priority: 0}, {target: azure-backup/gpt-4o, priority: 1}]";
+    let group = VIRTUAL_MODELS.split("---\n").next().expect("a group");
+    let group = group.replace("[] }", &format!("{targets} }}"));
+    for (brought, name) in [
+        (LOAD_BALANCING, "openai/gpt-4o"),
+        (BY_PRIORITY, "openai/gpt-4o"),
+        (BY_LATENCY, "openai/gpt-4o"),
+        (&group, "my-group/chat"),
+    ] {
+        is_exported(brought, name).await;
+    }
+}
+
+/// Also with a grant of the virtual model that came of it.
+async fn is_exported(brought: &str, name: &str) {
+    let service = with_models().await;
+    let owner = service.owner().await;
+    apply(&owner, brought).await;
+    let grant = format!(
+        "sluice: v1\ngrants:\n- to: everyone\n  models: {{listed: [{{virtual_model: {name}}}]}}\n"
     );
+    let done = apply(&owner, &grant).await;
+    assert_eq!(names(&done), ["create grant everyone"]);
     let export = owner.get("/export").await;
     let document = String::from_utf8(export.body.to_vec()).expect("text");
     let elsewhere = Service::start().await;
     let there = elsewhere.owner().await;
     assert_eq!(apply(&there, &document).await.status, StatusCode::OK);
-    changes_nothing(&there, LOAD_BALANCING).await;
+    changes_nothing(&there, brought).await;
     assert_eq!(there.get("/export").await.body, export.body);
 }

@@ -145,6 +145,7 @@ rate_limit_policies:
     applies_per: [key]
     limits: [{unit: requests, window: minute, limit: 500}, {unit: requests, window: at_a_time, limit: 40}]
     mode: audit
+    when_cut_off: open
 budget_policies:
   - name: research-monthly
     order: 10

@@ -174,6 +174,7 @@ async fn one_of_each(owner: &Caller<'_>) -> BTreeMap<&'static str, String> {
                 "limits": [{ "unit": "tokens", "window": "hour", "limit": 500_000 }],
             }],
             "mode": "audit",
+            "when_cut_off": "open",
         },
     }))
     .await;

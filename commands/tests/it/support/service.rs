@@ -208,6 +208,7 @@ pub(crate) fn app(trust_forwarded: bool, stopping: CancellationToken) -> App {
         analytics: Analytics::new(NOWHERE, &Trust::default()).expect("a URL"),
         gateway_url: NOWHERE.into(),
         trust_forwarded,
+        speaks_tls: false,
         stopping,
     })
 }

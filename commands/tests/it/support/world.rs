@@ -10,8 +10,8 @@ use commands::domain::{
 use events_schema::{
     events::{
         BudgetAmount, BudgetLimit, BudgetRule, BudgetWindow, GrantedModels, KeyLimits, LimitMode,
-        LimitUnit, LimitWindow, ModelRef, ModelType, Owner, Provider, RateLimit, RateLimitRule,
-        Role, Routing, RoutingTarget, Subject, TeamRole, When, WhenCutOff,
+        LimitUnit, LimitWhenCutOff, LimitWindow, ModelRef, ModelType, Owner, Provider, RateLimit,
+        RateLimitRule, Role, Routing, RoutingTarget, Subject, TeamRole, When, WhenCutOff,
     },
     id::Id,
     money::NanoUsd,
@@ -230,6 +230,7 @@ pub(crate) fn requests_per_minute(limit: u64) -> RateLimitRule {
         limits: BTreeSet::from([rate_limit(limit)]),
         overrides: BTreeSet::new(),
         mode: LimitMode::Enforce,
+        when_cut_off: LimitWhenCutOff::Alone,
     }
 }
 

@@ -49,7 +49,7 @@ const TOKEN: TokenId = Id::from_bytes([0x91; 16]);
 const SECRET: SecretId = Id::from_bytes([0xa1; 16]);
 
 /// The histories, by the names of their golden logs.
-pub(crate) fn histories() -> [(&'static str, Vec<Event>); 15] {
+pub(crate) fn histories() -> [(&'static str, Vec<Event>); 16] {
     [
         ("first", history()),
         ("rotation", rotation()),
@@ -66,6 +66,7 @@ pub(crate) fn histories() -> [(&'static str, Vec<Event>); 15] {
         ("at_a_time", policies::at_a_time()),
         ("repricing", repricing()),
         ("per_key", policies::per_key()),
+        ("cut_off", policies::cut_off()),
     ]
 }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use events_schema::{
     events::{
         BudgetAmount, BudgetLimit, BudgetOverride, BudgetPolicyEvent, BudgetRule, BudgetWindow,
-        Choice, Event, LimitMode, LimitOverride, LimitSegment, LimitUnit, LimitWindow,
-        LimitedSubject, LogEvent, ModelRef, RateLimit, RateLimitPolicyEvent, RateLimitRule,
-        SegmentValue, When, WhenCutOff,
+        Choice, Event, LimitMode, LimitOverride, LimitSegment, LimitUnit, LimitWhenCutOff,
+        LimitWindow, LimitedSubject, LogEvent, ModelRef, RateLimit, RateLimitPolicyEvent,
+        RateLimitRule, SegmentValue, When, WhenCutOff,
     },
     id::{BudgetPolicyId, Id, RateLimitPolicyId},
     money::NanoUsd,
@@ -49,6 +49,7 @@ pub(super) fn policies() -> Vec<Event> {
         limits: BTreeSet::from([hourly]),
         overrides: BTreeSet::new(),
         mode: LimitMode::Enforce,
+        when_cut_off: LimitWhenCutOff::Alone,
     };
     let wide = RateLimitRule {
         when: When::default(),
@@ -60,6 +61,7 @@ pub(super) fn policies() -> Vec<Event> {
         }]),
         overrides: BTreeSet::new(),
         mode: LimitMode::Audit,
+        when_cut_off: LimitWhenCutOff::Alone,
     };
     let kept = [
         policy_created("hourly", 10, &narrow),
@@ -145,6 +147,7 @@ pub(super) fn limits() -> Vec<Event> {
             limits: BTreeSet::from([limit(LimitUnit::Requests, LimitWindow::Hour, 6)]),
         }]),
         mode: LimitMode::Enforce,
+        when_cut_off: LimitWhenCutOff::Alone,
     };
     let audited = RateLimitRule {
         mode: LimitMode::Audit,
@@ -252,6 +255,7 @@ pub(super) fn budgets() -> Vec<Event> {
             }]),
         }]),
         mode: LimitMode::Enforce,
+        when_cut_off: LimitWhenCutOff::Alone,
     };
     let begin = [Event::Log(LogEvent::LogInitialised { epoch: EPOCH })];
     let budgets = of(Event::BudgetPolicy, BUDGET, kept, SPARE_BUDGET, gone);
@@ -271,6 +275,7 @@ pub(super) fn per_key() -> Vec<Event> {
         }]),
         overrides: BTreeSet::new(),
         mode: LimitMode::Enforce,
+        when_cut_off: LimitWhenCutOff::Alone,
     };
     let budget = BudgetRule {
         when: When::default(),
@@ -318,10 +323,38 @@ pub(super) fn at_a_time() -> Vec<Event> {
             limits: BTreeSet::from([at_a_time(u64::MAX)]),
         }]),
         mode: LimitMode::Enforce,
+        when_cut_off: LimitWhenCutOff::Alone,
     };
     let created = policy_created("at-a-time", 10, &rule);
     vec![
         Event::Log(LogEvent::LogInitialised { epoch: EPOCH }),
         Event::RateLimitPolicy(POLICY, created),
     ]
+}
+
+/// Rate-limit policies with each choice of what a gateway does that is cut off.
+pub(super) fn cut_off() -> Vec<Event> {
+    let rule = |when_cut_off| RateLimitRule {
+        when: When::default(),
+        applies_per: BTreeSet::new(),
+        limits: BTreeSet::from([RateLimit {
+            unit: LimitUnit::Requests,
+            window: LimitWindow::Minute,
+            limit: 600,
+        }]),
+        overrides: BTreeSet::new(),
+        mode: LimitMode::Enforce,
+        when_cut_off,
+    };
+    let kept = [
+        policy_created("strict", 10, &rule(LimitWhenCutOff::Alone)),
+        RateLimitPolicyEvent::RateLimitRuleChanged {
+            rule: rule(LimitWhenCutOff::Closed),
+        },
+    ];
+    let other = policy_created("lax", 20, &rule(LimitWhenCutOff::Open));
+    let begin = [Event::Log(LogEvent::LogInitialised { epoch: EPOCH })];
+    let kept = kept.map(|event| Event::RateLimitPolicy(POLICY, event));
+    let other = [Event::RateLimitPolicy(SPARE_POLICY, other)];
+    begin.into_iter().chain(kept).chain(other).collect()
 }

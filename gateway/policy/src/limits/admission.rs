@@ -3,7 +3,7 @@
 use events_schema::time::Timestamp;
 
 use super::{
-    counter::{Counter, Mode, Reach},
+    counter::{Counter, Mode, Reach, WhenCutOff},
     lease::{self, Lender, Overspent, Spending, Wallets, Why},
     message::{CounterId, Steady},
     period::SlotNumber,
@@ -60,6 +60,8 @@ pub struct Refusal {
     pub reset_us: u64,
     /// In how many microseconds the same request would be admitted if nothing else were; `None`: never.
     pub retry_after_us: Option<u64>,
+    /// Whether it refuses since this gateway is cut off, and not for what was used.
+    pub is_cut_off: bool,
 }
 
 /// How far a gateway's word reaches when it decides, and when that is.
@@ -244,6 +246,7 @@ fn refuse(counter: &mut Counter, cost: u64, reach: Reach, now: Timestamp) -> Ref
         remaining: standing.remaining,
         reset_us: standing.reset_us,
         retry_after_us: counter.retry_after_us(cost, reach, now),
+        is_cut_off: counter.when_cut_off(reach) == Some(WhenCutOff::Closed),
     }
 }
 

@@ -91,23 +91,57 @@ impl Estimate {
     #[must_use]
     pub fn spend(self, price: Option<Price>) -> Spend {
         let price = price.map(|price| price.cost(self.input, 0, self.most_output).nanos());
-        Spend {
+        let take = Take {
             tokens: self.input.saturating_add(self.most_output),
             cost: price.unwrap_or(0),
-            is_open: self.is_open,
+        };
+        if self.is_open {
+            Spend {
+                guessed: take,
+                ..Spend::default()
+            }
+        } else {
+            Spend {
+                bounded: take,
+                ..Spend::default()
+            }
         }
     }
+}
+
+/// What may be taken of a budget.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Take {
+    /// Tokens.
+    pub tokens: u64,
+    /// Nano-dollars.
+    pub cost: u64,
 }
 
 /// What a request may take of budgets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Spend {
-    /// Tokens.
-    pub tokens: u64,
-    /// Nano-dollars.
-    pub cost: u64,
-    /// Whether nothing bounds it, so that both are guesses.
-    pub is_open: bool,
+    /// Where its answer is bounded.
+    pub bounded: Take,
+    /// Where nothing bounds its answer: about so much.
+    pub guessed: Take,
+}
+
+impl Take {
+    fn or(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens.max(other.tokens),
+            cost: self.cost.max(other.cost),
+        }
+    }
+
+    const fn of(self, measure: Measure) -> u64 {
+        match measure {
+            Measure::Requests => 1,
+            Measure::Tokens => self.tokens,
+            Measure::Cost => self.cost,
+        }
+    }
 }
 
 impl Spend {
@@ -115,10 +149,18 @@ impl Spend {
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
-            tokens: self.tokens.max(other.tokens),
-            cost: self.cost.max(other.cost),
-            is_open: self.is_open || other.is_open,
+            bounded: self.bounded.or(other.bounded),
+            guessed: self.guessed.or(other.guessed),
         }
+    }
+
+    /// What is reserved of a budget of `most`. A guess reserves all of it at most, so that a budget from which nothing is spent
+    /// yet lets each such request through. What the caller allows is no guess: what is more than the budget never fits, by
+    /// however much.
+    #[must_use]
+    pub fn of(self, measure: Measure, most: u64) -> u64 {
+        let bounded = self.bounded.of(measure).min(most.saturating_add(1));
+        bounded.max(self.guessed.of(measure).min(most))
     }
 }
 

@@ -1,7 +1,10 @@
 //! One counter at a gateway: what it has counted itself, what all others are known to have counted, and its share.
 
+mod seen;
+
 use events_schema::time::Timestamp;
 
+pub use self::seen::Seen;
 use super::aggregator::POOL;
 use super::period::SlotNumber;
 use super::{
@@ -27,15 +30,16 @@ const SOON_US: u64 = 300_000;
 /// When a refused request may be sent again where what is under way counts, in microseconds: nobody knows when another ends.
 const AT_A_TIME_US: u64 = 1_000_000;
 
-/// What every gateway does with the limits of keys and of rate-limit policies when it is cut off, and what is simulated: it never
-/// refuses a request since NATS is away. When nothing has been heard for ten seconds (five in which a share holds, and as long
-/// again), each limit is its own. Later, and a gateway whose shares have halved once and again would refuse nearly all that the
-/// limits let through; sooner, and a restart of NATS, or a change of office, would suspend them. A second later nobody counts any
-/// more what was under way there ([`super::gateway::HELD_US`]).
-pub const CUT_OFF: CutOff = CutOff {
-    after_us: SHARE_LIFETIME_US,
-    then: WhenCutOff::Alone,
-};
+/// How long every gateway that is cut off goes by its shares of the limits of keys and of rate-limit policies, in microseconds, and
+/// what is simulated: when nothing has been heard for ten seconds (five in which a share holds, and as long again), the limit does
+/// what its policy says; usually it is the gateway's own then, so that no request is refused since NATS is away. Later, and a gateway
+/// whose shares have halved once and again would refuse nearly all that the limits let through; sooner, and a restart of NATS, or a
+/// change of office, would suspend them. A second later nobody counts any more what was under way there
+/// ([`super::gateway::HELD_US`]).
+pub const CUT_OFF_AFTER_US: u64 = SHARE_LIFETIME_US;
+
+/// When a request may be sent again that is refused since the gateway is cut off, in microseconds: nobody knows until when it is.
+const CUT_OFF_RETRY_US: u64 = 1_000_000;
 
 /// What a limit lets through, and what happens above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,13 +157,17 @@ struct Busy {
 // === impl Terms ===
 
 impl Terms {
-    /// Those of the limit of a key or a rate-limit policy, as gateways apply them: see [`CUT_OFF`].
+    /// Those of the limit of a key or a rate-limit policy, as gateways apply them. `then`: what it does at one that has been cut off
+    /// for longer than [`CUT_OFF_AFTER_US`].
     #[must_use]
-    pub const fn of_rate_limit(most: u64, mode: Mode) -> Self {
+    pub const fn of_rate_limit(most: u64, mode: Mode, then: WhenCutOff) -> Self {
         Self {
             most,
             mode,
-            cut_off: Some(CUT_OFF),
+            cut_off: Some(CutOff {
+                after_us: CUT_OFF_AFTER_US,
+                then,
+            }),
         }
     }
 
@@ -170,7 +178,8 @@ impl Terms {
     }
 
     /// What is done since the aggregator has been silent for too long; `None`: it has not.
-    fn when_cut_off(&self, reach: Reach) -> Option<WhenCutOff> {
+    #[must_use]
+    pub fn when_cut_off(&self, reach: Reach) -> Option<WhenCutOff> {
         let silent_us = match reach {
             Reach::Left | Reach::Alone => 0,
             Reach::Together { silent_us, .. } => silent_us,
@@ -359,21 +368,22 @@ impl Counter {
     /// gateways together hold more than the limit, nor where this one holds more than its part: whoever came first would keep
     /// all for ever.
     fn admits_at_a_time(&mut self, cost: u64, reach: Reach, now: Timestamp) -> bool {
-        if cost == 0 {
-            // It is counted already.
-            return true;
-        }
         let (own, known) = self.used_by(reach, now);
+        // What costs nothing is counted already.
+        cost <= self.free(own, known, reach) || self.fits(own, known, cost, reach)
+    }
+
+    /// How much of what has ended here the next requests may have.
+    fn free(&self, own: u64, known: u64, reach: Reach) -> u64 {
         let slot = &self.slots[0];
-        if cost <= slot.kept()
-            && own.saturating_add(known) <= self.terms.most
-            && slot.open.saturating_add(cost) <= self.part()
+        let is_theirs = own.saturating_add(known) <= self.terms.most
             && matches!(reach, Reach::Together { .. })
-            && self.when_cut_off(reach).is_none()
-        {
-            return true;
+            && self.when_cut_off(reach).is_none();
+        if is_theirs {
+            slot.kept().min(self.part().saturating_sub(slot.open))
+        } else {
+            0
         }
-        self.fits(own, known, cost, reach)
     }
 
     /// How much of the limit would be this gateway's if all of it were dealt out as the shares are: rounded, and a half down.
@@ -412,8 +422,10 @@ impl Counter {
         }
     }
 
+    /// What it does since the aggregator has been silent for too long; `None`: it has not.
+    #[must_use]
     #[inline]
-    fn when_cut_off(&self, reach: Reach) -> Option<WhenCutOff> {
+    pub fn when_cut_off(&self, reach: Reach) -> Option<WhenCutOff> {
         self.terms.when_cut_off(reach)
     }
 
@@ -516,9 +528,12 @@ impl Counter {
     /// In how many microseconds a request of this cost would fit if nothing else were admitted; `None`: never.
     ///
     /// Where there is room under the limit, and only this gateway's share of it is used up, that is when the aggregator has
-    /// told of what was admitted: soon.
+    /// told of what was admitted: soon. Where it is closed since the gateway is cut off, that may be over any time.
     #[must_use]
     pub fn retry_after_us(&self, cost: u64, reach: Reach, now: Timestamp) -> Option<u64> {
+        if self.when_cut_off(reach) == Some(WhenCutOff::Closed) {
+            return Some(CUT_OFF_RETRY_US);
+        }
         let period = self.id.period;
         if period.is_at_a_time() {
             return (cost <= self.terms.most).then_some(AT_A_TIME_US);

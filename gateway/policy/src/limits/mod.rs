@@ -5,19 +5,24 @@
 //!   and hears.
 //! - [`aggregator`]: how the counts of all gateways are added, and the shares dealt out.
 //! - [`lease`]: budgets of money, of which a gateway spends only what was lent to it.
+//! - [`seen`]: the same decision once more, from what the record of a request says.
 //!
 //! **Two bounds.** Let `L` be a limit, `n` the gateways (each life of each counts), `c` the largest single cost, `φ` the share
 //! and `G` the view with which a gateway last admitted. A debt (tokens that a request used beyond what was reserved for it)
 //! comes on top of both.
 //!
-//! 1. In a window in which no gateway was cut off for longer than [`counter::CUT_OFF`] says (ten seconds without an answer), no
+//! 1. In a window in which no gateway was cut off for longer than [`counter::CUT_OFF_AFTER_US`] (ten seconds without an answer), no
 //!    more is admitted than `L + Σ φ·(G_max − G) + n·c`, and always less than `2·L + n·c`: with some cut off for less than
 //!    that, `L·(1 + Σ φ of those) + n·c` at most.
-//! 2. Where `k` of them were cut off for longer, each of those admits no more than `L` in the whole window, and the others
-//!    together no more than the first bound: `k·L` beside what the others admit.
+//! 2. Where `k` of them were cut off for longer, the policy's choice ([`counter::WhenCutOff`]) says what of those is added:
+//!    - `alone`, which is usual: each admits no more than `L` in the whole window, and the others together no more than the first
+//!      bound: `k·L` beside what the others admit.
+//!    - `closed`: from then on each admits nothing. So the first bound holds in every window, whoever is cut off and for however
+//!      long; but of what is under way at a time, what was admitted before may go on beside the bound, `k·L` at most.
+//!    - `open`: each admits all that is asked of it, which has no bound; the others keep theirs.
 //!
-//! Which of both it is, is each gateway's own matter: it goes by its share for ten seconds, and then by what it knows, as if it
-//! were alone, so that it refuses nothing only because NATS is away.
+//! Which of both it is, is each gateway's own matter: it goes by its share for ten seconds, and then as its policy says. Usually that
+//! is by what it knows, as if it were alone, so that it refuses nothing only because NATS is away.
 //!
 //! The first holds whatever messages are lost, late, doubled or out of order, since
 //!
@@ -31,7 +36,7 @@
 //!
 //! Of what is under way at a time ([`period::Period::AtATime`]) the same is the bound at any moment, over the gateways that have not been
 //! silent for too long, since each holds at most what the last to be charged knew of it, and `u`; whoever was silent for
-//! [`gateway::HELD_US`] counts for nothing any more, and keeps the limit by itself.
+//! [`gateway::HELD_US`] counts for nothing any more, and does what the policy says.
 //!
 //! The simulation ([`crate::sim`]) applies the very terms that gateways do ([`counter::Terms::of_rate_limit`]), and checks both.
 
@@ -44,11 +49,13 @@ pub mod lease;
 pub mod marks;
 pub mod message;
 pub mod period;
+pub mod seen;
 pub mod share;
 pub mod wire;
 
 pub use cost::{
-    AnswerBound, Estimate, Measure, Spend, Standing, USUAL_ANSWER_TOKENS, estimate_input_tokens,
+    AnswerBound, Estimate, Measure, Spend, Standing, Take, USUAL_ANSWER_TOKENS,
+    estimate_input_tokens,
 };
 pub use period::SlotNumber;
 pub use share::Share;

@@ -18,7 +18,7 @@ pub const SHARDS: usize = 16;
 const VERSION: u8 = 1;
 
 /// How messages are written now.
-const MESSAGE: u8 = 2;
+const MESSAGE: u8 = 4;
 
 /// The beginning of a piece of a message that is too long for one.
 const PIECE: u8 = 3;

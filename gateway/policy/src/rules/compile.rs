@@ -11,7 +11,7 @@ use events_schema::{
         limits::{
             ArchivedLimitUnitEntry, ArchivedLimitWindowEntry, ArchivedLimitedSubjectEntry,
             ArchivedMetadataConditionEntry, ArchivedRateLimitEntry, ArchivedRateLimitPolicyEntry,
-            ArchivedSegmentEntry, ArchivedSegmentValueEntry,
+            ArchivedSegmentEntry, ArchivedSegmentValueEntry, ArchivedWhenCutOffEntry,
         },
     },
 };
@@ -65,6 +65,7 @@ impl<'p> Policy<'p> {
             overrides,
             audits,
             disabled,
+            when_cut_off,
         } = policy;
         let of = |limits: &ArchivedVec<_>| limits.iter().map(rate_limit).collect();
         Self {
@@ -81,7 +82,11 @@ impl<'p> Policy<'p> {
                 .map(|it| (&it.of, of(&it.limits)))
                 .collect(),
             audits: *audits,
-            when_cut_off: WhenCutOff::Alone,
+            when_cut_off: match when_cut_off {
+                ArchivedWhenCutOffEntry::Alone => WhenCutOff::Alone,
+                ArchivedWhenCutOffEntry::Open => WhenCutOff::Open,
+                ArchivedWhenCutOffEntry::Closed => WhenCutOff::Closed,
+            },
             disabled: *disabled,
         }
     }

@@ -129,6 +129,7 @@ pub fn check_rate_limit(rule: &RateLimitRule) -> Result<(), Fault> {
         limits,
         overrides,
         mode: _,
+        when_cut_off: _,
     } = rule;
     check(when, applies_per, limits, overrides)
 }

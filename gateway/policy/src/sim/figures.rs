@@ -6,7 +6,7 @@ use super::{
     truth::Breach,
     world::{Outcome, run},
 };
-use crate::limits::period::Period;
+use crate::limits::{counter::WhenCutOff, period::Period};
 
 /// What simulations show.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +38,7 @@ const fn requests(period: Period, most: u64) -> LimitSetup {
         most,
         cost_max: 1,
         settles: false,
+        when_cut_off: WhenCutOff::Alone,
     }
 }
 

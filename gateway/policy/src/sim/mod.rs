@@ -15,4 +15,4 @@ pub use figures::{Figures, figures};
 pub use money::{BudgetSetup, Carriage, Costs, MoneyOutcome, MoneySetup, MoneyTrouble, run_money};
 pub use setup::{LimitSetup, Load, Network, Setup, Trouble};
 pub use truth::Breach;
-pub use world::{Outcome, WindowOutcome, run};
+pub use world::{CutOffs, Outcome, WindowOutcome, run};

@@ -1,7 +1,7 @@
 //! What is simulated: how many gateways, which limits, what load, and what goes wrong.
 
 use super::dice::Dice;
-use crate::limits::period::Period;
+use crate::limits::{counter::WhenCutOff, period::Period};
 
 pub(super) const SECOND_US: u64 = 1_000_000;
 
@@ -16,6 +16,8 @@ pub struct LimitSetup {
     pub cost_max: u64,
     /// Whether costs are known only afterwards: then half of the requests use less than was reserved, some more.
     pub settles: bool,
+    /// What it does at a gateway that has been cut off for too long.
+    pub when_cut_off: WhenCutOff,
 }
 
 /// Where the requests arrive.
@@ -129,6 +131,7 @@ impl Setup {
             most: 1 + dice.between(0, 10 + gateways * fits),
             cost_max: 1,
             settles: true,
+            when_cut_off: WhenCutOff::Alone,
         };
         if dice.per_mille(300) {
             setup.limits.truncate(1);
@@ -140,6 +143,18 @@ impl Setup {
         let all = at_a_time.most * dice.choose(&[5, 12, 40, 100]) / 20;
         setup.rate = all.clamp(1, 60 + gateways);
         setup
+    }
+
+    /// The same world with limits that do anything at all at gateways that are cut off, and with gateways that are.
+    #[must_use]
+    pub fn with_any_choice(mut self) -> Self {
+        let mut dice = Dice::new(self.seed ^ 0x0ff);
+        for limit in &mut self.limits {
+            limit.when_cut_off =
+                dice.choose(&[WhenCutOff::Alone, WhenCutOff::Open, WhenCutOff::Closed]);
+        }
+        self.trouble.cuts = self.trouble.cuts.max(dice.between(1, 4));
+        self
     }
 
     /// Anything at all: small, since thousands are run.
@@ -193,6 +208,7 @@ fn random_limit(dice: &mut Dice, gateways: u64) -> LimitSetup {
         most: cost_max * (1 + dice.between(0, 10 + gateways * fits)),
         cost_max,
         settles,
+        when_cut_off: WhenCutOff::Alone,
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Admission {
     pub(super) by: u32,
     pub(super) slot: SlotNumber,
     pub(super) cost: u64,
-    /// How it saw the counter; `None`: it was cut off for so long that it keeps the limit by itself.
+    /// How it saw the counter; `None`: it was cut off for so long that it goes by no share of it.
     pub(super) view: Option<View>,
 }
 
@@ -59,7 +59,7 @@ struct ByOne {
     debts: u64,
     /// When it went by its share last.
     view: Option<View>,
-    /// Whether it kept the limit by itself at any time.
+    /// Whether it was cut off for so long at any time that it went by no share.
     is_alone: bool,
 }
 
@@ -82,7 +82,7 @@ pub(super) struct UnderWay {
 /// What is under way at one incarnation.
 #[derive(Debug, Clone, Default)]
 struct AtOne {
-    /// Each by its number: whether it counts beyond the limit, since the incarnation kept that by itself meanwhile.
+    /// Each by its number: whether it counts beyond the limit, since the incarnation was cut off for too long meanwhile.
     open: BTreeMap<u64, bool>,
     /// How it saw the counter when it was charged last.
     view: Option<View>,
@@ -99,7 +99,7 @@ pub(super) struct InWindow {
     pub(super) in_flight: u64,
     /// `Σ φ·(G_max − G)` of them.
     pub(super) unseen: u64,
-    /// How many kept the limit by themselves at any time, since they were cut off for longer than is bounded.
+    /// How many went by no share of the limit at any time, since they were cut off for longer than is bounded.
     pub(super) alone: u64,
     /// What those admitted in all of the window, and what of that are debts.
     pub(super) by_alone: u64,
@@ -286,7 +286,7 @@ impl UnderWay {
 // === the properties ===
 
 /// Less than twice the limit is admitted in any window by those that go by their shares, and one request each. That is all there
-/// is while nobody is cut off for longer than [`CUT_OFF`](crate::limits::counter::CUT_OFF) says.
+/// is while nobody is cut off for longer than [`CUT_OFF_AFTER_US`](crate::limits::counter::CUT_OFF_AFTER_US).
 pub(super) fn never_twice_the_limit(window: &InWindow) -> Verdict {
     let bound = 2 * window.most + window.in_flight + window.debts;
     holds(window.shared < bound || window.most == 0, window, bound)
@@ -308,6 +308,30 @@ pub(super) fn cut_off_for_longer_k_times_more(window: &InWindow) -> Verdict {
     let others = window.most + window.unseen + window.in_flight + window.debts;
     let bound = window.alone * window.most + window.debts_alone + others;
     holds(window.total() <= bound, window, bound)
+}
+
+/// Where a limit is closed at gateways that are cut off for too long, these admit nothing: there is nothing beside what the
+/// first bound is on.
+pub(super) fn closed_has_no_second_bound(window: &InWindow) -> Verdict {
+    holds(window.alone == 0, window, 0)
+}
+
+/// A limit that is closed at a gateway that is cut off for too long lets no request through there.
+pub(super) fn closed_admits_nothing(limit: &LimitSetup, is_admitted: bool) -> Verdict {
+    if is_admitted {
+        Err(format!("a request was admitted under {limit:?}"))
+    } else {
+        Ok(())
+    }
+}
+
+/// A limit that is open at a gateway that is cut off for too long refuses nothing there: what is admitted has no bound.
+pub(super) fn open_refuses_nothing(limit: &LimitSetup, is_refused_by_it: bool) -> Verdict {
+    if is_refused_by_it {
+        Err(format!("a request was refused by {limit:?}"))
+    } else {
+        Ok(())
+    }
 }
 
 fn holds(holds: bool, window: &InWindow, bound: u64) -> Verdict {

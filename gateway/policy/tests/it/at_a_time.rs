@@ -4,7 +4,7 @@ use events_schema::time::Timestamp;
 use gateway_policy::limits::{
     admission::{Charge, Refusal, admit},
     aggregator::{Aggregator, OFFICE_US},
-    counter::{Counter, CutOff, Reach, Terms, WhenCutOff},
+    counter::{CUT_OFF_AFTER_US, Counter, CutOff, Mode, Reach, Terms, WhenCutOff},
     gateway::{Gateway, HELD_US, SHARE_LIFETIME_US},
     message::{Amounts, BroadcastRow, BroadcastSlot, CounterId, Incarnation, Steady},
     period::{Period, SlotNumber},
@@ -161,6 +161,27 @@ fn a_gateway_that_is_cut_off_counts_what_is_under_way_here_and_nothing_else() {
         counter.settle(SLOT, 1, 0);
         assert_eq!(admits(&mut counter, long), 1);
     }
+}
+
+#[test]
+fn a_limit_on_what_is_under_way_may_be_closed_or_open_where_a_gateway_is_cut_off() {
+    let long = Reach::Together {
+        halvings: 0,
+        silent_us: CUT_OFF_AFTER_US + 1,
+    };
+    let check = |then, expected: bool| {
+        let mut counter = counter(3);
+        counter.set_terms(Terms::of_rate_limit(3, Mode::Enforce, then));
+        assert_eq!(admits(&mut counter, TOGETHER), 3);
+        // One has ended, and nobody else counts what is under way here.
+        counter.settle(SLOT, 1, 0);
+        assert_eq!(counter.admits(1, long, noon()), expected, "{then:?}");
+        assert_eq!(counter.admits(9, long, noon()), expected, "{then:?}");
+        // A further attempt of what is under way already.
+        assert!(counter.admits(0, long, noon()), "{then:?}");
+    };
+    check(WhenCutOff::Open, true);
+    check(WhenCutOff::Closed, false);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use events_schema::time::Timestamp;
 use gateway_policy::limits::{
     Measure,
     admission::{Charge, Refusal, admit},
-    counter::{Counter, CutOff, JOINER_SHARE, Mode, Reach, Terms, WhenCutOff},
+    counter::{CUT_OFF_AFTER_US, Counter, CutOff, JOINER_SHARE, Mode, Reach, Terms, WhenCutOff},
     gateway::{Gateway, SHARE_LIFETIME_US},
     marks::{Apart, Full, Marks},
     message::{
@@ -173,6 +173,7 @@ fn a_window_of_the_clock_is_free_again_when_the_next_begins() {
         remaining: 0,
         reset_us: 2 * SECOND,
         retry_after_us: Some(2 * SECOND),
+        is_cut_off: false,
     };
     assert_eq!(refusal, expected);
     assert!(ask(&mut counter, 1, Reach::Alone, time("2026-11-22T13:00:00Z")).is_ok());
@@ -359,6 +360,26 @@ fn what_happens_after_too_long_a_silence_is_the_rules_choice() {
     check(WhenCutOff::Open, true, true);
     check(WhenCutOff::Closed, false, false);
     check(WhenCutOff::Alone, true, false);
+}
+
+#[test]
+fn a_limit_that_is_closed_says_that_the_gateway_is_cut_off_and_not_that_it_is_used_up() {
+    let terms = Terms::of_rate_limit(5, Mode::Enforce, WhenCutOff::Closed);
+    let cut_off = Reach::Together {
+        halvings: 2,
+        silent_us: CUT_OFF_AFTER_US + 1,
+    };
+    for period in [Period::Hour, Period::AtATime] {
+        let mut counter = Counter::new(id(period), terms, Share::WHOLE);
+        assert!(ask(&mut counter, 5, TOGETHER, noon()).is_ok());
+        let used_up = ask(&mut counter, 1, TOGETHER, noon()).expect_err("five of five");
+        assert!(!used_up.is_cut_off, "{used_up:?}");
+        let refusal = ask(&mut counter, 1, cut_off, noon()).expect_err("closed");
+        assert!(refusal.is_cut_off, "{refusal:?}");
+        assert_eq!(refusal.retry_after_us, Some(SECOND));
+        let left = ask(&mut counter, 1, Reach::Left, noon()).expect_err("it has left");
+        assert!(!left.is_cut_off, "{left:?}");
+    }
 }
 
 #[test]

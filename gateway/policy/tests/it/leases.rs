@@ -66,7 +66,11 @@ fn round(bank: &mut Bank, purse: &mut Purse, of: Incarnation, now: Steady) {
     bank.merge(of, purse, now);
     let records = bank.treasury.plan(now);
     bank.write(&records);
-    let row = bank.treasury.leases(of).next().expect("it has reported");
+    let row = bank
+        .treasury
+        .leases(of, now)
+        .next()
+        .expect("it has reported");
     purse.told(&row, now, true);
 }
 
@@ -109,7 +113,7 @@ fn no_lease_is_told_before_it_is_written_down() {
 fn an_answer_is_decided_when_what_was_asked_for_is_written_down_or_not_to_be_had() {
     let (mut bank, mut purse) = (treasury(100), Purse::default());
     let is_decided = |bank: &Bank| {
-        let mut leases = bank.treasury.leases(ONE);
+        let mut leases = bank.treasury.leases(ONE, Steady(1));
         leases.next().expect("it has reported").is_decided
     };
     let _ = purse.reserve(70, Steady(1));
@@ -151,6 +155,57 @@ fn for_a_request_that_does_not_fit_nothing_is_kept_from_the_others() {
     let has = one.remaining(Steady(7));
     assert!(asks(&mut bank, &mut one, ONE, has + left, 8));
     assert_eq!(bank.committed(), 1_000);
+}
+
+#[test]
+fn what_is_asked_for_beside_giving_back_is_lent_when_that_is_written_down() {
+    let (mut bank, mut purse) = (treasury(100), Purse::default());
+    let _ = purse.reserve(40, Steady(1));
+    round(&mut bank, &mut purse, ONE, Steady(2));
+    purse.give_back();
+    let _ = purse.reserve(60, Steady(3));
+    bank.merge(ONE, &mut purse, Steady(3));
+    let gives_back = bank.treasury.plan(Steady(3));
+    assert_eq!(lent_to(ONE, &gives_back), Some(0));
+    bank.write(&gives_back);
+    // Without another report.
+    assert_eq!(lent_to(ONE, &bank.treasury.plan(Steady(4))), Some(60));
+}
+
+#[test]
+fn what_was_lent_to_a_gateway_that_is_gone_for_long_is_told_as_spent() {
+    let (mut bank, mut purse) = (treasury(100), Purse::default());
+    let _ = purse.reserve(40, Steady(1));
+    round(&mut bank, &mut purse, ONE, Steady(2));
+    let spent = |bank: &mut Bank, now| {
+        let mut other = Purse::default();
+        bank.merge(OTHER, &mut other, now);
+        let told = bank.treasury.leases(OTHER, now).next();
+        told.expect("it has reported").spent
+    };
+    assert_eq!(spent(&mut bank, Steady(3)), 0);
+    let dead = Steady(3 + LEASE_LIFETIME_US);
+    assert_eq!(spent(&mut bank, dead), 0, "its records may be on their way");
+    let gone = Steady(3 + 300_000_000);
+    assert_eq!(spent(&mut bank, gone), 50, "40, and some ahead");
+    let arrived = bank.treasury.records_arrived(ONE, &budget(), 7, gone);
+    assert!(!arrived);
+    assert_eq!(spent(&mut bank, gone), 7);
+}
+
+#[test]
+fn a_number_as_large_as_there_is_ends_no_lending() {
+    let (mut bank, mut purse) = (treasury(100), Purse::default());
+    for at in 1..4 {
+        let _too_large = purse.reserve(u64::MAX, Steady(2 * at));
+        round(&mut bank, &mut purse, ONE, Steady(2 * at));
+        let now = Steady(2 * at + 1);
+        if purse.reserve(90, now).is_err() {
+            round(&mut bank, &mut purse, ONE, now);
+            assert_eq!(purse.reserve(90, now), Ok(()));
+        }
+        purse.settle(90, 1);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use events_schema::{
 use gateway_policy::{
     Measure, Share,
     limits::{
-        AnswerBound, Estimate,
+        AnswerBound, Estimate, Spend,
         admission::{Charge, Refusal, admit},
         counter::{Counter, Mode, Reach, Terms},
         message::CounterId,
@@ -74,18 +74,36 @@ fn the_estimate_is_the_prompt_and_what_the_answer_may_be() {
     };
     let spend = |estimate: Estimate| estimate.spend(Some(price));
     let cost = |output: u64| 100 * 2_000 + output * 4_000;
-    assert_eq!(spend(of(400, Some(7))).cost, cost(7));
-    assert_eq!(of(400, Some(7)).spend(None).cost, 0);
+    // Of a budget that is large enough for all.
+    let of_all = |spend: Spend| {
+        let of = |measure| spend.of(measure, 1_000_000_000_000);
+        (of(Measure::Tokens), of(Measure::Cost))
+    };
+    assert_eq!(of_all(spend(of(400, Some(7)))), (107, cost(7)));
+    assert_eq!(of_all(of(400, Some(7)).spend(None)), (107, 0));
     // A budget reserves what the caller bounds, however much that is; where nothing is bounded, what is usual.
     let long = of(400, Some(100_000));
-    assert_eq!((long.tokens(), spend(long).tokens), (1_124, 100_100));
-    assert_eq!(spend(long).cost, cost(100_000));
-    assert_eq!(spend(of(400, None)).cost, cost(1_024));
+    assert_eq!(long.tokens(), 1_124);
+    assert_eq!(of_all(spend(long)), (100_100, cost(100_000)));
+    assert_eq!(of_all(spend(of(400, None))), (1_124, cost(1_024)));
     // Each of several answers.
     let several = Estimate::of_text(400, bound(Some(2_000), 3), 1_024);
-    assert_eq!((several.tokens(), spend(several).tokens), (3_172, 6_100));
+    assert_eq!((several.tokens(), of_all(spend(several)).0), (3_172, 6_100));
     let either = spend(of(400, Some(7))).or(of(4_000, Some(5)).spend(None));
-    assert_eq!((either.tokens, either.cost), (1_005, cost(7)));
+    assert_eq!(of_all(either), (1_005, cost(7)));
+}
+
+#[test]
+fn a_guess_reserves_a_budget_at_most_and_what_the_caller_allows_may_be_more_than_it_has() {
+    let of = |most| Estimate::of_text(0, AnswerBound { most, choices: 1 }, 1_024).spend(None);
+    let (guess, bounded) = (of(None), of(Some(2_000)));
+    assert_eq!(guess.of(Measure::Tokens, 500), 500);
+    assert_eq!(bounded.of(Measure::Tokens, 500), 501, "it does not fit");
+    assert_eq!(bounded.of(Measure::Tokens, 2_000), 2_000);
+    // Of two targets, of which one is bounded.
+    assert_eq!(bounded.or(guess).of(Measure::Tokens, 500), 501);
+    assert_eq!(of(Some(u64::MAX)).of(Measure::Tokens, 500), 501);
+    assert_eq!(guess.of(Measure::Requests, 500), 1);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod memory;
 mod plan;
 mod routing;
 mod rules;
+mod seen;
 mod simulation;
 mod spending;
 mod strangers;

@@ -7,11 +7,12 @@ use events_schema::snapshot::{
     limits::{
         LimitOverrideEntry, LimitUnitEntry, LimitWindowEntry, LimitedSubjectEntry as Subject,
         MetadataConditionEntry, RateLimitEntry, RateLimitPolicyEntry, SegmentEntry,
-        SegmentValueEntry,
+        SegmentValueEntry, WhenCutOffEntry,
     },
 };
 use gateway_policy::{
-    Caller, Configuration as _, EntryId, Facts, Measure, Rule, RuleLimit, limits::period::Period,
+    Caller, Configuration as _, EntryId, Facts, Measure, Rule, RuleLimit,
+    limits::{counter::WhenCutOff, period::Period},
     resolve,
 };
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -43,6 +44,7 @@ pub(crate) fn policy(number: u8) -> RateLimitPolicyEntry {
         overrides: Vec::new(),
         audits: false,
         disabled: false,
+        when_cut_off: WhenCutOffEntry::Alone,
     }
 }
 
@@ -129,6 +131,22 @@ fn the_first_rule_that_matches_applies_and_of_two_with_one_number_the_older() {
         Some(1)
     );
     assert_eq!(applies(&[], BOBS, "chat", &[]), None);
+}
+
+#[test]
+fn what_a_policy_says_of_gateways_that_are_cut_off_is_compiled() {
+    let check = |said, expected| {
+        let mut of = policy(1);
+        of.when_cut_off = said;
+        with_facts(BOBS, "chat", &metadata(&[]), |facts| {
+            let rules = compiled([of.clone()]);
+            let then = rules.first(facts).map(|rule| rule.when_cut_off);
+            assert_eq!(then, Some(expected));
+        });
+    };
+    check(WhenCutOffEntry::Alone, WhenCutOff::Alone);
+    check(WhenCutOffEntry::Open, WhenCutOff::Open);
+    check(WhenCutOffEntry::Closed, WhenCutOff::Closed);
 }
 
 #[test]

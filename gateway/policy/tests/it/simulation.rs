@@ -1,4 +1,4 @@
-//! The properties of limits and budgets, in four thousand simulated worlds.
+//! The properties of limits and budgets, in five thousand simulated worlds.
 //!
 //! Code that breaks a rule is caught. Tried, each alone, and caught in so many of the worlds of its test, of which limits have a
 //! thousand and budgets two:
@@ -10,6 +10,8 @@
 //! | a gateway takes its base share of a counter that the others share out among themselves | `shares_never_sum_above_one` | 249 |
 //! | what a report says is added to the report before | `nothing_is_lost_after_convergence` | 562 |
 //! | an older report replaces a newer one | `nothing_is_lost_after_convergence` | 14 |
+//! | a limit that is closed at a gateway that is cut off goes by its share there | `closed_admits_nothing` | 56 |
+//! | one that is open there is kept by itself | `open_refuses_nothing` | 63 |
 //! | a lease that is given back is lent again before that is durable | `only_what_is_left_is_lent` | 23 |
 //! | the same with a dead gateway's lease | `only_what_is_left_is_lent` | 11 |
 //! | what is lent in one plan is lent to several | `only_what_is_left_is_lent` | 82 |
@@ -27,9 +29,11 @@
 //! | a part of it is | `what_fits_is_granted_in_time` | 75 |
 //! | a gateway keeps what it does not need while it asks for more | `what_fits_is_granted_in_time` | 70 |
 
+use std::cell::Cell;
+
 use gateway_policy::{
-    limits::period::Period,
-    sim::{Breach, LimitSetup, Load, MoneySetup, Setup, figures, run, run_money},
+    limits::{counter::WhenCutOff, period::Period},
+    sim::{Breach, CutOffs, LimitSetup, Load, MoneySetup, Setup, figures, run, run_money},
 };
 
 /// Worlds with limits; each takes some milliseconds.
@@ -37,6 +41,9 @@ const WORLDS: u64 = 1_000;
 
 /// Worlds with a limit on what is under way at a time; each takes some milliseconds.
 const AT_A_TIME: u64 = 1_000;
+
+/// Worlds with limits of every choice for gateways that are cut off; each takes some milliseconds.
+const CHOICES: u64 = 1_000;
 
 /// Worlds with budgets; each takes a few.
 const BUDGETS: u64 = 2_000;
@@ -89,6 +96,70 @@ fn what_is_under_way_at_a_time_holds_in_every_world() {
     });
 }
 
+/// What is done at gateways that are cut off for too long is each limit's own choice; what the others admit has its bound, whatever
+/// it is. Closed admits nothing there, and so leaves nothing beside that bound; open refuses nothing, and has none.
+#[test]
+fn every_choice_for_gateways_that_are_cut_off_holds_in_every_world() {
+    let test = "every_choice_for_gateways_that_are_cut_off_holds_in_every_world";
+    let seen = Cell::new(CutOffs::default());
+    check(test, CHOICES, |seed| {
+        let setup = if seed % 2 == 0 {
+            Setup::random(seed)
+        } else {
+            Setup::random_at_a_time(seed)
+        };
+        let outcome = run(&setup.with_any_choice())?;
+        seen.set(seen.get().and(outcome.cut_off));
+        Ok(())
+    });
+    let CutOffs {
+        alone,
+        open,
+        closed,
+    } = seen.get();
+    println!("alone {alone:?}, open {open:?}, closed {closed:?}");
+    let is_all = seeds(CHOICES).len() as u64 == CHOICES;
+    assert!(!is_all || alone.0 > 1_000 && open.0 > 1_000 && closed.1 > 1_000);
+    assert_eq!(closed.0, 0, "closed");
+}
+
+/// A minute in which five of twenty gateways are cut off, from four seconds before to six seconds after it.
+#[test]
+fn what_is_admitted_beside_a_limit_where_gateways_are_cut_off_is_as_its_choice_says() {
+    const MOST: u64 = 200;
+    // Three times the limit is asked for at each gateway in a minute.
+    const RATE: u64 = 20 * 3 * MOST / 60;
+    let minute = |when_cut_off| {
+        let limit = LimitSetup {
+            period: Period::Minute,
+            most: MOST,
+            cost_max: 1,
+            settles: false,
+            when_cut_off,
+        };
+        let setup = Setup {
+            before_new_year_us: 60_000_000,
+            cut: Some((5, 56_000_000, 126_000_000)),
+            ..Setup::calm(20, limit, RATE)
+        };
+        let outcome = run(&setup).expect("every property holds");
+        let totals = outcome.windows[0].iter().map(|window| window.total);
+        totals.max().unwrap_or(0)
+    };
+    let [alone, open, closed] =
+        [WhenCutOff::Alone, WhenCutOff::Open, WhenCutOff::Closed].map(minute);
+    println!("alone {alone}, open {open}, closed {closed}");
+    let one_each = 20;
+    assert!((5 * MOST..=6 * MOST + one_each).contains(&alone), "{alone}");
+    // Nearly all that is asked there, but for what came in the first six seconds, when they went by their shares.
+    assert!(open >= 5 * 3 * MOST * 85 / 100, "{open}");
+    // Their shares were a quarter together.
+    assert!(
+        (MOST * 9 / 10..=MOST + MOST / 4 + one_each).contains(&closed),
+        "{closed}"
+    );
+}
+
 #[test]
 fn all_of_a_limit_at_a_time_is_used_and_at_most_one_more_each_wherever_the_requests_arrive() {
     for (gateways, load) in [(1, Load::Uniform), (10, Load::Uniform), (10, Load::Skewed)] {
@@ -97,6 +168,7 @@ fn all_of_a_limit_at_a_time_is_used_and_at_most_one_more_each_wherever_the_reque
             most: 100,
             cost_max: 1,
             settles: true,
+            when_cut_off: WhenCutOff::Alone,
         };
         let setup = Setup {
             load,

@@ -7,8 +7,8 @@ use gateway_policy::limits::{
     counter::{Counter, Reach},
     gateway::Gateway,
     lease::{
-        BudgetId, LEASE_LIFETIME_US, Lease, LeaseRow, Leases, Lender, PurseReport, Role, Spending,
-        Wallet, Wallets, Why,
+        BudgetId, LEASE_LIFETIME_US, Lease, LeaseRow, Leases, Lender, PurseReport, Purses, Role,
+        Spending, Wallet, Wallets, Why,
     },
     message::{CounterId, Incarnation, Steady},
     period::Period,
@@ -244,19 +244,50 @@ fn one_gateway_alone_tells_what_is_spent_from_what_is_under_way() {
 fn the_largest_is_told_until_it_was_decided_on() {
     let month = counter(1, Period::Month);
     let mut world = World::new(Lender::Heard);
-    let largest = |world: &mut World| {
-        world.gateway.wallet.report(world.steady).rows[0]
-            .said
-            .largest
+    // Reports are a tick apart.
+    let report = |world: &mut World| {
+        world.steady = world.steady.plus_us(1);
+        world.gateway.wallet.report(world.steady)
     };
+    let answer = |world: &mut World, to: &Purses, ceiling, is_decided| {
+        let row = LeaseRow {
+            budget: to.rows[0].budget,
+            lease: Lease {
+                version: 1,
+                ceiling,
+            },
+            committed: ceiling,
+            spent: 0,
+            is_decided,
+        };
+        let (includes, sent_at, rows) = (to.number, to.sent_at, vec![row]);
+        let to = GATEWAY;
+        world.gateway.wallet.hear(&Leases {
+            to,
+            includes,
+            sent_at,
+            rows,
+        })
+    };
+    let largest = |purses: &Purses| purses.rows[0].said.largest;
+    let before = report(&mut world);
+    assert_eq!(before.rows.len(), 0);
     let _waits = world.ask(&[(month, DECIDES)], 30, Turn::First);
-    assert_eq!(largest(&mut world), 30);
-    world.told_as(month, 1, 5, 5, false);
+    let first = report(&mut world);
+    assert_eq!(largest(&first), 30);
+    assert!(answer(&mut world, &first, 5, false));
     let _waits = world.ask(&[(month, DECIDES)], 20, Turn::First);
-    assert_eq!(largest(&mut world), 30);
-    world.told(month, 2, 30, 30);
+    let second = report(&mut world);
+    let third = report(&mut world);
+    assert_eq!((largest(&second), largest(&third)), (30, 30));
+    // The answer to one that told of all, though another report has been sent since.
+    assert!(answer(&mut world, &second, 5, true));
+    assert_eq!(largest(&report(&mut world)), 0);
+    // What was asked for later is not decided on by an answer to what was reported before.
     let _waits = world.ask(&[(month, DECIDES)], 40, Turn::First);
-    assert_eq!(largest(&mut world), 40);
+    let fourth = report(&mut world);
+    assert!(answer(&mut world, &third, 5, true));
+    assert_eq!((largest(&fourth), largest(&report(&mut world))), (40, 40));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use events_schema::snapshot::{
     limits::{
         ArchivedRateLimitPolicyEntry, LimitUnitEntry, LimitWindowEntry, LimitedSubjectEntry,
         MetadataConditionEntry, RateLimitEntry, RateLimitPolicyEntry, SegmentEntry,
+        WhenCutOffEntry,
     },
 };
 use gateway_policy::{EntryId, Rules};
@@ -57,6 +58,7 @@ fn policy(id: EntryId, order: u32) -> RateLimitPolicyEntry {
         overrides: Vec::new(),
         audits: false,
         disabled: false,
+        when_cut_off: WhenCutOffEntry::Alone,
     }
 }
 

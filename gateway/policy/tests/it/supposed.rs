@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use events_schema::{
     events::{
-        Choice, LimitMode, LimitSegment, LimitUnit, LimitWindow, ModelRef, Override, Owner,
-        RateLimit, RateLimitRule, SegmentValue, When,
+        Choice, LimitMode, LimitSegment, LimitUnit, LimitWhenCutOff, LimitWindow, ModelRef,
+        Override, Owner, RateLimit, RateLimitRule, SegmentValue, When,
     },
     id::{Id, ProviderAccountId, UserId, VirtualAccountId},
     snapshot::{
@@ -181,6 +181,7 @@ fn rule() -> RateLimitRule {
         limits: [limit].into(),
         overrides: [].into(),
         mode: LimitMode::Enforce,
+        when_cut_off: LimitWhenCutOff::Alone,
     }
 }
 

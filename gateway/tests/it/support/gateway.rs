@@ -15,6 +15,8 @@ use nix::{
 };
 use tempfile::TempDir;
 
+use crate::explained::decides_the_same;
+
 use super::{
     client::{Answer, Client},
     eventually, free_address,
@@ -250,10 +252,12 @@ impl Scene {
     /// The record of a request, once it has arrived in the stream.
     pub(crate) async fn record_of(&self, answer: &Answer) -> UsageRecord {
         let id = answer.header("x-request-id").to_owned();
-        self.record("the request's record arrives", |record| {
+        let arrives = self.record("the request's record arrives", |record| {
             record.request.to_string() == id
-        })
-        .await
+        });
+        let record = arrives.await;
+        decides_the_same(&record);
+        record
     }
 
     /// The first record that is like this, once it has arrived in the stream.

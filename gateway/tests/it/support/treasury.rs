@@ -148,7 +148,7 @@ impl Books {
                 to: from,
                 includes: purses.number,
                 sent_at: purses.sent_at,
-                rows: shard.leases(from).collect(),
+                rows: shard.leases(from, now).collect(),
             };
             (*at, leases)
         });

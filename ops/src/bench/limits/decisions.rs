@@ -6,7 +6,7 @@ use std::time::Instant;
 use events_schema::time::Timestamp;
 use gateway_policy::limits::Measure;
 use gateway_policy::limits::admission::{Charge, admit};
-use gateway_policy::limits::counter::{Counter, Mode, Reach, Terms};
+use gateway_policy::limits::counter::{Counter, Mode, Reach, Terms, WhenCutOff};
 use gateway_policy::limits::message::CounterId;
 use gateway_policy::limits::period::Period;
 use gateway_policy::limits::share::Share;
@@ -55,6 +55,6 @@ fn counter(at: u8) -> Counter {
         period: Period::ALL[usize::from(at) % Period::ALL.len()],
         segment: [0; 16],
     };
-    let terms = Terms::of_rate_limit(u64::MAX, Mode::Enforce);
+    let terms = Terms::of_rate_limit(u64::MAX, Mode::Enforce, WhenCutOff::Alone);
     Counter::new(id, terms, Share::of_2_32(1 << 31))
 }

@@ -7,7 +7,7 @@ use events_schema::time::Timestamp;
 use gateway_policy::limits::Measure;
 use gateway_policy::limits::admission::{Charge, admit};
 use gateway_policy::limits::aggregator::Aggregator;
-use gateway_policy::limits::counter::{Mode, Reach, Terms};
+use gateway_policy::limits::counter::{Mode, Reach, Terms, WhenCutOff};
 use gateway_policy::limits::gateway::Gateway;
 use gateway_policy::limits::message::{CounterId, Incarnation, Steady};
 use gateway_policy::limits::period::Period;
@@ -91,7 +91,7 @@ fn filled(gateway: u64, counters: u64) -> Outcome<Gateway> {
     let mut filled = Gateway::new(Incarnation(id(gateway, 0)), Steady(0));
     for number in 0..counters {
         let most = if number % CONTENDED == 0 { LOW } else { HIGH };
-        let terms = Terms::of_rate_limit(most, Mode::Enforce);
+        let terms = Terms::of_rate_limit(most, Mode::Enforce, WhenCutOff::Alone);
         let counter = CounterId {
             rule: [7; 16],
             measure: Measure::Requests,

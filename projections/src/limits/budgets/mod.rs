@@ -302,7 +302,7 @@ impl<'c> Work<'c> {
         self.plan();
         let mut told = BTreeMap::<Incarnation, Vec<(usize, Leases)>>::new();
         for (at, incarnation) in heard {
-            let leases = self.shards[at].leases(incarnation, |_| true);
+            let leases = self.shards[at].leases(incarnation, now, |_| true);
             told.entry(incarnation).or_default().push((at, leases));
         }
         tell(self.client, told, &self.config.status).await;
@@ -310,7 +310,7 @@ impl<'c> Work<'c> {
 
     /// A record is durable: those whose leases it holds are told.
     async fn written(&mut self, record: &BudgetRecord, sequence: u64) {
-        let budget = record.budget;
+        let (budget, now) = (record.budget, self.steady());
         self.store.written(budget, sequence);
         let at = shard_of(&budget.counter);
         let shard = &mut self.shards[at];
@@ -319,7 +319,7 @@ impl<'c> Work<'c> {
         let told = concerned
             .filter(|it| shard.heard.contains_key(it))
             .map(|it| {
-                let leases = shard.leases(it, |row| row.budget == budget);
+                let leases = shard.leases(it, now, |row| row.budget == budget);
                 (it, vec![(at, leases)])
             });
         let told = told.collect();
@@ -593,13 +593,13 @@ impl<'c> Work<'c> {
 
 impl Shard {
     /// What a gateway is told of these of its leases.
-    fn leases(&self, to: Incarnation, which: impl Fn(&LeaseRow) -> bool) -> Leases {
+    fn leases(&self, to: Incarnation, now: Steady, which: impl Fn(&LeaseRow) -> bool) -> Leases {
         let heard = self.heard.get(&to);
         Leases {
             to,
             includes: heard.map_or(0, |heard| heard.number),
             sent_at: heard.map_or(Steady(0), |heard| heard.sent_at),
-            rows: self.treasury.leases(to).filter(which).collect(),
+            rows: self.treasury.leases(to, now).filter(which).collect(),
         }
     }
 }

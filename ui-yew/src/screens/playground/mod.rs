@@ -20,32 +20,14 @@ use web_sys::{AbortController, HtmlTextAreaElement};
 use yew::prelude::*;
 
 use crate::api::use_client;
-use crate::remote;
 use crate::route::Screen;
-use crate::session::use_session;
 use crate::widgets::button::{Button, Variant};
 use crate::widgets::draft::{Draft, use_draft};
 use crate::widgets::heading::Heading;
 
-/// The playground, for those who may use it.
-#[component]
-pub(crate) fn Playground() -> Html {
-    if use_session().may_use_playground() {
-        return html!(<Chat />);
-    }
-    html!(
-        <>
-            <Heading screen={Screen::Playground} />
-            <section class="pf-v6-c-page__main-section">
-                { remote::forbidden("Requests to models cost money: only owners and operators may send them from here.") }
-            </section>
-        </>
-    )
-}
-
 /// Settings to the left, conversation to the right.
 #[component]
-fn Chat() -> Html {
+pub(crate) fn Playground() -> Html {
     let first = use_first();
     let settings = use_draft(Settings::default);
     let conversation = use_reducer_eq(Conversation::default);

@@ -2,7 +2,7 @@
 
 use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::RateLimitPolicyItem;
-use events_schema::events::{RateLimit, RateLimitRule};
+use events_schema::events::{LimitWhenCutOff, RateLimit, RateLimitRule};
 use gateway_policy::rules::fault::check_rate_limit;
 
 use crate::api::Rejection;
@@ -14,6 +14,7 @@ pub(super) struct PolicyDraft {
     pub(super) name: String,
     pub(super) order: String,
     rule: RuleDraft,
+    pub(super) when_cut_off: LimitWhenCutOff,
 }
 
 impl HasRule for PolicyDraft {
@@ -34,6 +35,7 @@ impl Default for PolicyDraft {
             name: String::new(),
             order: "100".to_owned(),
             rule: RuleDraft::new::<RateLimit>(),
+            when_cut_off: LimitWhenCutOff::USUAL,
         }
     }
 }
@@ -47,6 +49,7 @@ impl PolicyDraft {
             limits,
             overrides,
             mode,
+            when_cut_off,
         } = policy.rule.clone();
         Self {
             name: policy.name.clone(),
@@ -58,6 +61,7 @@ impl PolicyDraft {
                 overrides,
                 mode,
             }),
+            when_cut_off,
         }
     }
 
@@ -76,6 +80,7 @@ impl PolicyDraft {
             limits,
             overrides,
             mode,
+            when_cut_off: self.when_cut_off,
         })
     }
 
@@ -119,6 +124,10 @@ mod tests {
         };
         assert_eq!((name.as_str(), order), ("all", 100));
         assert_eq!(rule.limits.first().map(|it| it.limit), Some(1_000));
+        assert_eq!(rule.when_cut_off, LimitWhenCutOff::Alone);
+        draft.when_cut_off = LimitWhenCutOff::Closed;
+        let rule = draft.whole_rule().expect("it is complete");
+        assert_eq!(rule.when_cut_off, LimitWhenCutOff::Closed);
         draft.order = "first".to_owned();
         assert!(draft.command(None).is_none());
     }

@@ -4,15 +4,17 @@ use std::rc::Rc;
 
 use events_schema::api::commands::CommandAnswer;
 use events_schema::api::resources::RateLimitPolicyItem;
+use events_schema::events::LimitWhenCutOff;
 use yew::prelude::*;
 
 use super::draft::PolicyDraft;
+use super::{CUT_OFF, CUT_OFF_EXPLAINED, cut_off_word};
 use crate::command::use_command;
-use crate::screens::rules::{FIELDS, Sort, TryEdited, limit_fields, rule_fields};
+use crate::screens::rules::{FIELDS, Sort, TryEdited, choices, limit_fields, rule_fields};
 use crate::widgets::confirm::WhyField;
 use crate::widgets::dialog::FormDialog;
-use crate::widgets::draft::use_draft;
-use crate::widgets::field::TextField;
+use crate::widgets::draft::{Draft, use_draft};
+use crate::widgets::field::{SelectField, TextField};
 
 /// Properties of [`EditPolicy`].
 #[derive(Clone, PartialEq, Properties)]
@@ -74,8 +76,25 @@ pub(super) fn EditPolicy(props: &Props) -> Html {
             }
             { limit_fields(&draft, of_rule.as_ref()) }
             { rule_fields(&draft, known, of_rule.as_ref()) }
+            { cut_off_field(&draft) }
             <TryEdited sort={Sort::RateLimits} {edited} />
             <WhyField {why} {rejection} />
         </FormDialog>
+    )
+}
+
+/// What a gateway does that is cut off.
+fn cut_off_field(draft: &Draft<PolicyDraft>) -> Html {
+    let ways = choices(CUT_OFF);
+    let onway = draft.edit(|draft: &mut PolicyDraft, way: String| {
+        draft.when_cut_off = match way.as_str() {
+            "open" => LimitWhenCutOff::Open,
+            "closed" => LimitWhenCutOff::Closed,
+            _ => LimitWhenCutOff::Alone,
+        };
+    });
+    html!(
+        <SelectField name="rule.when_cut_off" label="Where a gateway is cut off" value={cut_off_word(draft.when_cut_off)} choices={ways}
+            onchange={onway} hint={CUT_OFF_EXPLAINED} />
     )
 }

@@ -8,11 +8,13 @@ use std::rc::Rc;
 use edit::EditPolicy;
 use events_schema::api::commands::NewCommand;
 use events_schema::api::resources::RateLimitPolicyItem;
-use events_schema::events::Aggregate;
+use events_schema::events::{Aggregate, LimitWhenCutOff};
 use patternfly_yew::prelude::*;
 use yew::prelude::*;
 
-use super::rules::{Orders, Policy, Sort, TryPolicies, all_but, limits_told, never, state};
+use super::rules::{
+    Choices, Orders, Policy, Sort, TryPolicies, all_but, limits_told, never, state,
+};
 use crate::route::Screen;
 use crate::session::use_session;
 use crate::widgets::button::{Button, Variant};
@@ -41,6 +43,16 @@ pub(super) const COLUMNS: &[&str] = &[
     "To which models",
     "State",
 ];
+
+/// What a gateway may do that is cut off.
+const CUT_OFF: Choices = &[
+    ("alone", "Keep the limit by itself"),
+    ("open", "Let every request through"),
+    ("closed", "Refuse every request"),
+];
+
+/// What each of these comes to.
+const CUT_OFF_EXPLAINED: &str = "A gateway that hears nothing of the others goes by its share of a limit for ten seconds. Then it keeps the limit by itself, so that each that is cut off lets through as much as the limit; or, if its policy says so, lets every request through, so that there is no limit; or refuses every request with 503, so that the limit holds.";
 
 /// Which dialog is open.
 #[derive(Clone, PartialEq)]
@@ -81,6 +93,7 @@ pub(crate) fn Policies() -> Html {
             <section class="pf-v6-c-page__main-section sl-stack">
                 <Listing<RateLimitPolicyItem> path="/rate-limit-policies" noun="policies" aggregates={SHOWS} columns={COLUMNS} {row}
                     empty={empty(may_change, create)} />
+                <p class="sl-quiet">{ CUT_OFF_EXPLAINED }</p>
             </section>
             { open.map(|open| dialog(open, close)).unwrap_or_default() }
         </>
@@ -122,6 +135,7 @@ pub(super) fn row(policy: RateLimitPolicyItem, actions: Vec<MenuItem>) -> Row {
             html!(
                 <>
                     { state(policy.disabled, rule.mode) }
+                    { cut_off(rule.when_cut_off) }
                     { never("Never applies", policy.unreachable_behind.as_deref()) }
                 </>
             ),
@@ -129,6 +143,27 @@ pub(super) fn row(policy: RateLimitPolicyItem, actions: Vec<MenuItem>) -> Row {
         name: policy.name,
         actions,
     }
+}
+
+const fn cut_off_word(then: LimitWhenCutOff) -> &'static str {
+    match then {
+        LimitWhenCutOff::Alone => "alone",
+        LimitWhenCutOff::Open => "open",
+        LimitWhenCutOff::Closed => "closed",
+    }
+}
+
+/// What a gateway does that is cut off; nothing, where that is what it usually does.
+fn cut_off(then: LimitWhenCutOff) -> Html {
+    if then == LimitWhenCutOff::USUAL {
+        return Html::default();
+    }
+    let label = format!("{} when cut off", cut_off_word(then));
+    html!(
+        <div>
+            <Label {label} color={Color::Grey} compact={true} />
+        </div>
+    )
 }
 
 fn actions(it: &RateLimitPolicyItem, show: &Callback<Open>) -> Vec<MenuItem> {

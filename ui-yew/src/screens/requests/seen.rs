@@ -1,7 +1,7 @@
-//! In words, how a limit stood that refused a request, or would have.
+//! In words, how a limit stood that was asked about a request, and what it said.
 
-use events_schema::events::LimitMode;
-use events_schema::usage::{CounterSeen, LimitMeasure, LimitOf, LimitPeriod, LimitSeen};
+use events_schema::events::{LimitMode, LimitWhenCutOff};
+use events_schema::usage::{CounterSeen, Instead, LimitMeasure, LimitOf, LimitPeriod, LimitSeen};
 
 use crate::format;
 
@@ -31,15 +31,33 @@ pub(super) fn told(limit: &LimitSeen) -> String {
         LimitOf::BudgetPolicy(_) => "The budget",
     };
     let stood = match limit.counter {
-        CounterSeen::Shared { own, known, share } => {
+        CounterSeen::Shared {
+            own,
+            known,
+            share,
+            cut_off,
+            free,
+        } => {
+            let free = free.map_or_else(String::new, |free| {
+                format!(
+                    ", of which {} had just ended and were kept for the next",
+                    amount(free)
+                )
+            });
             let percent = u128::from(share) * 100 / (1 << 32);
             let used = if limit.period == LimitPeriod::AtATime {
                 "under way"
             } else {
                 "used"
             };
+            let went_by = match cut_off.map(silent) {
+                None => format!("its share of the rest was {percent} %"),
+                Some(came_to) => {
+                    format!("nothing had been heard of the others for ten seconds: {came_to}")
+                }
+            };
             format!(
-                "all gateways were known to have {used} {}, this one {} more, and its share of the rest was {percent} %",
+                "all gateways were known to have {used} {}, this one {} more{free}, and {went_by}",
                 amount(known),
                 amount(own)
             )
@@ -49,6 +67,7 @@ pub(super) fn told(limit: &LimitSeen) -> String {
             taken,
             committed,
             cut_off,
+            included: _,
         } => {
             let all = committed.map_or_else(String::new, |committed| {
                 format!(" of {} that were spent or lent in all", amount(committed))
@@ -72,11 +91,35 @@ pub(super) fn told(limit: &LimitSeen) -> String {
         (true, Some(LimitMode::Audit)) => "only audits, and would have refused",
         (true, None) => "had no room for",
     };
+    let instead = limit.instead.map_or("", why);
     format!(
-        "{whose} of {}{unit} {window} {verdict} what this request was taken to need, {}: {stood}.",
+        "{whose} of {}{unit} {window} {verdict} what this request was taken to need, {}: {stood}{instead}.",
         amount(limit.most),
         amount(limit.cost)
     )
+}
+
+/// What decided where the numbers did not.
+const fn why(instead: Instead) -> &'static str {
+    match instead {
+        Instead::Open => "; nobody lent any more, and its policy lets everything through then",
+        Instead::Closed => "; nobody lent any more, and its policy lets nothing through then",
+        Instead::Unanswered => {
+            "; nobody answered about a lease in time, and its policy lets everything through then"
+        }
+        Instead::Ended => "; its lease had ended, and no other had come",
+        Instead::Full => "; all gateways were told that nothing is left",
+        Instead::Left => "; the gateway was about to end",
+    }
+}
+
+/// What a limit does at a gateway that is cut off.
+const fn silent(then: LimitWhenCutOff) -> &'static str {
+    match then {
+        LimitWhenCutOff::Alone => "it kept the limit by itself",
+        LimitWhenCutOff::Open => "its policy lets everything through then",
+        LimitWhenCutOff::Closed => "its policy lets nothing through then",
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +140,7 @@ mod tests {
             counter,
             exceeded: true,
             mode: Some(LimitMode::Enforce),
+            instead: None,
         }
     }
 
@@ -106,6 +150,8 @@ mod tests {
             own: 3,
             known: 5,
             share: 1 << 31,
+            cut_off: None,
+            free: None,
         };
         let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
         let enforced = seen(of, LimitMeasure::Requests, counter);
@@ -133,6 +179,8 @@ mod tests {
             own: 3,
             known: 5,
             share: 1 << 31,
+            cut_off: None,
+            free: None,
         };
         let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
         let told = told(&seen(of, LimitMeasure::Tokens, counter));
@@ -145,12 +193,52 @@ mod tests {
     }
 
     #[test]
+    fn what_decided_in_the_place_of_numbers_is_told() {
+        let counter = CounterSeen::Shared {
+            own: 3,
+            known: 5,
+            share: 1 << 31,
+            cut_off: None,
+            free: Some(2),
+        };
+        let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
+        let told = told(&LimitSeen {
+            instead: Some(Instead::Full),
+            ..seen(of, LimitMeasure::Requests, counter)
+        });
+        assert!(told.contains(" requests a day refused "), "{told}");
+        assert!(told.contains("3 more, of which 2 had just ended"), "{told}");
+        assert!(told.ends_with("that nothing is left."), "{told}");
+    }
+
+    #[test]
+    fn a_gateway_that_was_cut_off_tells_what_it_went_by_instead_of_its_share() {
+        let of = LimitOf::RateLimitPolicy(RateLimitPolicyId::from_uuid(Uuid::nil()));
+        let ends = |cut_off, expected: &str| {
+            let counter = CounterSeen::Shared {
+                own: 3,
+                known: 5,
+                share: 1 << 31,
+                cut_off: Some(cut_off),
+                free: None,
+            };
+            let told = told(&seen(of, LimitMeasure::Requests, counter));
+            assert!(told.ends_with(expected), "{told}");
+        };
+        let closed = "3 more, and nothing had been heard of the others for ten seconds: its policy lets nothing through then.";
+        ends(LimitWhenCutOff::Closed, closed);
+        ends(LimitWhenCutOff::Open, "lets everything through then.");
+        ends(LimitWhenCutOff::Alone, ": it kept the limit by itself.");
+    }
+
+    #[test]
     fn a_budget_tells_its_lease_in_dollars() {
         let counter = CounterSeen::Leased {
             ceiling: 500_000_000,
             taken: 400_000_000,
             committed: Some(2_000_000_000),
             cut_off: false,
+            included: None,
         };
         let of = LimitOf::BudgetPolicy(BudgetPolicyId::from_uuid(Uuid::nil()));
         let told = told(&seen(of, LimitMeasure::Cost, counter));

@@ -11,7 +11,7 @@ mod told;
 
 pub(crate) use self::draft::{HasRule, Parts, RuleDraft, refused};
 pub(crate) use self::fields::{FIELDS, rule_fields};
-pub(crate) use self::limits::{Limit, choices, limit_fields};
+pub(crate) use self::limits::{Choices, Limit, choices, limit_fields};
 pub(crate) use self::orders::{Orders, Policy};
 pub(crate) use self::preview::{Edited, Sort, TryEdited, TryPolicies};
 pub(crate) use self::told::{all_but, limits_told, never, state};

@@ -2,7 +2,7 @@
 //! policies, written in that format, are the same again.
 
 use events_schema::{
-    events::{LimitMode, LimitSegment, LimitUnit, LimitWindow, RateLimit},
+    events::{LimitMode, LimitSegment, LimitUnit, LimitWhenCutOff, LimitWindow, RateLimit},
     state::RateLimitPolicy,
 };
 use http::StatusCode;
@@ -86,6 +86,7 @@ async fn the_rule_of_the_format_limits_those_whom_it_names_each_project_by_itsel
             { "field": "metadata", "before": null, "after": "environment: production" },
             { "field": "applies_per", "before": null, "after": "project_id" },
             { "field": "mode", "before": null, "after": "enforce" },
+            { "field": "when_cut_off", "before": null, "after": "alone" },
         ] })
         )
     );
@@ -366,6 +367,46 @@ rate_limit_policies:
         .get("/export?format=xml")
         .await
         .refuses(422, "invalid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gateway_does_that_is_cut_off_stays_and_is_told_in_the_document() {
+    let service = with_people().await;
+    let owner = service.owner().await;
+    let own = "sluice: v1
+rate_limit_policies:
+- {name: strict, order: 7, limits: [{unit: requests, window: day, limit: 1}], when_cut_off: closed}
+- {name: lax, order: 8, limits: [{unit: requests, window: hour, limit: 1}], when_cut_off: open}
+- {name: usual, order: 9, limits: [{unit: requests, window: minute, limit: 1}]}
+";
+    assert_eq!(names(&apply(&owner, own).await).len(), 3);
+    let then = |name: &str| policy(&service, name).rule.when_cut_off;
+    assert_eq!(then("usual"), LimitWhenCutOff::Alone);
+    let taken = exported(&owner).await;
+    let told = "# Not said in this document, since the format has no words for it:
+# - 'strict': a gateway that is cut off refuses its requests
+# - 'lax': a gateway that is cut off lets all its requests through
+";
+    assert!(taken.starts_with(told), "{taken}");
+    changes_nothing(&owner, &taken).await;
+    let other = taken.replacen("limit_to: 1", "limit_to: 2", 1);
+    let done = apply(&owner, &other).await;
+    assert_eq!(names(&done), ["change rate-limit policy strict"]);
+    assert_eq!(then("strict"), LimitWhenCutOff::Closed);
+    assert_eq!(then("lax"), LimitWhenCutOff::Open);
+
+    // The difference of a document of Sluice's own says it, and what it does not say is usual.
+    let own = own
+        .replace(", when_cut_off: closed", "")
+        .replace("limit: 1}", "limit: 2}");
+    let dry = json!({ "document": own, "dry_run": true });
+    let changes = owner.post("/apply", &dry).await.json()["changes"].clone();
+    let of_strict = json!([{ "field": "when_cut_off", "before": "closed", "after": "alone" }]);
+    assert_eq!(changes[0]["fields"], of_strict, "{changes}");
+    let export = owner.get("/export").await;
+    let export = String::from_utf8(export.body.to_vec()).expect("text");
+    assert!(export.contains("when_cut_off: closed"), "{export}");
+    changes_nothing(&owner, &export).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

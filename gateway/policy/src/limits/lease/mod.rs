@@ -74,7 +74,7 @@ pub struct PurseReport {
     pub settled: u64,
     /// What requests under way may spend.
     pub open: u64,
-    /// What requests have asked for, granted or not.
+    /// What requests have asked for, granted or not; it wraps around.
     pub asked: u64,
     /// Of that, what was refused.
     pub refused: u64,
@@ -137,7 +137,7 @@ pub struct LeaseRow {
     pub lease: Lease,
     /// What is spent of the budget, or lent, by and to all gateways: what is left of it is lent to whoever asks.
     pub committed: u64,
-    /// What is spent of it for good, as far as is known.
+    /// What is spent of it for good, as far as is known, and what was lent to gateways that are gone.
     pub spent: u64,
     /// Whether that is all the gateway gets for what it has asked for; else more may come.
     pub is_decided: bool,

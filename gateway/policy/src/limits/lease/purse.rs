@@ -23,10 +23,13 @@ pub struct Purse {
     asked_lately: u64,
     /// When the last report was sent whose answer decided on all that had been asked for.
     decided_at: Steady,
-    /// What was spent of the budget by all gateways, as it was told last.
+    /// What was spent of the budget by all gateways, as it was told last, and what this one had spent then.
     spent: u64,
-    /// The most that a single request lacked a lease for of those that were reported and not decided on.
+    settled_then: u64,
+    /// The most that a single request lacked a lease for of those that were reported and not decided on, and the last report
+    /// of one.
     undecided: u64,
+    undecided_at: Steady,
     /// What it had to spare in every report since then.
     spared: u64,
     spared_since: Steady,
@@ -76,7 +79,8 @@ impl Purse {
     /// Asks for what a request may cost: the treasury learns of it with the next report.
     pub fn ask(&mut self, cost: u64, now: Steady) {
         self.asked_at = now;
-        self.said.asked = self.said.asked.saturating_add(cost);
+        // Differences count, which a caller's large number must not end.
+        self.said.asked = self.said.asked.wrapping_add(cost);
         if cost > self.remaining(now) {
             self.said.largest = self.said.largest.max(cost);
         }
@@ -107,11 +111,8 @@ impl Purse {
 
     /// What is spent of the budget for good, by all gateways, as far as is known here.
     const fn spent(&self) -> u64 {
-        if self.spent > self.said.settled {
-            self.spent
-        } else {
-            self.said.settled
-        }
+        let since = self.said.settled.saturating_sub(self.settled_then);
+        self.spent.saturating_add(since)
     }
 
     /// Whether a request that may cost so much would be refused if nothing had to be lent for it. Nothing changes.
@@ -182,14 +183,14 @@ impl Purse {
     /// lack it soon.
     #[must_use]
     pub fn runs_low(&self, now: Steady) -> bool {
-        let asked = self.said.asked.saturating_sub(self.asked_until);
+        let asked = self.said.asked.wrapping_sub(self.asked_until);
         self.remaining(now) < asked.max(self.asked_lately)
     }
 
     /// Whether something was asked for that no report has told of.
     #[must_use]
     pub const fn has_news(&self) -> bool {
-        self.said.asked > self.asked_until
+        self.said.asked != self.asked_until
     }
 
     /// A request for which so much was reserved has ended, and cost so much.
@@ -210,6 +211,12 @@ impl Purse {
         self.committed
     }
 
+    /// What of its own that includes.
+    #[must_use]
+    pub const fn included(&self) -> u64 {
+        self.included
+    }
+
     /// What it reports. What nobody has asked for in the time of a lease is given back: from now on it is not spent. Of what was
     /// to spare all that time, though there were requests, half goes back: else what was lent for a large one that cost
     /// little in the end would stay here for as long as there are small ones.
@@ -222,10 +229,14 @@ impl Purse {
             self.give_back_some(self.spared / 2);
             (self.spared, self.spared_since) = (unspent, now);
         }
-        self.asked_lately = self.said.asked.saturating_sub(self.asked_until);
+        self.asked_lately = self.said.asked.wrapping_sub(self.asked_until);
         self.asked_until = self.said.asked;
         self.reported = self.said.taken();
-        self.undecided = self.undecided.max(std::mem::take(&mut self.said.largest));
+        if self.said.largest > 0 {
+            self.undecided = self.undecided.max(self.said.largest);
+            self.undecided_at = now;
+            self.said.largest = 0;
+        }
         PurseReport {
             largest: self.undecided,
             ..self.said
@@ -265,10 +276,10 @@ impl Purse {
             return;
         }
         self.hear(row.lease, sent_at);
-        self.spent = row.spent;
+        (self.spent, self.settled_then) = (row.spent, self.said.settled);
         if row.is_decided {
             self.decided_at = self.decided_at.max(sent_at);
-            if is_last {
+            if sent_at >= self.undecided_at {
                 self.undecided = 0;
             }
         }

@@ -8,6 +8,10 @@ use crate::limits::message::{Incarnation, Steady};
 /// A gateway is lent what it asks for in so many times the time between two plans.
 const AHEAD: u64 = 16;
 
+/// A gateway that has not been heard for so long does not come back soon, and neither do its records, which arrive within seconds of
+/// its next start: in microseconds. What was lent to it is then told as spent, so that refusals do not say to wait for it.
+const GONE_US: u64 = 5 * 60 * 1_000_000;
+
 /// Under which what counts as spent without any gateway's having spent it is written down, like a lease: the nil UUID, which no
 /// gateway has.
 const BESIDE: Incarnation = Incarnation([0; 16]);
@@ -94,8 +98,21 @@ impl Loan {
 
     /// Whether it may still spend of its lease.
     fn is_alive(&self, now: Steady) -> bool {
-        let heard = self.received_at.unwrap_or(self.known_since);
-        now.us_since(heard) <= LEASE_LIFETIME_US
+        self.silent_us(now) <= LEASE_LIFETIME_US
+    }
+
+    /// Whether its records are not to be expected soon.
+    fn is_gone(&self, now: Steady) -> bool {
+        self.silent_us(now) > GONE_US
+    }
+
+    fn silent_us(&self, now: Steady) -> u64 {
+        now.us_since(self.received_at.unwrap_or(self.known_since))
+    }
+
+    /// Whether it asked for something that was not planned.
+    const fn asks(&self) -> bool {
+        self.said.asked != self.asked_before
     }
 
     /// The ceiling that it is to have since the gateway, or its death, gives something back. Of a death what was spent is
@@ -128,6 +145,18 @@ impl Budget {
 
     fn spent(&self) -> u64 {
         self.sum(Loan::spent).saturating_sub(self.credit)
+    }
+
+    /// What is not to be expected back: what is spent, and all that was lent to gateways that are gone for long.
+    fn lost(&self, now: Steady) -> u64 {
+        let lost = |loan: &Loan| {
+            if !loan.is_over && loan.is_gone(now) {
+                loan.committed()
+            } else {
+                loan.spent()
+            }
+        };
+        self.sum(lost).saturating_sub(self.credit)
     }
 
     /// Whether more may be spent than is known.
@@ -168,7 +197,7 @@ impl Budget {
                 changes = true;
                 continue;
             }
-            let asked = loan.said.asked.saturating_sub(loan.asked_before);
+            let asked = loan.said.asked.wrapping_sub(loan.asked_before);
             // Who has fallen silent since it asked would keep it for nothing.
             if asked == 0 || loan.is_over || self.awaits_ledger || !loan.is_alive(now) {
                 continue;
@@ -201,8 +230,7 @@ impl Budget {
     /// Whether all that was asked for is lent, or is not lent for good: not while the ledger has not said what was spent, nor while
     /// a record is being written.
     const fn has_decided(&self, loan: &Loan) -> bool {
-        let is_planned = loan.said.asked == loan.asked_before;
-        is_planned && !self.awaits_ledger && loan.planned.version <= loan.told.version
+        !loan.asks() && !self.awaits_ledger && loan.planned.version <= loan.told.version
     }
 
     fn record(&self, budget: BudgetId) -> BudgetRecord {
@@ -344,6 +372,10 @@ impl Treasury {
             return;
         };
         budget.is_being_written = false;
+        // What was asked for by who gave something back meanwhile.
+        if budget.loans.values().any(Loan::asks) {
+            self.stirred.insert(record.budget);
+        }
         for (incarnation, lease) in &record.leases {
             let loan = budget.loans.get_mut(incarnation);
             if let Some(loan) = loan.filter(|loan| lease.version > loan.told.version) {
@@ -353,7 +385,7 @@ impl Treasury {
     }
 
     /// The leases of an incarnation, as they may be told after [`Self::plan`].
-    pub fn leases(&self, to: Incarnation) -> impl Iterator<Item = LeaseRow> {
+    pub fn leases(&self, to: Incarnation, now: Steady) -> impl Iterator<Item = LeaseRow> {
         self.budgets.iter().filter_map(move |(id, budget)| {
             let loan = budget
                 .loans
@@ -363,7 +395,7 @@ impl Treasury {
                 budget: *id,
                 lease: loan.told,
                 committed: budget.committed(),
-                spent: budget.spent(),
+                spent: budget.lost(now),
                 is_decided: budget.has_decided(loan),
             })
         })

@@ -116,9 +116,9 @@ impl Session {
         })
     }
 
-    fn leases(&self, to: u32, which: Option<&BudgetId>) -> Leases {
+    fn leases(&self, to: u32, which: Option<&BudgetId>, step: u64) -> Leases {
         let (includes, sent_at) = self.heard.get(&to).copied().unwrap_or_default();
-        let rows = self.treasury.leases(incarnation(to));
+        let rows = self.treasury.leases(incarnation(to), self.steady(step));
         let rows = rows.filter(|row| which.is_none_or(|it| row.budget == *it));
         Leases {
             to: incarnation(to),
@@ -256,7 +256,7 @@ impl World<'_> {
         let whose = (centre, session.number);
         self.plan(whose)?;
         if let Some(session) = self.session(whose) {
-            let leases = session.leases(life, None);
+            let leases = session.leases(life, None, step);
             self.tell(life, &leases);
         }
         Ok(())
@@ -324,6 +324,7 @@ impl World<'_> {
 
     /// The store has answered: those whose leases are written down are told.
     pub(super) fn written(&mut self, whose: Whose, number: Option<u64>, record: &BudgetRecord) {
+        let step = self.step;
         let Some(session) = self.session(whose) else {
             return;
         };
@@ -334,7 +335,7 @@ impl World<'_> {
         session.treasury.written(record);
         let concerned = record.leases.iter().filter_map(|(it, _)| life_of(*it));
         let concerned = concerned.filter(|life| session.heard.contains_key(life));
-        let told = concerned.map(|life| (life, session.leases(life, Some(&record.budget))));
+        let told = concerned.map(|life| (life, session.leases(life, Some(&record.budget), step)));
         let told: Vec<(u32, Leases)> = told.collect();
         told.iter()
             .for_each(|(life, leases)| self.tell(*life, leases));

@@ -27,7 +27,7 @@ impl World<'_> {
         let node = &self.nodes[at];
         let reach = node.gateway.reach(now);
         for (limit, noted) in self.setup.limits.iter().zip(&mut self.under_way) {
-            if terms(limit).are_kept_alone(reach) {
+            if terms(limit).when_cut_off(reach).is_some() {
                 noted.is_by_itself(node.life);
             }
         }
@@ -65,7 +65,7 @@ impl World<'_> {
         let lasts = self.dice.between(1_000, longest_us);
         self.after(lasts, Event::Settle(open));
         let all = self.under_way[limit].now();
-        self.keeps_the_bounds(&all)
+        self.keeps_the_bounds(&self.setup.limits[limit], &all)
     }
 
     pub(super) fn nothing_is_under_way(

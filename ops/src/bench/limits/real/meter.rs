@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use events_schema::api::commands::NewCommand;
 use events_schema::events::{
-    BudgetAmount, BudgetLimit, BudgetRule, BudgetWindow, Choice, LimitMode, LimitUnit, LimitWindow,
-    LimitedSubject, RateLimit, RateLimitRule, When, WhenCutOff,
+    BudgetAmount, BudgetLimit, BudgetRule, BudgetWindow, Choice, LimitMode, LimitUnit,
+    LimitWhenCutOff, LimitWindow, LimitedSubject, RateLimit, RateLimitRule, When, WhenCutOff,
 };
 use events_schema::id::{BudgetPolicyId, RateLimitPolicyId, VirtualAccountId};
 use events_schema::money::{NanoUsd, Price};
@@ -238,6 +238,7 @@ fn rate_limit(when: When, unit: LimitUnit, limit: u64) -> RateLimitRule {
         }]),
         overrides: BTreeSet::new(),
         mode: LimitMode::Enforce,
+        when_cut_off: LimitWhenCutOff::Alone,
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use events_schema::api::resources::{LimitedSubjectItem, RateLimitPolicyItem};
 use events_schema::events::{
     BudgetAmount, BudgetLimit, BudgetRule, BudgetWindow, Choice, LimitMode, LimitSegment,
-    LimitUnit, LimitWindow, LimitedSubject, ModelRef, Override, RateLimit, RateLimitRule,
-    SegmentValue, When, WhenCutOff,
+    LimitUnit, LimitWhenCutOff, LimitWindow, LimitedSubject, ModelRef, Override, RateLimit,
+    RateLimitRule, SegmentValue, When, WhenCutOff,
 };
 use events_schema::id::{Id, TeamId, UserId};
 use events_schema::money::NanoUsd;
@@ -50,6 +50,7 @@ fn rule(limit: u64) -> RateLimitRule {
         limits: [requests(limit)].into(),
         overrides: BTreeSet::new(),
         mode: LimitMode::Enforce,
+        when_cut_off: LimitWhenCutOff::Alone,
     }
 }
 

@@ -1,12 +1,16 @@
 //! Rate-limit policies and budget policies: made, changed, moved, disabled and deleted. They are too large to refuse
 //! anything; the ones that do are the round's own (`tight`).
 
+use std::str::FromStr;
+
 use events_schema::api::commands::NewCommand;
 use events_schema::events::{
     BudgetAmount, BudgetLimit, BudgetRule, BudgetWindow, Choice, LimitMode, LimitUnit,
     LimitWhenCutOff, LimitWindow, LimitedSubject, RateLimit, RateLimitRule, When, WhenCutOff,
 };
+use events_schema::id::{BudgetPolicyId, RateLimitPolicyId};
 use events_schema::money::NanoUsd;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{ACCOUNTS, BUDGETS, Effect, LIMITS, Order, Plot, TEAMS, USERS, fields, told};
@@ -19,106 +23,85 @@ const PLENTY: std::ops::Range<u64> = 1_000_000_000..2_000_000_000;
 /// Where drawn policies stand: behind those of the round.
 const ORDERS: std::ops::Range<u64> = 100..1_000;
 
+/// A kind of policies: its rules, and its commands.
+struct Kind<Id, Rule> {
+    list: &'static str,
+    rule: fn(When, &mut Dice) -> Rule,
+    create: fn(String, u32, Box<Rule>) -> NewCommand,
+    delete: fn(Id) -> NewCommand,
+    enable: fn(Id) -> NewCommand,
+    disable: fn(Id) -> NewCommand,
+    rename: fn(Id, String) -> NewCommand,
+    shift: fn(Id, u32) -> NewCommand,
+    change: fn(Id, Box<Rule>) -> NewCommand,
+}
+
+const OF_LIMITS: Kind<RateLimitPolicyId, RateLimitRule> = Kind {
+    list: LIMITS,
+    rule: requests,
+    create: |name, order, rule| NewCommand::CreateRateLimitPolicy { name, order, rule },
+    delete: |policy| NewCommand::DeleteRateLimitPolicy { policy },
+    enable: |policy| NewCommand::EnableRateLimitPolicy { policy },
+    disable: |policy| NewCommand::DisableRateLimitPolicy { policy },
+    rename: |policy, name| NewCommand::RenameRateLimitPolicy { policy, name },
+    shift: |policy, order| NewCommand::MoveRateLimitPolicy { policy, order },
+    change: |policy, rule| NewCommand::ChangeRateLimitRule { policy, rule },
+};
+
+const OF_BUDGETS: Kind<BudgetPolicyId, BudgetRule> = Kind {
+    list: BUDGETS,
+    rule: money,
+    create: |name, order, rule| NewCommand::CreateBudgetPolicy { name, order, rule },
+    delete: |policy| NewCommand::DeleteBudgetPolicy { policy },
+    enable: |policy| NewCommand::EnableBudgetPolicy { policy },
+    disable: |policy| NewCommand::DisableBudgetPolicy { policy },
+    rename: |policy, name| NewCommand::RenameBudgetPolicy { policy, name },
+    shift: |policy, order| NewCommand::MoveBudgetPolicy { policy, order },
+    change: |policy, rule| NewCommand::ChangeBudgetRule { policy, rule },
+};
+
 pub(super) fn draw(plot: &Plot, facts: &Facts, dice: &mut Dice) -> Option<Order> {
     if dice.between(0, 2) == 0 {
-        limit(plot, facts, dice)
+        OF_LIMITS.draw(plot, facts, dice)
     } else {
-        budget(plot, facts, dice)
+        OF_BUDGETS.draw(plot, facts, dice)
     }
 }
 
-fn limit(plot: &Plot, facts: &Facts, dice: &mut Dice) -> Option<Order> {
-    let (name, order) = (plot.name(dice), order(dice));
-    let rule = requests(when(plot, facts, dice)?, dice);
-    let draw = dice.between(0, 8);
-    if draw < 3 && plot.has_room(facts, LIMITS) {
-        let made = fields([
-            ("name", name.clone().into()),
-            ("order", order.into()),
-            ("rule", told(&rule)),
-            ("disabled", Value::Bool(false)),
-        ]);
-        let rule = Box::new(rule);
-        let create = NewCommand::CreateRateLimitPolicy { name, order, rule };
-        return Some(Order::new(create, Effect::Made(LIMITS, made)));
+impl<Id: FromStr, Rule: Serialize> Kind<Id, Rule> {
+    fn draw(&self, plot: &Plot, facts: &Facts, dice: &mut Dice) -> Option<Order> {
+        let (name, order) = (plot.name(dice), order(dice));
+        let rule = (self.rule)(when(plot, facts, dice)?, dice);
+        let draw = dice.between(0, 8);
+        if draw < 3 && plot.has_room(facts, self.list) {
+            let made = fields([
+                ("name", name.clone().into()),
+                ("order", order.into()),
+                ("rule", told(&rule)),
+                ("disabled", Value::Bool(false)),
+            ]);
+            let create = (self.create)(name, order, Box::new(rule));
+            return Some(Order::new(create, Effect::Made(self.list, made)));
+        }
+        let (id, thing) = plot.one(facts, self.list, dice)?;
+        let policy = id.parse().ok()?;
+        let set = |name, value| Effect::Set(id.to_owned(), fields([(name, value)]));
+        let (command, effect) = match draw {
+            0..4 => ((self.delete)(policy), Effect::Gone(id.to_owned())),
+            4 if thing.is_disabled() => ((self.enable)(policy), Effect::disabled(id, false)),
+            4 => ((self.disable)(policy), Effect::disabled(id, true)),
+            5 => {
+                let effect = Effect::named(id, &name);
+                ((self.rename)(policy, name), effect)
+            }
+            6 => ((self.shift)(policy, order), set("order", order.into())),
+            _ => {
+                let effect = set("rule", told(&rule));
+                ((self.change)(policy, Box::new(rule)), effect)
+            }
+        };
+        Some(Order::new(command, effect))
     }
-    let (id, thing) = plot.one(facts, LIMITS, dice)?;
-    let policy = id.parse().ok()?;
-    let owned = id.to_owned();
-    Some(match draw {
-        0..4 => Order::new(
-            NewCommand::DeleteRateLimitPolicy { policy },
-            Effect::Gone(owned),
-        ),
-        4 if thing.is_disabled() => Order::new(
-            NewCommand::EnableRateLimitPolicy { policy },
-            Effect::disabled(id, false),
-        ),
-        4 => Order::new(
-            NewCommand::DisableRateLimitPolicy { policy },
-            Effect::disabled(id, true),
-        ),
-        5 => {
-            let effect = Effect::named(id, &name);
-            Order::new(NewCommand::RenameRateLimitPolicy { policy, name }, effect)
-        }
-        6 => Order::new(
-            NewCommand::MoveRateLimitPolicy { policy, order },
-            Effect::Set(owned, fields([("order", order.into())])),
-        ),
-        _ => {
-            let effect = Effect::Set(owned, fields([("rule", told(&rule))]));
-            let rule = Box::new(rule);
-            Order::new(NewCommand::ChangeRateLimitRule { policy, rule }, effect)
-        }
-    })
-}
-
-fn budget(plot: &Plot, facts: &Facts, dice: &mut Dice) -> Option<Order> {
-    let (name, order) = (plot.name(dice), order(dice));
-    let rule = money(when(plot, facts, dice)?, dice);
-    let draw = dice.between(0, 8);
-    if draw < 3 && plot.has_room(facts, BUDGETS) {
-        let made = fields([
-            ("name", name.clone().into()),
-            ("order", order.into()),
-            ("rule", told(&rule)),
-            ("disabled", Value::Bool(false)),
-        ]);
-        let rule = Box::new(rule);
-        let create = NewCommand::CreateBudgetPolicy { name, order, rule };
-        return Some(Order::new(create, Effect::Made(BUDGETS, made)));
-    }
-    let (id, thing) = plot.one(facts, BUDGETS, dice)?;
-    let policy = id.parse().ok()?;
-    let owned = id.to_owned();
-    Some(match draw {
-        0..4 => Order::new(
-            NewCommand::DeleteBudgetPolicy { policy },
-            Effect::Gone(owned),
-        ),
-        4 if thing.is_disabled() => Order::new(
-            NewCommand::EnableBudgetPolicy { policy },
-            Effect::disabled(id, false),
-        ),
-        4 => Order::new(
-            NewCommand::DisableBudgetPolicy { policy },
-            Effect::disabled(id, true),
-        ),
-        5 => {
-            let effect = Effect::named(id, &name);
-            Order::new(NewCommand::RenameBudgetPolicy { policy, name }, effect)
-        }
-        6 => Order::new(
-            NewCommand::MoveBudgetPolicy { policy, order },
-            Effect::Set(owned, fields([("order", order.into())])),
-        ),
-        _ => {
-            let effect = Effect::Set(owned, fields([("rule", told(&rule))]));
-            let rule = Box::new(rule);
-            Order::new(NewCommand::ChangeBudgetRule { policy, rule }, effect)
-        }
-    })
 }
 
 fn order(dice: &mut Dice) -> u32 {
